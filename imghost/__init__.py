@@ -1,0 +1,1 @@
+"""Documentation images that live on an image host."""

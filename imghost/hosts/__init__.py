@@ -1,0 +1,126 @@
+"""What a host is: its name and limits as data, `upload`, and where it can more.
+
+Every host, ours too, comes through the entry-point group `imghost.hosts`. The entry point names a
+class that fits `HostType`; its instances fit `Host`. A host raises `HostError` and nothing else of
+its own: foreign exceptions never leave it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from imghost.http import Client
+    from imghost.models import Hosted, Payload, Record
+
+
+class Secret:
+    """A credential that shows itself to nobody by accident: only `reveal()` gives its text."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Give the credential's text, for a request's header only."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "<hidden>"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a host takes, as data."""
+
+    formats: frozenset[str]
+    """Media types."""
+    max_bytes: int | None = None
+    keeps_animated_png: bool = True
+    """False where the host makes a still of an animated PNG."""
+    retention: timedelta | None = None
+    """The host's least promise with these settings; None = permanent."""
+    price: Decimal = Decimal(0)
+    """US dollars an image, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What the host says of the account, asked once before the first upload."""
+
+    remaining: int | None = None
+    """Uploads that the host still allows; None = unknown or unlimited."""
+    plan: str = ""
+    link: str = ""
+    """Where to get more, or to verify the account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a run gives every host, beside the host's own options."""
+
+    client: Client
+    credential: Secret | None
+    """The first credential found in the environment, shape-checked; None = none there."""
+    retention: timedelta | None
+    """What the user asks for; None = permanent."""
+    renewal: int
+    """Number of the renewal period, so that a renewed upload has a key of its own; 0 = the first."""
+    folder: Path
+    """What relative paths in the options are relative to."""
+    site: Path
+    environ: Mapping[str, str]
+
+
+class Host(Protocol):
+    """A place where images live."""
+
+    name: str
+    limits: Limits
+    needs_network: bool
+    """False for a host that is a part of the site or of this machine."""
+    origins: tuple[str, ...]
+    """`scheme://host[:port]` of the URLs that it gives; empty = the site's own."""
+
+    lacks_credential: bool
+    """True where these settings need a credential and the environment has none: records only, a normal case."""
+
+    def accepts(self, url: str) -> bool:
+        """Say whether a URL is one of this host's images: one full match on the raw string."""
+        ...
+
+    def holds(self, record: Record) -> bool:
+        """Say, without the network, whether a record can still count (a directory looks for its file)."""
+        ...
+
+    def ready(self) -> Quota:
+        """Ask once, before the first upload, whether uploads can go on; raises `HostError` (STOP)."""
+        ...
+
+    def upload(self, payload: Payload) -> Hosted:
+        """Try once to store the payload. The caller retries as the `HostError` says, with the same payload."""
+        ...
+
+
+class HostType(Protocol):
+    """The class that an entry point names."""
+
+    name: str
+    credentials: tuple[str, ...]
+    """Environment variables of which any one is the credential; empty = none is needed."""
+    Options: type[Any]
+    """A frozen dataclass: the host's own settings, with their defaults. Unknown names are refused by the caller."""
+    origin: str
+    """`scheme://host` that a credential may go to without further leave; empty where none is sent."""
+
+    def __call__(self, options: Any, setup: Setup) -> Host:
+        """Make the host; raises `SettingsError` for options that cannot work together."""
+        ...

@@ -1,0 +1,160 @@
+"""The values that the stages hand to each other: frozen, small, without behaviour that touches the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+KINDS: Final = ("img", "link", "poster", "meta", "preload", "style", "svg", "object", "icon", "css")
+"""Kinds of references, by the names of the option `references`."""
+
+DEFAULT_KINDS: Final = tuple(kind for kind in KINDS if kind not in {"icon", "css", "object"})
+
+MEDIA_TYPES: Final = MappingProxyType(
+    {
+        "image/png": "png",
+        "image/jpeg": "jpg",
+        "image/gif": "gif",
+        "image/webp": "webp",
+        "image/avif": "avif",
+        "image/svg+xml": "svg",
+    }
+)
+"""The formats that may leave the machine, and the ending that each gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One URL in a page: the span of its text, and how it is written there.
+
+    `start` and `end` are character offsets of the URL alone, without quotes, descriptors or `url(`.
+    `url` is what a browser reads there: character references and CSS escapes decoded, stripped of
+    surrounding white space. References with the same `group` move together or not at all.
+    """
+
+    kind: str
+    start: int
+    end: int
+    url: str
+    quote: str | None
+    """The attribute's quote: `"`, `'`, empty for an unquoted value, None outside attributes (CSS text)."""
+    css: str | None = None
+    """In CSS: `"` or `'` inside a string, empty inside a bare `url(…)`; None elsewhere."""
+    in_srcset: bool = False
+    group: int = 0
+    held: str = ""
+    """Why the page itself keeps this reference local, or empty."""
+    needs_cors: bool = False
+    """Whether the element has a `crossorigin` attribute, so that another origin must allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one page refers to."""
+
+    references: tuple[Reference, ...]
+    base: str | None = None
+    """The first `<base href>`, as written."""
+    policies: tuple[str, ...] = ()
+    """The page's own Content-Security-Policies (`<meta http-equiv>`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an image's bytes say of it, known by a walk to its end that decodes no pixel."""
+
+    media_type: str
+    width: int | None
+    height: int | None
+    is_animated: bool = False
+    has_metadata: bool = False
+    """Whether `metadata: strip` would take something away: EXIF, XMP, text, or bytes after the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image file of the site, known by its bytes."""
+
+    path: str
+    """Where it is in the site: relative, decoded, with forward slashes."""
+    sha256: str
+    bytes: int
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What is sent for an image: a private copy whose bytes can no longer change."""
+
+    image: str
+    """SHA-256 of the image in the site."""
+    sha256: str
+    """SHA-256 of the bytes that are sent."""
+    file: Path
+    bytes: int
+    media_type: str
+    width: int | None
+    height: int | None
+    variant: str = ""
+    """What was done to the image's bytes; empty = nothing."""
+
+    @property
+    def name(self) -> str:
+        """The file name to send: a function of the bytes, never of the path."""
+        return f"{self.sha256[:12]}.{MEDIA_TYPES[self.media_type]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """A host's answer to an upload, validated: these bytes now live at this URL."""
+
+    url: str
+    id: str
+    expires: datetime | None = None
+    """When the host deletes it (UTC); None = permanent."""
+    is_new: bool = True
+    """False where the host had this image already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """These bytes live at this URL: one line of the lock. `bytes`, `width`, `height` are the payload's."""
+
+    sha256: str
+    host: str
+    url: str
+    id: str
+    variant: str
+    bytes: int
+    media_type: str
+    width: int | None
+    height: int | None
+    uploaded: datetime
+    expires: datetime | None = None
+    extra: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """Fields of later versions, kept as they are."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What a record is looked up by: digest, host, variant."""
+        return self.sha256, self.host, self.variant
+
+    def lives_at(self, moment: datetime) -> bool:
+        """Say whether the host still promises the image at this moment."""
+        return self.expires is None or self.expires > moment
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an image or a reference stays local: the thing, the cause and the remedy."""
+
+    path: str
+    reason: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" + (f"; {self.remedy}" if self.remedy else "")
