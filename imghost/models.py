@@ -101,6 +101,8 @@ class Payload:
     height: int | None
     variant: str = ""
     """What was done to the image's bytes; empty = nothing."""
+    period: int = 0
+    """The renewal period: 0 at first, else when the renewed record expires (Unix seconds)."""
 
     @property
     def name(self) -> str:

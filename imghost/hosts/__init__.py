@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from imghost.http import Client
-    from imghost.models import Hosted, Payload, Record
+    from imghost.models import Hosted, Image, Payload
 
 
 class Secret:
@@ -61,6 +61,8 @@ class Quota:
     plan: str = ""
     link: str = ""
     """Where to get more, or to verify the account."""
+    is_proven: bool = True
+    """False where only the first upload's answer shows whether images last: it is then sent alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,6 @@ class Setup:
     """The first credential found in the environment, shape-checked; None = none there."""
     retention: timedelta | None
     """What the user asks for; None = permanent."""
-    renewal: int
-    """Number of the renewal period, so that a renewed upload has a key of its own; 0 = the first."""
     folder: Path
     """What relative paths in the options are relative to."""
     site: Path
@@ -97,8 +97,8 @@ class Host(Protocol):
         """Say whether a URL is one of this host's images: one full match on the raw string."""
         ...
 
-    def holds(self, record: Record) -> bool:
-        """Say, without the network, whether a record can still count (a directory looks for its file)."""
+    def stored(self, image: Image, variant: str) -> Hosted | None:
+        """Find, without the network, what this machine already stores of an image; None for hosts elsewhere."""
         ...
 
     def ready(self) -> Quota:

@@ -1,0 +1,73 @@
+"""What the environment says of this build: whose it is, and whether it may send anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from imghost.settings import Settings
+
+_YES = {"1", "true", "yes", "on"}
+
+
+def says_yes(environ: Mapping[str, str], name: str) -> bool:
+    """Say whether a variable is set to 1, true, yes or on."""
+    return environ.get(name, "").strip().lower() in _YES
+
+
+def pull_request(environ: Mapping[str, str], folder: Path) -> str | None:
+    """Name the service that builds a pull request here, or None.
+
+    Each service's own variable, as its documentation gives it.
+    """
+    signs = {
+        "GitHub": environ.get("GITHUB_EVENT_NAME", "").startswith("pull_request"),
+        "GitLab": bool(environ.get("CI_MERGE_REQUEST_IID")),
+        "Read the Docs": environ.get("READTHEDOCS_VERSION_TYPE") == "external",
+        "Netlify": environ.get("PULL_REQUEST") == "true",
+        "Vercel": environ.get("VERCEL_ENV") == "preview",
+        "Cloudflare Pages": _is_side_branch(environ.get("CF_PAGES_BRANCH", ""), folder),
+        "Azure": environ.get("BUILD_REASON") == "PullRequest",
+        "CircleCI": bool(environ.get("CIRCLE_PULL_REQUEST")),
+        "Bitbucket": bool(environ.get("BITBUCKET_PR_ID")),
+        "Jenkins": bool(environ.get("CHANGE_ID")),
+    }
+    return next((service for service, is_sign in signs.items() if is_sign), None)
+
+
+def _is_side_branch(branch: str, folder: Path) -> bool:
+    """Say whether a branch is known not to be the one that git's remote publishes from."""
+    if not branch or (top := git_top(folder)) is None:
+        return False
+    try:
+        head = (top / ".git/refs/remotes/origin/HEAD").read_text("utf-8").strip()
+    except OSError:
+        return False
+    return head.startswith("ref: ") and head != f"ref: refs/remotes/origin/{branch}"
+
+
+def git_top(folder: Path) -> Path | None:
+    """Find the git checkout's top level that holds a folder."""
+    return next((path for path in (folder, *folder.parents) if (path / ".git").exists()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Whether this build may send anything, and why not."""
+
+    may_upload: bool
+    reason: str = ""
+    is_expected: bool = True
+    """False where an image that is not hosted is worth a warning."""
+
+
+def leave_to_upload(settings: Settings, environ: Mapping[str, str], *, is_serving: bool) -> Leave:
+    """Decide, before the host is asked anything, whether this build may use the network."""
+    if settings.frozen:
+        return Leave(may_upload=False, reason="`frozen` is set and the lock has no record of them", is_expected=False)
+    if is_serving:
+        return Leave(may_upload=False, reason="this is a live preview")
+    if not says_yes(environ, "IMGHOST_ALLOW_PULL_REQUESTS") and (service := pull_request(environ, settings.folder)):
+        return Leave(may_upload=False, reason=f"this builds a pull request ({service})")
+    return Leave(may_upload=True)

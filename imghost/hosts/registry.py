@@ -1,0 +1,144 @@
+"""Finds the installed hosts and opens the chosen one, with its credential checked before it is used."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from imghost.errors import SettingsError
+from imghost.hosts import Host, HostType, Secret, Setup
+from imghost.http import Client
+from imghost.settings import Settings, nearest, read_host_options
+
+GROUP = "imghost.hosts"
+_SHAPE = re.compile(r"[\x21-\x7e]{8,256}")
+
+
+def installed() -> dict[str, EntryPoint]:
+    """List the hosts that are installed, ours and others', by name."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
+
+
+def host_type(name: str) -> HostType:
+    """Load a host's class by its name; raises SettingsError with the names that there are."""
+    hosts = installed()
+    if name not in hosts:
+        raise SettingsError(f"no host named {name!r} is installed; {nearest(name, hosts)}")
+    loaded: HostType = hosts[name].load()
+    return loaded
+
+
+def chosen(settings: Settings, environ: Mapping[str, str], published: str | None) -> str | None:
+    """Decide which host is meant: the option, the one credential in the environment, or the lock's last one.
+
+    None = no host at all. Raises SettingsError where several credentials leave it open.
+    """
+    if settings.host != "auto":
+        return settings.host
+    having = [name for name in installed() if any(environ.get(variable) for variable in host_type(name).credentials)]
+    if len(having) > 1:
+        raise SettingsError(f"there are credentials for {' and '.join(having)}; choose one with the option 'host'")
+    return having[0] if having else published
+
+
+def open_host(name: str, settings: Settings, environ: Mapping[str, str], client: Client, site: Path) -> Host:
+    """Make the host ready to be asked; raises SettingsError for what cannot work, before anything is sent."""
+    kind = host_type(name)
+    options = read_host_options(kind.Options, settings.options, name)
+    credential = _credential(kind, environ)
+    for option in ("api_url", "mcp_url"):
+        if url := getattr(options, option, None):
+            _check_address(option, url, kind, environ, has_credential=credential is not None)
+    setup = Setup(
+        client=client,
+        credential=credential,
+        retention=settings.retention,
+        folder=settings.folder,
+        site=site,
+        environ=environ,
+    )
+    host = kind(options, setup)
+    _check_retention(host, settings)
+    return host
+
+
+def _credential(kind: HostType, environ: Mapping[str, str]) -> Secret | None:
+    for variable in kind.credentials:
+        if not (text := environ.get(variable)):
+            continue
+        if variable.endswith("_FILE"):
+            text = _read_secret(variable, text)
+        if not _SHAPE.fullmatch(text):
+            raise SettingsError(
+                f"the environment's {variable} is not a key (its value is not shown): it should have 8 to 256 "
+                "visible ASCII characters and no white space or line end; copy it again"
+            )
+        return Secret(text)
+    return None
+
+
+def _read_secret(variable: str, path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError, ValueError):
+        raise SettingsError(f"the file that {variable} names cannot be read; check its path and mode") from None
+
+
+def _check_address(option: str, url: str, kind: HostType, environ: Mapping[str, str], *, has_credential: bool) -> None:
+    """Refuse an address that a credential must not go to: a pull request can change the configuration."""
+    parts = split_origin(url)
+    if parts is None:
+        raise SettingsError(f"option {option!r} should be an https URL (http on loopback only), not {url!r:.80}")
+    if not has_credential or origin_of(parts) == kind.origin or is_loopback(parts):
+        return
+    allowed = {address.rstrip("/") for address in re.split(r"[\s,]+", environ.get("IMGHOST_ALLOW_API_URL", ""))}
+    if not allowed & {url.rstrip("/"), origin_of(parts)}:
+        raise SettingsError(
+            f"option {option!r} would send the credential to {origin_of(parts)}, which is not {kind.origin}; "
+            f"if that is right, name it in the environment variable IMGHOST_ALLOW_API_URL"
+        )
+
+
+def split_origin(url: str) -> SplitResult | None:
+    """Split an address that may be asked: https, or http on loopback, without user, query or odd characters."""
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-:\[\]]+(?:/[A-Za-z0-9._~/\-]*)?", url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or port == 0:
+        return None
+    return parts if parts.scheme == "https" or is_loopback(parts) else None
+
+
+def origin_of(parts: SplitResult) -> str:
+    """Give `scheme://host[:port]` in lower case."""
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def is_loopback(parts: SplitResult) -> bool:
+    """Say whether an address stays on this machine."""
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _check_retention(host: Host, settings: Settings) -> None:
+    promise = host.limits.retention
+    if host.lacks_credential or promise is None:
+        return
+    if settings.retention is None or settings.retention > promise:
+        asked = "permanent" if settings.retention is None else f"{settings.retention.days}d"
+        raise SettingsError(
+            f"host {host.name!r} promises {promise.days} days with these settings, less than "
+            f"the retention {asked!r}; set retention: {promise.days}d or less, or choose another host"
+        )

@@ -1,0 +1,283 @@
+"""The options: declared once, here. The front ends derive theirs from this declaration."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from imghost.errors import SettingsError
+from imghost.models import DEFAULT_KINDS, KINDS
+
+Read = Callable[[Any, Path], Any]
+"""Turns what a configuration holds into a setting's value; raises ValueError with what it should be."""
+
+PERMANENT: Final = "permanent"
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+_SECRETS: Final = re.compile(r"img_(?:sk_)?live_\w{6,}|iu_live_\w{6,}|(?<![0-9a-fA-F])0x[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+_SECRET_NAMES: Final = re.compile(r"(?:^|_)(?:api_?key|private_?key|secret|password|access_?token|token)(?:_|$)", re.I)
+
+
+def _text(raw: Any, _: Path) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise ValueError("a text")
+    return raw.strip()
+
+
+def _flag(raw: Any, _: Path) -> bool:
+    if not isinstance(raw, bool):
+        raise ValueError("true or false")  # noqa: TRY004
+    return raw
+
+
+def _texts(raw: Any, _: Path) -> tuple[str, ...]:
+    raw = [raw] if isinstance(raw, str) else raw
+    if not isinstance(raw, (list, tuple, set, frozenset)) or not all(isinstance(text, str) for text in raw):
+        raise ValueError("a list of texts")
+    return tuple(raw)
+
+
+def _path(raw: Any, folder: Path) -> Path:
+    if not isinstance(raw, (str, Path)) or not str(raw):
+        raise ValueError("a path")
+    return folder / Path(raw).expanduser()
+
+
+def _paths(raw: Any, folder: Path) -> tuple[Path, ...]:
+    raw = [raw] if isinstance(raw, (str, Path)) else raw
+    if not isinstance(raw, (list, tuple)):
+        raise ValueError("a list of folders")  # noqa: TRY004
+    return tuple(_path(path, folder) for path in raw)
+
+
+def _kinds(raw: Any, folder: Path) -> frozenset[str]:
+    kinds = frozenset(_texts(raw, folder))
+    if unknown := sorted(kinds - set(KINDS)):
+        raise ValueError(f"some of {', '.join(KINDS)}, not {unknown[0]!r}")
+    return kinds
+
+
+def _choice(*names: str) -> Read:
+    def read(raw: Any, _: Path) -> str:
+        if raw not in names:
+            raise ValueError(" or ".join(repr(name) for name in names))
+        return str(raw)
+
+    return read
+
+
+def _count(least: int) -> Read:
+    def read(raw: Any, _: Path) -> int:
+        if isinstance(raw, str) and raw.strip().isdecimal():
+            raw = int(raw)
+        if isinstance(raw, bool) or not isinstance(raw, int) or raw < least:
+            raise ValueError(f"a whole number, {least} or more")
+        return raw
+
+    return read
+
+
+def _seconds(raw: Any, _: Path) -> float:
+    try:
+        seconds = float(raw)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if isinstance(raw, bool) or not 0 < seconds <= 3600:
+        raise ValueError("a number of seconds up to 3600")
+    return seconds
+
+
+def _dollars(raw: Any, _: Path) -> Decimal:
+    try:
+        dollars = Decimal(str(raw))
+    except InvalidOperation:
+        dollars = Decimal(-1)
+    if isinstance(raw, bool) or not dollars.is_finite() or dollars < 0:
+        raise ValueError("an amount of US dollars, 0 or more")
+    return dollars
+
+
+def read_duration(raw: Any) -> timedelta:
+    """Read a duration like `30d`: a whole number and one of s, m, h, d, w, y (365 days)."""
+    found = re.fullmatch(r"([0-9]{1,7})\s*([smhdwy])", str(raw).strip())
+    if isinstance(raw, bool) or not found or int(found[1]) * _UNITS[found[2]] > 1000 * _UNITS["y"]:
+        raise ValueError("a duration like '30d' (s, m, h, d, w or y)")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def _duration(raw: Any, _: Path) -> timedelta:
+    return read_duration(raw)
+
+
+def _retention(raw: Any, _: Path) -> timedelta | None:
+    if raw == PERMANENT:
+        return None
+    try:
+        retention = read_duration(raw)
+    except ValueError:
+        retention = timedelta(0)
+    if not retention:
+        raise ValueError(f"{PERMANENT!r} or a duration like '30d'")
+    return retention
+
+
+def _mapping(raw: Any, _: Path) -> Mapping[str, Any]:
+    if not isinstance(raw, Mapping) or not all(isinstance(name, str) for name in raw):
+        raise ValueError("a mapping of the host's own settings")
+    return MappingProxyType(dict(raw))
+
+
+def _option(default: Any, read: Read, about: str, *, optional: bool = False) -> Any:
+    """Declare an option: its default as a value, how its text is read, and one line of help."""
+    metadata = {"read": read, "about": about, "optional": optional}
+    if isinstance(default, Mapping):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+_NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a user can choose; paths are absolute once read. Times in seconds, money in US dollars."""
+
+    host: str = _option("auto", _text, "where images go: a host's name, or auto by the credential in the environment")
+    options: Mapping[str, Any] = _option(_NO_OPTIONS, _mapping, "the host's own settings")
+    lock: Path = _option(Path("imghost.lock"), _path, "the committed file of records")
+    cache_dir: Path = _option(Path(".cache/imghost"), _path, "the local store")
+    frozen: bool = _option(False, _flag, "never touch the network; an image missing from the lock is a warning")
+    serve: bool = _option(False, _flag, "use what the lock knows in a live preview, too")
+    site_url: str | None = _option(None, _text, "where the site will live", optional=True)
+    sources: tuple[Path, ...] = _option((), _paths, "more folders that images may come from")
+    include: tuple[str, ...] = _option((), _texts, "only images whose path in the site matches one of these globs")
+    exclude: tuple[str, ...] = _option((), _texts, "never images whose path in the site matches one of these globs")
+    references: frozenset[str] = _option(frozenset(DEFAULT_KINDS), _kinds, "kinds of references to rewrite")
+    remote: tuple[str, ...] = _option((), _texts, "globs of external image URLs to bring to the host, too")
+    retention: timedelta | None = _option(None, _retention, "how long an image must live: permanent, or like 30d")
+    renew_before: timedelta = _option(timedelta(days=14), _duration, "renew a record when less than this is left")
+    max_cost: Decimal = _option(Decimal(0), _dollars, "US dollars that one build may spend")
+    max_uploads: int | None = _option(None, _count(0), "images that one build may upload", optional=True)
+    oversize: str = _option("keep", _choice("keep", "resize"), "an image over the host's limit: keep local, or resize")
+    max_edge: int | None = _option(None, _count(1), "scale images down to this longest edge in pixels", optional=True)
+    metadata: str = _option("strip", _choice("strip", "keep", "refuse"), "EXIF, GPS, XMP and bytes after the image's end")
+    verify: bool = _option(True, _flag, "fetch each new URL before its record counts")
+    responsive: bool = _option(False, _flag, "srcset from the host's variants")
+    format: str | None = _option(None, _choice("webp", "avif"), "convert through the host to webp or avif", optional=True)
+    dimensions: bool = _option(False, _flag, "add width and height")
+    lazy: bool = _option(False, _flag, "add loading=lazy after the first image")
+    fallback: bool = _option(False, _flag, "on a failed load show the local copy, once")
+    remove_local: bool = _option(False, _flag, "delete local copies that nothing in the site names any more")
+    concurrency: int = _option(8, _count(1), "uploads at a time")
+    timeout: float = _option(30.0, _seconds, "seconds that a request may take")
+    retries: int = _option(5, _count(1), "tries of an upload")
+    report: Path | None = _option(None, _path, "write a report here: .json or .html", optional=True)
+    folder: Path = field(default=Path(), metadata={"internal": True})
+    """What relative paths are relative to: the configuration's folder."""
+
+
+def options() -> tuple[Field[Any], ...]:
+    """List the declared options in order, for a front end to derive its own from."""
+    return tuple(option for option in fields(Settings) if "read" in option.metadata)
+
+
+def default_of(option: Field[Any]) -> Any:
+    """Give an option's default value."""
+    return option.default_factory() if option.default_factory is not MISSING else option.default
+
+
+def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost") -> Settings:
+    """Make settings of what a configuration holds; None means not set.
+
+    `origin` is how messages name the place, like `mkdocs.yml`. Raises SettingsError, one line.
+    """
+    known = {option.name: option for option in options()}
+    _refuse_unknown(raw, known, f"{origin}: option")
+    _refuse_secrets(raw, origin)
+    values = {name: _value(option, raw.get(name), folder, origin) for name, option in known.items()}
+    settings = Settings(folder=folder, **values)
+    _refuse_unready(settings, origin)
+    return settings
+
+
+def _value(option: Field[Any], raw: Any, folder: Path, origin: str) -> Any:
+    if raw is None:
+        default = default_of(option)
+        return folder / default if isinstance(default, Path) else default
+    try:
+        return option.metadata["read"](raw, folder)
+    except ValueError as wrong:
+        raise SettingsError(f"{origin}: option {option.name!r} should be {wrong}, not {raw!r:.80}") from None
+
+
+def _refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise SettingsError(f"{what} {name!r} is unknown; {nearest(name, known)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Phrase the remedy for a mistyped name: the nearest right one, or all there are."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
+
+
+def _refuse_secrets(raw: Any, origin: str, name: str = "") -> None:
+    """Refuse a credential in a configuration file, without showing it."""
+    if isinstance(raw, Mapping):
+        for key, value in raw.items():
+            _refuse_secrets(value, origin, str(key))
+    elif isinstance(raw, (list, tuple)):
+        for value in raw:
+            _refuse_secrets(value, origin, name)
+    elif isinstance(raw, str) and raw and (_SECRETS.search(raw) or _SECRET_NAMES.search(name)):
+        raise SettingsError(
+            f"{origin}: option {name!r} holds a credential (not shown); take it out, make a new one, "
+            "and put that in the environment"
+        )
+
+
+def _refuse_unready(settings: Settings, origin: str) -> None:
+    """Refuse options that this version knows by name only, rather than do nothing for them."""
+    for name in ("remote", "responsive", "format", "dimensions", "lazy", "fallback"):
+        if getattr(settings, name):
+            raise SettingsError(f"{origin}: option {name!r} is not available in this version; leave it out")
+
+
+def read_host_options(options_type: type[Any], raw: Mapping[str, Any], host: str) -> Any:
+    """Make a host's own options of `options`; its fields' default types say what is right."""
+    known = {option.name: option for option in fields(options_type)}
+    _refuse_unknown(raw, known, f"host {host!r}: option")
+    values = {}
+    for name, value in raw.items():
+        if value is None:
+            continue
+        try:
+            values[name] = _host_value(known[name], value)
+        except ValueError as wrong:
+            raise SettingsError(f"host {host!r}: option {name!r} should be {wrong}, not {value!r:.80}") from None
+    return options_type(**values)
+
+
+def _host_value(option: Field[Any], value: Any) -> Any:
+    """Read one of a host's options by its annotation; the command line gives all of them as texts."""
+    kind = str(option.type)
+    if "bool" in kind:
+        if str(value).lower() not in {"true", "false"}:
+            raise ValueError("true or false")
+        return str(value).lower() == "true"
+    if "tuple" in kind:
+        texts = value.split(",") if isinstance(value, str) else value
+        return tuple(text.strip() for text in _texts(texts, Path()))
+    if "int" in kind and "str" not in kind:
+        return _count(0)(value, Path())
+    if isinstance(value, (bool, Mapping, list, tuple)):
+        raise ValueError("a text")  # noqa: TRY004
+    return _text(str(value), Path())
