@@ -5,9 +5,27 @@ Nothing of httpx is imported before the first request, so that a warm build stay
 
 from __future__ import annotations
 
+import json as jsonlib
+import os
+import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from imghost.errors import Action, HostError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from imghost.wire import Wire
+
+LIMIT: Final = 64 * 1024
+"""Bytes of an answer's body that are read at most, where a caller asks for nothing else."""
+
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +35,24 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def json(self) -> object:
+        """Read the body as strict JSON.
+
+        Raises:
+            ValueError: it is not UTF-8 or not JSON, repeats a key, is nested too deeply, or holds a
+                number that is not finite.
+        """
+        try:
+            return jsonlib.loads(
+                self.body.decode("utf-8"),
+                object_pairs_hook=_unique,
+                parse_constant=_finite,
+                parse_float=_finite,
+            )
+        except RecursionError:
+            reason = "the JSON is nested too deeply"
+        raise ValueError(reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +66,134 @@ class FilePart:
 
 
 class Client:
-    """Sends requests and gives whole answers."""
+    """Sends requests and gives whole answers; safe to share between threads.
+
+    `timeout` is in seconds, for each wait of a request; a whole request gets that, and a second more for
+    each 100,000 bytes it sends. Proxies and certificates come from `environ` alone.
+    """
 
     requests: int
+    """Requests sent so far."""
+
+    def __init__(
+        self, timeout: float = 30.0, *, environ: Mapping[str, str] | None = None, connections: int = 16
+    ) -> None:
+        self.requests = 0
+        self._timeout = timeout
+        self._environ = os.environ if environ is None else environ
+        self._connections = connections
+        self._lock = threading.Lock()
+        self._wire: Wire | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        with self._lock:
+            wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        form: Mapping[str, str] | None = None,
+        file: FilePart | None = None,
+        limit: int = LIMIT,
+    ) -> Answer:
+        """Send one request and give its answer, a redirect too.
+
+        Raises:
+            HostError: there is no answer of at most `limit` bytes of body.
+        """
+        parts: dict[str, Any] = {"headers": dict(headers or {}), "json": json, "data": form}
+        with ExitStack() as stack:
+            if file is not None:
+                source = stack.enter_context(_opened(file.file))
+                parts["files"] = {file.field: (file.name, source, file.media_type)}
+            return self._send(method, url, parts, limit)
+
+    def fetch(self, url: str, *, limit: int = LIMIT) -> Answer:
+        """Look at what a URL serves, without any credential: the body is cut at `limit` bytes.
+
+        At most three redirects are followed, on the same origin only.
+
+        Raises:
+            HostError: there is no answer, or it leads elsewhere.
+        """
+        for _ in range(4):
+            answer = self._send("GET", url, {}, limit, cut=True)
+            if answer.status not in REDIRECTS or "location" not in answer.headers:
+                return answer
+            url = _next(url, answer.headers["location"])
+        raise HostError(Action.FILE, f"{_host(url)} redirects more than three times")
+
+    def _send(self, method: str, url: str, parts: dict[str, Any], limit: int, *, cut: bool = False) -> Answer:
+        wire = self._opened_wire()
+        request = wire.request(method, url, parts)
+        with self._lock:
+            self.requests += 1
+        status, headers, body = wire.exchange(request, limit, cut=cut)
+        return Answer(status, headers, body)
+
+    def _opened_wire(self) -> Wire:
+        with self._lock:
+            if self._wire is None:
+                from imghost.wire import Wire
+
+                self._wire = Wire(self._timeout, self._environ, self._connections)
+            return self._wire
+
+
+def _opened(file: Path) -> Any:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        reason = f"the file to send cannot be read: {error.strerror}"
+    raise HostError(Action.FILE, reason)
+
+
+def _next(url: str, location: str) -> str:
+    """Resolve a redirect with the parser that will send it, so that both see the same host."""
+    import httpx
+
+    here = httpx.URL(url)
+    try:
+        there = here.join(location)
+    except (httpx.InvalidURL, ValueError):
+        there = httpx.URL("invalid:")
+    if _origin(here) != _origin(there):
+        raise HostError(Action.FILE, f"{here.host} redirects to another host, which is refused")
+    return str(there)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _host(url: str) -> str:
+    import httpx
+
+    return httpx.URL(url).host
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("the JSON repeats a key")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("the JSON holds a number that is not finite")
+    return number

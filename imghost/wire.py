@@ -1,0 +1,241 @@
+"""One request and its answer on the wire, and what it means when there is none.
+
+A message names the host and what to change; never a header, a URL's path or query, or what a library
+says of the request. Errors are raised outside of the `except` clauses, so that no traceback holds
+the library's exception, which holds the request and its secrets.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, Final
+
+import certifi
+import httpcore
+import httpx
+
+from imghost.connections import Deadlines, Exchange, Stage
+from imghost.errors import Action, HostError, printable
+from imghost.proxies import Proxy, proxy_for
+
+HEADERS: Final = 16 * 1024
+"""Bytes of an answer's headers that are accepted."""
+
+RATE: Final = 100_000
+"""Bytes a second that a connection is expected to send at least."""
+
+FOREIGN: Final = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+    OSError,
+)
+
+
+class Wire:
+    """The connections of one client: a pool for direct ones, and one for each proxy."""
+
+    def __init__(self, timeout: float, environ: Mapping[str, str], connections: int) -> None:
+        self._timeout = timeout
+        self._environ = environ
+        self._connections = connections
+        self._network = Deadlines()
+        self._trust = _trust(environ)
+        self._lock = threading.Lock()
+        self._pools: dict[Proxy | None, httpcore.ConnectionPool] = {}
+        self._agent = f"imghost/{version('imghost')}"
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            pool.close()
+
+    def request(self, method: str, url: str, parts: dict[str, Any]) -> httpx.Request:
+        """Put a request together; a file in it is read only when it is sent."""
+        fixed = {"user-agent": self._agent, "accept": "*/*", "accept-encoding": "identity"}
+        headers = {**fixed, **parts.get("headers", {})}
+        try:
+            request = httpx.Request(method, url, **{**parts, "headers": headers})
+            if request.url.scheme in {"http", "https"} and request.url.host:
+                return request
+        except (httpx.InvalidURL, ValueError):
+            pass
+        raise HostError(
+            Action.STOP,
+            "the request cannot be written as HTTP",
+            remedy="check the URL in `options`, and the credential for line ends and letters outside ASCII",
+        )
+
+    def exchange(self, request: httpx.Request, limit: int, *, cut: bool) -> tuple[int, dict[str, str], bytes]:
+        """Send a request and read status, headers and body, all before the deadline.
+
+        Over `limit` bytes the body is cut, or refused.
+        """
+        host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
+        proxy = proxy_for(host, port, self._environ) if request.url.scheme == "https" else None
+        seconds = self._timeout + int(request.headers.get("content-length", "0")) / RATE
+        exchange = Exchange(time.monotonic() + seconds, f"{host}:{port}", str(proxy or ""))
+        try:
+            with self._network.follow(exchange):
+                return _received(self._pool(proxy), self._outgoing(request), limit, cut=cut)
+        except FOREIGN as error:
+            failure = _explained(error, exchange)
+        except _RefusedError as error:
+            failure = HostError(Action.RETRY, f"{exchange.target} {error}", is_ambiguous=True)
+        # A question changes nothing at the host, however it ends.
+        failure.is_ambiguous = failure.is_ambiguous and request.method not in {"GET", "HEAD"}
+        raise failure
+
+    def _outgoing(self, request: httpx.Request) -> httpcore.Request:
+        url = request.url
+        waits = dict.fromkeys(("connect", "read", "write", "pool"), self._timeout)
+        return httpcore.Request(
+            request.method,
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions={"timeout": waits},
+        )
+
+    def _pool(self, proxy: Proxy | None) -> httpcore.ConnectionPool:
+        with self._lock:
+            if proxy not in self._pools:
+                self._pools[proxy] = self._made(proxy)
+            return self._pools[proxy]
+
+    def _made(self, proxy: Proxy | None) -> httpcore.ConnectionPool:
+        shared: dict[str, Any] = {
+            "ssl_context": self._trust,
+            "max_connections": self._connections,
+            "max_keepalive_connections": self._connections,
+            "keepalive_expiry": 5.0,
+            "network_backend": self._network,
+        }
+        if proxy is None:
+            return httpcore.ConnectionPool(**shared)
+        own = _trust(self._environ) if proxy.scheme == "https" else None
+        return httpcore.HTTPProxy(proxy.url, proxy_auth=proxy.auth, proxy_ssl_context=own, **shared)
+
+
+class _RefusedError(Exception):
+    """An answer that came, and that will not be read."""
+
+
+def _received(
+    pool: httpcore.ConnectionPool, request: httpcore.Request, limit: int, *, cut: bool
+) -> tuple[int, dict[str, str], bytes]:
+    response = pool.handle_request(request)
+    try:
+        headers = _headers(response)
+        body = bytearray()
+        for chunk in response.iter_stream():
+            body += chunk
+            if len(body) > limit:
+                break
+    finally:
+        response.close()
+    if len(body) > limit and not cut:
+        raise _RefusedError(f"gave an answer that is too long, over {limit} bytes")
+    return response.status, headers, bytes(body[:limit])
+
+
+def _headers(response: httpcore.Response) -> dict[str, str]:
+    if sum(len(name) + len(value) for name, value in response.headers) > HEADERS:
+        raise _RefusedError(f"gave headers that are too long, over {HEADERS} bytes")
+    if response.status < 200:
+        raise _RefusedError("changed the protocol, which nobody asked for")
+    headers: dict[str, str] = {}
+    for raw, value in response.headers:
+        name = raw.decode("latin-1").lower()
+        text = value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    if headers.get("content-encoding", "identity").strip().lower() not in {"identity", ""}:
+        raise _RefusedError("gave a compressed answer, which nobody asked for")
+    return headers
+
+
+def _explained(error: Exception, exchange: Exchange) -> HostError:
+    """Say what a failure means for the upload, by how far the request had come."""
+    if isinstance(error, OSError):
+        return HostError(Action.FILE, f"the file to send cannot be read: {error.strerror}")
+    if isinstance(error, (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol)):
+        return _unsendable(exchange)
+    if exchange.proxy and exchange.stage in {Stage.CONNECT, Stage.TUNNEL}:
+        return _proxied(error, exchange)
+    if exchange.stage is Stage.CONNECT:
+        return HostError(Action.RETRY, f"{exchange.target} {_unreached(error)}", remedy="check the network")
+    if exchange.stage is Stage.TLS:
+        return _untrusted(error, exchange)
+    return HostError(Action.RETRY, f"{exchange.target} {_broken(error)}", is_ambiguous=exchange.sent > 0)
+
+
+def _unsendable(exchange: Exchange) -> HostError:
+    if exchange.sent and exchange.stage is Stage.OPEN:
+        return HostError(Action.FILE, "the file changed while it was sent", is_ambiguous=True)
+    return HostError(
+        Action.STOP,
+        f"the request to {exchange.target} cannot be written as HTTP",
+        remedy="check the credential for line ends and letters outside ASCII",
+    )
+
+
+def _proxied(error: Exception, exchange: Exchange) -> HostError:
+    said = f" ({printable(error, 60)})" if isinstance(error, httpcore.ProxyError) else ""
+    return HostError(
+        Action.STOP,
+        f"the proxy {exchange.proxy} does not lead to {exchange.target}{said}",
+        remedy="check HTTPS_PROXY, or name the host in NO_PROXY",
+    )
+
+
+def _untrusted(error: Exception, exchange: Exchange) -> HostError:
+    cause = error.__cause__
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+        detail = getattr(cause, "verify_message", "") or cause.reason or "TLS failed"
+        return HostError(
+            Action.STOP,
+            f"{exchange.target} cannot be trusted: {printable(detail)}",
+            remedy="if a proxy opens TLS here, name its certificates in SSL_CERT_FILE",
+        )
+    return HostError(Action.RETRY, f"{exchange.target} broke off while TLS began")
+
+
+def _unreached(error: Exception) -> str:
+    if isinstance(error, httpcore.PoolTimeout):
+        return "has no connection free"
+    if isinstance(error, httpcore.TimeoutException):
+        return "does not answer"
+    if isinstance(error.__cause__, (socket.gaierror, UnicodeError)):
+        return "does not resolve to an address"
+    return f"cannot be reached ({printable(getattr(error.__cause__, 'strerror', None) or 'no route')})"
+
+
+def _broken(error: Exception) -> str:
+    if isinstance(error, httpcore.TimeoutException):
+        return "did not finish its answer in time"
+    if isinstance(error, httpcore.RemoteProtocolError):
+        return "did not give a whole HTTP answer"
+    return "broke the connection"
+
+
+def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Make the one TLS context there is: certificates are always verified."""
+    file, folder = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
+    try:
+        return ssl.create_default_context(cafile=file or (None if folder else certifi.where()), capath=folder or None)
+    except (OSError, ValueError):
+        name = printable(file or folder)
+    raise HostError(
+        Action.STOP,
+        f"the certificates in {name} cannot be read",
+        remedy="correct SSL_CERT_FILE or SSL_CERT_DIR",
+    )
