@@ -1,4 +1,4 @@
-"""Draw the images of the example into the folder `images`; the same bytes at each run with the same Pillow."""
+"""Draw the example's images into the folder `images`: the same bytes at each run with the same Pillow."""
 
 from __future__ import annotations
 

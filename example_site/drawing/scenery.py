@@ -40,7 +40,8 @@ def landscape(width: int, height: int, mood: Mood = DAY) -> Image.Image:
 
 def grained(scene: Image.Image, strength: int = 9) -> Image.Image:
     """Add the grain of a camera, the same at each run."""
-    grain = Image.frombytes("L", scene.size, random.Random(1).randbytes(scene.width * scene.height))
+    noise = random.Random(1).randbytes(scene.width * scene.height)  # noqa: S311 (repeatable on purpose)
+    grain = Image.frombytes("L", scene.size, noise)
     soft = Image.merge("RGB", [grain.filter(ImageFilter.GaussianBlur(0.8))] * 3)
     return Image.blend(scene, soft, strength / 255)
 
