@@ -44,6 +44,8 @@ class Exchange:
     stage: Stage = Stage.CONNECT
     sent: int = 0
     """Bytes given to the connection to the host; nothing has reached it while this is 0."""
+    cause: BaseException | None = None
+    """Why it could not connect, by the operating system or TLS; httpcore does not pass it on."""
 
     def left(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
         """Give the seconds that one wait may take; raises `late` where there are none."""
@@ -85,12 +87,17 @@ class Deadlines(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Connect to the first address that answers, with the time shared between them."""
         exchange = self.exchange
-        addresses = _addresses(host, port)
+        try:
+            addresses = _addresses(host, port)
+        except (OSError, UnicodeError) as error:
+            exchange.cause = error
+            raise httpcore.ConnectError("the name does not resolve") from None
         for number, address in enumerate(addresses, 1):
             wait = exchange.left(timeout, httpcore.ConnectTimeout) / (len(addresses) - number + 1)
             try:
                 stream = self._tcp.connect_tcp(address, port, wait, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                exchange.cause = error.__cause__
                 if number == len(addresses):
                     raise
             else:
@@ -134,7 +141,11 @@ class Stream(httpcore.NetworkStream):
         is_proxy = bool(exchange.proxy) and exchange.sent == 0
         exchange.stage = Stage.TUNNEL if is_proxy else Stage.TLS
         wait = exchange.left(timeout, httpcore.ConnectTimeout)
-        stream = self._inner.start_tls(ssl_context, server_hostname, wait)
+        try:
+            stream = self._inner.start_tls(ssl_context, server_hostname, wait)
+        except httpcore.ConnectError as error:
+            exchange.cause = error.__cause__
+            raise
         if not is_proxy:
             # What went to the proxy for CONNECT was no part of the request.
             exchange.stage, exchange.sent = Stage.OPEN, 0
@@ -146,8 +157,5 @@ class Stream(httpcore.NetworkStream):
 
 
 def _addresses(host: str, port: int) -> tuple[str, ...]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError("the name does not resolve") from error
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -47,9 +47,8 @@ class Wire:
         self._environ = environ
         self._connections = connections
         self._network = Deadlines()
-        self._trust = _trust(environ)
         self._lock = threading.Lock()
-        self._pools: dict[Proxy | None, httpcore.ConnectionPool] = {}
+        self._pools: dict[tuple[str, Proxy | None], httpcore.ConnectionPool] = {}
         self._agent = f"imghost/{version('imghost')}"
 
     def close(self) -> None:
@@ -65,7 +64,7 @@ class Wire:
         headers = {**fixed, **parts.get("headers", {})}
         try:
             request = httpx.Request(method, url, **{**parts, "headers": headers})
-            if request.url.scheme in {"http", "https"} and request.url.host:
+            if request.url.scheme in {"http", "https"} and request.url.host and (request.url.port or 1) < 65_536:
                 return request
         except (httpx.InvalidURL, ValueError):
             pass
@@ -86,7 +85,7 @@ class Wire:
         exchange = Exchange(time.monotonic() + seconds, f"{host}:{port}", str(proxy or ""))
         try:
             with self._network.follow(exchange):
-                return _received(self._pool(proxy), self._outgoing(request), limit, cut=cut)
+                return _received(self._pool(request.url.scheme, proxy), self._outgoing(request), limit, cut=cut)
         except FOREIGN as error:
             failure = _explained(error, exchange)
         except _RefusedError as error:
@@ -106,15 +105,16 @@ class Wire:
             extensions={"timeout": waits},
         )
 
-    def _pool(self, proxy: Proxy | None) -> httpcore.ConnectionPool:
+    def _pool(self, scheme: str, proxy: Proxy | None) -> httpcore.ConnectionPool:
         with self._lock:
-            if proxy not in self._pools:
-                self._pools[proxy] = self._made(proxy)
-            return self._pools[proxy]
+            if (scheme, proxy) not in self._pools:
+                self._pools[scheme, proxy] = self._made(scheme, proxy)
+            return self._pools[scheme, proxy]
 
-    def _made(self, proxy: Proxy | None) -> httpcore.ConnectionPool:
+    def _made(self, scheme: str, proxy: Proxy | None) -> httpcore.ConnectionPool:
         shared: dict[str, Any] = {
-            "ssl_context": self._trust,
+            # Reading the certificates takes longer than a request on loopback, which needs none.
+            "ssl_context": _trust(self._environ) if scheme == "https" else None,
             "max_connections": self._connections,
             "max_keepalive_connections": self._connections,
             "keepalive_expiry": 5.0,
@@ -172,9 +172,11 @@ def _explained(error: Exception, exchange: Exchange) -> HostError:
     if exchange.proxy and exchange.stage in {Stage.CONNECT, Stage.TUNNEL}:
         return _proxied(error, exchange)
     if exchange.stage is Stage.CONNECT:
-        return HostError(Action.RETRY, f"{exchange.target} {_unreached(error)}", remedy="check the network")
+        return HostError(
+            Action.RETRY, f"{exchange.target} {_unreached(error, exchange.cause)}", remedy="check the network"
+        )
     if exchange.stage is Stage.TLS:
-        return _untrusted(error, exchange)
+        return _untrusted(exchange)
     return HostError(Action.RETRY, f"{exchange.target} {_broken(error)}", is_ambiguous=exchange.sent > 0)
 
 
@@ -197,8 +199,8 @@ def _proxied(error: Exception, exchange: Exchange) -> HostError:
     )
 
 
-def _untrusted(error: Exception, exchange: Exchange) -> HostError:
-    cause = error.__cause__
+def _untrusted(exchange: Exchange) -> HostError:
+    cause = exchange.cause
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
         detail = getattr(cause, "verify_message", "") or cause.reason or "TLS failed"
         return HostError(
@@ -209,14 +211,14 @@ def _untrusted(error: Exception, exchange: Exchange) -> HostError:
     return HostError(Action.RETRY, f"{exchange.target} broke off while TLS began")
 
 
-def _unreached(error: Exception) -> str:
+def _unreached(error: Exception, cause: BaseException | None) -> str:
     if isinstance(error, httpcore.PoolTimeout):
         return "has no connection free"
     if isinstance(error, httpcore.TimeoutException):
         return "does not answer"
-    if isinstance(error.__cause__, (socket.gaierror, UnicodeError)):
+    if isinstance(cause, (socket.gaierror, UnicodeError)):
         return "does not resolve to an address"
-    return f"cannot be reached ({printable(getattr(error.__cause__, 'strerror', None) or 'no route')})"
+    return f"cannot be reached ({printable(getattr(cause, 'strerror', None) or 'no route')})"
 
 
 def _broken(error: Exception) -> str:

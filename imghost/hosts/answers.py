@@ -165,7 +165,7 @@ def moment(value: object) -> datetime | None:
             return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
-    except (OverflowError, OSError):
+    except (ValueError, OverflowError, OSError):
         pass
     raise ValueError("it is no date")
 

@@ -1,0 +1,291 @@
+"""img402's free tier, against its double."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from doubles.hostile import HOSTILE_URLS
+from doubles.img402 import Img402 as Double
+from doubles.server import Fault, Reply, Server
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imghost.errors import Action, HostError, SettingsError
+from imghost.hosts import Host, HostType, Secret, Setup
+from imghost.hosts.img402 import Img402, Img402Options
+from imghost.http import Client
+from imghost.models import Payload
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 200
+WEEK = timedelta(days=7)
+
+
+def a_setup(
+    client: Client | None = None, retention: timedelta | None = WEEK, credential: Secret | None = None
+) -> Setup:
+    here = Path()
+    return Setup(client or Client(environ={}), credential, retention, folder=here, site=here, environ={})
+
+
+def a_payload(folder: Path, body: bytes = PNG, media_type: str = "image/png") -> Payload:
+    file = folder / "payload"
+    file.write_bytes(body)
+    return Payload("a" * 64, "b" * 64, file, len(body), media_type, 1, 1)
+
+
+@contextmanager
+def a_host(
+    double: Double | Server, retention: timedelta | None = WEEK, timeout: float = 5.0, **more: object
+) -> Iterator[Img402]:
+    with double, Client(timeout, environ={}) as client:
+        options = Img402Options(api_url=double.url, tier="free", **more)  # type: ignore[arg-type]
+        yield Img402(options, a_setup(client, retention))
+
+
+def refused(host: Img402, payload: Payload) -> HostError:
+    with pytest.raises(HostError) as caught:
+        host.upload(payload)
+    return caught.value
+
+
+def test_the_class_fits_what_an_entry_point_names() -> None:
+    kind: HostType = Img402
+    host: Host = kind(Img402Options(tier="free"), a_setup())
+    assert host.name == kind.name == "img402"
+    assert kind.origin == kind.Options().api_url == "https://img402.dev"
+
+
+def test_an_upload_gives_a_url_that_serves_the_same_bytes(tmp_path: Path) -> None:
+    double = Double()
+    with a_host(double) as host, Client(environ={}) as reader:
+        hosted = host.upload(a_payload(tmp_path))
+        answer = reader.fetch(hosted.url)
+    assert answer.body == PNG
+    assert answer.headers["content-type"] == "image/png"
+    assert host.accepts(hosted.url)
+    assert hosted.expires is not None
+    assert abs(hosted.expires - datetime.now(UTC) - WEEK) < timedelta(minutes=1)
+
+
+def test_the_image_is_sent_under_a_name_made_of_its_digest(tmp_path: Path) -> None:
+    double = Double()
+    with a_host(double) as host:
+        host.upload(a_payload(tmp_path))
+        _, files = double.server.requests("POST", "/api/free")[0].form()
+    assert (files["image"].name, files["image"].media_type) == (f"{'b' * 12}.png", "image/png")
+
+
+def test_an_upload_carries_no_credential(tmp_path: Path) -> None:
+    double = Double()
+    with a_host(double) as host:
+        host.upload(a_payload(tmp_path))
+        headers = double.server.log[0].headers
+    assert set(headers) == {
+        *("host", "user-agent", "accept", "accept-encoding", "content-length", "content-type"),
+    }
+
+
+def test_the_same_bytes_twice_are_two_images(tmp_path: Path) -> None:
+    double = Double()
+    with a_host(double) as host:
+        first, second = host.upload(a_payload(tmp_path)), host.upload(a_payload(tmp_path))
+    assert first.url != second.url
+    assert len(double.images) == 2
+
+
+def test_an_image_without_an_end_is_permanent(tmp_path: Path) -> None:
+    with a_host(Double(era="newest"), retention=None) as host:
+        assert host.upload(a_payload(tmp_path)).expires is None
+
+
+def test_a_larger_image_is_sent_and_its_answer_decides(tmp_path: Path) -> None:
+    large = a_payload(tmp_path, PNG + b"x" * 1_500_000)
+    with a_host(Double(era="newest")) as host:
+        expires = host.upload(large).expires
+    assert expires is not None
+    assert timedelta(days=29) < expires - datetime.now(UTC) < timedelta(days=31)
+    with a_host(Double(era="brief")) as host:
+        error = refused(host, large)
+    assert (error.action, "too large" in error.reason) == (Action.FILE, True)
+
+
+@pytest.mark.parametrize("retention", [timedelta(days=60), None])
+def test_an_image_that_ends_sooner_than_asked_is_an_error_that_names_the_remedy(
+    tmp_path: Path, retention: timedelta | None
+) -> None:
+    double = Double(era="newest")
+    with a_host(double, retention) as host:
+        error = refused(host, a_payload(tmp_path, PNG + b"x" * 1_500_000))
+    assert error.action is Action.FILE
+    assert "retention" in error.remedy
+    assert len(double.images) == 1
+
+
+def test_the_life_of_an_image_counts_from_the_hosts_own_clock(tmp_path: Path) -> None:
+    """A machine whose clock is a month ahead does not refuse what the host keeps for a week."""
+    body = {"url": "https://i.img402.dev/abc.png", "id": "abc", "expiresAt": "2020-01-08T00:00:00Z"}
+    with a_host(Server(lambda _: Reply.json(body, Date="Wed, 01 Jan 2020 00:10:00 GMT"))) as host:
+        assert host.upload(a_payload(tmp_path)).expires == datetime(2020, 1, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "action"),
+    [
+        (400, {"error": "no_file"}, Action.FILE),
+        (400, {"error": "empty_file"}, Action.FILE),
+        (400, {"error": "file_too_large"}, Action.FILE),
+        (400, {"error": "unsupported_format"}, Action.FILE),
+        (400, {"error": "something_new"}, Action.FILE),
+        (401, {"error": "unauthorized"}, Action.STOP),
+        (402, {"x402Version": 1, "error": "Payment required", "accepts": []}, Action.STOP),
+        (403, {}, Action.STOP),
+        (404, {"error": "not_found"}, Action.STOP),
+        (405, {}, Action.STOP),
+        (408, {}, Action.RETRY),
+        (413, {}, Action.FILE),
+        (415, {}, Action.FILE),
+        (418, {}, Action.FILE),
+        (425, {}, Action.RETRY),
+        (429, {"error": "daily_limit"}, Action.STOP),
+        (429, {"error": {"code": "daily_limit", "message": "no more"}}, Action.STOP),
+        (429, {"error": "slow_down"}, Action.WAIT),
+        (500, {"error": "upload_failed"}, Action.RETRY),
+        (502, {}, Action.RETRY),
+        (503, {}, Action.RETRY),
+        (504, {}, Action.RETRY),
+        (302, {}, Action.STOP),
+        (307, {}, Action.STOP),
+        (304, {}, Action.STOP),
+    ],
+)
+def test_every_documented_error_is_classified(
+    tmp_path: Path, status: int, body: dict[str, object], action: Action
+) -> None:
+    with a_host(Server(lambda _: Reply.json(body, status, Location="https://elsewhere.example/"))) as host:
+        error = refused(host, a_payload(tmp_path))
+    assert error.action is action
+    assert error.is_ambiguous is (status >= 500)
+    assert str(status) in error.reason
+
+
+def test_the_double_refuses_what_the_host_refuses(tmp_path: Path) -> None:
+    with a_host(Double(daily=1)) as host:
+        assert "empty" in refused(host, a_payload(tmp_path, b"")).reason
+        assert "PNG, JPEG" in refused(host, a_payload(tmp_path, b"<svg/>")).reason
+        host.upload(a_payload(tmp_path))
+        error = refused(host, a_payload(tmp_path))
+    assert (error.action, "today" in error.reason) == (Action.STOP, True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        "text",
+        None,
+        {},
+        {"url": None, "id": "a", "expiresAt": None},
+        {"url": ["https://i.img402.dev/a.png"], "id": "a", "expiresAt": None},
+        {"url": "https://i.img402.dev/a.png", "id": 7, "expiresAt": None},
+        {"url": "https://i.img402.dev/a.png", "id": "a"},
+        {"url": "https://i.img402.dev/a.png", "id": "a", "expiresAt": 1_800_000_000},
+        {"url": "https://i.img402.dev/a.png", "id": "a", "expiresAt": True},
+        {"url": "https://i.img402.dev/a.png", "id": "a", "expiresAt": "soon"},
+        {"url": "https://i.img402.dev/a.png", "id": "a", "expiresAt": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+def test_a_success_that_makes_no_sense_is_retried_as_ambiguous(tmp_path: Path, body: object) -> None:
+    with a_host(Server(lambda _: Reply.json(body))) as host:
+        error = refused(host, a_payload(tmp_path))
+    assert (error.action, error.is_ambiguous) == (Action.RETRY, True)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.HTML_PAGE, Fault.TRUNCATED_JSON, Fault.CLOSE_AFTER_ROUTE, Fault.RESET_AFTER_ROUTE, Fault.GZIP],
+)
+def test_an_answer_lost_after_the_store_is_ambiguous_and_the_next_try_succeeds(tmp_path: Path, fault: Fault) -> None:
+    double = Double()
+    with a_host(double) as host:
+        double.server.fail(fault)
+        error = refused(host, a_payload(tmp_path))
+        assert (error.action, error.is_ambiguous) == (Action.RETRY, True)
+        host.upload(a_payload(tmp_path))
+    assert len(double.images) == 2
+
+
+def test_any_success_status_will_do(tmp_path: Path) -> None:
+    body = {"url": "https://i.img402.dev/abc.png", "id": "abc", "expiresAt": None}
+    for status in (200, 201, 202):
+        with a_host(Server(lambda _, status=status: Reply.json(body, status))) as host:  # type: ignore[misc]
+            assert host.upload(a_payload(tmp_path)).id == "abc"
+
+
+@pytest.mark.parametrize("url", HOSTILE_URLS)
+def test_no_hostile_url_is_accepted(tmp_path: Path, url: object) -> None:
+    body = {"url": url, "id": "a", "expiresAt": None}
+    with a_host(Server(lambda _: Reply.json(body))) as host:
+        error = refused(host, a_payload(tmp_path))
+        assert not isinstance(url, str) or not host.accepts(url)
+    assert error.is_ambiguous
+    assert error.reason.isprintable()
+
+
+@given(st.text())
+def test_only_the_image_domain_over_https_is_accepted(text: str) -> None:
+    host = Img402(Img402Options(tier="free"), a_setup())
+    assert not host.accepts(text)
+    assert host.accepts("https://i.img402.dev/f5rvllu041.png")
+    assert not host.accepts(f"https://i.img402.dev/f5rvllu041.png{text or ' '}")
+    assert not host.accepts("http://i.img402.dev/f5rvllu041.png")
+
+
+def test_urls_are_accepted_from_a_proxy_and_from_hosts_that_the_settings_name() -> None:
+    options = Img402Options("https://proxy.example:8443/base", "free", url_hosts=("images.example.org",))
+    host = Img402(options, a_setup())
+    assert host.accepts("https://proxy.example:8443/abc.png")
+    assert host.accepts("https://images.example.org/abc.png")
+    assert host.accepts("https://i.img402.dev/abc.png")
+    assert not host.accepts("https://proxy.example/abc.png")
+    assert not host.accepts("http://images.example.org/abc.png")
+    assert not host.accepts("https://imagesXexample.org/abc.png")
+    assert host.origins == ("https://i.img402.dev", "https://proxy.example:8443", "https://images.example.org")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "*", "a b", "https://a.example", "a.example/x", "A.example", "a@b", "a.example\n"]
+)
+def test_a_host_that_is_no_host_is_refused_in_the_settings(name: str) -> None:
+    with pytest.raises(SettingsError, match="url_hosts"):
+        Img402(Img402Options(tier="free", url_hosts=(name,)), a_setup())
+
+
+def test_the_free_tier_needs_no_credential() -> None:
+    host = Img402(Img402Options(tier="free"), a_setup())
+    assert not host.lacks_credential
+    assert (host.limits.retention, host.limits.price) == (WEEK, 0)
+    assert host.ready().remaining is None
+
+
+@pytest.mark.parametrize("tier", ["permanent", "1-year", "auto"])
+def test_a_paid_tier_is_records_only_without_a_credential_and_refused_with_one(tier: str) -> None:
+    assert Img402(Img402Options(tier=tier), a_setup()).lacks_credential
+    with pytest.raises(SettingsError) as caught:
+        Img402(Img402Options(tier=tier), a_setup(credential=Secret("0xcanary-of-a-key")))
+    assert "tier: free" in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_mistyped_tier_names_the_right_one() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'permanent'"):
+        Img402(Img402Options(tier="permanant"), a_setup())
+
+
+def test_importing_the_host_leaves_httpx_alone() -> None:
+    import subprocess
+
+    code = "import imghost.hosts.img402, sys; sys.exit(any(name.startswith('http') for name in sys.modules))"
+    subprocess.run([sys.executable, "-c", code], check=True)
