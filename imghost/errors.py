@@ -16,6 +16,10 @@ class ImghostError(Exception):
 class SettingsError(ImghostError):
     """An option, a credential or a combination of them that cannot work."""
 
+    def __init__(self, text: str, option: str = "") -> None:
+        super().__init__(text)
+        self.option = option
+
 
 class LockError(ImghostError):
     """A lock file that cannot be read; never a reason to upload again."""

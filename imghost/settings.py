@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -166,10 +166,10 @@ class Settings:
     max_uploads: int | None = _option(None, _count(0), "images that one build may upload", optional=True)
     oversize: str = _option("keep", _choice("keep", "resize"), "an image over the host's limit: keep local, or resize")
     max_edge: int | None = _option(None, _count(1), "scale images down to this longest edge in pixels", optional=True)
-    metadata: str = _option("strip", _choice("strip", "keep", "refuse"), "EXIF, GPS, XMP and bytes after the image's end")
+    metadata: str = _option("strip", _choice("strip", "keep", "refuse"), "EXIF, GPS, XMP, and bytes after the end")
     verify: bool = _option(True, _flag, "fetch each new URL before its record counts")
     responsive: bool = _option(False, _flag, "srcset from the host's variants")
-    format: str | None = _option(None, _choice("webp", "avif"), "convert through the host to webp or avif", optional=True)
+    format: str | None = _option(None, _choice("webp", "avif"), "convert through the host", optional=True)
     dimensions: bool = _option(False, _flag, "add width and height")
     lazy: bool = _option(False, _flag, "add loading=lazy after the first image")
     fallback: bool = _option(False, _flag, "on a failed load show the local copy, once")
@@ -203,7 +203,15 @@ def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost") -> Setti
     values = {name: _value(option, raw.get(name), folder, origin) for name, option in known.items()}
     settings = Settings(folder=folder, **values)
     _refuse_unready(settings, origin)
+    if settings.report and settings.report.suffix not in {".json", ".html"}:
+        raise SettingsError(f"{origin}: option 'report' should end in .json or .html, not {settings.report.name!r:.80}")
     return settings
+
+
+def over(under: Settings, upper: Settings, names: Iterable[str]) -> Settings:
+    """Put the named options of one over those of another; a host's paths follow the `options` that count."""
+    names = [*names, *(["folder"] if "options" in names else [])]
+    return replace(under, **{name: getattr(upper, name) for name in names})
 
 
 def _value(option: Field[Any], raw: Any, folder: Path, origin: str) -> Any:
@@ -213,13 +221,13 @@ def _value(option: Field[Any], raw: Any, folder: Path, origin: str) -> Any:
     try:
         return option.metadata["read"](raw, folder)
     except ValueError as wrong:
-        raise SettingsError(f"{origin}: option {option.name!r} should be {wrong}, not {raw!r:.80}") from None
+        raise SettingsError(f"{origin}: option {option.name!r} should be {wrong}, not {raw!r:.80}", option.name) from None
 
 
 def _refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
     for name in names:
         if name not in known:
-            raise SettingsError(f"{what} {name!r} is unknown; {nearest(name, known)}")
+            raise SettingsError(f"{what} {name!r} is unknown; {nearest(name, known)}", name)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

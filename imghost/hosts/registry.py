@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from imghost.errors import SettingsError
-from imghost.hosts import Host, HostType, Secret, Setup
+from imghost.hosts import Host, HostType, Limits, Secret, Setup
 from imghost.http import Client
 from imghost.settings import Settings, nearest, read_host_options
 
@@ -53,17 +53,19 @@ def open_host(name: str, settings: Settings, environ: Mapping[str, str], client:
     for option in ("api_url", "mcp_url"):
         if url := getattr(options, option, None):
             _check_address(option, url, kind, environ, has_credential=credential is not None)
-    setup = Setup(
-        client=client,
-        credential=credential,
-        retention=settings.retention,
-        folder=settings.folder,
-        site=site,
-        environ=environ,
-    )
-    host = kind(options, setup)
+    host = kind(options, Setup(client, credential, settings.retention, settings.folder, site, environ))
     _check_retention(host, settings)
     return host
+
+
+def limits_of(name: str, environ: Mapping[str, str]) -> Limits | None:
+    """Tell what a host takes with its default settings; None where only its own options can tell."""
+    kind = host_type(name)
+    try:
+        setup = Setup(Client(environ=environ), _credential(kind, environ), None, Path.cwd(), Path.cwd() / "site", environ)
+        return kind(kind.Options(), setup).limits
+    except SettingsError:
+        return None
 
 
 def _credential(kind: HostType, environ: Mapping[str, str]) -> Secret | None:

@@ -1,0 +1,118 @@
+"""The embedded host: content-addressed files in a folder, by default in the site itself. No network, no credential."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from imghost.errors import Action, HostError, SettingsError
+from imghost.hosts import Limits, Quota, Setup
+from imghost.models import MEDIA_TYPES, Hosted, Image, Payload
+
+_NAME: Final = r"[0-9a-f]{32}(?:-[a-z0-9]{1,32}){0,3}\.(?:png|jpg|gif|webp|avif|svg)"
+_DEFAULT: Final = "_imghost"
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryOptions:
+    """The directory host's settings."""
+
+    path: str = _DEFAULT
+    """The folder; relative to the configuration, or in the site."""
+    base_url: str | None = None
+    """Where the folder is served; None = as a part of the site."""
+
+
+class Directory:
+    """Stores images as files whose names follow from their bytes, so that machines agree on them."""
+
+    name = "directory"
+    credentials: tuple[str, ...] = ()
+    origin = ""
+    Options = DirectoryOptions
+    limits = Limits(frozenset(MEDIA_TYPES))
+    needs_network = False
+    lacks_credential = False
+
+    def __init__(self, options: DirectoryOptions, setup: Setup) -> None:
+        self.folder = _folder(options, setup)
+        self.base = _base(options.base_url)
+        self.origins = (self.base[: self.base.index("/", len("https://"))],) if self.base else ()
+        self._prefix = self.base or self.folder.relative_to(setup.site).as_posix() + "/"
+        self._accepted = re.compile(re.escape(self._prefix) + _NAME)
+
+    def accepts(self, url: str) -> bool:
+        """Say whether a URL, or without `base_url` a path in the site, is one of this folder's images."""
+        return self._accepted.fullmatch(url) is not None
+
+    def stored(self, image: Image, variant: str) -> Hosted | None:
+        """Find the image's file, if the folder has it already; an unchanged one has the image's size, too."""
+        name = _name(image.sha256, variant, image.facts.media_type)
+        try:
+            size = (self.folder / name).lstat().st_size
+        except OSError:
+            return None
+        if size == 0 or (not variant and size != image.bytes):
+            return None
+        return Hosted(self._prefix + name, name, is_new=False)
+
+    def ready(self) -> Quota:
+        """There is nothing to ask."""
+        return Quota()
+
+    def upload(self, payload: Payload) -> Hosted:
+        """Copy the payload into the folder, whole or not at all."""
+        name = _name(payload.image, payload.variant, payload.media_type)
+        try:
+            self._copy(payload.file, name)
+        except OSError as problem:
+            raise HostError(
+                Action.STOP,
+                f"the folder {self.folder} cannot be written: {problem.strerror or problem}",
+                remedy="make room or change the option 'path'",
+            ) from None
+        return Hosted(self._prefix + name, name)
+
+    def _copy(self, source: Path, name: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self.folder / f".imghost-{name}-{os.getpid()}.tmp"
+        try:
+            shutil.copyfile(source, unfinished)
+            unfinished.replace(self.folder / name)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _name(sha256: str, variant: str, media_type: str) -> str:
+    """Name a file by the image's digest and what was done to it, so that it is known without making it."""
+    return "-".join([sha256[:32], *filter(None, variant.split("+"))]) + f".{MEDIA_TYPES[media_type]}"
+
+
+def _folder(options: DirectoryOptions, setup: Setup) -> Path:
+    """Find the folder: the option's path from the configuration, or, to be served by the site, in the site."""
+    configured = Path(os.path.normpath(setup.folder / options.path))
+    if options.base_url is not None and options.path != _DEFAULT:
+        return configured
+    if configured.is_relative_to(setup.site) and configured != setup.site:
+        return configured
+    inside = Path(os.path.normpath(setup.site / options.path))
+    if not inside.is_relative_to(setup.site) or inside == setup.site:
+        raise SettingsError(
+            f"host 'directory': option 'path' leads out of the site ({options.path!r}); "
+            "name a folder in the site, or set 'base_url' to where that folder is served"
+        )
+    return inside
+
+
+def _base(base_url: str | None) -> str:
+    if base_url is None:
+        return ""
+    base = base_url.rstrip("/") + "/"
+    if not re.fullmatch(r"https?://[A-Za-z0-9.\-:\[\]]+/[A-Za-z0-9._~/\-]*", base) or not urlsplit(base).hostname:
+        raise SettingsError(f"host 'directory': option 'base_url' should be an http or https URL, not {base_url!r:.80}")
+    return base

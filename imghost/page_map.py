@@ -1,0 +1,136 @@
+"""The map of what was rewritten in each page, so that a page that its generator did not write again can follow.
+
+It lives with the output's state. It is a hint: a page that is not exactly as the map says counts as new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from imghost import durable
+from imghost.models import Reference, Scan
+from imghost.pages import Stamp
+
+_VERSION: Final = 1
+MAX_BYTES: Final = 256_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One page as the last run left it."""
+
+    stamp: Stamp
+    digest: str
+    """SHA-256 of the page's bytes on disk; empty where nothing in it was rewritten."""
+    scan: Scan
+    """Its references, with offsets in the page as the generator wrote it."""
+    texts: tuple[tuple[str, str] | None, ...]
+    """For each reference the text before and after, or None where it was left."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageMap:
+    """What the last run knew of a site's pages."""
+
+    mark: str = ""
+    """The settings that decide what a reference is; a map made under others does not count."""
+    pages: Mapping[str, Entry] = field(default_factory=dict)
+    removed: Mapping[str, str] = field(default_factory=dict)
+    """Images whose local copy was removed: path in the site -> its source, or empty."""
+
+
+def location(folder: Path, site: Path) -> Path:
+    """Say where a site's map lives in the folder that holds such state."""
+    key = hashlib.sha256(str(site.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return folder / f"imghost-pages-{key}.json"
+
+
+def undo(text: str, content: bytes, entry: Entry) -> str | None:
+    """Put the generator's references back into a page; None where it is not as the map says."""
+    if not entry.digest or hashlib.sha256(content).hexdigest() != entry.digest:
+        return None
+    pieces: list[str] = []
+    at = shift = 0
+    for reference, pair in zip(entry.scan.references, entry.texts, strict=True):
+        if pair is None:
+            continue
+        before, after = pair
+        start = reference.start + shift
+        if start < at or text[start : start + len(after)] != after:
+            return None
+        pieces += [text[at:start], before]
+        at = start + len(after)
+        shift += len(after) - len(before)
+    return "".join(pieces) + text[at:]
+
+
+def load(path: Path | None, mark: str) -> PageMap:
+    """Read the map; a missing, broken or outdated one is an empty one."""
+    if path is None:
+        return PageMap(mark)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            return PageMap(mark)
+        found = json.loads(path.read_bytes())
+        if found["imghost_pages"] != _VERSION:
+            return PageMap(mark)
+        pages = {name: _entry(row) for name, row in found["pages"].items()}
+        removed = {str(name): str(source) for name, source in found["removed"].items()}
+        return PageMap(mark, pages if found["mark"] == mark else _stale(pages), removed)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return PageMap(mark)
+
+
+def _stale(pages: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Keep what undoes a rewritten page, but let none count as unchanged."""
+    return {name: replace(entry, stamp=(-1, -1, -1)) for name, entry in pages.items()}
+
+
+def save(path: Path | None, known: PageMap) -> None:
+    """Write the map; where it cannot be written, the old one must not stand for the new pages."""
+    if path is None:
+        return
+    rows = {name: _row(entry) for name, entry in known.pages.items()}
+    found = {"imghost_pages": _VERSION, "mark": known.mark, "pages": rows, "removed": dict(known.removed)}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.replace(path, json.dumps(found, separators=(",", ":")), is_durable=False)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _row(entry: Entry) -> list[Any]:
+    references = [
+        [
+            reference.kind,
+            reference.start,
+            reference.end,
+            reference.url,
+            reference.quote,
+            reference.css,
+            reference.in_srcset,
+            reference.group,
+            reference.held,
+            reference.needs_cors,
+            pair,
+        ]
+        for reference, pair in zip(entry.scan.references, entry.texts, strict=True)
+    ]
+    return [entry.stamp, entry.digest, entry.scan.base, entry.scan.policies, references]
+
+
+def _entry(row: list[Any]) -> Entry:
+    stamp, digest, base, policies, references = row
+    size, modified, inode = stamp
+    return Entry(
+        (int(size), int(modified), int(inode)),
+        str(digest),
+        Scan(tuple(Reference(*found[:10]) for found in references), base, tuple(policies)),
+        tuple(None if found[10] is None else (found[10][0], found[10][1]) for found in references),
+    )

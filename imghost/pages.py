@@ -1,0 +1,67 @@
+"""The files of a site: finds its pages, reads them so that no byte is lost, and knows when they changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MAX_PAGE: Final = 20_000_000
+"""Bytes; a larger page is left as it is."""
+
+_NOT_ENTERED: Final = frozenset({".git", ".doctrees", ".cache"})
+
+Stamp = tuple[int, int, int]
+"""A file's size in bytes, modification time in nanoseconds, and inode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What files a site has, by their relative paths with forward slashes."""
+
+    root: Path
+    files: frozenset[str]
+    pages: tuple[str, ...]
+    stylesheets: tuple[str, ...]
+
+
+def survey(root: Path) -> Survey:
+    """List a site's files; links to folders are not followed, so that nothing is seen twice or from outside."""
+    files = frozenset(_walk(str(root), ""))
+    return Survey(
+        root,
+        files,
+        tuple(sorted(path for path in files if path.endswith(".html"))),
+        tuple(sorted(path for path in files if path.endswith(".css"))),
+    )
+
+
+def _walk(folder: str, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in _NOT_ENTERED:
+                    yield from _walk(entry.path, f"{prefix}{entry.name}/")
+            elif entry.is_file():
+                yield prefix + entry.name
+
+
+def stamp(path: Path | str) -> Stamp | None:
+    """Give what a file's change would change, without reading it; None where there is no regular file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def decode(content: bytes) -> str:
+    """Read a page so that `encode` gives back the same bytes, whatever they are."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def encode(text: str) -> bytes:
+    """Turn a page's text back into its bytes."""
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,267 @@
+"""Everything up to the plan: what a run would do, found without changing anything and without the network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from imghost import lock as locks
+from imghost import page_map, provenance, references, resolve
+from imghost.cache import Cache
+from imghost.environment import Leave, leave_to_upload
+from imghost.hosts import Host, registry
+from imghost.http import Client
+from imghost.images import NotAnImage
+from imghost.images import read as read_image
+from imghost.models import Image, Record
+from imghost.page_map import PageMap
+from imghost.pages import Survey, stamp, survey
+from imghost.plan import Group, Plan, decide, plan
+from imghost.provenance import Origins, Stay
+from imghost.references import PageView
+from imghost.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run's site and circumstances; time and environment come in from outside."""
+
+    site: Path
+    settings: Settings
+    environ: Mapping[str, str]
+    origins: Origins = field(default_factory=Origins)
+    page_map: Path | None = None
+    """Where the map of rewritten references lives; None = the generator writes every page again."""
+    is_serving: bool = False
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    say: Callable[[str], None] = lambda _: None
+    """Tells the user what is going on, one line at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something worth a warning; `code` is stable, for `suppress_warnings`."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a run would do, and all that was found on the way."""
+
+    survey: Survey
+    known: PageMap
+    views: tuple[PageView, ...]
+    groups: tuple[tuple[PageView, Mapping[int, Group]], ...]
+    images: Mapping[str, Image]
+    stays: Mapping[str, Stay]
+    lock: locks.Lock
+    host: Host | None
+    leave: Leave
+    plan: Plan
+    notices: tuple[Notice, ...]
+    seconds: Mapping[str, float]
+
+    @property
+    def all_groups(self) -> list[Group]:
+        """Every group of every page."""
+        return [group for _, groups in self.groups for group in groups.values()]
+
+
+def foresee(job: Job, client: Client, cache: Cache) -> Prospect:
+    """Scan the site, find its images and plan; raises ImghostError for a wrong set-up."""
+    started = time.perf_counter()
+    provenance.forget_links()
+    settings = job.settings
+    lock = locks.read(settings.lock)
+    host = _open(job, lock, client)
+    known = page_map.load(job.page_map, mark_of(settings))
+    found = survey(job.site)
+    views, notices = _views(job, found, known, host)
+    origins = host.origins if host else ()
+    groups = tuple((view, references.groups_of(view, origins)) for view in views)
+    scanned = time.perf_counter()
+    images, stays = _images(job, found, views, cache)
+    hashed = time.perf_counter()
+    leave = _leave(job, host)
+    records, refused = usable(lock.records, host, images, settings, job.now())
+    every = [group for _, of_page in groups for group in of_page.values()]
+    planned = _plan(images, stays, every, records, host, settings, job.now())
+    seconds = {"scan": scanned - started, "hash": hashed - scanned}
+    notices += [Notice("cache", text) for text in cache.warnings] + refused
+    return Prospect(found, known, views, groups, images, stays, lock, host, leave, planned, tuple(notices), seconds)
+
+
+def replanned(prospect: Prospect, job: Job, lock: locks.Lock) -> Prospect:
+    """Plan anew with the records of a lock that another build may have changed meanwhile."""
+    records, _ = usable(
+        lock.records, prospect.host, prospect.images, job.settings, job.now()
+    )
+    planned = _plan(
+        prospect.images, prospect.stays, prospect.all_groups, records, prospect.host, job.settings, job.now()
+    )
+    return replace(prospect, lock=lock, plan=planned)
+
+
+def _open(job: Job, lock: locks.Lock, client: Client) -> Host | None:
+    name = registry.chosen(job.settings, job.environ, lock.host)
+    return registry.open_host(name, job.settings, job.environ, client, job.site) if name else None
+
+
+def mark_of(settings: Settings) -> str:
+    """Name what decides which references a page has: a map made otherwise does not tell unread pages."""
+    return f"1 {','.join(sorted(settings.references))}"
+
+
+def _views(
+    job: Job, found: Survey, known: PageMap, host: Host | None
+) -> tuple[tuple[PageView, ...], list[Notice]]:
+    site = resolve.place(job.settings.site_url)
+    files = found.files | known.removed.keys()
+    is_ours = (lambda path: host.accepts(path)) if host and not host.needs_network else (lambda _: False)
+    views: list[PageView] = []
+    notices: list[Notice] = []
+    for path in (*found.pages, *(found.stylesheets if "css" in job.settings.references else ())):
+        seen = references.look(job.site, path, job.settings.references, known)
+        if seen is None:
+            notices.append(Notice("page", f"{path}: left as it is; a page of more than 20 MB is not scanned"))
+            continue
+        views.append(references.link(path, seen, site, files, is_ours))
+    return tuple(views), notices
+
+
+def _leave(job: Job, host: Host | None) -> Leave:
+    """Decide whether images may be sent to this host; a part of the site itself may always be written."""
+    if host is None:
+        return Leave(may_upload=False, reason="no host is chosen and no credential is in the environment")
+    if not host.needs_network:
+        return Leave(may_upload=True)
+    leave = leave_to_upload(job.settings, job.environ, is_serving=job.is_serving)
+    if leave.may_upload and host.lacks_credential:
+        variables = " or ".join(registry.host_type(host.name).credentials)
+        return Leave(may_upload=False, reason=f"no credential for {host.name} is in the environment ({variables})")
+    return leave
+
+
+def usable(
+    records: Iterable[Record], host: Host | None, images: Mapping[str, Image], settings: Settings, now: datetime
+) -> tuple[dict[tuple[str, str, str], Record], list[Notice]]:
+    """Select the records that count with the present settings, and warn of those that do not."""
+    if host is None:
+        return {}, []
+    if not host.needs_network:
+        return _stored(host, images, settings, now), []
+    used = {image.sha256 for image in images.values()}
+    own = [record for record in records if record.host == host.name and record.sha256 in used]
+    odd = [record for record in own if not host.accepts(record.url)]
+    notices = []
+    if odd:
+        notices.append(
+            Notice(
+                "lock",
+                f"{len(odd)} records in the lock have a URL that is not one of {host.name}'s images with these "
+                f"settings and are not used, like {odd[0].url}; take their lines out, or correct the options",
+            )
+        )
+    return {record.key: record for record in own if host.accepts(record.url)}, notices
+
+
+def _stored(
+    host: Host, images: Mapping[str, Image], settings: Settings, now: datetime
+) -> dict[tuple[str, str, str], Record]:
+    """Ask a host of this machine which images it has already; their files are their records."""
+    found: dict[tuple[str, str, str], Record] = {}
+    for image in images.values():
+        variant = decide(image, host.limits, settings)
+        if isinstance(variant, str) and (hosted := host.stored(image, variant)):
+            facts = image.facts
+            record = Record(
+                image.sha256, host.name, hosted.url, hosted.id, variant, image.bytes,
+                facts.media_type, facts.width, facts.height, now,
+            )  # fmt: skip
+            found[record.key] = record
+    return found
+
+
+def _plan(
+    images: Mapping[str, Image],
+    stays: Mapping[str, Stay],
+    groups: Iterable[Group],
+    records: Mapping[tuple[str, str, str], Record],
+    host: Host | None,
+    settings: Settings,
+    now: datetime,
+) -> Plan:
+    if host is None:
+        kept = dict(stays) | {path: Stay("no host is chosen") for path in images}
+        return Plan({}, (), kept)
+    return plan(images, stays, list(groups), records, host, settings, now)
+
+
+def _images(
+    job: Job, found: Survey, views: Iterable[PageView], cache: Cache
+) -> tuple[dict[str, Image], dict[str, Stay]]:
+    """Identify every image that a page means: by its bytes, or by why it stays."""
+    images: dict[str, Image] = {}
+    stays: dict[str, Stay] = {}
+    selects = _selection(job.settings)
+    for path in sorted({target.path for view in views for _, target in view.resolved()}):
+        stay = selects(path) or provenance.judge(job.site, path, job.origins)
+        image = None if stay else _identified(job, path, cache)
+        if isinstance(image, Image):
+            images[path] = image
+        else:
+            stays[path] = stay or image or Stay("it is gone")
+    return images, stays
+
+
+def _selection(settings: Settings) -> Callable[[str], Stay | None]:
+    """Make what decides by `include` and `exclude` whether an image is selected."""
+    if not settings.include and not settings.exclude:
+        return lambda _: None
+    from pathspec import GitIgnoreSpec
+
+    include, exclude = GitIgnoreSpec.from_lines(settings.include), GitIgnoreSpec.from_lines(settings.exclude)
+
+    def select(path: str) -> Stay | None:
+        if settings.include and not include.match_file(path):
+            return Stay("it matches no glob of the option 'include'")
+        if exclude.match_file(path):
+            return Stay("the option 'exclude' names it")
+        return None
+
+    return select
+
+
+def _identified(job: Job, path: str, cache: Cache) -> Image | Stay:
+    """Digest one image, or take what is known of the very same file."""
+    file = job.site / path
+    now = stamp(file)
+    if now is None:
+        return Stay("it is gone since the pages were scanned")
+    where = file
+    source = job.origins.sources.get(path) if job.origins.stands_for_copy else None
+    if source is not None and (original := stamp(source)) is not None and original[0] == now[0]:
+        where, now = source, original
+    known = cache.facts(str(where), now)
+    if known is None:
+        known = _read(job.site, path)
+        cache.remember_facts(str(where), now, known)
+    if isinstance(known, str):
+        return Stay(known, "put a real image there, or exclude it", code="type")
+    sha256, facts = known
+    return Image(path, sha256, now[0], facts)
+
+
+def _read(site: Path, path: str) -> tuple[str, object] | str:
+    try:
+        image = read_image(site, path)
+    except NotAnImage as reason:
+        return str(reason)
+    except OSError as problem:
+        return f"it cannot be read: {problem.strerror or problem}"
+    return image.sha256, image.facts

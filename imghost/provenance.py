@@ -1,0 +1,94 @@
+"""Where an image came from, and whether it may leave the machine.
+
+A rendered site may hold the machine's own files: generators follow links and `../`. So a copied file
+is judged at its source.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+_PACKAGE_FOLDERS: Final = frozenset({"site-packages", "dist-packages"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Which files of a site are copies of what, and the folders that images may come from."""
+
+    roots: tuple[Path, ...] = ()
+    sources: Mapping[str, Path] = field(default_factory=dict)
+    """Path in the site -> the file that was copied there."""
+    packages: tuple[Path, ...] = ()
+    """Folders of themes, whose files differ from machine to machine."""
+    is_own_source: bool = False
+    """Whether the site itself is the source, as on the command line."""
+    stands_for_copy: bool = False
+    """Whether a source's stamp may stand for its copy's: no plugin rewrites such files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Why an image stays local."""
+
+    reason: str
+    remedy: str = ""
+    code: str = ""
+    """The warning's stable code; empty where there is nothing to warn of."""
+
+
+def judge(site: Path, path: str, origins: Origins) -> Stay | None:
+    """Decide whether an image of the site may leave the machine; None = it may."""
+    if origins.is_own_source:
+        return _judge_own(site, path)
+    source = origins.sources.get(path)
+    if source is None:
+        return _judge_own(site, path)
+    real = _real(str(source))
+    if _is_packaged(real, origins.packages):
+        return Stay("it belongs to the theme or an installed package")
+    if not any(_is_below(real, _real_folder(str(root))) for root in origins.roots):
+        return Stay(
+            "its source lies outside the project",
+            "move it into the project, or name its folder in the option 'sources'",
+            code="origin",
+        )
+    return None
+
+
+def _judge_own(site: Path, path: str) -> Stay | None:
+    """Judge a file that has no source but itself: it must lie in the site, links followed."""
+    if _is_below(_real(str(site / path)), _real_folder(str(site))):
+        return None
+    return Stay("it is a link out of the site", "put the file itself there", code="origin")
+
+
+def _real(path: str) -> str:
+    """Follow links; the folder's part is remembered, since many images share one."""
+    folder, name = os.path.split(path)
+    real = os.path.join(_real_folder(folder), name)  # noqa: PTH118
+    return os.path.realpath(real) if os.path.islink(real) else real  # noqa: PTH114
+
+
+@lru_cache(maxsize=4096)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
+def forget_links() -> None:
+    """Forget which links were followed; a new run must look again."""
+    _real_folder.cache_clear()
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _is_packaged(real: str, packages: Iterable[Path]) -> bool:
+    if not _PACKAGE_FOLDERS.isdisjoint(real.split(os.sep)):
+        return True
+    return any(_is_below(real, _real_folder(str(package))) for package in packages)

@@ -1,0 +1,215 @@
+"""The plan carried out: uploads under one lock, records kept, the lock file written."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from imghost import lock as locks
+from imghost import payload
+from imghost.cache import Cache, exclusive
+from imghost.environment import Leave
+from imghost.errors import BudgetError, HostError, StateError
+from imghost.files import open_beneath
+from imghost.hosts import Host, Quota
+from imghost.http import Client
+from imghost.models import Failure, Payload, Record
+from imghost.plan import Upload, check_budget
+from imghost.prospect import Job, Notice, Prospect, replanned
+from imghost.provenance import Stay
+from imghost.upload import Outcome, Work, patiently, upload_all
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What has a URL now, and what has not."""
+
+    prospect: Prospect
+    records: Mapping[str, Record]
+    """Path in the site -> the record whose URL pages may point to."""
+    kept: Mapping[str, Stay]
+    outcomes: tuple[Outcome, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    is_refused: bool = False
+
+
+def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
+    """Upload what the plan asks for, as far as this build may; the records that exist count in any case."""
+    host = prospect.host
+    if host is None or not prospect.leave.may_upload:
+        return _left(prospect, prospect.leave)
+    if not host.needs_network:
+        return _carried_out(prospect, job, client, cache) if prospect.plan.uploads else _left(prospect, prospect.leave)
+    if not prospect.plan.uploads:
+        return replace(_left(prospect, prospect.leave), notices=_named_in_lock(prospect, job))
+    with exclusive(job.settings.cache_dir) as is_alone:
+        if not is_alone:
+            reason = "another build holds the local store; build again when it is done"
+            return _left(prospect, Leave(may_upload=False, reason=reason, code="busy"))
+        prospect = replanned(prospect, job, locks.read(job.settings.lock))
+        return _carried_out(prospect, job, client, Cache.load(job.settings.cache_dir))
+
+
+def _left(prospect: Prospect, leave: Leave) -> Published:
+    """Leave what would have been uploaded where it is, except what an older record still serves."""
+    stay = Stay(leave.reason, code=leave.code)
+    plan = prospect.plan
+    kept = {path: stay for upload in plan.uploads for path in upload.paths if path not in plan.reused}
+    return Published(prospect, plan.reused, dict(plan.kept) | kept)
+
+
+def _named_in_lock(prospect: Prospect, job: Job) -> tuple[Notice, ...]:
+    """Keep the lock's header true: the host that was last published with."""
+    assert prospect.host is not None
+    if not prospect.plan.reused or prospect.lock.host == prospect.host.name:
+        return ()
+    return _write_lock(job, locks.merged(prospect.lock, (), prospect.host.name), ())
+
+
+def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
+    host, plan = prospect.host, prospect.plan
+    assert host is not None
+    if not plan.uploads:
+        return _left(prospect, prospect.leave)
+    try:
+        check_budget(plan, job.settings)
+        with _workshop() as folder:
+            work = _work(host, prospect, job, client, cache, Path(folder))
+            quota = patiently(host.ready, work)
+            return _uploaded(prospect, job, replace(work, is_first_alone=not quota.is_proven), quota)
+    except BudgetError as over:
+        return _refused(prospect, "budget", str(over), is_refused=True)
+    except HostError as refusal:
+        return _refused(prospect, "upload", f"nothing is uploaded to {host.name}: {refusal}")
+
+
+def _workshop() -> AbstractContextManager[str]:
+    """Make a folder of this run's own for payloads."""
+    return tempfile.TemporaryDirectory(prefix="imghost-", ignore_cleanup_errors=True)
+
+
+def _refused(prospect: Prospect, code: str, why: str, *, is_refused: bool = False) -> Published:
+    left = _left(prospect, Leave(may_upload=False, reason=why))
+    return replace(left, notices=(Notice(code, why),), is_refused=is_refused)
+
+
+def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
+    def prepare(upload: Upload) -> Payload:
+        with open_beneath(job.site, upload.paths[0]) as source:
+            made = payload.prepare(upload.image, source, upload.variant, folder)
+        expires = upload.renewed.expires if upload.renewed else None
+        return replace(made, period=int(expires.timestamp()) if expires else 0)
+
+    def intend(made: Payload) -> None:
+        if host.needs_network:
+            cache.intend(made.image, host.name, made.variant)
+
+    def earn(record: Record) -> None:
+        if host.needs_network:
+            cache.keep(record)
+
+    return Work(
+        host=host,
+        client=client,
+        prepare=prepare,
+        intend=intend,
+        earn=earn,
+        earned={record.key: record for record in cache.records() if host.accepts(record.url)},
+        now=job.now,
+        tries=job.settings.retries,
+        concurrency=job.settings.concurrency,
+        verify=job.settings.verify and host.needs_network,
+        urls={record.url: record.sha256 for record in prospect.lock.records if record.host == host.name},
+    )
+
+
+def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Published:
+    """Upload as many as the host allows, write the lock, and sort what came of it."""
+    uploads = sorted(prospect.plan.uploads, key=lambda upload: upload.renewed is not None)
+    allowed = len(uploads) if quota.remaining is None else max(0, quota.remaining)
+    _announce(uploads[:allowed], work.host, job)
+    outcomes: list[Outcome] = []
+    notices: list[Notice] = []
+    try:
+        for outcome in upload_all(uploads[:allowed], work):
+            outcomes.append(outcome)
+            _tell(outcome, job)
+    except StateError as problem:
+        notices.append(Notice("state", str(problem)))
+    finally:
+        notices += _recorded(prospect, job, work.host, outcomes)
+    return _sorted_out(prospect, outcomes, uploads[allowed:], _over(quota, work.host), notices)
+
+
+def _announce(uploads: Sequence[Upload], host: Host, job: Job) -> None:
+    if uploads and host.needs_network:
+        size = sum(upload.image.bytes for upload in uploads)
+        cost = f" for ${host.limits.price * len(uploads):.2f}" if host.limits.price else ""
+        job.say(f"uploading {len(uploads)} images ({size:,} bytes) to {host.name}{cost}")
+
+
+def _tell(outcome: Outcome, job: Job) -> None:
+    if outcome.record and outcome.is_new and outcome.record.host != "directory":
+        job.say(f"uploaded {outcome.upload.paths[0]} to {outcome.record.url}")
+
+
+def _recorded(prospect: Prospect, job: Job, host: Host, outcomes: Sequence[Outcome]) -> tuple[Notice, ...]:
+    """Write the records to the lock; a host on this machine has none there, since its files tell."""
+    records = tuple(outcome.record for outcome in outcomes if outcome.record)
+    if not host.needs_network or not records:
+        return ()
+    notices = _write_lock(job, locks.merged(prospect.lock, records, host.name), records)
+    if job.environ.get("CI"):
+        name = job.settings.lock.name
+        for record in records:
+            job.say(f"new line of {name}: {locks.render_record(record)}")
+        text = f"{len(records)} records are new: commit {name}, or the next build uploads these images again"
+        notices += (Notice("ci", text),)
+    return notices
+
+
+def _write_lock(job: Job, lock: locks.Lock, records: Sequence[Record]) -> tuple[Notice, ...]:
+    try:
+        locks.write(job.settings.lock, lock)
+    except OSError as problem:
+        for record in records:
+            job.say(f"receipt: {locks.render_record(record)}")
+        reason = problem.strerror or problem
+        text = f"{job.settings.lock} cannot be written: {reason}; make room or change its mode, then build again"
+        return (Notice("lock", text),)
+    return ()
+
+
+def _over(quota: Quota, host: Host) -> str:
+    link = f" ({quota.link})" if quota.link else ""
+    return f"the quota at {host.name} allows {quota.remaining} more uploads{link}"
+
+
+def _sorted_out(
+    prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str, notices: list[Notice]
+) -> Published:
+    """Sort outcomes into records, failures and what was not tried."""
+    records = dict(prospect.plan.reused)
+    kept = dict(prospect.plan.kept)
+    failures: list[Failure] = []
+    stops: dict[str, int] = {over: len(beyond)} if beyond else {}
+    for upload in beyond:
+        kept |= {path: Stay(over) for path in upload.paths if path not in records}
+    for outcome in outcomes:
+        if outcome.record:
+            records |= dict.fromkeys(outcome.upload.paths, outcome.record)
+            continue
+        if outcome.stop:
+            stops[outcome.stop] = stops.get(outcome.stop, 0) + 1
+        left = [path for path in outcome.upload.paths if path not in records]
+        if outcome.failure:
+            failures += [replace(outcome.failure, path=path) for path in left]
+        else:
+            kept |= {path: Stay(f"not tried: {outcome.stop}") for path in left}
+    notices += [Notice("upload", f"{why}: {count} images stay local") for why, count in stops.items()]
+    notices += [Notice("upload", str(outcome.failure)) for outcome in outcomes if outcome.failure and not outcome.stop]
+    return Published(prospect, records, kept, tuple(outcomes), tuple(failures), tuple(notices))

@@ -1,0 +1,107 @@
+"""Pages to references to images: what each page of a site means, and which of it moves together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from imghost import csp, resolve, scan
+from imghost.models import Reference, Scan
+from imghost.page_map import Entry, PageMap, undo
+from imghost.pages import MAX_PAGE, Stamp, decode, stamp
+from imghost.plan import Group
+from imghost.resolve import Place, Target
+
+_UNSEEN_BY_CSP = frozenset({"link", "meta"})
+"""Kinds that a page's policy for images says nothing about."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageView:
+    """One page (or style sheet): its references, and the image that each of them means."""
+
+    path: str
+    stamp: Stamp
+    scan: Scan
+    targets: tuple[Target | None, ...]
+    base: str
+    """The path that relative references start from."""
+    entry: Entry | None = None
+    """What the last run rewrote in it, where the page is still as that run left it."""
+    is_read: bool = True
+    """False where the page's stamp alone told that it is as the last run left it."""
+
+    def resolved(self) -> Iterable[tuple[Reference, Target]]:
+        """List the references that mean an image of this site."""
+        pairs = zip(self.scan.references, self.targets, strict=True)
+        return ((reference, target) for reference, target in pairs if target)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A page as the generator wrote it, before anything is resolved."""
+
+    stamp: Stamp
+    scan: Scan
+    entry: Entry | None = None
+    is_read: bool = True
+
+
+def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen | None:
+    """Scan one page, or take what the last run knew of it; None = too large or gone.
+
+    A page that the last run rewrote, and nobody since, is seen as it was before that.
+    """
+    file = root / path
+    if (now := stamp(file)) is None or now[0] > MAX_PAGE:
+        return None
+    entry = known.pages.get(path)
+    if entry is not None and entry.stamp == now:
+        return Seen(now, entry.scan, entry, is_read=False)
+    content = file.read_bytes()
+    text = decode(content)
+    if entry is not None and (original := undo(text, content, entry)) is not None:
+        found = _scan(path, original, kinds)
+        if [reference.start for reference in found.references] == [r.start for r in entry.scan.references]:
+            return Seen(now, found, entry)
+    return Seen(now, _scan(path, text, kinds))
+
+
+def _scan(path: str, text: str, kinds: frozenset[str]) -> Scan:
+    return scan.scan_css(text) if path.endswith(".css") else scan.scan(text, kinds)
+
+
+def link(path: str, seen: Seen, site: Place, files: Container[str], is_ours: Callable[[str], bool]) -> PageView:
+    """Resolve a page's references; what is ours already is nobody's to move."""
+    base = resolve.base_of(path, seen.scan.base, site)
+    targets: list[Target | None] = []
+    for reference in seen.scan.references:
+        target = None if base is None else resolve.resolve(reference.url, base, site, files)
+        if target is None and reference.kind == "meta":
+            target = resolve.resolve_in_root(reference.url, site, files)
+        targets.append(None if target is None or is_ours(target.path) else target)
+    return PageView(path, seen.stamp, seen.scan, tuple(targets), base or "/", seen.entry, seen.is_read)
+
+
+def groups_of(page: PageView, origins: tuple[str, ...]) -> dict[int, Group]:
+    """Collect what moves together in a page, by group number; `origins` are the hosted images'."""
+    held: dict[int, str] = {}
+    paths: dict[int, set[str]] = {}
+    is_blocked = bool(page.scan.policies) and csp.blocks(page.scan.policies, origins)
+    for reference, target in zip(page.scan.references, page.targets, strict=True):
+        if target:
+            paths.setdefault(reference.group, set()).add(target.path)
+        if why := _held(reference, origins, is_blocked=is_blocked):
+            held.setdefault(reference.group, why)
+    return {number: Group(page.path, frozenset(found), held.get(number, "")) for number, found in paths.items()}
+
+
+def _held(reference: Reference, origins: tuple[str, ...], *, is_blocked: bool) -> str:
+    if reference.held:
+        return reference.held
+    if is_blocked and reference.kind not in _UNSEEN_BY_CSP:
+        return "the page's Content-Security-Policy forbids images from the host"
+    if reference.needs_cors and origins:
+        return "its crossorigin attribute would block the hosted copy"
+    return ""

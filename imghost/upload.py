@@ -1,0 +1,316 @@
+"""The plan's uploads to outcomes. The only module with threads.
+
+A record is kept in the worker, the moment it is earned, so that nothing that stops the run loses it.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, TypeVar
+
+from imghost.errors import Action, HostError, ImghostError, StateError, printable
+from imghost.hosts import Host
+from imghost.http import Client
+from imghost.images import dimensions
+from imghost.models import Failure, Hosted, Payload, Record
+from imghost.plan import Upload
+
+MAX_WAIT: Final = 60.0
+"""Seconds that one wait may take."""
+MAX_WAITS: Final = 300.0
+"""Seconds that all waits of a run may take together."""
+_CONFIRM_PAUSES: Final = (0.0, 0.5, 1.5, 3.0, 5.0)
+_BREAKER: Final = 3
+_GRACE: Final = 5.0
+"""Seconds that uploads under way get to finish when the run is stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one upload: a record, or why there is none."""
+
+    upload: Upload
+    record: Record | None = None
+    is_new: bool = True
+    failure: Failure | None = None
+    stop: str = ""
+    """Why no further upload was tried, where that is the reason."""
+
+
+Answered = TypeVar("Answered")
+
+
+@dataclass(slots=True)
+class Course:
+    """What the workers of one run share; only ever changed under its lock."""
+
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    waited: float = 0.0
+    unreachable: int = 0
+    stopped: HostError | None = None
+    fatal: ImghostError | None = None
+    urls: dict[str, str] = field(default_factory=dict)
+    interrupted: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything an upload needs beside the image: the host, and where payloads come from and records go."""
+
+    host: Host
+    client: Client
+    prepare: Callable[[Upload], Payload]
+    intend: Callable[[Payload], None]
+    """Makes the intent durable before anything is sent."""
+    earn: Callable[[Record], None]
+    """Keeps the record durably as soon as the host has answered."""
+    earned: Mapping[tuple[str, str, str], Record]
+    """Records that the local store alone knows: a hint, so their URLs are confirmed before they count."""
+    now: Callable[[], datetime]
+    tries: int
+    concurrency: int
+    verify: bool
+    urls: dict[str, str]
+    """URLs that records already bind, each to its image's digest."""
+    is_first_alone: bool = False
+    sleep: Callable[[float], object] | None = None
+    """How to wait; the interruptible default is for runs, another one for tests."""
+
+
+def upload_all(uploads: Sequence[Upload], work: Work) -> Iterator[Outcome]:
+    """Upload, and give each outcome as it comes.
+
+    Raises StateError where a record could not be kept: then nothing further is sent.
+    """
+    course = Course(urls=dict(work.urls))
+    first = list(uploads[:1]) if work.is_first_alone else []
+    yield from _run(first, work, course)
+    yield from _run(list(uploads[len(first) :]), work, course)
+    if course.fatal:
+        raise course.fatal
+
+
+def _run(uploads: Sequence[Upload], work: Work, course: Course) -> Iterator[Outcome]:
+    """Give the uploads to daemon threads, so that a stop does not wait for a host that hangs."""
+    waiting: queue.SimpleQueue[Upload | None] = queue.SimpleQueue()
+    outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    for upload in uploads:
+        waiting.put(upload)
+    workers = [
+        threading.Thread(target=_serve, args=(waiting, outcomes, work, course), daemon=True)
+        for _ in range(min(work.concurrency, len(uploads)))
+    ]
+    for worker in workers:
+        waiting.put(None)
+        worker.start()
+    try:
+        for _ in uploads:
+            yield outcomes.get()
+    finally:
+        if any(worker.is_alive() for worker in workers):
+            course.interrupted.set()
+        deadline = time.monotonic() + _GRACE
+        for worker in workers:
+            worker.join(timeout=max(0.0, deadline - time.monotonic()))
+
+
+def _serve(
+    waiting: queue.SimpleQueue[Upload | None], outcomes: queue.SimpleQueue[Outcome], work: Work, course: Course
+) -> None:
+    while (upload := waiting.get()) is not None:
+        outcomes.put(_outcome(upload, work, course))
+
+
+def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
+    """Upload one image; whatever goes wrong with it is a value."""
+    path = upload.paths[0]
+    if course.stopped:
+        return Outcome(upload, stop=str(course.stopped))
+    if course.fatal or course.interrupted.is_set():
+        return Outcome(upload, stop="the run was stopped")
+    try:
+        record, is_new = _upload(upload, work, course)
+        return Outcome(upload, record, is_new)
+    except HostError as refusal:
+        if refusal.action is Action.STOP:
+            with course.guard:
+                course.stopped = course.stopped or refusal
+            return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy), stop=str(refusal))
+        return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy))
+    except StateError as problem:
+        with course.guard:
+            course.fatal = course.fatal or problem
+        return Outcome(upload, failure=Failure(path, str(problem)))
+    except (ImghostError, OSError) as problem:
+        return Outcome(upload, failure=Failure(path, printable(problem)))
+    except Exception as problem:  # a host by others may raise anything, and its text may hold a secret
+        reason = f"the host {work.host.name!r} broke with {type(problem).__name__}"
+        return Outcome(upload, failure=Failure(path, reason, "report it to the host's authors"))
+
+
+def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
+    if record := _recovered(upload, work, course):
+        return record, False
+    payload = work.prepare(upload)
+    try:
+        work.intend(payload)
+        hosted = patiently(lambda: work.host.upload(payload), work, course)
+        if not work.host.accepts(hosted.url):
+            raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
+        record = _record(upload, payload, hosted, work)
+        _bind(record, course)
+        _earn(record, work, course)
+        if work.verify:
+            confirm(record, work, course)
+        return record, hosted.is_new
+    finally:
+        payload.file.unlink(missing_ok=True)
+
+
+def _recovered(upload: Upload, work: Work, course: Course) -> Record | None:
+    """Take up what an earlier run earned but could not write to the lock; a dead URL is uploaded again."""
+    record = work.earned.get((upload.image.sha256, work.host.name, upload.variant))
+    if record is None or record == upload.renewed or not record.lives_at(work.now()):
+        return None
+    try:
+        _bind(record, course)
+        confirm(record, work, course)
+    except HostError as refusal:
+        if refusal.action is Action.FILE:
+            return None
+        raise
+    return record
+
+
+def _earn(record: Record, work: Work, course: Course) -> None:
+    """Keep a record; where the store fails, the record still reaches the lock, but nothing further is sent."""
+    try:
+        work.earn(record)
+    except StateError as problem:
+        with course.guard:
+            course.fatal = course.fatal or problem
+
+
+def patiently(ask: Callable[[], Answered], work: Work, course: Course | None = None) -> Answered:
+    """Ask a host until it answers, as its refusals allow; raises the HostError that is left."""
+    course = course or Course()
+    for attempt in range(1, work.tries + 1):
+        try:
+            answered = ask()
+        except HostError as refusal:
+            _count_unreachable(refusal, course)
+            if refusal.action in {Action.FILE, Action.STOP} or course.stopped:
+                raise
+            if attempt == work.tries:
+                raise HostError(_last(refusal), refusal.reason, remedy=refusal.remedy or "build again later") from None
+            _wait(refusal, attempt, work, course)
+        else:
+            course.unreachable = 0
+            return answered
+    raise HostError(Action.FILE, "no try was allowed", remedy="set retries to 1 or more")
+
+
+def _last(refusal: HostError) -> Action:
+    """Stop where the host still asks to wait after the last try: it would ask the next image, too."""
+    return Action.STOP if refusal.action is Action.WAIT else Action.FILE
+
+
+def _count_unreachable(refusal: HostError, course: Course) -> None:
+    """Trip the breaker when the host was out of reach several times in a row."""
+    is_unreachable = refusal.action is Action.RETRY and not refusal.is_ambiguous
+    with course.guard:
+        course.unreachable = course.unreachable + 1 if is_unreachable else 0
+        if course.unreachable >= _BREAKER and course.stopped is None:
+            course.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
+
+
+def _wait(refusal: HostError, attempt: int, work: Work, course: Course) -> None:
+    """Wait as told, or with full jitter; raises STOP where that would take too long."""
+    pause = refusal.wait
+    if pause is None:
+        pause = random.uniform(0, min(8.0, 0.25 * 2**attempt))  # noqa: S311 - spreads load, guards nothing
+    with course.guard:
+        course.waited += pause
+        is_too_long = pause > MAX_WAIT or course.waited > MAX_WAITS
+    if is_too_long:
+        raise HostError(
+            Action.STOP, f"{refusal.reason} (asks to wait {pause:.0f} s)", remedy=refusal.remedy or "build again later"
+        )
+    _sleep(pause, work, course)
+
+
+def _sleep(seconds: float, work: Work, course: Course) -> None:
+    (work.sleep or course.interrupted.wait)(seconds)
+
+
+def _record(upload: Upload, payload: Payload, hosted: Hosted, work: Work) -> Record:
+    return Record(
+        sha256=upload.image.sha256,
+        host=work.host.name,
+        url=hosted.url,
+        id=hosted.id,
+        variant=upload.variant,
+        bytes=payload.bytes,
+        media_type=payload.media_type,
+        width=payload.width,
+        height=payload.height,
+        uploaded=work.now().replace(microsecond=0),
+        expires=hosted.expires,
+    )
+
+
+def _bind(record: Record, course: Course) -> None:
+    """Refuse a URL that already stands for other bytes."""
+    with course.guard:
+        if course.urls.setdefault(record.url, record.sha256) != record.sha256:
+            raise HostError(
+                Action.FILE,
+                f"the host gave a URL that already belongs to another image: {record.url}",
+                remedy="report it to the host",
+            )
+
+
+def confirm(record: Record, work: Work, course: Course | None = None) -> None:
+    """Fetch a record's URL as a reader would: 200, an image, of the right size.
+
+    Raises HostError; its action is FILE where the URL is dead or wrong, RETRY where it could not be known.
+    """
+    course = course or Course()
+    problem = HostError(Action.RETRY, "its URL could not be confirmed")
+    for pause in _CONFIRM_PAUSES[: max(work.tries, 1)]:
+        _sleep(pause, work, course)
+        if course.interrupted.is_set():
+            break
+        try:
+            answer = work.client.fetch(record.url)
+        except HostError as refusal:
+            problem = refusal
+            continue
+        if answer.status == 200:
+            _check_image(record, answer.headers.get("content-type", ""), answer.body)
+            return
+        action = Action.FILE if answer.status in {404, 410} else Action.RETRY
+        problem = HostError(action, f"its new URL answers {answer.status}: {record.url}")
+    raise HostError(problem.action, problem.reason, remedy="the next build asks again, without a new upload")
+
+
+def _check_image(record: Record, media_type: str, body: bytes) -> None:
+    if not media_type.strip().lower().startswith("image/") or not body:
+        raise HostError(
+            Action.FILE,
+            f"its new URL serves {printable(media_type, 60) or 'nothing'}, not an image: {record.url}",
+            remedy="report it to the host",
+        )
+    size = dimensions(body)
+    if size and record.width and record.height and size != (record.width, record.height):
+        raise HostError(
+            Action.FILE,
+            f"its new URL serves {size[0]} x {size[1]} pixels, not {record.width} x {record.height}: {record.url}",
+            remedy="report it to the host",
+        )

@@ -1,0 +1,165 @@
+"""The plugin's events. What decides is in `imghost`; this translates."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mkdocs import utils
+from mkdocs.config import config_options
+from mkdocs.config.base import ConfigErrors, ConfigWarnings, LegacyConfig, ValidationError
+from mkdocs.exceptions import PluginError
+from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
+
+from imghost import page_map, settings
+from imghost.environment import git_top
+from imghost.errors import ImghostError, SettingsError
+from imghost.prospect import Job
+from imghost.provenance import Origins
+from imghost.rehost import Result, rehost
+from imghost.report import summary
+from imghost.stash import Stash
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+
+log = get_plugin_logger("imghost")
+
+_LEAVING_IMAGES = frozenset(
+    "autorefs awesome-nav awesome-pages blog glightbox i18n imghost include-markdown info literate-nav macros meta "
+    "minify mkdocstrings offline privacy redirects rss search section-index social table-reader tags".split()
+)
+"""Plugins that are known to leave image files as they were copied; others may rewrite them."""
+
+
+class ImghostPlugin(BasePlugin[LegacyConfig]):
+    """Brings a site's images to a host once the site is built."""
+
+    config_scheme = tuple((option.name, config_options.Type(object)) for option in settings.options())
+
+    def __init__(self) -> None:
+        self._settings = settings.Settings()
+        self._is_serving = False
+        self._is_dirty = False
+        self._depth = 0
+        self._sources: dict[str, Path] = {}
+        self._generated: set[Path] = set()
+        self._stash: Stash | None = None
+
+    def load_config(
+        self, options: dict[str, Any], config_file_path: str | None = None
+    ) -> tuple[ConfigErrors, ConfigWarnings]:
+        """Read the options; what is wrong with them is an error of MkDocs' configuration."""
+        self.config = LegacyConfig(self.config_scheme, config_file_path=config_file_path)
+        path = Path(config_file_path).absolute() if config_file_path else Path.cwd() / "mkdocs.yml"
+        try:
+            self._settings = settings.read(options, path.parent, path.name)
+        except SettingsError as wrong:
+            return [(wrong.option or "options", ValidationError(str(wrong)))], []
+        self.config.load_dict(options)
+        return [], []
+
+    def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
+        """Remember what MkDocs was called for."""
+        self._is_serving = command == "serve" or os.environ.get("IMGHOST_SERVE") == "1"
+        self._is_dirty = dirty
+
+    @event_priority(-1000)
+    def on_pre_build(self, *, config: MkDocsConfig) -> None:
+        """Count builds within builds, and save what MkDocs' clean-up would delete for nothing."""
+        self._depth += 1
+        if self._depth > 1 or self._is_idle():
+            return
+        self._sources.clear()
+        self._generated.clear()
+        known = self._page_map(config)
+        if self._is_dirty and not known.exists():
+            utils.clean_directory(config.site_dir)  # so that every page is written again
+        elif not self._is_dirty:
+            known.unlink(missing_ok=True)
+            self._stash = Stash.take(Path(config.site_dir), self._settings)
+
+    @event_priority(100)
+    def on_files(self, files: Files, *, config: MkDocsConfig) -> None:
+        """Note where each file comes from, before another plugin takes it out."""
+        self._note(files, config)
+
+    @event_priority(100)
+    def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:  # noqa: ARG002 - MkDocs' names
+        """Note the files that plugins have added since."""
+        self._note(files, config)
+
+    @event_priority(-1000)
+    def on_post_build(self, *, config: MkDocsConfig) -> None:
+        """Rehost the finished site, after every other plugin and the builds within this one."""
+        self._depth -= 1
+        if self._depth > 0 or self._is_idle():
+            return
+        if self._stash:
+            self._stash.bring_back()
+        if "material/privacy" in config.plugins or "privacy" in config.plugins:
+            log.info("readers' browsers will ask the image host for images, which the privacy plugin does not change")
+        try:
+            result = rehost(self._job(config))
+        except ImghostError as wrong:
+            raise PluginError(str(wrong)) from None
+        self._tell(result, is_strict=config.strict)
+
+    def on_build_error(self, *, error: Exception) -> None:  # noqa: ARG002 - MkDocs' names
+        """Start the next build of a live preview from nothing."""
+        self._depth = 0
+
+    def _is_idle(self) -> bool:
+        return self._is_serving and not self._settings.serve
+
+    def _page_map(self, config: MkDocsConfig) -> Path:
+        return page_map.location(self._settings.cache_dir, Path(config.site_dir))
+
+    def _note(self, files: Files, config: MkDocsConfig) -> None:
+        for file in files:
+            source = file.abs_src_path
+            if source is None:
+                continue
+            self._sources[file.dest_uri] = Path(source)
+            folder = file.src_dir
+            if folder and folder != config.docs_dir and Path(folder).is_relative_to(tempfile.gettempdir()):
+                self._generated.add(Path(folder))
+
+    def _job(self, config: MkDocsConfig) -> Job:
+        chosen = self._settings
+        if chosen.site_url is None and config.site_url:
+            chosen = settings.over(chosen, settings.Settings(site_url=config.site_url), ["site_url"])
+        return Job(
+            site=Path(config.site_dir).absolute(),
+            settings=chosen,
+            environ=dict(os.environ),
+            origins=Origins(
+                roots=tuple(self._roots(config)),
+                sources=self._sources,
+                packages=tuple(Path(path) for path in config.theme.dirs if path != config.theme.custom_dir),
+                stands_for_copy={name.rpartition("/")[2] for name in config.plugins} <= _LEAVING_IMAGES,
+            ),
+            page_map=None if self._is_serving else self._page_map(config),
+            is_serving=self._is_serving,
+            say=log.info,
+        )
+
+    def _roots(self, config: MkDocsConfig) -> Iterable[Path]:
+        """List the folders that images may come from."""
+        folder = self._settings.folder
+        return (git_top(folder) or folder, Path(config.docs_dir), *self._settings.sources, *self._generated)
+
+    def _tell(self, result: Result, *, is_strict: bool) -> None:
+        for remark in result.remarks:
+            log.info(remark)
+        log.info(summary(result.report))
+        for notice in result.notices:
+            log.warning(notice.text)
+        if is_strict and result.notices:
+            # MkDocs' own count misses warnings under --quiet.
+            raise PluginError(f"imghost: {len(result.notices)} warnings in strict mode, like: {result.notices[0].text}")

@@ -1,0 +1,153 @@
+"""The Sphinx extension `sphinx_imghost`: options in, report out. What decides is in `imghost`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sphinx.errors import ConfigError, ExtensionError
+from sphinx.util import logging
+
+from imghost import settings
+from imghost.environment import git_top
+from imghost.errors import ImghostError
+from imghost.page_map import location
+from imghost.prospect import Job
+from imghost.provenance import Origins
+from imghost.rehost import Result, rehost
+from imghost.report import summary
+from imghost.version import version
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.config import Config
+    from sphinx.environment import BuildEnvironment
+
+log = logging.getLogger(__name__)
+
+_BUILDERS = frozenset({"html", "dirhtml"})
+"""Builders by name; others, like singlehtml and epub, must stay self-contained."""
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Declare the options and connect the events."""
+    for option in settings.options():
+        app.add_config_value(f"imghost_{option.name}", None, "", (), option.metadata["about"])
+    app.connect("config-inited", _check)
+    app.connect("env-get-outdated", _outdated)
+    app.connect("build-finished", _finish, priority=900)
+    return {"version": version(), "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _settings(app: Sphinx) -> settings.Settings:
+    raw = {option.name: app.config[f"imghost_{option.name}"] for option in settings.options()}
+    if raw["site_url"] is None:
+        raw["site_url"] = app.config.html_baseurl or None
+    try:
+        return settings.read(raw, Path(app.confdir), "conf.py")
+    except ImghostError as wrong:
+        raise ConfigError(_prefixed(str(wrong))) from None
+
+
+def _prefixed(text: str) -> str:
+    """Name options as conf.py does."""
+    return text.replace("option '", "option 'imghost_", 1) if "conf.py: option '" in text else text
+
+
+def _check(app: Sphinx, config: Config) -> None:
+    """Refuse what is wrong with the options before anything is built, also names that are not declared."""
+    known = {f"imghost_{option.name}" for option in settings.options()}
+    for name in getattr(config, "_raw_config", {}):
+        if name.startswith("imghost_") and name not in known:
+            raise ConfigError(f"conf.py: option {name!r} is unknown; {settings.nearest(name, known)}")
+    _settings(app)
+
+
+def _page_map(app: Sphinx) -> Path:
+    return location(Path(app.doctreedir), Path(app.outdir))
+
+
+def _is_serving() -> bool:
+    return os.environ.get("IMGHOST_SERVE") == "1"
+
+
+def _outdated(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> Iterable[str]:
+    """Have every page written again where it is not known what was rewritten in it."""
+    if app.builder.name not in _BUILDERS or _page_map(app).exists():
+        return ()
+    return sorted(env.found_docs - added - changed - removed)
+
+
+def _finish(app: Sphinx, exception: Exception | None) -> None:
+    """Rehost the finished site."""
+    if exception is not None or app.builder.name not in _BUILDERS:
+        return
+    chosen = _settings(app)
+    if _is_serving() and not chosen.serve:
+        return
+    try:
+        result = rehost(_job(app, chosen))
+    except ImghostError as wrong:
+        raise ExtensionError(str(wrong)) from None
+    _tell(result)
+
+
+def _job(app: Sphinx, chosen: settings.Settings) -> Job:
+    folder = Path(app.confdir)
+    roots = (git_top(folder) or folder, Path(app.srcdir), Path(app.doctreedir), *chosen.sources)
+    return Job(
+        site=Path(app.outdir).absolute(),
+        settings=chosen,
+        environ=dict(os.environ),
+        origins=Origins(roots=roots, sources=dict(_sources(app)), packages=tuple(_theme_folders(app))),
+        page_map=_page_map(app),
+        is_serving=_is_serving(),
+        say=lambda line: log.info("imghost: %s", line),
+    )
+
+
+def _sources(app: Sphinx) -> Iterator[tuple[str, Path]]:
+    """List which file was copied where; of several for one place the last one wins, as in Sphinx."""
+    source, config, folder = Path(app.srcdir), app.config, Path(app.confdir)
+    images = getattr(app.builder, "imagedir", "_images")
+    for name, (_, copied) in app.env.images.items():
+        yield f"{images}/{copied}", source / name
+    for name, (_, copied) in app.env.dlfiles.items():
+        yield f"_downloads/{copied}", source / name
+    for theme in reversed(list(_theme_folders(app))):
+        yield from _copied(theme / "static", "_static/")
+    for entry in config.html_static_path:
+        yield from _copied(folder / entry, "_static/")
+    for entry in config.html_extra_path:
+        yield from _copied(folder / entry, "")
+    for name in (config.html_logo, config.html_favicon):
+        if name and "://" not in name:
+            yield f"_static/{Path(name).name}", folder / name
+
+
+def _copied(entry: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    """List the files that Sphinx copies for one entry: a file, or what is below a folder, links followed."""
+    if entry.is_file():
+        yield prefix + entry.name, entry
+        return
+    for folder, _, names in os.walk(entry, followlinks=True):
+        for name in names:
+            file = Path(folder, name)
+            yield prefix + file.relative_to(entry).as_posix(), file
+
+
+def _theme_folders(app: Sphinx) -> Iterable[Path]:
+    theme = getattr(app.builder, "theme", None)
+    return (Path(folder) for folder in theme.get_theme_dirs()) if theme else ()
+
+
+def _tell(result: Result) -> None:
+    for remark in result.remarks:
+        log.info("imghost: %s", remark)
+    log.info("imghost: %s", summary(result.report))
+    for notice in result.notices:
+        log.warning("%s", notice.text, type="imghost", subtype=notice.code)
