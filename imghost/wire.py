@@ -82,7 +82,8 @@ class Wire:
         host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
         proxy = proxy_for(host, port, self._environ) if request.url.scheme == "https" else None
         seconds = self._timeout + int(request.headers.get("content-length", "0")) / RATE
-        exchange = Exchange(time.monotonic() + seconds, f"{host}:{port}", str(proxy or ""))
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        exchange = Exchange(time.monotonic() + seconds, target, str(proxy or ""))
         try:
             with self._network.follow(exchange):
                 return _received(self._pool(request.url.scheme, proxy), self._outgoing(request), limit, cut=cut)

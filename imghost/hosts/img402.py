@@ -49,9 +49,7 @@ CODES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         "no_file": Rule(Action.FILE, "saw no image in the upload", "report it to imghost"),
         "empty_file": Rule(Action.FILE, "refuses the image: it is empty"),
-        "file_too_large": Rule(
-            Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`"
-        ),
+        "file_too_large": Rule(Action.FILE, "refuses the image: it is too large", "make it smaller, or set `max_edge`"),
         "unsupported_format": Rule(Action.FILE, "takes only PNG, JPEG, GIF and WebP", "convert the image"),
         "daily_limit": Rule(
             Action.STOP, "takes no more free uploads today", "build again tomorrow, or choose another host"

@@ -10,7 +10,6 @@ wire before or after the route has run.
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 import struct
@@ -18,12 +17,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from email import policy
-from email.parser import BytesParser
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, BinaryIO, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import BinaryIO, Self
+
+from doubles.messages import Part, Reply, Request
+
+__all__ = ["Fault", "Part", "Reply", "Request", "Server"]
 
 MAX_HANG = 20.0
 """Seconds after which a hanging connection gives up, so that no test hangs for ever."""
@@ -40,6 +40,7 @@ class Fault(Enum):
     HANG_AFTER_ROUTE = "never answer, the route has run"
     DRIP_HEADERS = "one byte of the headers a tenth of a second, for ever; the route has run"
     DRIP_BODY = "a good answer's body, one byte a tenth of a second; the route has run"
+    STALL = "half of the answer's body after a second, then nothing; the route has run"
     ENDLESS_100 = "100 Continue without end; the route has run"
     EARLY_413 = "413 and a close before the body is read"
     HTML_PAGE = "200 with an HTML page; the route has run"
@@ -54,98 +55,6 @@ class Fault(Enum):
 
 
 BEFORE_ROUTE = frozenset({Fault.RESET_BEFORE_BODY, Fault.RESET_AFTER_BODY, Fault.HANG, Fault.EARLY_413})
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of a multipart form that has a file name."""
-
-    name: str
-    media_type: str
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request, as it came."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def path(self) -> str:
-        return urlsplit(self.target).path
-
-    @property
-    def query(self) -> dict[str, str]:
-        found = parse_qs(urlsplit(self.target).query, keep_blank_values=True)
-        return {name: values[-1] for name, values in found.items()}
-
-    @property
-    def bearer(self) -> str | None:
-        """The token of `Authorization: Bearer`, or None."""
-        kind, _, token = self.headers.get("authorization", "").partition(" ")
-        return token if kind.lower() == "bearer" else None
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    def form(self) -> tuple[dict[str, str], dict[str, Part]]:
-        """Give the form's fields and files; both empty for a body that is no form."""
-        kind = self.headers.get("content-type", "")
-        if kind.startswith("application/x-www-form-urlencoded"):
-            return {name: values[-1] for name, values in parse_qs(self.body.decode()).items()}, {}
-        fields: dict[str, str] = {}
-        files: dict[str, Part] = {}
-        if not kind.startswith("multipart/form-data"):
-            return fields, files
-        message = BytesParser(policy=policy.HTTP).parsebytes(
-            b"Content-Type: " + kind.encode() + b"\r\n\r\n" + self.body
-        )
-        for part in message.iter_parts():
-            body = part.get_payload(decode=True) or b""
-            name = str(part.get_param("name", header="content-disposition"))
-            if part.get_filename() is None:
-                fields[name] = body.decode()
-            else:
-                files[name] = Part(str(part.get_filename()), part.get_content_type(), body)
-        return fields, files
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer; `length` may lie about the body."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    length: int | None = None
-
-    @classmethod
-    def json(cls, value: object, status: int = 200, **headers: str) -> Reply:
-        """Answer with JSON; underscores in the names of headers become dashes."""
-        own = tuple((name.replace("_", "-"), text) for name, text in headers.items())
-        return cls(status, json.dumps(value).encode(), (("Content-Type", "application/json"), *own))
-
-    @classmethod
-    def image(cls, body: bytes, media_type: str) -> Reply:
-        return cls(200, body, (("Content-Type", media_type),))
-
-    @classmethod
-    def redirect(cls, location: str, status: int = 302) -> Reply:
-        return cls(status, b"", (("Location", location),))
-
-    def last(self) -> Reply:
-        """Say that the connection closes after this answer, so that no client sends the next one into it."""
-        return replace(self, headers=(*self.headers, ("Connection", "close")))
-
-    def head(self) -> bytes:
-        lines = [f"HTTP/1.1 {self.status} Status"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        lines.append(f"Content-Length: {len(self.body) if self.length is None else self.length}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
 Route = Callable[[Request], Reply]
@@ -212,6 +121,7 @@ class Server:
             # Closing alone does not wake the thread that accepts.
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         self._listener.close()
+        self._threads[0].join(timeout=5)
         with self._lock:
             for connection in list(self._open):
                 with suppress(OSError):
@@ -232,7 +142,9 @@ class Server:
                 return
             with self._lock:
                 self.connections += 1
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._open.add(connection)
+            with suppress(OSError):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
@@ -247,14 +159,17 @@ class Server:
         kept = connection
         try:
             if self.tls is not None:
-                connection.settimeout(MAX_HANG)
-                kept = self.tls.wrap_socket(connection, server_side=True)
-            with self._lock:
-                self._open.add(kept)
+                # The handshake comes after the new socket is known, so that the server's end can cut it short.
+                secured = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                kept = secured
+                with self._lock:
+                    self._open.add(secured)
+                secured.settimeout(MAX_HANG)
+                _shake_hands(secured)
             yield kept
         finally:
             with self._lock:
-                self._open.discard(kept)
+                self._open -= {kept, connection}
             kept.close()
             connection.close()
 
@@ -321,6 +236,10 @@ class Server:
         elif fault is Fault.DRIP_BODY:
             connection.sendall(reply.last().head())
             self._drip(connection, reply.body)
+        elif fault is Fault.STALL:
+            self._ended.wait(1)
+            connection.sendall(reply.head() + reply.body[: len(reply.body) // 2])
+            self._ended.wait(MAX_HANG)
         elif fault is Fault.ENDLESS_100:
             while not self._ended.wait(0.01):
                 connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 10)
@@ -333,6 +252,14 @@ class Server:
             connection.sendall(text[start : start + 1])
             if self._ended.wait(0.1):
                 return
+
+
+def _shake_hands(connection: ssl.SSLSocket) -> None:
+    try:
+        connection.do_handshake()
+    except AttributeError:
+        # The standard library makes no TLS object for a client that has already gone.
+        raise ConnectionError("the client went away") from None
 
 
 def _head(stream: BinaryIO) -> tuple[str, str, dict[str, str]] | None:

@@ -1,0 +1,189 @@
+"""TLS and proxies: certificates are always verified, and a proxy only ever leads to TLS."""
+
+import datetime
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+import trustme
+from doubles.exchange import CANARY, SECRET, echo, refused
+from doubles.server import Fault, Reply, Server
+
+from imghost.errors import Action, HostError
+from imghost.http import Client, FilePart
+from imghost.proxies import proxy_for
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> FilePart:
+    file = tmp_path / "private-name.png"
+    file.write_bytes(b"\x89PNG" + bytes(range(256)) * 40)
+    return FilePart("image", "abc.png", "image/png", file)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, str]:
+    made = trustme.CA()
+    file = tmp_path_factory.mktemp("ca") / "ca.pem"
+    made.cert_pem.write_to_path(str(file))
+    return made, str(file)
+
+
+def certificate(issuer: object, name: str = "localhost", **given: object) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert(name, **given).configure_cert(context)  # type: ignore[attr-defined]
+    return context
+
+
+def test_a_good_certificate_connects_and_the_body_arrives(authority: tuple[object, str], part: FilePart) -> None:
+    issuer, file = authority
+    with Server(echo, certificate(issuer)) as server, Client(5, environ={"SSL_CERT_FILE": file}) as client:
+        assert client.send("POST", server.url, file=part).status == 200
+        assert server.log[0].form()[1]["image"].body == part.file.read_bytes()
+
+
+@pytest.mark.parametrize("wrong", ["host", "authority", "date", "no TLS"])
+def test_a_bad_certificate_stops_before_anything_is_sent(authority: tuple[object, str], wrong: str) -> None:
+    issuer, file = authority
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    contexts = {
+        "host": lambda: certificate(issuer, "other.example"),
+        "authority": lambda: certificate(trustme.CA()),
+        "date": lambda: certificate(issuer, not_before=past, not_after=past + datetime.timedelta(days=1)),
+        "no TLS": lambda: None,
+    }
+    with Server(echo, contexts[wrong]()) as server, Client(2, environ={"SSL_CERT_FILE": file}) as client:
+        error = refused(client, f"https://localhost:{server.port}/")
+        assert server.log == []
+    assert not error.is_ambiguous
+    assert CANARY not in str(error)
+    if wrong != "no TLS":
+        assert error.action is Action.STOP
+        assert "cannot be trusted" in error.reason
+        assert "SSL_CERT_FILE" in error.remedy
+
+
+def test_certificates_that_cannot_be_read_are_named() -> None:
+    with Client(1, environ={"SSL_CERT_FILE": "missing.pem"}) as client:
+        assert "SSL_CERT_FILE" in refused(client, "https://localhost:9/").remedy
+
+
+def test_https_goes_through_the_proxy_and_http_does_not(authority: tuple[object, str]) -> None:
+    issuer, file = authority
+    with Server(echo, certificate(issuer)) as server, a_tunnel(server.port) as (port, asked):
+        environ = {"SSL_CERT_FILE": file, "HTTPS_PROXY": f"http://somebody:pass%21{CANARY}@127.0.0.1:{port}"}
+        with Client(5, environ=environ) as client:
+            assert client.send("GET", server.url, headers=SECRET).status == 200
+            assert server.log[0].bearer == CANARY
+            with Server(echo) as plain:
+                client.send("GET", plain.url)
+        with Client(5, environ={**environ, "NO_PROXY": "localhost"}) as client:
+            client.send("GET", server.url)
+    assert len(asked) == 1
+    assert asked[0].startswith(f"CONNECT localhost:{server.port} ".encode())
+    assert CANARY.encode() not in asked[0]
+
+
+def test_what_went_to_the_proxy_is_no_part_of_the_request(authority: tuple[object, str]) -> None:
+    """A header that is refused behind a new tunnel stops, as if nothing had been sent."""
+    issuer, file = authority
+    headers = {"Authorization": f"{CANARY}\r\n"}
+    with Server(echo, certificate(issuer)) as server, a_tunnel(server.port) as (port, _):
+        environ = {"SSL_CERT_FILE": file, "ALL_PROXY": f"127.0.0.1:{port}"}
+        with Client(5, environ=environ) as client, pytest.raises(HostError) as caught:
+            client.send("POST", server.url, headers=headers)
+        assert server.log == []
+    assert (caught.value.action, caught.value.is_ambiguous) == (Action.STOP, False)
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "all_proxy"])
+@pytest.mark.parametrize("way", ["refused", "407", "dropped", "not a proxy"])
+def test_a_proxy_that_does_not_lead_on_stops_and_is_named_without_its_password(name: str, way: str) -> None:
+    with Server(lambda _: Reply(407, b"who are you?")) as server:
+        if way == "dropped":
+            server.fail(Fault.RESET_AFTER_BODY)
+        if way == "not a proxy":
+            server.fail(Fault.NOT_HTTP)
+        port = 9 if way == "refused" else server.port
+        with Client(2, environ={name: f"http://somebody:{CANARY}@127.0.0.1:{port}"}) as client:
+            error = refused(client, "https://localhost:9/")
+    assert (error.action, error.is_ambiguous) == (Action.STOP, False)
+    assert f"127.0.0.1:{port}" in error.reason
+    assert ("(407" in error.reason) == (way == "407")
+
+
+@pytest.mark.parametrize("text", ["socks5://127.0.0.1:1080", "http://", "http://a:b", f"://{CANARY}@", "http://[::1"])
+def test_a_proxy_of_another_kind_stops_by_its_variables_name(text: str) -> None:
+    with Client(1, environ={"HTTPS_PROXY": text}) as client:
+        error = refused(client, "https://localhost:9/")
+    assert (error.action, "HTTPS_PROXY" in error.reason) == (Action.STOP, True)
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_exempt"),
+    [
+        ("*", True),
+        ("api.example.org", True),
+        ("EXAMPLE.org", True),
+        (".example.org", True),
+        ("*.example.org", True),
+        ("other.org, example.org:443", True),
+        ("example.org:8443", False),
+        ("ample.org", False),
+        ("example.org.evil", False),
+        ("", False),
+    ],
+)
+def test_no_proxy_names_hosts_by_their_domain(listed: str, is_exempt: bool) -> None:
+    found = proxy_for("api.example.org", 443, {"https_proxy": "proxy.local:3128", "no_proxy": listed})
+    assert (found is None) is is_exempt
+    assert is_exempt or str(found) == "proxy.local:3128"
+
+
+@contextmanager
+def a_tunnel(port: int) -> Iterator[tuple[int, list[bytes]]]:
+    """Run a proxy that answers CONNECT and leads to one local port; gives its port and what it was asked."""
+    asked: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    threads: list[threading.Thread] = []
+
+    def start(target: Callable[..., None], *given: object) -> None:
+        threads.append(threading.Thread(target=target, args=given, daemon=True))
+        threads[-1].start()
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while chunk := source.recv(65536):
+                target.sendall(chunk)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def lead(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", port)) as server:
+            asked.append(client.recv(65536))
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=pump, args=(server, client), daemon=True)
+            back.start()
+            pump(client, server)
+            back.join(5)
+
+    def accept() -> None:
+        while True:
+            client, _ = listener.accept()
+            if not client.recv(1, socket.MSG_PEEK):
+                client.close()
+                return
+            start(lead, client)
+
+    start(accept)
+    try:
+        yield listener.getsockname()[1], asked
+    finally:
+        socket.create_connection(listener.getsockname()).close()
+        for thread in list(threads):
+            thread.join(5)
+        listener.close()
