@@ -1,0 +1,205 @@
+"""What is sent for an image: which change its bytes need, and the private copy that has it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from imghost.errors import ImghostError, printable
+from imghost.files import Window, digest
+from imghost.formats import Outline
+from imghost.images import outline
+from imghost.models import MEDIA_TYPES, Image, Payload
+from imghost.resize import CannotResizeError, resize
+
+if TYPE_CHECKING:
+    from imghost.hosts import Limits
+
+_CHUNK: Final = 1 << 18
+_VARIANT: Final = re.compile(
+    r"(?:(?P<strip>strip)(?:\+(?!\Z)|\Z))?(?:edge(?P<edge>[1-9][0-9]{0,8})(?:\+(?!\Z)|\Z))?(?:fit(?P<fit>[1-9][0-9]{0,9}))?"
+)
+_RASTER: Final = frozenset(MEDIA_TYPES) - {"image/svg+xml"}
+
+
+class PayloadError(ImghostError):
+    """A payload that cannot be made of an image; the image stays local."""
+
+
+class ChangedError(PayloadError):
+    """A file whose bytes are no longer those that were planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a host gets no payload of an image, and what the user can change."""
+
+    reason: str
+    remedy: str
+
+
+def variant_of(image: Image, limits: Limits, *, metadata: str, max_edge: int | None, oversize: str) -> str | Refusal:
+    """Decide what is done to an image's bytes before its upload; pure.
+
+    The parts, joined by `+`: `strip`, `edge<pixels>`, `fit<bytes>`; empty = nothing.
+    """
+    facts = image.facts
+    if refusal := _refusal(image, limits, metadata):
+        return refusal
+    is_raster = facts.media_type in _RASTER
+    parts: list[str] = []
+    if metadata == "strip" and facts.has_metadata:
+        parts.append("strip")
+    if is_raster and max_edge and max(facts.width or 0, facts.height or 0) > max_edge:
+        parts.append(f"edge{max_edge}")
+    if limits.max_bytes is not None and image.bytes > limits.max_bytes:
+        if oversize != "resize" or not is_raster:
+            size = f"has {image.bytes:,} bytes, and the host takes {limits.max_bytes:,}"
+            return Refusal(size, "set 'oversize: resize'" if is_raster else "make the drawing smaller")
+        parts.append(f"fit{limits.max_bytes}")
+    if facts.is_animated and parts and parts[-1] != "strip":
+        return Refusal("is animated, and resizing would stop it", "make it smaller, or exclude it")
+    return "+".join(parts)
+
+
+def _refusal(image: Image, limits: Limits, metadata: str) -> Refusal | None:
+    """Say why an image cannot go to a host, whatever its size."""
+    facts = image.facts
+    if facts.media_type not in limits.formats:
+        taken = ", ".join(sorted(MEDIA_TYPES.get(name, name) for name in limits.formats))
+        return Refusal(f"is {MEDIA_TYPES[facts.media_type]}, and the host takes {taken}", "convert or exclude it")
+    if facts.media_type == "image/png" and facts.is_animated and not limits.keeps_animated_png:
+        return Refusal("is an animated PNG, of which the host would keep one frame", "make it a GIF or a WebP")
+    if metadata == "refuse" and facts.has_metadata:
+        return Refusal(
+            "has metadata, or bytes after its end, and 'metadata' is 'refuse'", "remove them, or set 'metadata: strip'"
+        )
+    return None
+
+
+def prepare(image: Image, source: BinaryIO, variant: str, folder: Path) -> Payload:
+    """Make the private copy that is sent for an image, with its variant applied.
+
+    The source is read once, from its beginning, and what was read is what is checked and sent.
+    Raises: `ChangedError` where it is not the image that was planned, `PayloadError` where the variant
+    cannot be made, `NotAnImage`, `OSError`.
+    """
+    edge, limit, strips = _read_variant(variant)
+    copy = _copy(image, source, folder)
+    try:
+        found = _outline(copy, image.bytes)
+        if edge or limit:
+            target = _resized(image, copy, found, edge, limit)
+        elif strips and found.pieces != (slice(0, image.bytes),):
+            target = _stripped(copy, found)
+        else:
+            return _payload(image, copy, image.sha256, found, variant)
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+    copy.unlink(missing_ok=True)
+    return _finished(image, target, variant)
+
+
+def _read_variant(variant: str) -> tuple[int | None, int | None, bool]:
+    """Read a variant's text: longest edge, most bytes, and whether metadata goes."""
+    match = _VARIANT.fullmatch(variant)
+    if not match:
+        raise PayloadError(f"no variant {printable(variant)!r} is known; it is like 'strip+edge1600+fit1000000'")
+    strips, edge, limit = match["strip"], match["edge"], match["fit"]
+    return int(edge) if edge else None, int(limit) if limit else None, strips is not None
+
+
+def _copy(image: Image, source: BinaryIO, folder: Path) -> Path:
+    """Copy an open file, and check that it is the image; never more of it than the image has."""
+    source.seek(0)
+    known = hashlib.sha256()
+    length = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal length
+        while length <= image.bytes and (part := source.read(_CHUNK)):
+            length += len(part)
+            known.update(part)
+            yield part
+
+    copy = _write(folder, image.sha256, parts())
+    if length != image.bytes or known.hexdigest() != image.sha256:
+        copy.unlink(missing_ok=True)
+        raise ChangedError(f"{image.path}: changed while the build ran; build again")
+    return copy
+
+
+def _write(folder: Path, name: str, parts: Iterator[bytes]) -> Path:
+    """Write a new file that only this user can read."""
+    descriptor, path = tempfile.mkstemp(prefix=f"{name[:12]}-", dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            for part in parts:
+                view = memoryview(part)
+                while view:
+                    view = view[file.write(view) :]
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        raise
+    return Path(path)
+
+
+def _outline(copy: Path, size: int) -> Outline:
+    with copy.open("rb") as file:
+        return outline(file.read() if size <= 1 << 20 else Window(file, size))
+
+
+def _stripped(copy: Path, found: Outline) -> Path:
+    """Write the pieces of a copy that stay."""
+    with copy.open("rb") as file:
+
+        def parts() -> Iterator[bytes]:
+            for piece in found.pieces:
+                if isinstance(piece, bytes):
+                    yield piece
+                    continue
+                file.seek(piece.start)
+                left = piece.stop - piece.start
+                while left and (part := file.read(min(left, _CHUNK))):
+                    left -= len(part)
+                    yield part
+
+        return _write(copy.parent, copy.name, parts())
+
+
+def _finished(image: Image, target: Path, variant: str) -> Payload:
+    """Describe a payload whose bytes are not the image's."""
+    try:
+        with target.open("rb") as file:
+            sha256 = digest(file)
+        return _payload(image, target, sha256, _outline(target, target.stat().st_size), variant)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _payload(image: Image, file: Path, sha256: str, found: Outline, variant: str) -> Payload:
+    size = file.stat().st_size
+    return Payload(image.sha256, sha256, file, size, found.media_type, found.width, found.height, variant)
+
+
+def _resized(image: Image, copy: Path, found: Outline, edge: int | None, limit: int | None) -> Path:
+    """Write a smaller picture of a copy."""
+    if found.is_animated or found.media_type not in _RASTER:
+        raise PayloadError(f"{image.path}: cannot be resized; make it smaller, or exclude it")
+    target = _write(copy.parent, copy.name, iter(()))
+    try:
+        resize(copy, target, found.media_type, edge, limit)
+    except BaseException as error:
+        target.unlink(missing_ok=True)
+        if isinstance(error, CannotResizeError):
+            raise PayloadError(f"{image.path}: {error}; exclude it") from error
+        raise
+    return target
