@@ -59,14 +59,8 @@ class ImgPro:
         self._urls = image_urls(_OWN, _ELSEWHERE, options.api_url, self.origin, options.url_hosts)
         self._retention = setup.retention
         self.lacks_credential = setup.credential is None and self._is_long()
-        self.limits = Limits(
-            _FORMATS,
-            max_bytes=20_000_000,
-            keeps_animated_png=False,
-            retention=min(
-                (life for life in (fields.ttl, None if setup.credential else ANONYMOUS) if life), default=None
-            ),
-        )
+        lives = [life for life in (fields.ttl, None if setup.credential else ANONYMOUS) if life is not None]
+        self.limits = Limits(_FORMATS, 20_000_000, keeps_animated_png=False, retention=min(lives, default=None))
         self._api = Api(setup.client, options.api_url, setup.credential, fields)
         self._is_automatic = options.api == "auto"
         self._generation = GENERATIONS[options.api]

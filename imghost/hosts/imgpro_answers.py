@@ -86,15 +86,15 @@ def read_existing(body: object) -> Media:
 
 
 def read_list(body: object) -> tuple[tuple[Media, ...], bool]:
-    """Read a list of images, and whether there are more; entries that cannot be read are left out.
+    """Read a list of images, and whether there are more; what cannot be read is left out.
 
     Raises:
-        ValueError: the answer is no list.
+        ValueError: the answer is no object.
     """
     answer = _object(body)
     entries = answer.get("data")
     if not isinstance(entries, list):
-        raise ValueError("the answer has no list of images")  # noqa: TRY004
+        return (), False
     pagination = _or_empty(answer.get("pagination"))
     has_more = any(place.get(name) for place in (answer, pagination) for name in ("has_more", "next_cursor"))
     return tuple(media for entry in entries if (media := _readable(entry))), has_more
@@ -133,6 +133,7 @@ def _url(media: Mapping[str, Any]) -> str:
             Action.STOP,
             "img.pro's answer names a page about the image, but not the image itself",
             remedy="set `api` to `images` or `upload` in the options, or upgrade imghost",
+            is_ambiguous=True,
         )
     raise ValueError("the answer has no image's address")
 
