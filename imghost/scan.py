@@ -1,0 +1,226 @@
+"""Pages to references: every URL that shows an image, as a span that a splice can replace."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from imghost import css, srcset
+from imghost.charrefs import Decoded, decode_with_offsets
+from imghost.elements import MATTERING, SETS, Element, sources
+from imghost.foreign import HTML, SVG
+from imghost.models import Reference, Scan
+from imghost.tokens import SPACE, Attribute, Tag, attributes, tags, value
+
+_REMOVED: Final = str.maketrans("\0", "\ufffd", "\t\n\r")
+
+_STYLED: Final = re.compile("style", re.I | re.A)
+
+
+@dataclass(slots=True)
+class _Cover:
+    """An open element whose references move together: a `<picture>`, or a link to an image."""
+
+    name: str
+    group: int
+    held: str = ""
+    members: list[int] = field(default_factory=list)
+    has_cors: bool = False
+
+
+def scan(text: str, kinds: frozenset[str]) -> Scan:
+    """Find the references of these kinds in a page, whatever the page is, in linear time."""
+    page = _Page(text, kinds)
+    for tag in tags(text, with_styles="style" in kinds):
+        page.read(tag)
+    page.end()
+    return Scan(tuple(page.found), page.base, tuple(page.policies))
+
+
+def scan_css(text: str, kind: str = "css") -> Scan:
+    """Find the references in a CSS file; each moves alone."""
+    return Scan(
+        tuple(
+            Reference(kind, image.start, image.end, image.url, None, image.quote, group=at, needs_cors=image.needs_cors)
+            for at, image in enumerate(css.images(text), 1)
+        )
+    )
+
+
+class _Page:
+    """One page as it is read: what was found, and the elements that are open around the next tag."""
+
+    def __init__(self, text: str, kinds: frozenset[str]) -> None:
+        self.text = text
+        self.kinds = kinds
+        self.found: list[Reference] = []
+        self.base: str | None = None
+        self.policies: list[str] = []
+        self._groups = 0
+        self._link: _Cover | None = None
+        self._media: list[_Cover] = []
+        self._open_media: Counter[str] = Counter()
+        self._templates = 0
+        self._style_held = ""
+
+    def read(self, tag: Tag) -> None:
+        """Note what one tag refers to, opens and closes."""
+        name = tag.name
+        if name == "#css":
+            self._add_sheet(tag)
+        elif name[0] == "/":
+            self._close(name[1:])
+        elif name == "a" and tag.namespace == HTML:
+            self._link = None
+            self._open(tag)
+        elif (
+            (tag.namespace == HTML and name in MATTERING)
+            or (tag.namespace == SVG and name in {"image", "feimage"})
+            or name == "style"
+            or _STYLED.search(self.text, tag.body, tag.end)
+        ):
+            self._open(tag)
+
+    def end(self) -> None:
+        """End the page: what is still open is settled as if it were closed."""
+        while self._media:
+            self._settle(self._media.pop())
+
+    def _open(self, tag: Tag) -> None:
+        self._groups += 1
+        element = Element(tag.name, tag.namespace, self.text, attributes(self.text, tag.body, tag.end))
+        held = element.held
+        before = len(self.found)
+        self._add(element, held)
+        if "style" in self.kinds and (style := element.given.get("style")):
+            decoded = decode_with_offsets(self.text[style.start : style.end])
+            self._add_css(decoded, style.start, style.quote, held or self._held_around())
+        if tag.name == "style":
+            self._style_held = held or self._held_around()
+        elif tag.namespace == HTML:
+            self._enter(element, held, before)
+
+    def _enter(self, element: Element, held: str, before: int) -> None:
+        """Follow what an element of HTML means for those after it; `before` counts what was found before it."""
+        name = element.name
+        if name in {"picture", "video", "audio"}:
+            self._media.append(_Cover(name, self._group_around(), held or self._held_around()))
+            self._open_media[name] += 1
+        elif name == "a" and self.found[before:] and self.found[before].kind == "link":
+            self._link = _Cover(name, self.found[before].group, self.found[before].held)
+        elif name == "img" and (picture := self._picture()):
+            picture.has_cors = picture.has_cors or "crossorigin" in element.given
+        elif name == "template":
+            self._templates += 1
+        elif name == "base" and self.base is None and not self._templates and "href" in element.given:
+            self.base = value(self.text, element.given["href"])
+        elif name == "meta" and element.says("http-equiv") == "content-security-policy":
+            self.policies.append(value(self.text, element.given.get("content")))
+
+    def _close(self, name: str) -> None:
+        if name == "a":
+            self._link = None
+        elif name == "template":
+            self._templates = max(0, self._templates - 1)
+        elif self._open_media[name]:
+            while self._settle(self._media.pop()) != name:
+                pass
+
+    def _settle(self, cover: _Cover) -> str:
+        """Close a `<picture>`: what its image asks for, its sources ask for too."""
+        self._open_media[cover.name] -= 1
+        for at in cover.members if cover.has_cors else ():
+            self.found[at] = replace(self.found[at], needs_cors=True)
+        return cover.name
+
+    def _picture(self) -> _Cover | None:
+        return self._media[-1] if self._media and self._media[-1].name == "picture" else None
+
+    def _group_around(self) -> int:
+        cover = self._link or self._picture()
+        return cover.group if cover else self._groups
+
+    def _held_around(self) -> str:
+        picture = self._picture()
+        return (self._link.held if self._link else "") or (picture.held if picture else "")
+
+    def _add(self, element: Element, held: str) -> None:
+        """Add what an element's attributes refer to, but its style."""
+        picture = self._picture()
+        places = sources(element, in_picture=bool(picture))
+        if places is None or places.kind not in self.kinds:
+            return
+        held, needs_cors = held or self._held_around(), "crossorigin" in element.given
+        for name in places.attributes:
+            attribute = element.given.get(name)
+            for start, end, url in _urls(self.text, attribute, name in SETS) if attribute else ():
+                if places.only_images and not css.is_image_name(url):
+                    continue
+                if picture and places.kind == "img":
+                    picture.members.append(len(self.found))
+                self.found.append(
+                    Reference(
+                        places.kind,
+                        start,
+                        end,
+                        url,
+                        attribute.quote if attribute else None,
+                        in_srcset=name in SETS,
+                        group=self._group_around(),
+                        held=held,
+                        needs_cors=needs_cors,
+                    )
+                )
+
+    def _add_sheet(self, tag: Tag) -> None:
+        """Add what an element `<style>` refers to; in SVG its text has character references."""
+        if "style" in self.kinds:
+            raw = self.text[tag.body : tag.end]
+            decoded = decode_with_offsets(raw, in_text=True) if tag.namespace == SVG else Decoded(raw)
+            self._add_css(decoded, tag.body, None, self._style_held)
+
+    def _add_css(self, decoded: Decoded, start: int, quote: str | None, held: str) -> None:
+        for image in css.images(decoded.text):
+            self._groups += 1
+            first, last = start + decoded.raw(image.start), start + decoded.raw(image.end)
+            if quote is None and decoded.ends and "&" in self.text[first:last]:
+                # A reference does not say that its CSS is markup, so it could not be written back.
+                continue
+            self.found.append(
+                Reference(
+                    "style",
+                    first,
+                    last,
+                    image.url.translate(_REMOVED),
+                    quote,
+                    image.quote,
+                    group=self._groups,
+                    held=held,
+                    needs_cors=image.needs_cors,
+                )
+            )
+
+
+def _urls(text: str, attribute: Attribute, in_srcset: bool) -> Iterator[tuple[int, int, str]]:
+    """Yield the raw span and the decoded URL of each URL in an attribute, but those that are data.
+
+    An unquoted value is a span as a whole, so that quotes can be put around it.
+    """
+    origin, is_whole = attribute.start, not attribute.quote and not in_srcset
+    decoded = decode_with_offsets(text[origin : attribute.end])
+    for start, end in srcset.candidates(decoded.text) if in_srcset else (_stripped(decoded.text),):
+        url = decoded.text[start:end].translate(_REMOVED)
+        if url and url[:5].lower() != "data:":
+            yield (
+                (origin, attribute.end, url)
+                if is_whole
+                else (origin + decoded.raw(start), origin + decoded.raw(end), url)
+            )
+
+
+def _stripped(text: str) -> tuple[int, int]:
+    start = len(text) - len(text.lstrip(SPACE))
+    return start, max(start, len(text.rstrip(SPACE)))
