@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles.imgpro import MONTH, UPGRADE_LINK, VERIFIED
+from doubles.imgpro import MONTH, VERIFIED
 from doubles.imgpro import ImgPro as Double
 from doubles.server import Fault, Reply, Server
-from hosts.imgpro_setup import EITHER, PERMANENT, THIRTY_DAYS, a_host, a_payload, a_picture, opened, refused
+from hosts.imgpro_setup import EITHER, THIRTY_DAYS, a_host, a_payload, a_picture, opened, refused
 
 from imghost.errors import Action
 from imghost.http import Client
@@ -254,15 +254,3 @@ def test_a_key_in_progress_is_waited_for(tmp_path: Path) -> None:
         (Action.WAIT, 3.0, True),
     ]
     assert len({request.headers["idempotency-key"] for request in double.uploads}) == 1
-
-
-@EITHER
-@pytest.mark.parametrize("retention", [PERMANENT, timedelta(days=60)])
-def test_an_image_that_ends_sooner_than_asked_stops_the_rest(
-    tmp_path: Path, generation: str, retention: timedelta | None
-) -> None:
-    with opened(Double(generation, lifetime=MONTH), VERIFIED, retention) as host:
-        error = refused(host, a_payload(tmp_path))
-    assert error.action is Action.STOP
-    assert UPGRADE_LINK in error.remedy
-    assert "sooner than `retention` asks" in error.reason

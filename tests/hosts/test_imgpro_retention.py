@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from doubles.imgpro import UNVERIFIED, VERIFIED, VERIFY_LINK
+from doubles.imgpro import MONTH, UNVERIFIED, UPGRADE_LINK, VERIFIED, VERIFY_LINK
 from doubles.imgpro import ImgPro as Double
 from doubles.server import Reply, Server
 from hosts.imgpro_setup import (
+    EITHER,
     PERMANENT,
     THIRTY_DAYS,
     a_host,
@@ -123,3 +124,26 @@ def test_an_expiry_that_cannot_be_read_is_never_permanent(tmp_path: Path, expire
     with opened(double) as host:
         double.answer_next(Reply.json({"id": "a", "src": "https://src.img.pro/t/a.png", "expires_at": expires}))
         assert refused(host, a_payload(tmp_path)).is_ambiguous
+
+
+def test_an_anonymous_answer_that_is_repeated_within_a_day_is_good_enough(tmp_path: Path) -> None:
+    double = Double("images")
+    with double, Client(environ={}) as client:
+        first = a_host(double.api_url, client, None, THIRTY_DAYS).upload(a_payload(tmp_path))
+        double.clock = 20 * 3600
+        double.copies[first.id].expires = double.now() - 40 * 3600 + MONTH
+        second = a_host(double.api_url, client, None, THIRTY_DAYS).upload(a_payload(tmp_path))
+    assert second.id == first.id
+    assert len(double.copies) == 1
+
+
+@EITHER
+@pytest.mark.parametrize("retention", [PERMANENT, timedelta(days=60)])
+def test_an_image_that_ends_sooner_than_asked_stops_the_rest(
+    tmp_path: Path, generation: str, retention: timedelta | None
+) -> None:
+    with opened(Double(generation, lifetime=MONTH), VERIFIED, retention) as host:
+        error = refused(host, a_payload(tmp_path))
+    assert error.action is Action.STOP
+    assert UPGRADE_LINK in error.remedy
+    assert "sooner than `retention` asks" in error.reason
