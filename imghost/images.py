@@ -63,11 +63,11 @@ def outline(buffer: bytes | mmap.mmap | memoryview | Window) -> Outline:
     try:
         found = _walk(data)
     except (IndexError, struct.error):
-        raise NotAnImage("is an image that is cut short") from None
+        raise NotAnImage("it is an image that is cut short") from None
     if found.width == 0 or found.height == 0:
-        raise NotAnImage("is an image without a single pixel")
+        raise NotAnImage("it is an image without a single pixel")
     if found.media_type != "image/svg+xml" and (found.width or 0) * (found.height or 0) > MAX_PIXELS:
-        raise NotAnImage(f"has {found.width} x {found.height} pixels, more than the {MAX_PIXELS:,} allowed")
+        raise NotAnImage(f"it has {found.width} x {found.height} pixels, more than the {MAX_PIXELS:,} allowed")
     return found
 
 
@@ -123,14 +123,14 @@ def _walk(data: Data) -> Outline:
 
     if svg.is_svg(head):
         return svg.outline(data)
-    raise NotAnImage("is not an image of a known format (PNG, JPEG, GIF, WebP, AVIF, SVG)")
+    raise NotAnImage("it is not an image of a known format (PNG, JPEG, GIF, WebP, AVIF, SVG)")
 
 
 def _check_length(length: int) -> None:
     if not length:
-        raise NotAnImage("is empty")
+        raise NotAnImage("it is empty")
     if length > MAX_BYTES:
-        raise NotAnImage(f"has {length:,} bytes, more than the {MAX_BYTES:,} allowed")
+        raise NotAnImage(f"it has {length:,} bytes, more than the {MAX_BYTES:,} allowed")
 
 
 def _digest(file: BinaryIO, size: int) -> str:

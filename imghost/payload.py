@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from imghost.errors import ImghostError, printable
 from imghost.files import Window, digest
 from imghost.formats import Outline
-from imghost.images import outline
+from imghost.images import NotAnImage, outline
 from imghost.models import MEDIA_TYPES, Image, Payload
 from imghost.resize import CannotResizeError, resize
 
@@ -41,7 +41,9 @@ class Refusal:
     """Why a host gets no payload of an image, and what the user can change."""
 
     reason: str
-    remedy: str
+    remedy: str = ""
+    code: str = ""
+    """The code of the warning that it is worth; empty where nothing is wrong, as with a format that a host lacks."""
 
 
 def variant_of(image: Image, limits: Limits, *, metadata: str, max_edge: int | None, oversize: str) -> str | Refusal:
@@ -60,11 +62,11 @@ def variant_of(image: Image, limits: Limits, *, metadata: str, max_edge: int | N
         parts.append(f"edge{max_edge}")
     if limits.max_bytes is not None and image.bytes > limits.max_bytes:
         if oversize != "resize" or not is_raster:
-            size = f"has {image.bytes:,} bytes, and the host takes {limits.max_bytes:,}"
-            return Refusal(size, "set 'oversize: resize'" if is_raster else "make the drawing smaller")
+            reason = f"it has {image.bytes:,} bytes, and the host takes {limits.max_bytes:,}"
+            return Refusal(reason, "set 'oversize: resize'" if is_raster else "make the drawing smaller", "oversize")
         parts.append(f"fit{limits.max_bytes}")
     if facts.is_animated and parts and parts[-1] != "strip":
-        return Refusal("is animated, and resizing would stop it", "make it smaller, or exclude it")
+        return Refusal("it moves, and resizing would stop it", "make it smaller, or exclude it", "oversize")
     return "+".join(parts)
 
 
@@ -73,13 +75,14 @@ def _refusal(image: Image, limits: Limits, metadata: str) -> Refusal | None:
     facts = image.facts
     if facts.media_type not in limits.formats:
         taken = ", ".join(sorted(MEDIA_TYPES.get(name, name) for name in limits.formats))
-        return Refusal(f"is {MEDIA_TYPES[facts.media_type]}, and the host takes {taken}", "convert or exclude it")
+        # A host's formats are no fault of the site, so there is nothing to warn of.
+        return Refusal(f"it is {MEDIA_TYPES[facts.media_type]}, and the host takes {taken}", "convert or exclude it")
     if facts.media_type == "image/png" and facts.is_animated and not limits.keeps_animated_png:
-        return Refusal("is an animated PNG, of which the host would keep one frame", "make it a GIF or a WebP")
+        reason = "it is an animated PNG, of which the host would keep one frame"
+        return Refusal(reason, "make it a GIF or a WebP, or exclude it", "animated")
     if metadata == "refuse" and facts.has_metadata:
-        return Refusal(
-            "has metadata, or bytes after its end, and 'metadata' is 'refuse'", "remove them, or set 'metadata: strip'"
-        )
+        reason = "it has metadata, or bytes after its end, and 'metadata' is 'refuse'"
+        return Refusal(reason, "remove them, or set 'metadata: strip'", "metadata")
     return None
 
 
@@ -87,15 +90,15 @@ def prepare(image: Image, source: BinaryIO, variant: str, folder: Path) -> Paylo
     """Make the private copy that is sent for an image, with its variant applied.
 
     The source is read once, from its beginning, and what was read is what is checked and sent.
-    Raises: `ChangedError` where it is not the image that was planned, `PayloadError` where the variant
-    cannot be made, `NotAnImage`, `OSError`.
+    Raises: `ChangedError` where it is not the image that was planned, `PayloadError` where it is no
+    image or the variant cannot be made, `OSError`.
     """
     edge, limit, strips = _read_variant(variant)
     copy = _copy(image, source, folder)
     try:
         found = _outline(copy, image.bytes)
         if edge or limit:
-            target = _resized(image, copy, found, edge, limit)
+            target = _resized(copy, found, edge, limit)
         elif strips and found.pieces != (slice(0, image.bytes),):
             target = _stripped(copy, found)
         else:
@@ -132,7 +135,7 @@ def _copy(image: Image, source: BinaryIO, folder: Path) -> Path:
     copy = _write(folder, image.sha256, parts())
     if length != image.bytes or known.hexdigest() != image.sha256:
         copy.unlink(missing_ok=True)
-        raise ChangedError(f"{image.path}: changed while the build ran; build again")
+        raise ChangedError("it changed while the build ran; build again")
     return copy
 
 
@@ -153,7 +156,10 @@ def _write(folder: Path, name: str, parts: Iterator[bytes]) -> Path:
 
 def _outline(copy: Path, size: int) -> Outline:
     with copy.open("rb") as file:
-        return outline(file.read() if size <= 1 << 20 else Window(file, size))
+        try:
+            return outline(file.read() if size <= 1 << 20 else Window(file, size))
+        except NotAnImage as verdict:
+            raise PayloadError(f"{verdict}; put a real image there, or exclude it") from None
 
 
 def _stripped(copy: Path, found: Outline) -> Path:
@@ -190,16 +196,16 @@ def _payload(image: Image, file: Path, sha256: str, found: Outline, variant: str
     return Payload(image.sha256, sha256, file, size, found.media_type, found.width, found.height, variant)
 
 
-def _resized(image: Image, copy: Path, found: Outline, edge: int | None, limit: int | None) -> Path:
+def _resized(copy: Path, found: Outline, edge: int | None, limit: int | None) -> Path:
     """Write a smaller picture of a copy."""
     if found.is_animated or found.media_type not in _RASTER:
-        raise PayloadError(f"{image.path}: cannot be resized; make it smaller, or exclude it")
+        raise PayloadError("it moves or is drawn, so it cannot be resized; make it smaller, or exclude it")
     target = _write(copy.parent, copy.name, iter(()))
     try:
         resize(copy, target, found.media_type, edge, limit)
     except BaseException as error:
         target.unlink(missing_ok=True)
         if isinstance(error, CannotResizeError):
-            raise PayloadError(f"{image.path}: {error}; exclude it") from error
+            raise PayloadError(f"{error}; exclude it") from error
         raise
     return target

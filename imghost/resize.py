@@ -50,7 +50,7 @@ def resize(source: Path, target: Path, media_type: str, edge: int | None, limit:
         except Exception as error:
             raise CannotResizeError(f"Pillow cannot resize it ({printable(error)})") from error
     if not fits:
-        raise CannotResizeError(f"does not fit into {limit:,} bytes at any size")
+        raise CannotResizeError(f"it does not fit into {limit:,} bytes at any size")
 
 
 def _load(source: Path, name: str) -> tuple[PIL.Image.Image, dict[str, Any]]:

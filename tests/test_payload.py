@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pictures import CANARY, FORMATS, animated, large_png, noise, pixels, profile, saved, tagged
 
 from imghost.hosts import Limits
-from imghost.images import NotAnImage, inspect
+from imghost.images import inspect
 from imghost.models import MEDIA_TYPES, Facts, Image, Payload
 from imghost.payload import ChangedError, PayloadError, Refusal, prepare, variant_of
 
@@ -89,8 +89,8 @@ def test_the_variant_says_what_is_done(subject: Image, chosen: dict[str, object]
         (image(DRAWING, 1_001), ALL, {"oversize": "resize"}, "1,001 bytes"),
         (image(TAGGED), ALL, {"metadata": "refuse"}, "metadata"),
         (image(Facts("image/png", 9, 9, True)), Limits(ALL.formats, keeps_animated_png=False), {}, "animated PNG"),
-        (image(MOVING), ALL, {"max_edge": 99}, "animated"),
-        (image(MOVING, 1_001), ALL, {"oversize": "resize"}, "animated"),
+        (image(MOVING), ALL, {"max_edge": 99}, "moves"),
+        (image(MOVING, 1_001), ALL, {"oversize": "resize"}, "moves"),
     ],
 )
 def test_an_objection_names_cause_and_remedy(
@@ -100,6 +100,7 @@ def test_an_objection_names_cause_and_remedy(
     assert isinstance(refusal, Refusal)
     assert word in refusal.reason
     assert refusal.remedy
+    assert bool(refusal.code) == (word != "svg")
 
 
 @given(
@@ -166,7 +167,7 @@ def test_only_this_user_can_read_the_copy(variant: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("change", [lambda raw: raw + b"x", lambda raw: raw[:-1], lambda raw: raw[::-1], lambda _: b""])
 def test_a_file_that_changed_is_not_sent(change, tmp_path: Path) -> None:
     raw = tagged("png")
-    with pytest.raises(ChangedError, match=r"a/b\.png: changed"):
+    with pytest.raises(ChangedError, match="it changed"):
         prepare(planned(raw), io.BytesIO(change(raw)), "strip", tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -186,7 +187,7 @@ def test_bytes_that_are_no_image_are_not_sent_even_if_planned(tmp_path: Path) ->
     raw = b"TOKEN=secret"
     subject = Image("a.png", hashlib.sha256(raw).hexdigest(), len(raw), PLAIN)
     for variant in ("", "strip", "edge20"):
-        with pytest.raises(NotAnImage):
+        with pytest.raises(PayloadError, match="not an image"):
             prepare(subject, io.BytesIO(raw), variant, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -295,7 +296,9 @@ def test_a_picture_that_pillow_cannot_decode_is_one_error(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("variant", ["crop", "edge", "edge-1", "fitx", "strip+", "edge٣", "edge0", "edge5+strip", "stripedge5", "+"])
+@pytest.mark.parametrize(
+    "variant", ["crop", "edge", "edge-1", "fitx", "strip+", "edge٣", "edge0", "edge5+strip", "stripedge5", "+"]
+)
 def test_an_unknown_variant_is_an_error(variant: str, tmp_path: Path) -> None:
     raw = saved("png")
     with pytest.raises(PayloadError, match="variant"):
@@ -313,7 +316,9 @@ def test_pillow_is_imported_only_to_resize(tmp_path: Path) -> None:
         "prepare(image, open(folder / 'x.png', 'rb'), 'edge9', folder)\n"
         "print('PIL' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert done.stdout.split() == ["False", "True"]
 
 
@@ -323,7 +328,7 @@ def test_pillow_is_imported_only_to_resize(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's peak memory")
 @pytest.mark.parametrize("variant", ["", "strip"])
 def test_long_images_take_little_memory(variant: str, tmp_path: Path) -> None:
-    raw = large_png(69_000_000)
+    raw = large_png(20_000_000)
     subject = planned(raw)
     path = tmp_path / "x.png"
     path.write_bytes(raw)
@@ -345,7 +350,7 @@ def test_long_images_take_little_memory(variant: str, tmp_path: Path) -> None:
     before = memory("VmRSS")
     with ThreadPoolExecutor(8) as pool:
         sizes = list(pool.map(one, range(8)))
-    assert min(sizes) > 68_000_000
+    assert min(sizes) > 19_000_000
     assert memory("VmHWM") - before < 25_000
 
 

@@ -72,7 +72,7 @@ class Pieces:
 
 def cut_short(name: str) -> NotAnImage:
     """Make the verdict on a file that ends before its image does."""
-    return NotAnImage(f"is {name} that is cut short")
+    return NotAnImage(f"it is {name} that is cut short")
 
 
 def part(data: Data, start: int, length: int, name: str) -> bytes:

@@ -40,7 +40,7 @@ def size(data: Data) -> tuple[int, int]:
         top.append(box)
         if box.name in {b"meta", b"moov"} and (found := _dimensions(data, top)):
             return found
-    raise NotAnImage("is an AVIF image without a size")
+    raise NotAnImage("it is an AVIF image without a size")
 
 
 def outline(data: Data) -> Outline:
@@ -48,9 +48,9 @@ def outline(data: Data) -> Outline:
     top = _needed(data)
     found = _dimensions(data, top)
     if found is None:
-        raise NotAnImage("is an AVIF image without a size")
+        raise NotAnImage("it is an AVIF image without a size")
     if not any(box.name == b"mdat" for box in top) and not any(meta.idat for meta in _metas(data, top)):
-        raise NotAnImage("is an AVIF image without its pixels")
+        raise NotAnImage("it is an AVIF image without its pixels")
     is_animated = data[8:12] == b"avis" and any(box.name == b"moov" for box in top)
     end = _end(data, top)
     pieces = Pieces()
@@ -130,7 +130,7 @@ def _blanks(data: Data, top: list[Box], end: int) -> Iterator[_Blank]:
             if head is None:
                 continue
             if not all(any(a <= start and stop <= b for a, b in homes) for start, stop in spans):
-                raise NotAnImage("is an AVIF image whose metadata is not among its data")
+                raise NotAnImage("it is an AVIF image whose metadata is not among its data")
             yield from _blank_item(item.kind, head, spans)
     _refuse_overlap(taken)
     for box in _inner(data, top):
@@ -153,6 +153,6 @@ def _refuse_overlap(taken: list[tuple[int, int, bool]]) -> None:
     reach, was_metadata = 0, False
     for start, stop, is_metadata in sorted(taken):
         if start < reach and (is_metadata or was_metadata):
-            raise NotAnImage("is an AVIF image whose metadata overlaps its pixels")
+            raise NotAnImage("it is an AVIF image whose metadata overlaps its pixels")
         if stop >= reach:
             reach, was_metadata = stop, is_metadata

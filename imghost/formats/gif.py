@@ -9,7 +9,7 @@ from imghost.formats import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_sh
 
 SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 _NAME: Final = "a GIF image"
-_MAX_SUB_BLOCKS: Final = 4_000_000
+_MAX_SUB_BLOCKS: Final = 2_000_000
 _EXTENSION, _FRAME, _TRAILER = 0x21, 0x2C, 0x3B
 _COMMENT, _PLAIN_TEXT, _APPLICATION = 0xFE, 0x01, 0xFF
 _KEPT_APPLICATIONS: Final = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}
@@ -24,7 +24,7 @@ def size(data: Data) -> tuple[int, int]:
             return walk.width, walk.height
         if walk.step() == _TRAILER:
             break
-    raise NotAnImage("is a GIF image without a frame")
+    raise NotAnImage("it is a GIF image without a frame")
 
 
 def outline(data: Data) -> Outline:
@@ -34,9 +34,9 @@ def outline(data: Data) -> Outline:
         if walk.step() == _TRAILER:
             break
     else:
-        raise NotAnImage("is a GIF image in more blocks than an image needs")
+        raise NotAnImage("it is a GIF image in more blocks than an image needs")
     if not walk.frames:
-        raise NotAnImage("is a GIF image without a frame")
+        raise NotAnImage("it is a GIF image without a frame")
     return Outline("image/gif", walk.width, walk.height, walk.frames > 1, walk.pieces.done())
 
 
@@ -50,7 +50,7 @@ class _Walk:
         self.frames = 0
         self.pieces = Pieces()
         self.pieces.keep(0, self.at)
-        self._sub_blocks = 0
+        self._left = _MAX_SUB_BLOCKS
 
     def step(self) -> int:
         """Go over the next block, and give its introducer."""
@@ -64,7 +64,7 @@ class _Walk:
         elif introducer == _TRAILER:
             self.at += 1
         else:
-            raise NotAnImage("is a GIF image with bytes between its blocks")
+            raise NotAnImage("it is a GIF image with bytes between its blocks")
         if stays:
             self.pieces.keep(start, self.at)
         return introducer
@@ -88,18 +88,16 @@ class _Walk:
 
     def _skip(self, at: int) -> None:
         """Go over sub-blocks to the empty one that ends them."""
-        data = self.data
-        blocks = 0
+        data, left = self.data, self._left
         try:
             while length := data[at]:
                 at += length + 1
-                blocks += 1
+                left -= 1
+                if not left:
+                    raise NotAnImage("it is a GIF image in more blocks than an image needs")
         except IndexError:
             raise cut_short(_NAME) from None
-        self._sub_blocks += blocks
-        if self._sub_blocks > _MAX_SUB_BLOCKS:
-            raise NotAnImage("is a GIF image in more blocks than an image needs")
-        self.at = at + 1
+        self.at, self._left = at + 1, left
 
 
 def _palette(flags: int) -> int:

@@ -44,7 +44,7 @@ class Meta:
         """Give an item's spans of the file; a length of 0 goes to the end of what it is in."""
         if item.method > 1 or (item.method == 1 and self.idat is None):
             if item.kind:
-                raise NotAnImage("is an AVIF image whose metadata is inside another item")
+                raise NotAnImage("it is an AVIF image whose metadata is inside another item")
             return []
         first, last = self.idat if item.method == 1 and self.idat else (0, total)
         return [(first + at, first + at + length if length else last) for at, length in item.extents]
@@ -71,10 +71,10 @@ def boxes(data: Data, start: int, end: int, *, is_top: bool = False) -> Iterator
         if stop < body or (stop > end and not is_top):
             if is_top:
                 return
-            raise NotAnImage("is an AVIF image with a broken box")
+            raise NotAnImage("it is an AVIF image with a broken box")
         yield Box(name, start, body, stop, is_open)
         start = stop
-    raise NotAnImage("is an AVIF image in more boxes than an image needs")
+    raise NotAnImage("it is an AVIF image in more boxes than an image needs")
 
 
 class _Reader:
@@ -89,7 +89,7 @@ class _Reader:
         """Take the next number of so many bytes."""
         found = self.raw[self.at : self.at + length]
         if len(found) != length:
-            raise NotAnImage("is an AVIF image with a broken box")
+            raise NotAnImage("it is an AVIF image with a broken box")
         self.at += length
         return int.from_bytes(found, "big")
 
@@ -99,7 +99,7 @@ def read_meta(data: Data, box: Box) -> Meta:
     if box.end > len(data):
         raise cut_short(NAME)
     if box.end - box.start > _MAX_META:
-        raise NotAnImage("is an AVIF image with a description longer than an image needs")
+        raise NotAnImage("it is an AVIF image with a description longer than an image needs")
     raw = part(data, box.start, box.end - box.start, NAME)
     found = {child.name: child for child in boxes(raw, min(box.body + 4 - box.start, len(raw)), len(raw))}
 
@@ -154,7 +154,7 @@ def _locations(reader: _Reader) -> Iterator[tuple[int, int, tuple[tuple[int, int
         count = reader.take(2)
         left -= count
         if left < 0:
-            raise NotAnImage("is an AVIF image in more pieces than an image needs")
+            raise NotAnImage("it is an AVIF image in more pieces than an image needs")
         extents = []
         for _ in range(count):
             reader.take(index_size)

@@ -31,7 +31,7 @@ def size(data: Data) -> tuple[int, int]:
             turned = _orientation(data, start, end)
         if marker in _FRAMES:
             return _frame(data, start, end, turned or 1)
-    raise NotAnImage("is a JPEG image without a frame")
+    raise NotAnImage("it is a JPEG image without a frame")
 
 
 def outline(data: Data) -> Outline:
@@ -52,9 +52,9 @@ def outline(data: Data) -> Outline:
         if marker == _SCAN:
             scans += 1
             if size is None:
-                raise NotAnImage("is a JPEG image with a scan before its frame")
+                raise NotAnImage("it is a JPEG image with a scan before its frame")
     if size is None or not scans:
-        raise NotAnImage("is a JPEG image without a picture")
+        raise NotAnImage("it is a JPEG image without a picture")
     width, height = size[::-1] if exif.is_sideways(turned or 1) else size
     return Outline("image/jpeg", width, height, False, pieces.done())
 
@@ -72,7 +72,7 @@ def _segments(data: Data) -> Iterator[tuple[int, int, int]]:
             head = data[start : start + 2]
             yield 0xFF, begin, start
         if head[0] != 0xFF or head[1] == 0:
-            raise NotAnImage("is a JPEG image with bytes between its segments")
+            raise NotAnImage("it is a JPEG image with bytes between its segments")
         marker = head[1]
         end = start + 2
         if marker not in _STANDALONE and marker != _END:
@@ -88,13 +88,13 @@ def _segments(data: Data) -> Iterator[tuple[int, int, int]]:
         if marker == _END:
             return
         start = end
-    raise NotAnImage("is a JPEG image in more segments than an image needs")
+    raise NotAnImage("it is a JPEG image in more segments than an image needs")
 
 
 def _frame(data: Data, start: int, end: int, turned: int) -> tuple[int, int]:
     """Read width and height from a frame header."""
     if end - start < 10:
-        raise NotAnImage("is a JPEG image with a broken frame")
+        raise NotAnImage("it is a JPEG image with a broken frame")
     height, width = struct.unpack(">HH", part(data, start + 5, 4, _NAME))
     return (height, width) if exif.is_sideways(turned) else (width, height)
 

@@ -24,10 +24,10 @@ def size(data: Data) -> tuple[int, int]:
     """Read width and height from the beginning of a PNG."""
     length, name = _HEAD.unpack(part(data, 8, 8, _NAME))
     if name != b"IHDR" or length != _HEADER.size:
-        raise NotAnImage("is a PNG image without its header")
+        raise NotAnImage("it is a PNG image without its header")
     width, height, depth, colour, *methods = _HEADER.unpack(part(data, 16, length, _NAME))
     if depth not in _DEPTHS.get(colour, ()) or methods[0] or methods[1] or methods[2] > 1:
-        raise NotAnImage("is a PNG image with a header that no decoder knows")
+        raise NotAnImage("it is a PNG image with a header that no decoder knows")
     return width, height
 
 
@@ -40,7 +40,7 @@ def outline(data: Data) -> Outline:
     is_animated = False
     for name, start, end in _chunks(data):
         if name == b"IHDR" and seen:
-            raise NotAnImage("is a PNG image with two headers")
+            raise NotAnImage("it is a PNG image with two headers")
         if name == b"acTL" and b"IDAT" not in seen:
             is_animated = True
         if name not in _METADATA:
@@ -49,7 +49,7 @@ def outline(data: Data) -> Outline:
             _keep_orientation(data, start, end, pieces)
         seen.add(name)
     if b"IDAT" not in seen or (data[25] == 3 and b"PLTE" not in seen):
-        raise NotAnImage("is a PNG image without its pixels or its palette")
+        raise NotAnImage("it is a PNG image without its pixels or its palette")
     return Outline("image/png", width, height, is_animated, pieces.done())
 
 
@@ -64,21 +64,21 @@ def _chunks(data: Data) -> Iterator[tuple[bytes, int, int]]:
         if name in _CHECKED:
             _check(data, name, start, length)
         elif not name.isalpha() or (name[:1].isupper() and name not in _CRITICAL):
-            raise NotAnImage("is a PNG image with a chunk that no decoder knows")
+            raise NotAnImage("it is a PNG image with a chunk that no decoder knows")
         yield name, start, end
         if name == b"IEND":
             return
         start = end
-    raise NotAnImage("is a PNG image in more chunks than an image needs")
+    raise NotAnImage("it is a PNG image in more chunks than an image needs")
 
 
 def _check(data: Data, name: bytes, start: int, length: int) -> None:
     """Compare the checksum of a chunk that says how the pixels are read."""
     if length > 768 or (name == b"IEND" and length):
-        raise NotAnImage(f"is a PNG image with a broken {name.decode()} chunk")
+        raise NotAnImage(f"it is a PNG image with a broken {name.decode()} chunk")
     body = part(data, start + 4, length + 8, _NAME)
     if zlib.crc32(body[:-4]) != int.from_bytes(body[-4:], "big"):
-        raise NotAnImage(f"is a PNG image with a wrong checksum in its {name.decode()} chunk")
+        raise NotAnImage(f"it is a PNG image with a wrong checksum in its {name.decode()} chunk")
 
 
 def _keep_orientation(data: Data, start: int, end: int, pieces: Pieces) -> None:

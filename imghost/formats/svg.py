@@ -14,6 +14,7 @@ from imghost.formats import Data, NotAnImage, Outline
 
 _SVG: Final = "http://www.w3.org/2000/svg"
 _XHTML: Final = "http://www.w3.org/1999/xhtml"
+_MAX_BYTES: Final = 10_000_000
 _ENCODINGS: Final = {"utf-8", "utf-16", "us-ascii", "ascii", "iso-8859-1"}
 _ACTIVE: Final = {
     "script": "a script",
@@ -47,19 +48,21 @@ def is_svg(head: bytes) -> bool:
 
 def outline(data: Data) -> Outline:
     """Read a drawing to its end; raises `NotAnImage` for what is active, or no drawing."""
+    if len(data) > _MAX_BYTES:
+        raise NotAnImage(f"it is an SVG of more than {_MAX_BYTES:,} bytes")
     reader = _Reader()
     try:
         reader.parser.Parse(data[0 : len(data)], True)
     except expat.ExpatError as error:
         if reader.root is None:
-            raise NotAnImage("is not an image") from None
+            raise NotAnImage("it is not an image") from None
         if error.code == expat.errors.codes[expat.errors.XML_ERROR_NO_ELEMENTS]:
-            raise NotAnImage("is an SVG that is cut short") from None
-        raise NotAnImage(f"is an SVG with an error in line {error.lineno}") from None
+            raise NotAnImage("it is an SVG that is cut short") from None
+        raise NotAnImage(f"it is an SVG with an error in line {error.lineno}") from None
     except (ValueError, LookupError) as error:
         if isinstance(error, NotAnImage):
             raise
-        raise NotAnImage("is not an image") from None
+        raise NotAnImage("it is not an image") from None
     width, height = _dimensions(reader.root or {})
     return Outline("image/svg+xml", width, height, False, (slice(0, len(data)),))
 
@@ -83,31 +86,31 @@ class _Reader:
 
     def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding and encoding.lower() not in _ENCODINGS:
-            raise NotAnImage("is an SVG in an encoding other than UTF-8 or UTF-16")
+            raise NotAnImage("it is an SVG in an encoding other than UTF-8 or UTF-16")
 
     def _doctype(self, name: str, _system: str | None, _public: str | None, has_declarations: int) -> None:
         if name.lower() == "html":
-            raise NotAnImage("is not an image but HTML")
+            raise NotAnImage("it is not an image but HTML")
         if has_declarations:
-            raise NotAnImage("is an SVG with declarations of its own in its DOCTYPE")
+            raise NotAnImage("it is an SVG with declarations of its own in its DOCTYPE")
 
     def _entity(self, *_: object) -> None:
-        raise NotAnImage("is an SVG with an entity")
+        raise NotAnImage("it is an SVG with an entity")
 
     def _instruction(self, target: str, _text: str) -> None:
         if target.lower() == "xml-stylesheet":
-            raise NotAnImage("is an SVG with a style sheet outside of it")
+            raise NotAnImage("it is an SVG with a style sheet outside of it")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         space, _, local = name.rpartition(" ")
         if self.root is None:
             if local != "svg" or space not in {_SVG, ""}:
-                raise NotAnImage("is not an image")
+                raise NotAnImage("it is not an image")
             self.root = attributes
         if space == _XHTML:
-            raise NotAnImage("is an SVG with HTML in it")
+            raise NotAnImage("it is an SVG with HTML in it")
         if active := _ACTIVE.get(local.lower()):
-            raise NotAnImage(f"is an SVG with {active}")
+            raise NotAnImage(f"it is an SVG with {active}")
         for attribute, text in attributes.items():
             _check_attribute(local, attribute, text)
         if local.lower() == "style":
@@ -128,17 +131,17 @@ def _check_attribute(element: str, name: str, text: str) -> None:
     space, _, local = name.rpartition(" ")
     local = local.lower()
     if not space and local.startswith("on"):
-        raise NotAnImage(f"is an SVG with an event attribute ({local[:20]})")
+        raise NotAnImage(f"it is an SVG with an event attribute ({local[:20]})")
     # An animation can give another element a link that it does not have in the file.
     if local == "attributename":
         target = text.strip().rpartition(":")[2].lower()
         if target in _LINKS or target.startswith("on"):
-            raise NotAnImage("is an SVG that animates a link")
+            raise NotAnImage("it is an SVG that animates a link")
     plain = _BLANKS.sub("", text).lower()
     if any(scheme in plain for scheme in _RUNNING):
-        raise NotAnImage("is an SVG with a script in an attribute")
+        raise NotAnImage("it is an SVG with a script in an attribute")
     if local in _LINKS and not _is_inside(element, text):
-        raise NotAnImage(f"is an SVG that refers to something outside of it ({local})")
+        raise NotAnImage(f"it is an SVG that refers to something outside of it ({local})")
     _check_style(text)
 
 
@@ -157,11 +160,11 @@ def _check_style(css: str) -> None:
         return
     css = _ESCAPE.sub(_unescape, _COMMENT.sub("", css)) if "\\" in css or "/*" in css else css
     if _LOADING.search(css):
-        raise NotAnImage("is an SVG whose style loads something")
+        raise NotAnImage("it is an SVG whose style loads something")
     for match in _URL.finditer(css):
         target = css[match.end() : match.end() + 60]
         if not (target.startswith("#") or any(p.match(target) for p in (_PICTURE, _DRAWING, _FONT))):
-            raise NotAnImage("is an SVG that refers to something outside of it (url)")
+            raise NotAnImage("it is an SVG that refers to something outside of it (url)")
 
 
 def _unescape(match: re.Match[str]) -> str:

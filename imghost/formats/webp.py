@@ -22,7 +22,7 @@ def size(data: Data) -> tuple[int, int]:
     """Read width and height from the beginning of a WebP."""
     name = part(data, 12, 4, _NAME)
     if name not in _FIRST:
-        raise NotAnImage("is a WebP image that does not begin with a picture")
+        raise NotAnImage("it is a WebP image that does not begin with a picture")
     if name == b"VP8X":
         canvas = part(data, 24, 6, _NAME)
         return int.from_bytes(canvas[:3], "little") + 1, int.from_bytes(canvas[3:], "little") + 1
@@ -42,7 +42,7 @@ def outline(data: Data) -> Outline:
         if name == b"EXIF" and name not in names:
             exif_chunk = _turning(data, start + 8, length)
         elif name in {b"VP8 ", b"VP8L"} and _picture(name, data, start + 8) != (width, height):
-            raise NotAnImage("is a WebP image whose picture is not as large as its canvas")
+            raise NotAnImage("it is a WebP image whose picture is not as large as its canvas")
         if name not in {b"EXIF", b"XMP "}:
             kept.append((start, stop))
         elif name == b"EXIF" and exif_chunk == data[start:stop]:
@@ -51,7 +51,7 @@ def outline(data: Data) -> Outline:
             names.add(b"turned")
         names.add(name)
     if not names & {b"VP8 ", b"VP8L", b"ANMF"}:
-        raise NotAnImage("is a WebP image without a picture")
+        raise NotAnImage("it is a WebP image without a picture")
     pieces = _pieces(data, end, kept, exif_chunk, is_turned=b"turned" in names)
     return Outline("image/webp", width, height, b"ANMF" in names, pieces)
 
@@ -69,7 +69,7 @@ def _chunks(data: Data, end: int) -> Iterator[tuple[bytes, int, int, int]]:
         stop = min(stop + (length & 1), end)  # some writers leave out the last padding
         yield name, start, stop, length
         start = stop
-    raise NotAnImage("is a WebP image in more chunks than an image needs")
+    raise NotAnImage("it is a WebP image in more chunks than an image needs")
 
 
 def _picture(name: bytes, data: Data, start: int) -> tuple[int, int]:
@@ -77,12 +77,12 @@ def _picture(name: bytes, data: Data, start: int) -> tuple[int, int]:
     if name == b"VP8 ":
         head = part(data, start, 10, _NAME)
         if head[0] & 1 or head[3:6] != b"\x9d\x01\x2a":
-            raise NotAnImage("is a WebP image without a key frame")
+            raise NotAnImage("it is a WebP image without a key frame")
         width, height = struct.unpack("<HH", head[6:])
         return width & 0x3FFF, height & 0x3FFF
     head = part(data, start, 5, _NAME)
     if head[0] != 0x2F:
-        raise NotAnImage("is a WebP image with a broken picture")
+        raise NotAnImage("it is a WebP image with a broken picture")
     bits = int.from_bytes(head[1:], "little")
     return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
 
