@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from imghost import lock as locks
 from imghost import page_map, report
-from imghost import rehost as run
+from imghost.rehost import rehost as run
 from imghost.cache import Cache
 from imghost.errors import HostError, SettingsError
 from imghost.hosts import registry
@@ -68,7 +68,7 @@ def rehost(call: Call) -> int:
     if job.is_serving and not call.settings.serve:
         _say("this is a live preview (IMGHOST_SERVE=1): the pages stay as they are")
         return 0
-    result = run.rehost(job)
+    result = run(job)
     for remark in result.remarks:
         _say(remark)
     _warn(notice.text for notice in result.notices)

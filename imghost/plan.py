@@ -126,7 +126,7 @@ def _left_out(groups: Iterable[Group], kept: Mapping[str, Stay], needed: set[str
     for group in groups:
         for path in sorted(group.paths - needed - kept.keys()):
             beside = next((other for other in sorted(group.paths) if other in kept), None)
-            reason = group.held or f"it moves together with {beside}, which stays local"
+            reason = group.held or f"moves together with {beside}, which stays local"
             left.setdefault(path, Stay(reason))
     return left
 

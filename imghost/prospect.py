@@ -197,7 +197,7 @@ def _plan(
     now: datetime,
 ) -> Plan:
     if host is None:
-        kept = dict(stays) | {path: Stay("no host is chosen") for path in images}
+        kept = dict(stays) | {path: Stay("has no host to go to") for path in images}
         return Plan({}, (), kept)
     return plan(images, stays, list(groups), records, host, settings, now)
 
@@ -215,7 +215,7 @@ def _images(
         if isinstance(image, Image):
             images[path] = image
         else:
-            stays[path] = stay or image or Stay("it is gone")
+            stays[path] = stay or image or Stay("is gone")
     return images, stays
 
 
@@ -229,9 +229,9 @@ def _selection(settings: Settings) -> Callable[[str], Stay | None]:
 
     def select(path: str) -> Stay | None:
         if settings.include and not include.match_file(path):
-            return Stay("it matches no glob of the option 'include'")
+            return Stay("matches no glob of the option 'include'")
         if exclude.match_file(path):
-            return Stay("the option 'exclude' names it")
+            return Stay("matches a glob of the option 'exclude'")
         return None
 
     return select
@@ -242,7 +242,7 @@ def _identified(job: Job, path: str, cache: Cache) -> Image | Stay:
     file = job.site / path
     now = stamp(file)
     if now is None:
-        return Stay("it is gone since the pages were scanned")
+        return Stay("is gone since the pages were scanned", code="page")
     where = file
     source = job.origins.sources.get(path) if job.origins.stands_for_copy else None
     if source is not None and (original := stamp(source)) is not None and original[0] == now[0]:
@@ -252,7 +252,9 @@ def _identified(job: Job, path: str, cache: Cache) -> Image | Stay:
         known = _read(job.site, path)
         cache.remember_facts(str(where), now, known)
     if isinstance(known, str):
-        return Stay(known, "put a real image there, or exclude it", code="type")
+        # Drawings with links or scripts are common and harmless where they are, so they are worth no warning.
+        is_drawing = known.startswith("is an SVG")
+        return Stay(known) if is_drawing else Stay(known, "put a real image there, or exclude it", code="type")
     sha256, facts = known
     return Image(path, sha256, now[0], facts)
 
@@ -263,5 +265,5 @@ def _read(site: Path, path: str) -> tuple[str, object] | str:
     except NotAnImage as reason:
         return str(reason)
     except OSError as problem:
-        return f"it cannot be read: {problem.strerror or problem}"
+        return f"cannot be read: {problem.strerror or problem}"
     return image.sha256, image.facts

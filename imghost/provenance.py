@@ -33,7 +33,7 @@ class Origins:
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """Why an image stays local."""
+    """Why an image stays local; the reason completes "it …"."""
 
     reason: str
     remedy: str = ""
@@ -50,10 +50,10 @@ def judge(site: Path, path: str, origins: Origins) -> Stay | None:
         return _judge_own(site, path)
     real = _real(str(source))
     if _is_packaged(real, origins.packages):
-        return Stay("it belongs to the theme or an installed package")
+        return Stay("belongs to the theme or an installed package")
     if not any(_is_below(real, _real_folder(str(root))) for root in origins.roots):
         return Stay(
-            "its source lies outside the project",
+            "has its source outside the project",
             "move it into the project, or name its folder in the option 'sources'",
             code="origin",
         )
@@ -64,7 +64,7 @@ def _judge_own(site: Path, path: str) -> Stay | None:
     """Judge a file that has no source but itself: it must lie in the site, links followed."""
     if _is_below(_real(str(site / path)), _real_folder(str(site))):
         return None
-    return Stay("it is a link out of the site", "put the file itself there", code="origin")
+    return Stay("is a link out of the site", "put the file itself there", code="origin")
 
 
 def _real(path: str) -> str:
@@ -89,6 +89,6 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _is_packaged(real: str, packages: Iterable[Path]) -> bool:
-    if not _PACKAGE_FOLDERS.isdisjoint(real.split(os.sep)):
+    if not _PACKAGE_FOLDERS.isdisjoint(Path(real).parts):
         return True
     return any(_is_below(real, _real_folder(str(package))) for package in packages)

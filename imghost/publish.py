@@ -209,7 +209,7 @@ def _sorted_out(
         if outcome.failure:
             failures += [replace(outcome.failure, path=path) for path in left]
         else:
-            kept |= {path: Stay(f"not tried: {outcome.stop}") for path in left}
+            kept |= {path: Stay(f"was not tried: {outcome.stop}") for path in left}
     notices += [Notice("upload", f"{why}: {count} images stay local") for why, count in stops.items()]
     notices += [Notice("upload", str(outcome.failure)) for outcome in outcomes if outcome.failure and not outcome.stop]
     return Published(prospect, records, kept, tuple(outcomes), tuple(failures), tuple(notices))

@@ -101,7 +101,7 @@ def _held(reference: Reference, origins: tuple[str, ...], *, is_blocked: bool) -
     if reference.held:
         return reference.held
     if is_blocked and reference.kind not in _UNSEEN_BY_CSP:
-        return "the page's Content-Security-Policy forbids images from the host"
+        return "is on a page whose Content-Security-Policy forbids images from the host"
     if reference.needs_cors and origins:
-        return "its crossorigin attribute would block the hosted copy"
+        return "has a crossorigin attribute that would block the hosted copy"
     return ""

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imghost import durable, page_map, removal, report, resolve
+from imghost import durable, page_map, removal, report, report_page, resolve
 from imghost.cache import Cache
 from imghost.http import Client
-from imghost.models import Failure, Record, Reference
+from imghost.models import Failure, Record
 from imghost.page_map import PageMap
-from imghost.plan import Group
 from imghost.prospect import Job, Notice, Prospect, foresee, mark_of
 from imghost.publish import Published, publish
 from imghost.references import PageView
@@ -71,7 +70,7 @@ def rehost(job: Job) -> Result:
     }
     made = _report(published, rewriting, job, requests, seconds, removed)
     if job.settings.report:
-        notices += report.write(made, job.settings.report)
+        notices += _write_report(made, job.settings.report)
     every = (*prospect.notices, *_stay_notices(published), *published.notices, *rewriting.notices, *notices)
     return Result(made, every, _remarks(published), published.is_refused)
 
@@ -131,17 +130,37 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
     return ()
 
 
+def _write_report(made: Report, path: Path) -> tuple[Notice, ...]:
+    """Write the report in the form that its ending names."""
+    text = report_page.as_html(made, path.parent) if path.suffix == ".html" else report.as_json(made)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.replace(path, text, is_durable=False)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        return (Notice("report", f"the report {path} cannot be written: {reason}; change the option 'report'"),)
+    return ()
+
+
 def _stay_notices(published: Published) -> Iterable[Notice]:
     for path, stay in sorted(published.kept.items()):
         if stay.code:
-            yield Notice(stay.code, str(Failure(path, f"stays local: {stay.reason}", stay.remedy)))
+            yield Notice(stay.code, str(Failure(path, f"stays local: {clause(stay.reason, 'it')}", stay.remedy)))
+
+
+_VERBS = ("is ", "has ", "belongs ", "matches ", "moves ", "was ", "cannot ")
+
+
+def clause(reason: str, subject: str) -> str:
+    """Make a clause of a reason that completes one; others stand alone."""
+    return f"{subject} {reason}" if reason.startswith(_VERBS) else reason
 
 
 def _remarks(published: Published) -> tuple[str, ...]:
     """Say, a line for each reason, how many images stay local without anything being wrong."""
     reasons = Counter(stay.reason for stay in published.kept.values() if not stay.code)
     return tuple(
-        f"{count} {'image stays' if count == 1 else 'images stay'} local: {reason}"
+        f"{count} {'image stays' if count == 1 else 'images stay'} local: {clause(reason, 'each')}"
         for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
     )
 
@@ -174,7 +193,7 @@ def _report(
         host=host.name if host else None,
         counts=counts,
         uploads=tuple(Uploaded(path, record, pages_of.get(path, ())) for path, record in sorted(new.items())),
-        kept=tuple(Failure(path, stay.reason, stay.remedy) for path, stay in sorted(published.kept.items())),
+        kept=tuple(Failure(path, clause(stay.reason, "it"), stay.remedy) for path, stay in sorted(published.kept.items())),
         failures=published.failures,
         images=tuple(_shown(published, pages_of, new, failed)),
         bytes_uploaded=sum(record.bytes for record in new.values()),
@@ -211,5 +230,5 @@ def _shown(
             expires=record.expires.date().isoformat() if record and record.expires else None,
             pages=pages,
             state=state,
-            reason=failures.get(path) or (stay.reason if stay and not record else ""),
+            reason=failures.get(path) or (clause(stay.reason, "it") if stay and not record else ""),
         )

@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types wheel matrix clean
+
+demo: $(READY)
+	$(BIN)/python example_site/demo.py
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.linted
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.linted
+	$(BIN)/mypy
+
+# The built wheel, in an environment of its own: three packages, entry points, licence.
+wheel: $(VENV)/.linted
+	$(BIN)/python tests/check_wheel.py
+
+# The Sphinx versions that are not in the main environment.
+matrix:
+	tests/matrix.sh $(PYTHON)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402]" --group test
+	touch $@
+
+$(VENV)/.linted: $(READY)
+	$(BIN)/python -m pip install --quiet --group lint --group types --group build
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-* build dist .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
