@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _DOT: Final = re.compile(r"(?:\.|%2e)\Z", re.I)
 _DOTS: Final = re.compile(r"(?:\.|%2e){2}\Z", re.I)
 _PORTS: Final = {"http": 80, "https": 443}
+_BLANKS: Final = "".join(map(chr, range(1, 33)))
+"""What a browser takes off both ends of a URL: control characters and spaces."""
+_UNSEEN: Final = dict.fromkeys(map(ord, "\t\n\r"))
+"""What a browser takes out of a URL, wherever it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Place:
     scheme: str = ""
     authority: str = ""
     prefix: str = "/"
+    """Percent-encoded as `quoted` does it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +46,27 @@ def place(site_url: str | None) -> Place:
         return Place()
     if parts.scheme not in _PORTS or not parts.hostname:
         return Place(prefix=_slashed(parts.path) if not parts.netloc and not parts.scheme else "/")
-    authority = parts.hostname + (f":{port}" if port not in {None, _PORTS[parts.scheme]} else "")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    authority = name + (f":{port}" if port not in {None, _PORTS[parts.scheme]} else "")
     return Place(parts.scheme, authority.lower(), _slashed(parts.path))
 
 
 def _slashed(path: str) -> str:
-    return f"/{path.strip('/')}/" if path.strip("/") else "/"
+    names = [quoted(unquote_to_bytes(part)) for part in path.strip("/").split("/")]
+    return f"/{'/'.join(names)}/" if names != [""] else "/"
+
+
+def quoted(path: str | bytes) -> str:
+    """Percent-encode a path of the site, also one whose name is not UTF-8."""
+    return quote_from_bytes(_bytes(path) if isinstance(path, str) else path)
 
 
 def base_of(page: str, base: str | None, site: Place) -> str | None:
     """Give the path that a page's relative references start from; None where `<base href>` leads elsewhere."""
-    own = site.prefix + page
-    if base is None:
+    own = site.prefix + quoted(page)
+    if base is None or base.strip(_BLANKS)[:1] in {"", "#", "?"}:
         return own
-    found = _absolute_path(base.strip(), own, site)
+    found = _absolute_path(base, own, site)
     return found[0] if found else None
 
 
@@ -76,7 +87,7 @@ def resolve_in_root(url: str, site: Place, files: Container[str]) -> Target | No
 
 def _absolute_path(url: str, base: str, site: Place) -> tuple[str, str] | None:
     """Turn a URL into a path on the site's own origin, still percent-encoded, and its form."""
-    rest = url.partition("#")[0].partition("?")[0]
+    rest = url.strip(_BLANKS).translate(_UNSEEN).partition("#")[0].partition("?")[0]
     if "\\" in rest or "\0" in rest:
         return None
     form = "relative"
@@ -91,7 +102,7 @@ def _absolute_path(url: str, base: str, site: Place) -> tuple[str, str] | None:
             return None
         rest = slash + path or "/"
     if not rest:
-        return None if url.startswith(("#", "?")) or not url else (base, form)
+        return None
     if rest.startswith("/"):
         return _dotless(rest), "root" if form == "relative" else form
     return _dotless(base[: base.rindex("/") + 1] + rest), form
@@ -108,7 +119,7 @@ def _dotless(path: str) -> str:
     for number, part in enumerate(parts):
         is_last = number == len(parts) - 1
         if _DOTS.match(part):
-            kept = kept[:-1]
+            del kept[-1:]
         elif not _DOT.match(part):
             kept.append(part)
             continue
@@ -119,12 +130,14 @@ def _dotless(path: str) -> str:
 
 def _site_path(path: str, site: Place) -> str | None:
     """Take the site's own path off and decode once; refuse what no file name can be."""
-    if not path.startswith(site.prefix):
+    above = site.prefix.split("/")[:-1]
+    found = path.split("/")
+    if [unquote_to_bytes(_bytes(part)) for part in found[: len(above)]] != [unquote_to_bytes(part) for part in above]:
         return None
     parts = []
-    for part in path[len(site.prefix) :].split("/"):
+    for part in found[len(above) :]:
         try:
-            name = unquote_to_bytes(part.encode("utf-8", "surrogateescape")).decode("utf-8")
+            name = unquote_to_bytes(_bytes(part)).decode("utf-8")
         except UnicodeDecodeError:
             return None
         if name in {"", ".", ".."} or not {"/", "\\", "\0"}.isdisjoint(name):
@@ -133,18 +146,27 @@ def _site_path(path: str, site: Place) -> str | None:
     return "/".join(parts)
 
 
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
 def written(path: str, form: str, base: str, site: Place) -> str:
     """Write a reference to a file of the site in the form of the one that it replaces."""
     if form == "site":
-        return quote(path)
+        return quoted(path)
+    rooted = site.prefix + quoted(path)
     if form == "relative":
-        return _relative(quote(site.prefix + path, safe="/%"), base)
-    rooted = quote(site.prefix, safe="/%") + quote(path)
+        return _relative(rooted, base)
     if form == "root":
         return rooted
     return f"{site.scheme}:" * (form == "absolute") + f"//{site.authority}{rooted}"
 
 
 def _relative(path: str, base: str) -> str:
-    found = posixpath.relpath(path, posixpath.dirname(base))
-    return f"./{found}" if ":" in found.partition("/")[0] else found
+    """Lead from a base to a path, folder by folder; every `..` takes one folder off, however it is written."""
+    here, there = base.split("/")[1:-1], path.split("/")[1:]
+    shared = 0
+    while shared < min(len(here), len(there) - 1) and here[shared] == there[shared]:
+        shared += 1
+    found = "/".join([".."] * (len(here) - shared) + there[shared:])
+    return f"./{found}" if found.startswith("/") or ":" in found.partition("/")[0] else found
