@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Set
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from imghost.pages import Survey, decode
 
-_TEXTS: Final = (".html", ".htm", ".js", ".mjs", ".css", ".json", ".xml", ".txt", ".svg", ".webmanifest", ".map", ".md")
-_WORD: Final = re.compile(r"[\w.%~+@!$*-]+")
-"""What most file names are made of; other names are looked for one by one."""
+_NO_TEXTS: Final = (
+    *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".ico", ".woff", ".woff2", ".ttf", ".otf", ".eot"),
+    *(".mp3", ".mp4", ".ogg", ".webm", ".pdf", ".zip", ".whl", ".gz", ".bz2", ".xz"),
+)
+"""Endings of files that name no other; whatever else the site has is read as a text."""
+_WORD: Final = re.compile(r"[A-Za-z0-9_.-]+")
+"""What every format writes as it is; of other letters, which have many spellings, nothing is asked."""
 
 
 def unnamed(survey: Survey, paths: Collection[str]) -> tuple[str, ...]:
-    """Find the images whose file name stands in no text file of the site, plain or percent-encoded.
+    """Find the images whose file name stands in no text file of the site, however it is encoded there.
 
-    The name alone decides, wherever the text points: rather a copy too many is kept than one missed.
+    The name's last plain part alone decides, wherever the text points: rather a copy too many is kept
+    than one missed. So if a text cannot be read, all are kept.
     """
-    names: dict[str, list[str]] = {}
+    tails: dict[str, list[str]] = {}
     for path in paths:
-        name = path.rpartition("/")[2]
-        for spelling in {name, quote(name), name.replace("&", "&amp;")}:
-            names.setdefault(spelling, []).append(path)
-    odd = [name for name in names if not _WORD.fullmatch(name)]
-    left = set(paths)
-    for text in _texts(survey):
-        said = names.keys() & set(_WORD.findall(text)) | {name for name in odd if name in text}
-        left.difference_update(*(names[name] for name in said))
+        tails.setdefault(_tail(path), []).append(path)
+    left = set(paths).difference(tails.get("", ()))
+    seen: set[str] = set()
+    try:
+        for text in _texts(survey):
+            words = set(_WORD.findall(text)) - seen
+            seen |= words
+            for tail in _said(words, tails.keys()):
+                left.difference_update(tails[tail])
+    except OSError:
+        return ()
     return tuple(sorted(left))
+
+
+def _tail(path: str) -> str:
+    """Cut a file's name down to its last part without letters that may be encoded."""
+    return next(reversed(_WORD.findall(path.rpartition("/")[2])), "")
+
+
+def _said(words: Iterable[str], tails: Set[str]) -> set[str]:
+    """Find the tails that stand in the words, whatever is before and behind them there."""
+    longest = max(map(len, tails), default=0)
+    endings = {tail[-4:] for tail in tails if tail}
+    found: set[str] = set()
+    for word in words:
+        for ending in endings:
+            end = word.find(ending) + len(ending)
+            while end >= len(ending):
+                found |= tails & {word[start:end] for start in range(max(0, end - longest), end)}
+                end = word.find(ending, end - len(ending) + 1) + len(ending)
+    return found
 
 
 def _texts(survey: Survey) -> Iterator[str]:
     for path in sorted(survey.files):
-        if path.lower().endswith(_TEXTS):
+        if not path.lower().endswith(_NO_TEXTS):
             yield decode((survey.root / path).read_bytes())
 
 

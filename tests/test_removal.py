@@ -1,0 +1,112 @@
+"""Local copies that nothing names any more."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from imghost.pages import survey
+from imghost.removal import remove, unnamed
+
+NAMES = st.text(
+    st.characters(exclude_characters="/\\\0", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=12
+)
+
+
+def site_with(root: Path, text: str, name: str = "index.html") -> Path:
+    (root / "img").mkdir(exist_ok=True)
+    (root / name).write_bytes(text.encode("utf-8"))
+    return root
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<img src="img/a.png">',
+        "<img src=a.png>",
+        "see the file a.png.",
+        '{"text": "first line\\na.png"}',
+        '{"image": "img\\/a.png"}',
+        "load(`${base}a.png`)",
+        "/_image?url=%2Fimg%2Fa.png&w=640",
+        "url(a.png)",
+        "a.png",
+        "a.png?v=2#light",
+        "img/a.png 2x, img/b.png",
+        "'\\u002fa.png'",
+    ],
+)
+def test_a_name_keeps_its_file_whatever_stands_around_it(tmp_path: Path, text: str) -> None:
+    site = site_with(tmp_path, text)
+    assert unnamed(survey(site), ["img/a.png"]) == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("app.js", "app.mjs", "site.css", "search.json", "feed.xml", "feed.rss", "feed.atom", "llms.txt"),
+        *("icon.svg", "site.webmanifest", "app.js.map", "page.md", "_redirects", "_headers", "old.htm", "data.yml"),
+    ],
+)
+def test_every_kind_of_text_can_keep_a_file(tmp_path: Path, name: str) -> None:
+    site = site_with(tmp_path, "img/a.png", name)
+    assert unnamed(survey(site), ["img/a.png"]) == ()
+
+
+def test_a_file_that_no_text_names_is_found(tmp_path: Path) -> None:
+    site = site_with(tmp_path, "<p>b.png and a-png, ba.pn, a.jpg</p>")
+    assert unnamed(survey(site), ["img/c.png", "img/a.png", "img/b.png"]) == ("img/a.png", "img/c.png")
+
+
+def test_another_image_names_no_file(tmp_path: Path) -> None:
+    site = site_with(tmp_path, "a.png", "img/other.png")
+    assert unnamed(survey(site), ["img/a.png"]) == ("img/a.png",)
+
+
+def test_images_are_all_kept_where_a_text_cannot_be_read(tmp_path: Path) -> None:
+    found = survey(site_with(tmp_path, "nothing"))
+    (tmp_path / "index.html").unlink()
+    assert unnamed(found, ["img/a.png"]) == ()
+
+
+def escaped(name: str, form: str) -> str:
+    """Write what is not plain in a name as a language would."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else form.format(ord(c)) for c in name)
+
+
+SPELLINGS = {
+    "plain": lambda name: name,
+    "percent": quote,
+    "lower percent": lambda name: re.sub(r"%..", lambda found: found[0].lower(), quote(name)),
+    "json": json.dumps,
+    "entities": lambda name: escaped(name, "&#{};"),
+    "hex entities": lambda name: escaped(name, "&#x{:x};"),
+    "script": lambda name: escaped(name, "\\u{{{:x}}}"),
+}
+
+
+@example("café.png")
+@example("é.png")
+@example("日本")
+@example("a b&c.png")
+@example("x@2x.png")
+@given(NAMES)
+def test_no_spelling_of_a_name_is_missed(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    folder = tmp_path_factory.getbasetemp() / "spelled"
+    folder.mkdir(exist_ok=True)
+    for spell in SPELLINGS.values():
+        (folder / "index.html").write_text(f'"x/{spell(name)}"', "utf-8")
+        assert unnamed(survey(folder), [f"img/{name}"]) == ()
+
+
+def test_removing_counts_what_it_deleted_and_lets_the_rest_be(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"12345")
+    (tmp_path / "folder").mkdir()
+    assert remove(tmp_path, ["a.png", "gone.png", "folder"]) == (1, 5)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
