@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from typing import Final
+
+_PORTS: Final = {"http": "80", "https": "443"}
+_SOURCE: Final = re.compile(
+    r"(?:([a-z][a-z0-9+.\-]*)://)?(\*|\[[0-9a-f:.]+\]|(?:\*\.)?[^/:*']+)(?::([0-9]+|\*))?(/.*)?"
+)
 
 
 def blocks(policies: Iterable[str], origins: Iterable[str]) -> bool:
@@ -18,21 +23,34 @@ def _allows(policy: str, origin: str) -> bool:
     for directive in policy.split(";"):
         name, *sources = directive.split() or [""]
         directives.setdefault(name.lower(), sources)
-    sources = directives.get("img-src", directives.get("default-src"))
-    return sources is None or any(_matches(source.lower(), origin) for source in sources)
+    images = directives.get("img-src", directives.get("default-src"))
+    return images is None or any(_matches(source.lower(), origin) for source in images)
 
 
 def _matches(source: str, origin: str) -> bool:
-    parts = urlsplit(origin)
+    scheme, own, port = _parts(origin)
     if source == "*":
         return True
     if source.endswith(":"):
-        return source[:-1] == parts.scheme or (source == "http:" and parts.scheme == "https")
-    found = re.fullmatch(r"(?:([a-z][a-z0-9+.\-]*)://)?(\*|(?:\*\.)?[^/:*']+)(?::(\d+|\*))?(/.*)?", source)
+        return source[:-1] in _upgraded(scheme)
+    found = _SOURCE.fullmatch(source)
     if not found or found[4] not in {None, "/"}:
         return False
-    scheme, host, port = found[1], found[2], found[3]
-    own = parts.hostname or ""
+    host = found[2]
     is_host = host in {"*", own} or (host.startswith("*.") and own.endswith(host[1:]))
-    is_port = port == "*" or (str(parts.port) if parts.port else None) == port or (port == "443" and not parts.port)
-    return is_host and is_port and scheme in {None, parts.scheme, "http" if parts.scheme == "https" else None}
+    is_port = found[3] == "*" or (found[3] or _PORTS.get(scheme)) == port
+    return is_host and is_port and (found[1] is None or found[1] in _upgraded(scheme))
+
+
+def _parts(origin: str) -> tuple[str, str, str | None]:
+    """Split an origin without ever failing: what cannot be one matches no source."""
+    scheme, _, authority = origin.lower().partition("://")
+    host, colon, port = authority.rpartition(":")
+    if colon and port.isdecimal():
+        return scheme, host, port
+    return scheme, authority, _PORTS.get(scheme)
+
+
+def _upgraded(scheme: str) -> frozenset[str]:
+    """List the schemes in a policy that let this one through: http lets https through, too."""
+    return frozenset({scheme, "http"} if scheme == "https" else {scheme})
