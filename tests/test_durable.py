@@ -1,0 +1,155 @@
+"""A file is replaced whole or not at all, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from imghost import durable
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions and limits")
+LEFT_OVER = ".imghost-0123456789abcdef.tmp"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_content_is_written_byte_for_byte(tmp_path: Path, is_durable: bool) -> None:
+    file = tmp_path / "page.html"
+    durable.replace(file, b"one\r\ntwo\n\x00", is_durable=is_durable)
+    durable.replace(tmp_path / "text", "é\r\n\udcff", is_durable=is_durable)
+    assert file.read_bytes() == b"one\r\ntwo\n\x00"
+    assert (tmp_path / "text").read_bytes() == "é\r\n".encode() + b"\xff"
+    assert names(tmp_path) == ["page.html", "text"]
+
+
+@posix
+def test_a_replaced_file_keeps_its_permission_bits(tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("old")
+    for mode in (0o600, 0o640, 0o664, 0o755):
+        file.chmod(mode)
+        durable.replace(file, f"{mode:o}", is_durable=False)
+        assert file.stat().st_mode & 0o7777 == mode
+        assert file.read_text() == f"{mode:o}"
+
+
+@posix
+def test_a_new_file_gets_the_bits_that_the_system_gives(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    durable.replace(tmp_path / "new", b"", is_durable=True)
+    assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@posix
+def test_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("untouched")
+    link = tmp_path / "link"
+    link.symlink_to(outside)
+    durable.replace(link, "new", is_durable=False)
+    assert (outside.read_text(), link.read_text(), link.is_symlink()) == ("untouched", "new", False)
+
+
+def test_a_failed_step_leaves_no_temporary_file(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="folder"):
+        durable.replace(tmp_path / "folder", b"content", is_durable=False)
+    assert names(tmp_path) == ["folder"]
+
+
+@posix
+def test_a_read_only_file_stays_as_it_is(tmp_path: Path) -> None:
+    """Root may write everything, so the file is tried as another user where the tests run as root."""
+    file = tmp_path / "page.html"
+    file.write_text("old")
+    file.chmod(0o444)
+    tmp_path.chmod(0o777)
+    code = (
+        "import os, sys; from pathlib import Path; from imghost import durable\n"
+        "os.getuid() or os.setuid(65534)\n"
+        "try: durable.replace(Path(sys.argv[1]), 'new', is_durable=False)\n"
+        "except PermissionError as problem: print('refused:', problem.strerror)"
+    )
+    for folder in tmp_path.parents[:3]:
+        folder.chmod(folder.stat().st_mode | 0o055)
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True)
+    assert done.stdout == "refused: the file is read-only\n", done.stderr
+    assert (file.read_text(), names(tmp_path)) == ("old", ["page.html"])
+
+
+@posix
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, is_durable: bool) -> None:
+    file = tmp_path / "page.html"
+    file.write_text("old")
+    code = (
+        "import resource, sys; from pathlib import Path; from imghost import durable\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: durable.replace(Path(sys.argv[1]), b'x' * 100_000, is_durable=sys.argv[2] == 'True')\n"
+        "except OSError as problem: print('failed:', problem.errno)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(file), str(is_durable)], capture_output=True, text=True)
+    assert done.stdout.startswith("failed:"), done.stderr
+    assert (file.read_text(), names(tmp_path)) == ("old", ["page.html"])
+
+
+@posix
+def test_a_reader_sees_the_old_content_or_the_new_whatever_kills_the_writer(tmp_path: Path) -> None:
+    file = tmp_path / "page.html"
+    whole = {letter * 300_000 for letter in "ab"}
+    file.write_text("a" * 300_000)
+    code = (
+        "import itertools, sys; from pathlib import Path; from imghost import durable\n"
+        "print('ready', flush=True)\n"
+        "for letter in itertools.cycle('ab'): durable.replace(Path(sys.argv[1]), letter * 300_000, is_durable=False)"
+    )
+    for pause in (0.0, 0.003, 0.007, 0.02):
+        with subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(pause)
+            writer.kill()
+        assert file.read_text() in whole
+
+
+def test_sweeping_deletes_only_old_files_of_our_own_making(tmp_path: Path) -> None:
+    old = time.time() - 86_400
+    kept = [
+        ".imghost-0123456789abcdef.tmp.bak",
+        ".imghost-0123456789ABCDEF.tmp",
+        ".imghost-kept",
+        "imghost-0123456789abcdef.tmp",
+        "page.html",
+    ]
+    for name in (*kept, LEFT_OVER):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (old, old))
+    young = LEFT_OVER.replace("0123", "4567")
+    (tmp_path / young).touch()
+    durable.sweep(tmp_path)
+    assert names(tmp_path) == sorted((*kept, young))
+
+
+def test_sweeping_leaves_folders_and_links_alone(tmp_path: Path) -> None:
+    (tmp_path / LEFT_OVER).mkdir()
+    link = tmp_path / LEFT_OVER.replace("0123", "4567")
+    victim = tmp_path / "victim"
+    victim.touch()
+    os.utime(victim, (0, 0))
+    link.symlink_to(victim)
+    durable.sweep(tmp_path)
+    durable.sweep(tmp_path / "missing")
+    assert names(tmp_path) == sorted((LEFT_OVER, link.name, "victim"))
+
+
+def test_syncing_everything_needs_no_file(tmp_path: Path) -> None:
+    durable.sync()
+    durable.sync_folder(tmp_path)
