@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from imghost.credentials import refuse_credentials
 from imghost.errors import SettingsError
 from imghost.models import DEFAULT_KINDS, KINDS
 
@@ -20,13 +21,11 @@ Read = Callable[[Any, Path], Any]
 
 PERMANENT: Final = "permanent"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
-_SECRETS: Final = re.compile(r"img_(?:sk_)?live_\w{6,}|iu_live_\w{6,}|(?<![0-9a-fA-F])0x[0-9a-fA-F]{64}(?![0-9a-fA-F])")
-_SECRET_NAMES: Final = re.compile(r"(?:^|_)(?:api_?key|private_?key|secret|password|access_?token|token)(?:_|$)", re.I)
 
 
 def _text(raw: Any, _: Path) -> str:
-    if not isinstance(raw, str) or not raw.strip():
-        raise ValueError("a text")
+    if not isinstance(raw, str) or not raw.strip().isprintable() or not raw.strip():
+        raise ValueError("a text of one line")
     return raw.strip()
 
 
@@ -44,9 +43,13 @@ def _texts(raw: Any, _: Path) -> tuple[str, ...]:
 
 
 def _path(raw: Any, folder: Path) -> Path:
-    if not isinstance(raw, (str, Path)) or not str(raw):
+    if not isinstance(raw, (str, Path)) or not str(raw) or "\0" in str(raw):
         raise ValueError("a path")
-    return folder / Path(raw).expanduser()
+    try:
+        return folder / Path(raw).expanduser()
+    except RuntimeError:
+        unknown = "a path in a home folder that is there"
+    raise ValueError(unknown)
 
 
 def _paths(raw: Any, folder: Path) -> tuple[Path, ...]:
@@ -86,7 +89,7 @@ def _count(least: int) -> Read:
 def _seconds(raw: Any, _: Path) -> float:
     try:
         seconds = float(raw)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = 0.0
     if isinstance(raw, bool) or not 0 < seconds <= 3600:
         raise ValueError("a number of seconds up to 3600")
@@ -96,7 +99,7 @@ def _seconds(raw: Any, _: Path) -> float:
 def _dollars(raw: Any, _: Path) -> Decimal:
     try:
         dollars = Decimal(str(raw))
-    except InvalidOperation:
+    except (InvalidOperation, ValueError):
         dollars = Decimal(-1)
     if isinstance(raw, bool) or not dollars.is_finite() or dollars < 0:
         raise ValueError("an amount of US dollars, 0 or more")
@@ -105,10 +108,19 @@ def _dollars(raw: Any, _: Path) -> Decimal:
 
 def read_duration(raw: Any) -> timedelta:
     """Read a duration like `30d`: a whole number and one of s, m, h, d, w, y (365 days)."""
-    found = re.fullmatch(r"([0-9]{1,7})\s*([smhdwy])", str(raw).strip())
-    if isinstance(raw, bool) or not found or int(found[1]) * _UNITS[found[2]] > 1000 * _UNITS["y"]:
+    found = re.fullmatch(r"([0-9]{1,7})\s*([smhdwy])", raw.strip()) if isinstance(raw, str) else None
+    if not found or int(found[1]) * _UNITS[found[2]] > 1000 * _UNITS["y"]:
         raise ValueError("a duration like '30d' (s, m, h, d, w or y)")
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def show_duration(duration: timedelta | None) -> str:
+    """Write a duration as the options take it, in the largest unit of d, h, m and s that fits."""
+    if duration is None:
+        return PERMANENT
+    seconds = int(duration.total_seconds())
+    unit = next(unit for unit in "dhms" if seconds % _UNITS[unit] == 0)
+    return f"{seconds // _UNITS[unit]}{unit}"
 
 
 def _duration(raw: Any, _: Path) -> timedelta:
@@ -198,8 +210,8 @@ def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost") -> Setti
     `origin` is how messages name the place, like `mkdocs.yml`. Raises SettingsError, one line.
     """
     known = {option.name: option for option in options()}
+    refuse_credentials(raw, origin)
     _refuse_unknown(raw, known, f"{origin}: option")
-    _refuse_secrets(raw, origin)
     values = {name: _value(option, raw.get(name), folder, origin) for name, option in known.items()}
     settings = Settings(folder=folder, **values)
     _refuse_unready(settings, origin)
@@ -221,35 +233,29 @@ def _value(option: Field[Any], raw: Any, folder: Path, origin: str) -> Any:
     try:
         return option.metadata["read"](raw, folder)
     except ValueError as wrong:
-        raise SettingsError(f"{origin}: option {option.name!r} should be {wrong}, not {raw!r:.80}", option.name) from None
+        text = f"{origin}: option {option.name!r} should be {wrong}, not {_shown(raw)}"
+        raise SettingsError(text, option.name) from None
 
 
 def _refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
     for name in names:
         if name not in known:
-            raise SettingsError(f"{what} {name!r} is unknown; {nearest(name, known)}", name)
+            raise SettingsError(f"{what} {_shown(name)} is unknown; {nearest(name, known)}", str(name))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Phrase the remedy for a mistyped name: the nearest right one, or all there are."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(name)[:80], names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
 
 
-def _refuse_secrets(raw: Any, origin: str, name: str = "") -> None:
-    """Refuse a credential in a configuration file, without showing it."""
-    if isinstance(raw, Mapping):
-        for key, value in raw.items():
-            _refuse_secrets(value, origin, str(key))
-    elif isinstance(raw, (list, tuple)):
-        for value in raw:
-            _refuse_secrets(value, origin, name)
-    elif isinstance(raw, str) and raw and (_SECRETS.search(raw) or _SECRET_NAMES.search(name)):
-        raise SettingsError(
-            f"{origin}: option {name!r} holds a credential (not shown); take it out, make a new one, "
-            "and put that in the environment"
-        )
+def _shown(raw: Any) -> str:
+    """Show what a configuration holds, capped and in one line; Python refuses to print some large numbers."""
+    try:
+        return f"{raw!r:.80}"
+    except (ValueError, RecursionError):
+        return f"a {type(raw).__name__} too large to show"
 
 
 def _refuse_unready(settings: Settings, origin: str) -> None:
@@ -270,7 +276,7 @@ def read_host_options(options_type: type[Any], raw: Mapping[str, Any], host: str
         try:
             values[name] = _host_value(known[name], value)
         except ValueError as wrong:
-            raise SettingsError(f"host {host!r}: option {name!r} should be {wrong}, not {value!r:.80}") from None
+            raise SettingsError(f"host {host!r}: option {name!r} should be {wrong}, not {_shown(value)}") from None
     return options_type(**values)
 
 
@@ -287,5 +293,5 @@ def _host_value(option: Field[Any], value: Any) -> Any:
     if "int" in kind and "str" not in kind:
         return _count(0)(value, Path())
     if isinstance(value, (bool, Mapping, list, tuple)):
-        raise ValueError("a text")  # noqa: TRY004
+        raise ValueError("a text of one line")  # noqa: TRY004
     return _text(str(value), Path())
