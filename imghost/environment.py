@@ -42,7 +42,7 @@ def _is_side_branch(branch: str, folder: Path) -> bool:
         return False
     try:
         head = (top / ".git/refs/remotes/origin/HEAD").read_text("utf-8").strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return False
     return head.startswith("ref: ") and head != f"ref: refs/remotes/origin/{branch}"
 
@@ -58,14 +58,14 @@ class Leave:
 
     may_upload: bool
     reason: str = ""
-    is_expected: bool = True
-    """False where an image that is not hosted is worth a warning."""
+    code: str = ""
+    """The code of the warning that an image without a record is worth; empty = none."""
 
 
 def leave_to_upload(settings: Settings, environ: Mapping[str, str], *, is_serving: bool) -> Leave:
     """Decide, before the host is asked anything, whether this build may use the network."""
     if settings.frozen:
-        return Leave(may_upload=False, reason="`frozen` is set and the lock has no record of them", is_expected=False)
+        return Leave(may_upload=False, reason="`frozen` is set and the lock has no record of it", code="frozen")
     if is_serving:
         return Leave(may_upload=False, reason="this is a live preview")
     if not says_yes(environ, "IMGHOST_ALLOW_PULL_REQUESTS") and (service := pull_request(environ, settings.folder)):
