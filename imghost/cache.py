@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from imghost.cache_check import KEY, MAX_VALUE, SETTINGS, DoubtError, checked_rows
-from imghost.errors import ImghostError, StateError
-from imghost.lock import read_record, render_record
+from imghost.errors import StateError
+from imghost.lock import parse_record, render_record
 from imghost.models import Facts, Record
 from imghost.pages import Stamp
 
@@ -62,8 +62,8 @@ class Cache:
         found = []
         for key, value in self._rows.items():
             if key.startswith("record:"):
-                with contextlib.suppress(ImghostError):
-                    found.append(read_record(value))
+                with contextlib.suppress(ValueError):
+                    found.append(parse_record(value))
         return tuple(found)
 
     def keep(self, record: Record) -> None:

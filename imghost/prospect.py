@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imghost import lock as locks
 from imghost import page_map, provenance, references, resolve
-from imghost.cache import Cache
+from imghost.cache import Cache, Known
 from imghost.environment import Leave, leave_to_upload
 from imghost.hosts import Host, registry
 from imghost.http import Client
@@ -249,8 +249,9 @@ def _identified(job: Job, path: str, cache: Cache) -> Image | Stay:
         where, now = source, original
     known = cache.facts(str(where), now)
     if known is None:
-        known = _read(job.site, path)
-        cache.remember_facts(str(where), now, known)
+        found = _read(job.site, path)
+        cache.remember_facts(str(where), now, found)
+        known = found
     if isinstance(known, str):
         # Drawings with links or scripts are common and harmless where they are, so they are worth no warning.
         is_drawing = known.startswith("is an SVG")
@@ -259,7 +260,7 @@ def _identified(job: Job, path: str, cache: Cache) -> Image | Stay:
     return Image(path, sha256, now[0], facts)
 
 
-def _read(site: Path, path: str) -> tuple[str, object] | str:
+def _read(site: Path, path: str) -> Known:
     try:
         image = read_image(site, path)
     except NotAnImage as reason:

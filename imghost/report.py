@@ -130,7 +130,7 @@ def summary(report: Report) -> str:
     if counts.uploaded:
         parts.append(f"{counts.uploaded} uploaded ({report.bytes_uploaded:,} bytes)")
     if counts.kept:
-        parts.append(f"{counts.kept} stay local")
+        parts.append(f"{counts.kept} {'stays' if counts.kept == 1 else 'stay'} local")
     if counts.failed:
         parts.append(f"{counts.failed} failed")
     if report.removed[0]:

@@ -23,7 +23,7 @@ form { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0 }
 input, select { font: inherit; padding: .25rem .5rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .5rem; border-bottom: 1px solid var(--line) }
-td { overflow-wrap: anywhere } td.n { text-align: right; white-space: nowrap; overflow-wrap: normal }
+td { overflow-wrap: anywhere } td.n, td.u { white-space: nowrap; overflow-wrap: normal } td.n { text-align: right }
 tr { content-visibility: auto; contain-intrinsic-size: auto 5rem }
 img { width: 6rem; height: 4rem; object-fit: contain; background: var(--soft); border-radius: .25rem }
 .failed { color: var(--bad) } .uploaded { color: var(--good) } small { opacity: .8 }
@@ -92,7 +92,7 @@ def _row(image: Shown, site: Path, folder: Path) -> str:
         f'<tr data-state="{image.state}"><td><img src="{escape(hosted or local)}" alt="" loading="lazy"></td>'
         f'<td><a href="{escape(local)}">{escape(image.path)}</a>{address}</td>'
         f'<td class="{image.state}">{image.state}{reason}</td>'
-        f'<td class="n">{image.bytes:,} bytes{pixels}</td><td>{until}</td>'
+        f'<td class="n">{image.bytes:,} bytes{pixels}</td><td class="u">{until}</td>'
         f"<td>{'<br>'.join(_pages(image))}</td></tr>"
     )
 

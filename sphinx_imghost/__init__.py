@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sphinx.errors import ConfigError, ExtensionError
+from sphinx.errors import ConfigError, ExtensionError, SphinxError
 from sphinx.util import logging
 
 from imghost import settings
@@ -48,7 +49,15 @@ def _settings(app: Sphinx) -> settings.Settings:
     try:
         return settings.read(raw, Path(app.confdir), "conf.py")
     except ImghostError as wrong:
-        raise ConfigError(_prefixed(str(wrong))) from None
+        _refuse(ConfigError(_prefixed(str(wrong))))
+
+
+def _refuse(wrong: SphinxError) -> NoReturn:
+    """End the build over a user's mistake: as one line where sphinx-build would print a traceback with it."""
+    if Path(sys.argv[0]).stem in {"sphinx-build", "__main__"}:
+        log.error("%s", wrong, type="imghost", subtype="settings")
+        raise SystemExit(2)
+    raise wrong
 
 
 def _prefixed(text: str) -> str:
@@ -61,7 +70,7 @@ def _check(app: Sphinx, config: Config) -> None:
     known = {f"imghost_{option.name}" for option in settings.options()}
     for name in getattr(config, "_raw_config", {}):
         if name.startswith("imghost_") and name not in known:
-            raise ConfigError(f"conf.py: option {name!r} is unknown; {settings.nearest(name, known)}")
+            _refuse(ConfigError(f"conf.py: option {name!r} is unknown; {settings.nearest(name, known)}"))
     _settings(app)
 
 
@@ -92,7 +101,7 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     try:
         result = rehost(_job(app, chosen))
     except ImghostError as wrong:
-        raise ExtensionError(str(wrong)) from None
+        _refuse(ExtensionError(str(wrong)))
     _tell(result)
 
 
@@ -116,17 +125,17 @@ def _sources(app: Sphinx) -> Iterator[tuple[str, Path]]:
     images = getattr(app.builder, "imagedir", "_images")
     for name, (_, copied) in app.env.images.items():
         yield f"{images}/{copied}", source / name
-    for name, (_, copied) in app.env.dlfiles.items():
-        yield f"_downloads/{copied}", source / name
+    for file, (_, copy) in app.env.dlfiles.items():
+        yield f"_downloads/{copy}", source / file
     for theme in reversed(list(_theme_folders(app))):
         yield from _copied(theme / "static", "_static/")
     for entry in config.html_static_path:
         yield from _copied(folder / entry, "_static/")
     for entry in config.html_extra_path:
         yield from _copied(folder / entry, "")
-    for name in (config.html_logo, config.html_favicon):
-        if name and "://" not in name:
-            yield f"_static/{Path(name).name}", folder / name
+    for named in (config.html_logo, config.html_favicon):
+        if named and "://" not in named:
+            yield f"_static/{Path(named).name}", folder / named
 
 
 def _copied(entry: Path, prefix: str) -> Iterator[tuple[str, Path]]:

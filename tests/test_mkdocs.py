@@ -17,6 +17,7 @@ from sites import picture, tree, write
 CONFIG = """
 site_name: Small
 site_url: https://x.test/small/
+nav: [Home: {index}, Deep: {deep}]
 {more}
 plugins:
 {plugins}
@@ -32,7 +33,9 @@ def project(folder: Path, options: str = "host: directory", plugins: str = "", m
     return write(
         folder,
         {
-            "mkdocs.yml": CONFIG.format(options=indented, plugins=plugins, more=more),
+            "mkdocs.yml": CONFIG.format(
+                options=indented, plugins=plugins, more=more, index="index.md", deep="deep/page.md"
+            ),
             "docs/index.md": "# Home\n\n![one](img/one.png)\n\n![two](img/two.png#only-dark)\n",
             "docs/deep/page.md": '# Deep\n\n![one](../img/one.png)\n\n<a href="../../img/two.png">big</a>\n',
             "docs/img/one.png": picture(1),
@@ -55,7 +58,7 @@ def report(folder: Path) -> dict[str, dict[str, int]]:
 
 @pytest.mark.parametrize("tool", ["mkdocs", "properdocs"])
 def test_build_moves_every_image_and_the_second_one_uploads_nothing(tmp_path, tool):
-    project(tmp_path)
+    project(tmp_path, more="theme: {name: material, font: false}" if tool == "properdocs" else "")
     if tool == "properdocs":
         shutil.move(tmp_path / "mkdocs.yml", tmp_path / "properdocs.yml")
     done = build(tmp_path, "--strict", tool=tool)

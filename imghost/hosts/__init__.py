@@ -7,12 +7,12 @@ its own: foreign exceptions never leave it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from imghost.http import Client
@@ -123,4 +123,72 @@ class HostType(Protocol):
 
     def __call__(self, options: Any, setup: Setup) -> Host:
         """Make the host; raises `SettingsError` for options that cannot work together."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the host says of the account, for people to read; None = it does not say."""
+
+    plan: str = ""
+    used: int | None = None
+    limit: int | None = None
+    """Uploads, or stored images, that the plan allows."""
+    remaining: int | None = None
+    bytes_used: int | None = None
+    bytes_limit: int | None = None
+    resets: datetime | None = None
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One image as a host lists it."""
+
+    id: str
+    url: str
+    uploaded: datetime | None = None
+    bytes: int | None = None
+
+
+@runtime_checkable
+class Finds(Protocol):
+    """A host that can be asked for what it has already."""
+
+    def find(self, payload: Payload) -> Hosted | None:
+        """Find a stored copy of exactly these bytes, without an upload; checked by size and dimensions."""
+        ...
+
+
+@runtime_checkable
+class Deletes(Protocol):
+    """A host whose images can be listed and deleted."""
+
+    project: str
+    """The namespace, folder or prefix that marks this project's images; empty = none, and nothing may be deleted."""
+
+    def listed(self) -> Iterator[Stored]:
+        """List this project's images, and no others."""
+        ...
+
+    def delete(self, ids: Sequence[str]) -> Mapping[str, str]:
+        """Delete images; gives why for each that was not. One that is gone already counts as deleted."""
+        ...
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """A host that tells how much of the account is used."""
+
+    def usage(self) -> Usage:
+        """Ask how much of the plan is used; raises `HostError`."""
+        ...
+
+
+@runtime_checkable
+class Imports(Protocol):
+    """A host that fetches an image from a URL itself."""
+
+    def bring(self, url: str, key: str) -> Hosted:
+        """Have the host import a public image once; `key` makes a repeated call the same import."""
         ...
