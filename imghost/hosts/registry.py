@@ -9,13 +9,14 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from imghost.errors import SettingsError
+from imghost.errors import SettingsError, printable
 from imghost.hosts import Host, HostType, Limits, Secret, Setup
 from imghost.http import Client
-from imghost.settings import Settings, nearest, read_host_options
+from imghost.settings import Settings, nearest, read_host_options, show_duration
 
 GROUP = "imghost.hosts"
 _SHAPE = re.compile(r"[\x21-\x7e]{8,256}")
+_ADDRESS = re.compile(r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/\-]*)?")
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -28,8 +29,13 @@ def host_type(name: str) -> HostType:
     hosts = installed()
     if name not in hosts:
         raise SettingsError(f"no host named {name!r} is installed; {nearest(name, hosts)}")
-    loaded: HostType = hosts[name].load()
-    return loaded
+    try:
+        loaded: HostType = hosts[name].load()
+    except (ImportError, AttributeError) as problem:
+        reason = f"the host {name!r} cannot be loaded: {printable(problem)}; install its package again, or take it out"
+    else:
+        return loaded
+    raise SettingsError(reason)
 
 
 def chosen(settings: Settings, environ: Mapping[str, str], published: str | None) -> str | None:
@@ -62,7 +68,8 @@ def limits_of(name: str, environ: Mapping[str, str]) -> Limits | None:
     """Tell what a host takes with its default settings; None where only its own options can tell."""
     kind = host_type(name)
     try:
-        setup = Setup(Client(environ=environ), _credential(kind, environ), None, Path.cwd(), Path.cwd() / "site", environ)
+        here = Path.cwd()
+        setup = Setup(Client(environ=environ), _credential(kind, environ), None, here, here / "site", environ)
         return kind(kind.Options(), setup).limits
     except SettingsError:
         return None
@@ -107,7 +114,7 @@ def _check_address(option: str, url: str, kind: HostType, environ: Mapping[str, 
 
 def split_origin(url: str) -> SplitResult | None:
     """Split an address that may be asked: https, or http on loopback, without user, query or odd characters."""
-    if not re.fullmatch(r"https?://[A-Za-z0-9.\-:\[\]]+(?:/[A-Za-z0-9._~/\-]*)?", url):
+    if not _ADDRESS.fullmatch(url):
         return None
     try:
         parts = urlsplit(url)
@@ -139,8 +146,8 @@ def _check_retention(host: Host, settings: Settings) -> None:
     if host.lacks_credential or promise is None:
         return
     if settings.retention is None or settings.retention > promise:
-        asked = "permanent" if settings.retention is None else f"{settings.retention.days}d"
         raise SettingsError(
-            f"host {host.name!r} promises {promise.days} days with these settings, less than "
-            f"the retention {asked!r}; set retention: {promise.days}d or less, or choose another host"
+            f"host {host.name!r} promises {show_duration(promise)} with these settings, less than the retention "
+            f"{show_duration(settings.retention)!r}; set retention: {show_duration(promise)} or less, "
+            "or choose another host"
         )
