@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Limits, Quota, Setup
 from imghost.models import MEDIA_TYPES, Hosted, Image, Payload
 
 _NAME: Final = r"[0-9a-f]{32}(?:-[a-z0-9]{1,32}){0,3}\.(?:png|jpg|gif|webp|avif|svg)"
+_BASE: Final = re.compile(
+    r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,4}|:[1-5][0-9]{4})?"
+    r"/(?:[A-Za-z0-9._~\-]+/)*"
+)
 _DEFAULT: Final = "_imghost"
 
 
@@ -54,10 +58,10 @@ class Directory:
         """Find the image's file, if the folder has it already; an unchanged one has the image's size, too."""
         name = _name(image.sha256, variant, image.facts.media_type)
         try:
-            size = (self.folder / name).lstat().st_size
+            found = (self.folder / name).lstat()
         except OSError:
             return None
-        if size == 0 or (not variant and size != image.bytes):
+        if not stat.S_ISREG(found.st_mode) or found.st_size == 0 or (not variant and found.st_size != image.bytes):
             return None
         return Hosted(self._prefix + name, name, is_new=False)
 
@@ -113,6 +117,6 @@ def _base(base_url: str | None) -> str:
     if base_url is None:
         return ""
     base = base_url.rstrip("/") + "/"
-    if not re.fullmatch(r"https?://[A-Za-z0-9.\-:\[\]]+/[A-Za-z0-9._~/\-]*", base) or not urlsplit(base).hostname:
+    if not _BASE.fullmatch(base):
         raise SettingsError(f"host 'directory': option 'base_url' should be an http or https URL, not {base_url!r:.80}")
     return base
