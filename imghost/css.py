@@ -136,12 +136,12 @@ def _string(css: str, start: int, quote: str, context: _Context) -> tuple[Found 
     """Read a string; it is an image where a `url(` has just begun, or directly inside an `image-set(`."""
     text = _STRING[quote].match(css, start)
     end = text.end() if text else start
-    if css[end : end + 1] not in {quote, ""}:
-        # A line's end breaks the string off, and with it the declaration.
-        return None, end
     around = context.functions[-1] if context.functions else ""
     if around == "url":
         context.functions[-1] = "modifiers"
+    if css[end : end + 1] not in {quote, ""}:
+        # A line's end breaks the string off, and with it the declaration.
+        return None, end
     found = _found(css, start, end, quote, context) if around == "url" or around in _FROM_STRINGS else None
     return found, end + 1
 

@@ -1,11 +1,13 @@
 """SVG and MathML inside HTML: which namespace a tag belongs to, since text and comments differ there.
 
 The HTML standard's rules for foreign content, for what is open from the outermost `<svg>` or `<math>` on.
-What is open around it is not followed: an end tag of HTML that matches nothing inside closes it all.
+What is open around it is not followed, but counted when an end tag matches nothing inside: then it closes it all.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Final, NamedTuple
 
 HTML: Final = "html"
@@ -19,7 +21,7 @@ def names(text: str) -> frozenset[str]:
 
 
 _VOID: Final = names(
-    "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr"
+    "area base basefont bgsound br col embed frame hr image img input keygen link meta param source track wbr"
 )
 _BREAKOUT: Final = names(
     "b big blockquote body br center code dd div dl dt em embed h1 h2 h3 h4 h5 h6 head hr i img li listing menu "
@@ -36,11 +38,12 @@ _CLOSING_P: Final = names(
     "address article aside blockquote center details dialog dir div dl fieldset figcaption figure footer form h1 h2 "
     "h3 h4 h5 h6 header hgroup hr li listing main menu nav ol p plaintext pre search section summary ul xmp"
 )
-_OUTSIDE: Final = (_SPECIAL - _VOID - {"body", "html", "p", "template"}) | names(
-    "a b big code em font i nobr s small span strike strong sub sup tt u label picture video audio kbd"
+_NEVER_AROUND: Final = _VOID | names(
+    "body frameset head html iframe noembed noframes p plaintext script style template textarea title xmp"
 )
 _MATHML_TEXT: Final = frozenset({"mi", "mn", "mo", "ms", "mtext"})
 _SVG_TO_HTML: Final = frozenset({"desc", "foreignobject", "title"})
+_ANY_TAG: Final = re.compile(r"<(/?)([a-zA-Z][^<\t\n\f\r />]*+)")
 
 
 class _Open(NamedTuple):
@@ -59,14 +62,15 @@ class _Open(NamedTuple):
 class Foreign:
     """The elements open inside the outermost foreign one; every step takes constant time."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self.is_open = False
+        """Whether the tokenizer is inside an `<svg>` or `<math>`."""
+        self._text = text
         self._stack: list[_Open] = []
         self._depths: dict[str, list[int]] = {}
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the tokenizer is inside an `<svg>` or `<math>`."""
-        return bool(self._stack)
+        self._around: Counter[str] = Counter()
+        self._outside: list[tuple[int, int]] = []
+        self._left = 0
 
     @property
     def is_markup(self) -> bool:
@@ -75,64 +79,80 @@ class Foreign:
 
     @property
     def is_style(self) -> bool:
-        """Whether the current element is a foreign `<style>`, whose text is markup."""
-        return bool(self._stack) and self._stack[-1].name == "style" and self._stack[-1].namespace != HTML
+        """Whether the current element is SVG's `<style>`, whose text is markup."""
+        return bool(self._stack) and self._stack[-1].name == "style" and self._stack[-1].namespace == SVG
 
-    def start(self, name: str, *, is_self_closing: bool, breaks_out: bool, takes_html: bool) -> str:
-        """Enter a start tag and give its namespace.
+    def start(self, name: str, at: int, *, is_self_closing: bool, leans_to_html: bool) -> str:
+        """Enter the start tag at this offset and give its namespace.
 
-        `breaks_out` says that a `font` has an attribute of HTML, `takes_html` that an `annotation-xml` is HTML.
+        `leans_to_html` says that a `font` has an attribute of HTML's, or that an `annotation-xml` holds HTML.
         """
-        if not self._is_html(name) and (name in _BREAKOUT or (name == "font" and breaks_out)):
-            while self._stack and not self._is_html(name):
-                self._pop()
-        outermost = name if name in {SVG, MATHML} else HTML
-        namespace = outermost if self._is_html(name) else self._stack[-1].namespace
-        if namespace == HTML:
+        is_html = not self._stack or self._is_html(name)
+        if not is_html and (name in _BREAKOUT or (name == "font" and leans_to_html)):
+            self._leave(name, at)
+            is_html = True
+        if is_html and name not in {SVG, MATHML}:
             if self._stack and name not in _VOID:
-                self._close_implied(name)
+                self._close_implied(name, at)
                 self._push(name, HTML, "")
-        elif not is_self_closing:
-            self._push(name, namespace, _content(name, namespace, takes_html))
+            return HTML
+        namespace = name if is_html else self._stack[-1].namespace
+        if not is_self_closing:
+            if not self._stack:
+                self._outside.append((self._left, at))
+            self._push(name, namespace, _content(name, namespace, leans_to_html))
         return namespace
 
-    def end(self, name: str) -> None:
-        """Enter an end tag (its name without the slash)."""
+    def end(self, name: str, at: int) -> str:
+        """Enter the end tag at this offset (its name without the slash) and give the namespace of what it ends."""
         if not self._stack:
-            return
+            return HTML
         top = self._stack[-1]
         depth = (self._depths.get(name) or [-1])[-1]
         if top.namespace != HTML:
             if name in {"br", "p"}:
-                while self._stack and not self._is_html(name):
-                    self._pop()
-                return
+                self._leave(name, at)
+                return HTML
             if depth > top.last_html:
-                self._pop_to(depth)
-                return
+                self._pop_to(depth, at)
+                return top.namespace
         if depth > top.scope and self._stack[depth].namespace == HTML:
             if name in _SPECIAL or top.last_special < depth:
-                self._pop_to(depth)
-        elif top.scope < 0 and name in _OUTSIDE:
-            self._pop_to(0)
+                self._pop_to(depth, at)
+        elif top.scope < 0 and name not in _NEVER_AROUND and self._is_around(name):
+            self._pop_to(0, at)
+        return HTML
+
+    def _is_around(self, name: str) -> bool:
+        """Say whether such an element is open around the outermost foreign one, by counting its tags."""
+        around = self._around
+        for start, end in self._outside:
+            for found in _ANY_TAG.finditer(self._text, start, end):
+                opened = found[2].lower()
+                around[opened] = max(0, around[opened] - 1) if found[1] else around[opened] + 1
+        self._outside.clear()
+        return around[name] > 0
+
+    def _leave(self, name: str, at: int) -> None:
+        """Close foreign elements up to one whose content is HTML."""
+        while self._stack and not self._is_html(name):
+            self._pop_to(len(self._stack) - 1, at)
 
     def _is_html(self, name: str) -> bool:
-        if not self._stack:
-            return True
         top = self._stack[-1]
         return (
             top.namespace == HTML
             or top.takes_html == "all"
             or (top.takes_html == "text" and name not in {"malignmark", "mglyph"})
-            or (top.name == "annotation-xml" and name == SVG)
+            or (name == SVG and top.name == "annotation-xml" and top.namespace == MATHML)
         )
 
-    def _close_implied(self, name: str) -> None:
+    def _close_implied(self, name: str, at: int) -> None:
         """Close what an HTML start tag ends by itself: an open paragraph, the previous item of a list."""
         for implied in (("p",) if name in _CLOSING_P else ()) + (("li",) if name == "li" else ()):
             depth = (self._depths.get(implied) or [-1])[-1]
             if self._stack and depth > self._stack[-1].scope and self._stack[depth].namespace == HTML:
-                self._pop_to(depth)
+                self._pop_to(depth, at)
 
     def _push(self, name: str, namespace: str, takes_html: str) -> None:
         depth = len(self._stack)
@@ -140,22 +160,23 @@ class Foreign:
         if namespace == HTML:
             html = depth
             special = depth if name in _SPECIAL else special
-        elif takes_html or name == "annotation-xml":
+        elif takes_html or (name == "annotation-xml" and namespace == MATHML):
             scope = depth
         self._stack.append(_Open(name, namespace, takes_html, html, special, scope))
         self._depths.setdefault(name, []).append(depth)
+        self.is_open = True
 
-    def _pop(self) -> None:
-        self._depths[self._stack.pop().name].pop()
-
-    def _pop_to(self, depth: int) -> None:
+    def _pop_to(self, depth: int, at: int) -> None:
         while len(self._stack) > depth:
-            self._pop()
+            self._depths[self._stack.pop().name].pop()
+        if not self._stack:
+            self.is_open = False
+            self._left = at
 
 
-def _content(name: str, namespace: str, takes_html: bool) -> str:
+def _content(name: str, namespace: str, leans_to_html: bool) -> str:
     if namespace == SVG:
         return "all" if name in _SVG_TO_HTML else ""
     if name in _MATHML_TEXT:
         return "text"
-    return "all" if name == "annotation-xml" and takes_html else ""
+    return "all" if name == "annotation-xml" and leans_to_html else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from imghost.charrefs import decode
+from imghost.css import unescape
 from imghost.models import Reference
 
 _AMPERSAND: Final = {"&": "&amp;"}
@@ -39,33 +40,36 @@ def splice(text: str, edits: Iterable[tuple[Reference, str]]) -> str:
 
 def replacement(raw: str, reference: Reference, url: str) -> str:
     """Write a new URL as the reference's old text `raw` is written, with the old query and fragment."""
-    rest, fragment = _split(url, "#")
-    path, query = _split(rest, "?")
-    is_plain = _is_plain(raw, reference)
-    old_rest, old_fragment = _split(raw if is_plain else reference.url, "#")
-    old_query = _split(old_rest, "?")[1]
-
-    def kept(part: str) -> str:
-        return part if is_plain else _escaped(part, reference)
-
+    if reference.in_srcset:
+        url = _IN_SRCSET.sub(lambda found: "".join(f"%{ord(letter):02X}" for letter in found[0]), url)
+    path, query, fragment = _parts(url)
+    old_query, old_fragment = _kept(raw, reference)
     written = _escaped(path + query, reference)
     if old_query:
-        written += _escaped("&", reference) + kept(old_query[1:]) if query else kept(old_query)
-    written += kept(old_fragment) if old_fragment else _escaped(fragment, reference)
+        written += _escaped("&", reference) + old_query[1:] if query else old_query
+    written += old_fragment or _escaped(fragment, reference)
     return _quoted(written) if _is_whole_value(reference) and _NEEDS_QUOTES.search(written) else written
 
 
-def _split(url: str, mark: str) -> tuple[str, str]:
-    """Cut a URL before its first mark."""
-    head, found, tail = url.partition(mark)
-    return head, found + tail
+def _parts(url: str) -> tuple[str, str, str]:
+    """Split a URL into its path, query and fragment, the last two with their marks."""
+    rest, hash_mark, fragment = url.partition("#")
+    path, mark, query = rest.partition("?")
+    return path, mark + query, hash_mark + fragment
 
 
-def _is_plain(raw: str, reference: Reference) -> bool:
-    """Say whether a URL is written letter by letter, so that parts of it can be kept as they are."""
-    if reference.css is not None and "\\" in raw:
-        return False
-    return reference.quote is None or decode(raw) == raw
+def _kept(raw: str, reference: Reference) -> tuple[str, str]:
+    """Give the old query and fragment as they are written, or written anew where their marks are encoded."""
+    _, *written = _parts(raw)
+    _, *meant = _parts(reference.url)
+    if [_meaning(part, reference) for part in written] != meant:
+        written = [_escaped(part, reference) for part in meant]
+    return written[0], written[1]
+
+
+def _meaning(part: str, reference: Reference) -> str:
+    decoded = decode(part) if reference.quote is not None else part
+    return decoded if reference.css is None else unescape(decoded)
 
 
 def _is_whole_value(reference: Reference) -> bool:
@@ -74,9 +78,7 @@ def _is_whole_value(reference: Reference) -> bool:
 
 
 def _escaped(part: str, reference: Reference) -> str:
-    """Escape a part of a URL for CSS or a srcset, then for the attribute around it."""
-    if reference.in_srcset:
-        part = _IN_SRCSET.sub(lambda found: "".join(f"%{ord(letter):02X}" for letter in found[0]), part)
+    """Escape a part of a URL for CSS, then for the attribute around it."""
     if reference.css is not None:
         part = _IN_CSS.sub(lambda found: f"\\{ord(found[0]):x} ", part)
     if reference.quote is None:

@@ -72,7 +72,8 @@ class _Page:
         if name == "#css":
             self._add_sheet(tag)
         elif name[0] == "/":
-            self._close(name[1:])
+            if tag.namespace == HTML:
+                self._close(name[1:])
         elif name == "a" and tag.namespace == HTML:
             self._link = None
             self._open(tag)

@@ -109,17 +109,15 @@ def tags(text: str, *, with_styles: bool) -> Iterator[Tag]:
     none, and a link that cannot name an image is passed over unless it ends one that can. Images in
     `<noscript>` and `<template>` count as markup.
     """
-    foreign, in_link, position = Foreign(), False, 0
+    foreign, in_link, position = Foreign(text), False, 0
     while position < len(text):
         is_outside, start = not foreign.is_open, position
         found = (_NEXT[with_styles, in_link] if is_outside else _NEXT_OF_ALL).match(text, start)
         if found is None or (found[1] and not found[2]):
             return
         position = found.end()
-        if foreign.is_style:
-            yield Tag(
-                "#css", SVG, start, (found.start(1) if found[1] else found.start(3) if found[3] else position + 1) - 1
-            )
+        if not is_outside and foreign.is_style:
+            yield Tag("#css", SVG, start, _text_end(found))
         if found[1]:
             tag = _tag(text, ascii_lower(found[1]), found.end(1), position, foreign)
             if tag.name in {"a", "/a"} and tag.namespace == HTML:
@@ -136,38 +134,47 @@ def tags(text: str, *, with_styles: bool) -> Iterator[Tag]:
                 yield Tag("#css", HTML, start + 7, max(start + 7, position - 3))
 
 
+def _text_end(found: re.Match[str]) -> int:
+    """Give where the text before a tag or declaration ends."""
+    return found.start(1) - 1 if found[1] else found.start(3) - 1 if found[3] else found.end()
+
+
 def _after_content(text: str, tag: Tag, foreign: Foreign, is_outside: bool) -> int:
     """Give where to read on after a tag: after what only looks like markup, and after a whole icon."""
     if tag.namespace == HTML and tag.name in _HIDING:
         return _raw_text_end(text, tag.name, tag.end)
-    if is_outside and foreign.is_open and (icon := _ICON.match(text, tag.end)):
+    if is_outside and tag.name == SVG and foreign.is_open and (icon := _ICON.match(text, tag.end)):
         # Icons are most of the foreign content that pages have, and nothing in their shapes matters.
-        foreign.end(tag.name)
+        foreign.end(tag.name, icon.end())
         return icon.end()
     return tag.end
 
 
 def _tag(text: str, name: str, body: int, end: int, foreign: Foreign) -> Tag:
     """Name a tag's namespace and note what it opens or closes."""
+    start = body - len(name) - 1
     if name[0] == "/":
-        foreign.end(name[1:])
-        return Tag(name, HTML, body, end)
+        return Tag(name, foreign.end(name[1:], start), body, end)
     if not foreign.is_open and name not in {SVG, MATHML}:
         return Tag("img" if name == "image" else name, HTML, body, end)
-    given = attributes(text, body, end) if name in {"font", "annotation-xml"} else {}
-    encoding = value(text, given.get("encoding")).lower()
     namespace = foreign.start(
         name,
-        is_self_closing=_closes_itself(text, body, end),
-        breaks_out=not given.keys().isdisjoint({"color", "face", "size"}),
-        takes_html=encoding in {"text/html", "application/xhtml+xml"},
+        start,
+        is_self_closing=text[end - 2] == "/" and _closes_itself(text, body, end),
+        leans_to_html=name in {"font", "annotation-xml"} and _leans_to_html(attributes(text, body, end), text),
     )
     return Tag("img" if name == "image" and namespace == HTML else name, namespace, body, end)
 
 
 def _closes_itself(text: str, body: int, end: int) -> bool:
-    """Say whether a tag ends in `/>` and the slash is not the last letter of an unquoted value."""
-    return text[end - 2] == "/" and all(found.end() < end - 1 for found in _ATTRIBUTE.finditer(text, body, end - 1))
+    """Say whether the slash before a tag's `>` is not the last letter of an unquoted value."""
+    return all(found.end() < end - 1 for found in _ATTRIBUTE.finditer(text, body, end - 1))
+
+
+def _leans_to_html(given: dict[str, Attribute], text: str) -> bool:
+    """Say whether a `<font>` or an `<annotation-xml>` is HTML by its attributes."""
+    encoding = ascii_lower(value(text, given.get("encoding")))
+    return encoding in {"text/html", "application/xhtml+xml"} or not given.keys().isdisjoint({"color", "face", "size"})
 
 
 def attributes(text: str, body: int, end: int) -> dict[str, Attribute]:
