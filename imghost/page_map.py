@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from imghost import durable
-from imghost.models import Reference, Scan
+from imghost.models import Facts, Image, Reference, Scan
 from imghost.pages import Stamp
 
 _VERSION: Final = 1
@@ -34,14 +34,23 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """An image whose local copy `remove_local` deleted, as it was then."""
+
+    image: Image
+    source: str = ""
+    """The file that it was a copy of; empty = none."""
+
+
+@dataclass(frozen=True, slots=True)
 class PageMap:
     """What the last run knew of a site's pages."""
 
     mark: str = ""
     """The settings that decide what a reference is; a map made under others does not count."""
     pages: Mapping[str, Entry] = field(default_factory=dict)
-    removed: Mapping[str, str] = field(default_factory=dict)
-    """Images whose local copy was removed: path in the site -> its source, or empty."""
+    removed: Mapping[str, Removed] = field(default_factory=dict)
+    """Images whose local copy was removed, by their path in the site."""
 
 
 def location(folder: Path, site: Path) -> Path:
@@ -80,7 +89,7 @@ def load(path: Path | None, mark: str) -> PageMap:
         if found["imghost_pages"] != _VERSION:
             return PageMap(mark)
         pages = {name: _entry(row) for name, row in found["pages"].items()}
-        removed = {str(name): str(source) for name, source in found["removed"].items()}
+        removed = {name: _removed(name, row) for name, row in found["removed"].items()}
         return PageMap(mark, pages if found["mark"] == mark else _stale(pages), removed)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return PageMap(mark)
@@ -96,13 +105,22 @@ def save(path: Path | None, known: PageMap) -> None:
     if path is None:
         return
     rows = {name: _row(entry) for name, entry in known.pages.items()}
-    found = {"imghost_pages": _VERSION, "mark": known.mark, "pages": rows, "removed": dict(known.removed)}
+    removed = {
+        path: [gone.source, gone.image.sha256, gone.image.bytes, *astuple(gone.image.facts)]
+        for path, gone in known.removed.items()
+    }
+    found = {"imghost_pages": _VERSION, "mark": known.mark, "pages": rows, "removed": removed}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.replace(path, json.dumps(found, separators=(",", ":")), is_durable=False)
     except OSError:
         path.unlink(missing_ok=True)
         raise
+
+
+def _removed(path: str, row: list[Any]) -> Removed:
+    source, sha256, size, *facts = row
+    return Removed(Image(path, sha256, size, Facts(*facts)), source)
 
 
 def _row(entry: Entry) -> list[Any]:

@@ -10,15 +10,14 @@ from pathlib import Path
 
 from imghost import lock as locks
 from imghost import page_map, provenance, references, resolve
-from imghost.cache import Cache, Known
+from imghost.cache import Cache
 from imghost.environment import Leave, leave_to_upload
 from imghost.hosts import Host, registry
 from imghost.http import Client
-from imghost.images import NotAnImage
-from imghost.images import read as read_image
+from imghost.identify import identify
 from imghost.models import Image, Record
 from imghost.page_map import PageMap
-from imghost.pages import Survey, stamp, survey
+from imghost.pages import Survey, survey
 from imghost.plan import Group, Plan, decide, plan
 from imghost.provenance import Origins, Stay
 from imghost.references import PageView
@@ -85,7 +84,8 @@ def foresee(job: Job, client: Client, cache: Cache) -> Prospect:
     origins = host.origins if host else ()
     groups = tuple((view, references.groups_of(view, origins)) for view in views)
     scanned = time.perf_counter()
-    images, stays = _images(job, found, views, cache)
+    paths = {target.path for view in views for _, target in view.resolved()}
+    images, stays = identify(paths, job.site, job.settings, job.origins, known.removed, cache)
     hashed = time.perf_counter()
     leave = _leave(job, host)
     records, refused = usable(lock.records, host, images, settings, job.now())
@@ -200,71 +200,3 @@ def _plan(
         kept = dict(stays) | {path: Stay("has no host to go to") for path in images}
         return Plan({}, (), kept)
     return plan(images, stays, list(groups), records, host, settings, now)
-
-
-def _images(
-    job: Job, found: Survey, views: Iterable[PageView], cache: Cache
-) -> tuple[dict[str, Image], dict[str, Stay]]:
-    """Identify every image that a page means: by its bytes, or by why it stays."""
-    images: dict[str, Image] = {}
-    stays: dict[str, Stay] = {}
-    selects = _selection(job.settings)
-    for path in sorted({target.path for view in views for _, target in view.resolved()}):
-        stay = selects(path) or provenance.judge(job.site, path, job.origins)
-        image = None if stay else _identified(job, path, cache)
-        if isinstance(image, Image):
-            images[path] = image
-        else:
-            stays[path] = stay or image or Stay("is gone")
-    return images, stays
-
-
-def _selection(settings: Settings) -> Callable[[str], Stay | None]:
-    """Make what decides by `include` and `exclude` whether an image is selected."""
-    if not settings.include and not settings.exclude:
-        return lambda _: None
-    from pathspec import GitIgnoreSpec
-
-    include, exclude = GitIgnoreSpec.from_lines(settings.include), GitIgnoreSpec.from_lines(settings.exclude)
-
-    def select(path: str) -> Stay | None:
-        if settings.include and not include.match_file(path):
-            return Stay("matches no glob of the option 'include'")
-        if exclude.match_file(path):
-            return Stay("matches a glob of the option 'exclude'")
-        return None
-
-    return select
-
-
-def _identified(job: Job, path: str, cache: Cache) -> Image | Stay:
-    """Digest one image, or take what is known of the very same file."""
-    file = job.site / path
-    now = stamp(file)
-    if now is None:
-        return Stay("is gone since the pages were scanned", code="page")
-    where = file
-    source = job.origins.sources.get(path) if job.origins.stands_for_copy else None
-    if source is not None and (original := stamp(source)) is not None and original[0] == now[0]:
-        where, now = source, original
-    known = cache.facts(str(where), now)
-    if known is None:
-        found = _read(job.site, path)
-        cache.remember_facts(str(where), now, found)
-        known = found
-    if isinstance(known, str):
-        # Drawings with links or scripts are common and harmless where they are, so they are worth no warning.
-        is_drawing = known.startswith("is an SVG")
-        return Stay(known) if is_drawing else Stay(known, "put a real image there, or exclude it", code="type")
-    sha256, facts = known
-    return Image(path, sha256, now[0], facts)
-
-
-def _read(site: Path, path: str) -> Known:
-    try:
-        image = read_image(site, path)
-    except NotAnImage as reason:
-        return str(reason)
-    except OSError as problem:
-        return f"cannot be read: {problem.strerror or problem}"
-    return image.sha256, image.facts

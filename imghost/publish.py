@@ -13,9 +13,9 @@ from imghost import payload
 from imghost.cache import Cache, exclusive
 from imghost.environment import Leave
 from imghost.errors import BudgetError, HostError, StateError
-from imghost.files import open_beneath
 from imghost.hosts import Host, Quota
 from imghost.http import Client
+from imghost.identify import opened
 from imghost.models import Failure, Payload, Record
 from imghost.plan import Upload, check_budget
 from imghost.prospect import Job, Notice, Prospect, replanned
@@ -99,7 +99,7 @@ def _refused(prospect: Prospect, code: str, why: str, *, is_refused: bool = Fals
 
 def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
     def prepare(upload: Upload) -> Payload:
-        with open_beneath(job.site, upload.paths[0]) as source:
+        with opened(upload.paths[0], job.site, job.origins) as source:
             made = payload.prepare(upload.image, source, upload.variant, folder)
         expires = upload.renewed.expires if upload.renewed else None
         return replace(made, period=int(expires.timestamp()) if expires else 0)
@@ -130,7 +130,7 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
 def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Published:
     """Upload as many as the host allows, write the lock, and sort what came of it."""
     uploads = sorted(prospect.plan.uploads, key=lambda upload: upload.renewed is not None)
-    allowed = len(uploads) if quota.remaining is None else max(0, quota.remaining)
+    allowed = _allowed(quota, len(uploads))
     _announce(uploads[:allowed], work.host, job)
     outcomes: list[Outcome] = []
     notices: list[Notice] = []
@@ -143,6 +143,13 @@ def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Publish
     finally:
         notices += _recorded(prospect, job, work.host, outcomes)
     return _sorted_out(prospect, outcomes, uploads[allowed:], _over(quota, work.host), notices)
+
+
+def _allowed(quota: Quota, count: int) -> int:
+    """Say how many uploads to try: where the host gives no link to get more, its refusal of one more may."""
+    if quota.remaining is None:
+        return count
+    return min(count, max(0, quota.remaining) + (0 if quota.link else 1))
 
 
 def _announce(uploads: Sequence[Upload], host: Host, job: Job) -> None:
@@ -185,7 +192,7 @@ def _write_lock(job: Job, lock: locks.Lock, records: Sequence[Record]) -> tuple[
 
 
 def _over(quota: Quota, host: Host) -> str:
-    link = f" ({quota.link})" if quota.link else ""
+    link = f"; get more at {quota.link}" if quota.link else ""
     return f"the quota at {host.name} allows {quota.remaining} more uploads{link}"
 
 
@@ -196,20 +203,19 @@ def _sorted_out(
     records = dict(prospect.plan.reused)
     kept = dict(prospect.plan.kept)
     failures: list[Failure] = []
-    stops: dict[str, int] = {over: len(beyond)} if beyond else {}
-    for upload in beyond:
-        kept |= {path: Stay(over) for path in upload.paths if path not in records}
-    for outcome in outcomes:
+    stops: dict[str, int] = {}
+    stopped = next((outcome.stop for outcome in outcomes if outcome.stop), over)
+    for outcome in (*outcomes, *(Outcome(upload, stop=stopped) for upload in beyond)):
         if outcome.record:
             records |= dict.fromkeys(outcome.upload.paths, outcome.record)
             continue
         if outcome.stop:
             stops[outcome.stop] = stops.get(outcome.stop, 0) + 1
         left = [path for path in outcome.upload.paths if path not in records]
-        if outcome.failure:
-            failures += [replace(outcome.failure, path=path) for path in left]
+        if outcome.stop or outcome.failure is None:
+            kept |= {path: Stay(f"was not uploaded: {outcome.stop}") for path in left}
         else:
-            kept |= {path: Stay(f"was not tried: {outcome.stop}") for path in left}
+            failures += [replace(outcome.failure, path=path) for path in left]
     notices += [Notice("upload", f"{why}: {count} images stay local") for why, count in stops.items()]
     notices += [Notice("upload", str(outcome.failure)) for outcome in outcomes if outcome.failure and not outcome.stop]
     return Published(prospect, records, kept, tuple(outcomes), tuple(failures), tuple(notices))

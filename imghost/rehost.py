@@ -12,7 +12,7 @@ from imghost import durable, page_map, removal, report, report_page, resolve
 from imghost.cache import Cache
 from imghost.http import Client
 from imghost.models import Failure, Record
-from imghost.page_map import PageMap
+from imghost.page_map import PageMap, Removed
 from imghost.prospect import Job, Notice, Prospect, foresee, mark_of
 from imghost.publish import Published, publish
 from imghost.references import PageView
@@ -89,9 +89,18 @@ def _rewrite(published: Published, job: Job) -> Rewriting:
     pages: list[tuple[PageView, Written]] = []
     local: set[str] = set()
     notices: list[Notice] = []
+    lost: set[str] = set()
     for page, groups in published.prospect.groups:
         edits = edits_of(page, groups, published.records, url_maker(page, site, is_in_site=is_in_site))
-        local |= {target.path for reference, target in page.resolved() if reference not in edits}
+        needed = {target.path for reference, target in page.resolved() if reference not in edits}
+        lost |= removal.put_back(job.site, needed - local, published.prospect.known.removed)
+        local |= needed
+        if needed & lost:
+            gone = min(needed & lost)
+            text = f"{page.path}: left as it was: {gone} has no URL now and its local copy was removed; build it again"
+            notices.append(Notice("page", text))
+            pages.append((page, Written(page.entry, 0)))
+            continue
         written = write_page(job.site, page, edits)
         if written.problem:
             local |= {target.path for _, target in page.resolved()}
@@ -117,8 +126,8 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
     """Keep what the next run can use; losing it costs that run time and nothing else."""
     known = {page.path: written.entry for page, written in rewriting.pages if written.entry}
     removed = {
-        path: str(job.origins.sources.get(path, ""))
-        for path in published.records
+        path: Removed(image, str(job.origins.sources.get(path, "")))
+        for path, image in published.prospect.images.items()
         if not (job.site / path).exists()
     }
     try:

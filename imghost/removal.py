@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Set
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Final
 
+from imghost.page_map import Removed
 from imghost.pages import Survey, decode
 
 _NO_TEXTS: Final = (
@@ -77,3 +79,18 @@ def remove(root: Path, paths: Iterable[str]) -> tuple[int, int]:
             continue
         count, size = count + 1, size + found
     return count, size
+
+
+def put_back(root: Path, paths: Iterable[str], removed: Mapping[str, Removed]) -> set[str]:
+    """Bring local copies back that a page needs again, from their sources; gives those that are lost."""
+    lost: set[str] = set()
+    for path in paths:
+        file = root / path
+        if path not in removed or file.exists():
+            continue
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(removed[path].source, file)
+        except OSError:
+            lost.add(path)
+    return lost

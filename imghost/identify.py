@@ -1,0 +1,104 @@
+"""Image files to images: what each one that a page means is, by its bytes, or why it stays local."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from imghost import provenance
+from imghost.cache import Cache, Known
+from imghost.files import open_beneath
+from imghost.images import NotAnImage
+from imghost.images import read as read_image
+from imghost.models import Image
+from imghost.page_map import Removed
+from imghost.pages import stamp
+from imghost.provenance import Origins, Stay
+from imghost.settings import Settings
+
+
+def identify(
+    paths: Iterable[str],
+    site: Path,
+    settings: Settings,
+    origins: Origins,
+    removed: Mapping[str, Removed],
+    cache: Cache,
+) -> tuple[dict[str, Image], dict[str, Stay]]:
+    """Identify every image, by its path in the site: what it is, or why it stays."""
+    images: dict[str, Image] = {}
+    stays: dict[str, Stay] = {}
+    selects = _selection(settings)
+    for path in sorted(paths):
+        found = selects(path) or provenance.judge(site, path, origins)
+        image = found or _identified(path, site, origins, removed, cache)
+        if isinstance(image, Image):
+            images[path] = image
+        else:
+            stays[path] = image
+    return images, stays
+
+
+def _selection(settings: Settings) -> Callable[[str], Stay | None]:
+    """Make what decides by `include` and `exclude` whether an image is selected."""
+    if not settings.include and not settings.exclude:
+        return lambda _: None
+    from pathspec import GitIgnoreSpec
+
+    include, exclude = GitIgnoreSpec.from_lines(settings.include), GitIgnoreSpec.from_lines(settings.exclude)
+
+    def select(path: str) -> Stay | None:
+        if settings.include and not include.match_file(path):
+            return Stay("matches no glob of the option 'include'")
+        if exclude.match_file(path):
+            return Stay("matches a glob of the option 'exclude'")
+        return None
+
+    return select
+
+
+def _identified(
+    path: str, site: Path, origins: Origins, removed: Mapping[str, Removed], cache: Cache
+) -> Image | Stay:
+    """Digest one image, or take what is known of the very same file."""
+    root, name = site, path
+    where, now = site / path, stamp(site / path)
+    source = origins.sources.get(path)
+    original = stamp(source) if source and (now is None or origins.stands_for_copy) else None
+    if source and original and (now is None or original[0] == now[0]):
+        if now is None:
+            root, name = source.parent, source.name
+        where, now = source, original
+    if now is None:
+        # The local copy was removed and had no source: what was known of it then still holds.
+        return removed[path].image if path in removed else Stay("is gone since the pages were scanned", code="page")
+    known = cache.facts(str(where), now)
+    if known is None:
+        found = _read(root, name)
+        cache.remember_facts(str(where), now, found)
+        known = found
+    if isinstance(known, str):
+        # Drawings with links or scripts are common and harmless where they are, so they are worth no warning.
+        is_drawing = known.startswith("is an SVG")
+        return Stay(known) if is_drawing else Stay(known, "put a real image there, or exclude it", code="type")
+    sha256, facts = known
+    return Image(path, sha256, now[0], facts)
+
+
+def _read(root: Path, name: str) -> Known:
+    try:
+        image = read_image(root, name)
+    except NotAnImage as reason:
+        return str(reason)
+    except OSError as problem:
+        return f"cannot be read: {problem.strerror or problem}"
+    return image.sha256, image.facts
+
+
+def opened(path: str, site: Path, origins: Origins) -> BinaryIO:
+    """Open an image of the site, or its source where the local copy was removed; raises OSError."""
+    source = origins.sources.get(path)
+    if source and stamp(site / path) is None:
+        return open_beneath(source.resolve().parent, source.resolve().name)
+    return open_beneath(site, path)

@@ -1,0 +1,220 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from doubles.imgpro import EXHAUSTED, VERIFIED, ImgPro
+from sites import picture, small_site, tree, write
+
+from imghost.cli import main
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    small_site(tmp_path / "site")
+    return tmp_path
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
+    """Run a command that must fail with one line; gives the line."""
+    capsys.readouterr()
+    assert main([*arguments]) == status
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert err.count("\n") == 1, err
+    return err
+
+
+class TestConfiguration:
+    def test_toml_file_is_read_and_flags_count_more(self, project, capsys):
+        write(project, {"imghost.toml": 'host = "img.pro"\nfrozen = true\n[options]\nnamespace = "docs"\n'})
+        assert main(["plan", "site", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["host"] == "img.pro"
+        assert main(["plan", "site", "--json", "--host", "directory", "--config", "none.toml"]) == 2
+        write(project, {"other.toml": 'host = "directory"\n'})
+        assert main(["plan", "site", "--json", "--config", "other.toml"]) == 0
+        assert '"host": "directory"' in capsys.readouterr().out
+
+    def test_pyproject_table_is_read(self, project, capsys):
+        write(project, {"pyproject.toml": '[tool.imghost]\nhost = "directory"\n'})
+        assert main(["plan", "site", "--json"]) == 0
+        assert '"host": "directory"' in capsys.readouterr().out
+
+    def test_paths_follow_the_configuration_and_on_the_command_line_the_current_folder(self, project, capsys):
+        write(project, {"conf/imghost.toml": 'host = "directory"\nreport = "out/report.json"\ncache_dir = "c"\n'})
+        assert main(["rehost", "site", "--config", "conf/imghost.toml"]) == 0
+        assert (project / "conf/out/report.json").is_file()
+        assert (project / "conf/c").is_dir()
+        assert main(["rehost", "site", "--config", "conf/imghost.toml", "--report", "here.html"]) == 0
+        assert "<!doctype html>" in (project / "here.html").read_text("utf-8")
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["rehost", "nowhere"], "there is no folder 'nowhere'"),
+            (["rehost", "site", "--host", "imgpro"], "did you mean 'img.pro'?"),
+            (["rehost", "site", "--retention", "soon"], "option 'retention'"),
+            (["rehost", "site", "--option", "tier"], "KEY=VALUE"),
+            (["rehost", "site", "--host", "img402", "--option", "teir=free"], "did you mean 'tier'?"),
+            (["rehost", "site", "--references", "imgs"], "'imgs'"),
+            (["rehost", "site", "--config", "none.toml"], "none.toml"),
+            (["rehost", "site", "--host", "directory", "--report", "report.pdf"], "'report'"),
+            (["rehost", "site", "--host", "directory", "--option", "path=../.."], "'path'"),
+        ],
+    )
+    def test_wrong_options_are_one_line(self, project, capsys, arguments, said):
+        assert said in fails(capsys, *arguments)
+
+    def test_wrong_toml_is_one_line(self, project, capsys):
+        write(project, {"imghost.toml": "host = \n"})
+        assert "imghost.toml is not valid TOML" in fails(capsys, "rehost", "site")
+
+    def test_api_url_off_the_hosts_origin_is_refused_with_a_key(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        assert "api_url" in fails(capsys, "rehost", "site", "--option", "api_url=https://evil.test/v1")
+
+    def test_usage_errors_exit_with_2(self, project, capsys):
+        assert main(["rehost"]) == 2
+        assert main(["upload", "site"]) == 2
+        assert main([]) == 2
+        assert main(["--version"]) == 0
+
+
+class TestPlanAndCheck:
+    def test_plan_changes_nothing_and_says_what_would_be(self, project, capsys):
+        before = tree(project / "site")
+        assert main(["plan", "site", "--host", "img.pro"]) == 0
+        shown = capsys.readouterr().out
+        assert "to upload   3 images" in shown
+        assert "no credential for img.pro" in shown
+        assert "remove_local" in shown
+        assert tree(project / "site") == before
+        assert not (project / "imghost.lock").exists()
+
+    def test_plan_asks_for_the_quota_only(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        with ImgPro("upload") as host:
+            assert main(["plan", "site", "--json", "--option", f"api_url={host.api_url}"]) == 0
+            assert [request.method for request in host.server.requests()] == ["GET"]
+        assert json.loads(capsys.readouterr().out)["quota"]["remaining"] is not None
+
+    def test_check_tells_whether_the_lock_covers_the_site(self, project, capsys, monkeypatch):
+        assert main(["check", "site", "--host", "img.pro"]) == 1
+        assert "images/0.png" in capsys.readouterr().out
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        with ImgPro("images") as host:
+            where = ["--option", f"api_url={host.api_url}"]
+            assert main(["rehost", "site", *where]) == 0
+            monkeypatch.delenv("IMGPRO_API_KEY")
+            assert main(["check", "site", *where]) == 0
+            write(project / "site", {"images/2.png": picture(77)})
+            assert main(["check", "site", *where]) == 1
+
+    def test_status_counts_records_by_host(self, project, capsys, monkeypatch):
+        assert main(["status"]) == 0
+        assert "no records yet" in capsys.readouterr().out
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        with ImgPro("images") as host:
+            main(["rehost", "site", "--option", f"api_url={host.api_url}"])
+        capsys.readouterr()
+        assert main(["status", "--json"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)["hosts"]
+        assert (row["host"], row["records"], row["permanent"]) == ("img.pro", 3, 3)
+
+    def test_hosts_lists_each_installed_host(self, project, capsys):
+        assert main(["hosts"]) == 0
+        shown = capsys.readouterr().out
+        for name in ("directory", "img.pro", "img402"):
+            assert name in shown
+        assert main(["hosts", "--json"]) == 0
+
+
+class TestCaps:
+    def test_over_max_uploads_nothing_at_all_is_uploaded(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        with ImgPro("images") as host:
+            where = ["--option", f"api_url={host.api_url}"]
+            assert main(["rehost", "site", *where, "--max-uploads", "2"]) == 1
+            assert host.uploads == []
+            assert "set max_uploads: 3" in capsys.readouterr().err
+            assert main(["rehost", "site", *where, "--max-uploads", "3"]) == 0
+
+    def test_used_up_quota_is_one_warning_with_the_link(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", EXHAUSTED)
+        with ImgPro("upload") as host:
+            assert main(["rehost", "site", "--option", f"api_url={host.api_url}"]) == 0
+            err = capsys.readouterr().err
+        assert err.count("warning") == 1
+        assert "https://img.pro/" in err
+
+
+class TestRemoveLocal:
+    def test_copies_that_nothing_names_go_and_the_others_stay(self, project, capsys):
+        write(project / "site", {"app.js": "load('images/1.png')"})
+        report = self.rehost(capsys)
+        assert report["removed"]["files"] == 3
+        assert not (project / "site/images/0.png").exists()
+        assert not (project / "site/images/copy.png").exists()
+        assert (project / "site/images/1.png").exists()
+
+    def test_next_run_on_the_same_site_leaves_the_same_pages(self, project, capsys):
+        self.rehost(capsys)
+        first = tree(project / "site")
+        report = self.rehost(capsys)
+        assert tree(project / "site") == first
+        assert report["references"]["rewritten"] == 5
+
+    def rehost(self, capsys) -> dict:
+        capsys.readouterr()
+        assert main(["rehost", "site", "--host", "directory", "--remove-local", "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+
+class TestLock:
+    @pytest.mark.parametrize("broken", ["<<<<<<< HEAD\n", "{\n", '{"sha256": "x"}\n', '{"imghost_lock": 2, "host": null}\n'])
+    def test_broken_line_is_named_before_any_request(self, project, capsys, monkeypatch, broken):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        write(project, {"imghost.lock": '{"imghost_lock": 1, "host": "img.pro"}\n' + broken})
+        with ImgPro("images") as host:
+            assert "line 2" in fails(capsys, "rehost", "site", "--option", f"api_url={host.api_url}")
+            assert host.server.requests() == []
+
+    def test_record_of_another_origin_is_not_used(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        with ImgPro("images") as host:
+            main(["rehost", "site", "--option", f"api_url={host.api_url}"])
+        monkeypatch.delenv("IMGPRO_API_KEY")
+        shutil.rmtree(project / "site")
+        small_site(project / "site")
+        capsys.readouterr()
+        assert main(["rehost", "site", "--host", "img.pro"]) == 0
+        printed = capsys.readouterr()
+        assert "3 records in the lock have a URL that is not one of img.pro's images" in printed.err
+        assert b"127.0.0.1" not in (project / "site/index.html").read_bytes()
+
+    def test_uploads_in_ci_ask_to_commit_the_lock(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        monkeypatch.setenv("CI", "true")
+        with ImgPro("images") as host:
+            assert main(["rehost", "site", "--option", f"api_url={host.api_url}"]) == 0
+        err = capsys.readouterr().err
+        assert "warning: 3 records are new: commit imghost.lock" in err
+        lines = (project / "imghost.lock").read_text().splitlines()[1:]
+        assert all(f"new line of imghost.lock: {line}" in err for line in lines)
+
+
+def test_auto_without_anything_is_an_information(project, capsys):
+    assert main(["rehost", "site", "--strict"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_module_runs_as_the_command(project):
+    done = subprocess.run([sys.executable, "-m", "imghost", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("imghost ")
