@@ -169,4 +169,4 @@ def _relative(path: str, base: str) -> str:
     while shared < min(len(here), len(there) - 1) and here[shared] == there[shared]:
         shared += 1
     found = "/".join([".."] * (len(here) - shared) + there[shared:])
-    return f"./{found}" if found.startswith("/") or ":" in found.partition("/")[0] else found
+    return f"./{found}" if found.startswith("/") else found

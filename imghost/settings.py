@@ -89,7 +89,7 @@ def _count(least: int) -> Read:
 def _seconds(raw: Any, _: Path) -> float:
     try:
         seconds = float(raw)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         seconds = 0.0
     if isinstance(raw, bool) or not 0 < seconds <= 3600:
         raise ValueError("a number of seconds up to 3600")
@@ -99,7 +99,7 @@ def _seconds(raw: Any, _: Path) -> float:
 def _dollars(raw: Any, _: Path) -> Decimal:
     try:
         dollars = Decimal(str(raw))
-    except (InvalidOperation, ValueError):
+    except InvalidOperation:
         dollars = Decimal(-1)
     if isinstance(raw, bool) or not dollars.is_finite() or dollars < 0:
         raise ValueError("an amount of US dollars, 0 or more")
@@ -233,14 +233,14 @@ def _value(option: Field[Any], raw: Any, folder: Path, origin: str) -> Any:
     try:
         return option.metadata["read"](raw, folder)
     except ValueError as wrong:
-        text = f"{origin}: option {option.name!r} should be {wrong}, not {_shown(raw)}"
+        text = f"{origin}: option {option.name!r} should be {wrong}, not {raw!r:.80}"
         raise SettingsError(text, option.name) from None
 
 
 def _refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> None:
     for name in names:
         if name not in known:
-            raise SettingsError(f"{what} {_shown(name)} is unknown; {nearest(name, known)}", str(name))
+            raise SettingsError(f"{what} {name!r:.80} is unknown; {nearest(name, known)}", str(name))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -248,14 +248,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     close = difflib.get_close_matches(str(name)[:80], names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
-
-
-def _shown(raw: Any) -> str:
-    """Show what a configuration holds, capped and in one line; Python refuses to print some large numbers."""
-    try:
-        return f"{raw!r:.80}"
-    except (ValueError, RecursionError):
-        return f"a {type(raw).__name__} too large to show"
 
 
 def _refuse_unready(settings: Settings, origin: str) -> None:
@@ -276,7 +268,7 @@ def read_host_options(options_type: type[Any], raw: Mapping[str, Any], host: str
         try:
             values[name] = _host_value(known[name], value)
         except ValueError as wrong:
-            raise SettingsError(f"host {host!r}: option {name!r} should be {wrong}, not {_shown(value)}") from None
+            raise SettingsError(f"host {host!r}: option {name!r} should be {wrong}, not {value!r:.80}") from None
     return options_type(**values)
 
 

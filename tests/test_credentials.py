@@ -77,7 +77,12 @@ def test_a_private_key_that_was_read_as_a_number_is_refused_and_not_shown() -> N
     ],
 )
 def test_an_option_named_like_a_credential_is_refused_whatever_it_holds(name: str) -> None:
-    for raw in ({name: "hunter2-canary"}, {"options": {name: "hunter2-canary"}}, {"options": {name: 1234567}}):
+    for raw in (
+        {name: "hunter2-canary"},
+        {"options": {name: "hunter2-canary"}},
+        {"options": {name: 1234567}},
+        {name: {"canary"}},
+    ):
         text = refusal(raw)
         assert "credential" in text
         assert name in text

@@ -106,8 +106,8 @@ def test_cloudflare_builds_are_the_projects_own_where_the_published_branch_is_no
         assert pull_request(environ, tmp_path) is None
 
 
-def test_a_branch_whose_name_only_ends_like_the_published_one_is_a_preview(checkout: Path) -> None:
-    for branch in ("feature/main", "maintenance", "MAIN", "../main"):
+def test_a_branch_whose_name_is_only_like_the_published_one_is_a_preview(checkout: Path) -> None:
+    for branch in ("feature/main", "maintenance", "ain", "n", "MAIN", "../main"):
         assert pull_request({"CF_PAGES_BRANCH": branch}, checkout) == "Cloudflare Pages"
 
 

@@ -221,6 +221,14 @@ def test_what_is_written_under_a_base_element_means_the_same_file_again(
     assert resolve(written(path, "relative", base, site), base, site, {path}) == Target(path, "relative")
 
 
+def test_a_path_that_begins_with_an_empty_name_is_not_written_as_an_absolute_one() -> None:
+    site = place("https://x.example/a//b/")
+    base = base_of("x.html", "/a/y.html", site)
+    assert base == "/a/y.html"
+    assert written("c.png", "relative", base, site) == ".//b/c.png"
+    assert resolve(".//b/c.png", base, site, {"c.png"}) == Target("c.png", "relative")
+
+
 PLAIN = st.lists(st.sampled_from(["a", "b", "..", ".", "%2e", "..."]), min_size=1, max_size=6).map("/".join)
 
 
