@@ -89,7 +89,7 @@ def sources(element: Element, *, in_picture: bool) -> Sources | None:
 
 def _linked(element: Element) -> Sources | None:
     relations = element.says("rel").split()
-    if "preload" in relations and element.says("as") == "image":
+    if {"preload", "prefetch"} & set(relations) and element.says("as") == "image":
         return Sources("preload", ("href", "imagesrcset"))
     is_icon = any(relation.endswith(_ICON_ENDINGS) for relation in relations)
     return Sources("icon", ("href",)) if is_icon else None
