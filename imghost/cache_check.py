@@ -1,139 +1,175 @@
-"""Looks at the local store before diskcache opens it: a poisoned one could run code, or read and delete files.
+"""A look at the cache's database before anything trusts it: whatever is odd in it puts it aside unread.
 
-The database is opened read-only and must be exactly what diskcache makes of our rows; any doubt and it is
-put aside (CVE-2025-69872 has no fixed release).
+A cache may come from a stranger, and diskcache would execute, read or delete what a prepared database
+tells it to. So the database is first read here, by SQLite alone and read-only, and must be exactly as we
+write it. Nothing of diskcache is imported.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import re
 import sqlite3
 import stat
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
+DATABASE: Final = "cache.db"
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_VALUE: Final = 4096
+"""Bytes of one value."""
 KEY: Final = re.compile(r"[a-z0-9._-]{1,64}:[0-9a-f]{64}")
-SETTINGS: Final[Mapping[str, object]] = {
-    "statistics": 0,
-    "eviction_policy": "none",
-    "size_limit": 2**40,
-    "cull_limit": 0,
-    "sqlite_mmap_size": 0,
-    "sqlite_synchronous": 2,
-}
-"""How the store is opened: it never evicts, and what it has written is on the disk."""
-
-_ALLOWED: Final[Mapping[str, tuple[object, ...]]] = {
-    **{name: (value,) for name, value in SETTINGS.items()},
-    "tag_index": (0,),
-    "sqlite_auto_vacuum": (1,),
-    "sqlite_cache_size": (8192,),
-    "sqlite_journal_mode": ("wal",),
-    "disk_min_file_size": (32768,),
-    "disk_pickle_protocol": (4, 5),
-}
-_COUNTERS: Final = frozenset({"count", "size", "hits", "misses"})
-_FILES: Final = ("cache.db", "cache.db-wal", "cache.db-shm", "cache.db-journal")
-
-
-def _trigger(name: str, event: str, change: str, key: str) -> str:
-    return (
-        f"CREATE TRIGGER Settings_{name} AFTER {event} ON Cache FOR EACH ROW BEGIN "
-        f'UPDATE Settings SET value = value {change} WHERE key = "{key}"; END'
-    )
-
-
-_SCHEMA: Final = frozenset(
+SETTINGS: Final[Mapping[str, object]] = MappingProxyType(
     {
-        "CREATE TABLE Settings ( key TEXT NOT NULL UNIQUE, value)",
-        "CREATE TABLE Cache ( rowid INTEGER PRIMARY KEY, key BLOB, raw INTEGER, store_time REAL, expire_time REAL, "
-        "access_time REAL, access_count INTEGER DEFAULT 0, tag BLOB, size INTEGER DEFAULT 0, mode INTEGER DEFAULT 0, "
-        "filename TEXT, value BLOB)",
-        "CREATE UNIQUE INDEX Cache_key_raw ON Cache(key, raw)",
-        "CREATE INDEX Cache_expire_time ON Cache (expire_time)",
-        _trigger("count_insert", "INSERT", "+ 1", "count"),
-        _trigger("count_delete", "DELETE", "- 1", "count"),
-        _trigger("size_insert", "INSERT", "+ NEW.size", "size"),
-        _trigger("size_update", "UPDATE", "+ NEW.size - OLD.size", "size"),
-        _trigger("size_delete", "DELETE", "- OLD.size", "size"),
+        "cull_limit": 0,
+        "disk_min_file_size": 32768,
+        "disk_pickle_protocol": 5,
+        "eviction_policy": "none",
+        "size_limit": 2**40,
+        "sqlite_auto_vacuum": 1,
+        "sqlite_cache_size": 8192,
+        "sqlite_journal_mode": "wal",
+        "sqlite_mmap_size": 0,
+        "sqlite_synchronous": 2,
+        "statistics": 0,
+        "tag_index": 0,
     }
 )
+"""All of diskcache's settings: nothing is ever evicted, and a write is on the disk once it returns."""
+
+_COUNTERS: Final = frozenset({"count", "size", "hits", "misses"})
+_SCHEMA: Final = "7abcca4627825a97ba12bdc5e4c85ae150636c11a85d900b4a740f866d03163a"
+"""SHA-256 of the tables, indexes and triggers that diskcache makes with these settings."""
+_ODD_ROWS: Final = """
+    SELECT EXISTS (SELECT 1 FROM Cache WHERE NOT (
+        typeof(key) = 'text' AND typeof(value) = 'text' AND filename IS NULL AND expire_time IS NULL AND tag IS NULL
+        AND typeof(raw) = 'integer' AND raw = 1 AND typeof(mode) = 'integer' AND mode = 1
+        AND typeof(size) = 'integer' AND size = 0 AND typeof(store_time) = 'real' AND typeof(access_time) = 'real'
+        AND typeof(access_count) = 'integer'))
+"""
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""SQLite's codes for what is the machine's trouble, and says nothing of the database."""
+_MAX_QUARANTINED: Final = 9
 
 
 class DoubtError(Exception):
-    """A store that is not as this program leaves it; the text is the doubt."""
+    """A store that is not as we write it, and is to be put aside."""
 
 
-def checked_rows(folder: Path) -> dict[str, str]:
-    """Read every row of a store, having checked all of it; raises DoubtError."""
-    _check_files(folder)
-    if not (folder / "cache.db").exists():
-        return {}
+class UnreadableError(Exception):
+    """A store that this machine cannot read now; it may be fine."""
+
+
+def checked_rows(store: Path, *, is_for_writing: bool = False) -> dict[str, str]:
+    """Read every row of a store, without changing it. Raises DoubtError, UnreadableError.
+
+    Only writing needs the indexes, so only then do they have to agree with the rows.
+    """
     try:
-        return _read(folder / "cache.db")
-    except (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError, ValueError) as problem:
-        raise DoubtError(f"it cannot be read ({type(problem).__name__})") from None
+        _check_files(store)
+        with closing(_opened(store)) as connection:
+            return _checked(connection, "integrity_check" if is_for_writing else "quick_check")
+    except sqlite3.Error as problem:
+        if getattr(problem, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+            raise UnreadableError(str(problem)) from None
+        raise DoubtError(str(problem)) from None
+    except OSError as problem:
+        raise UnreadableError(problem.strerror or str(problem)) from None
+    except ValueError:
+        raise DoubtError("it has text that is not UTF-8") from None
 
 
-def _check_files(folder: Path) -> None:
-    """Refuse links, devices, sparse giants and files that are not a store's."""
-    if folder.is_symlink():
-        raise DoubtError("it is a link")
-    for path in folder.iterdir():
-        found = path.lstat()
-        if path.name not in _FILES:
-            raise DoubtError("there is a file in it that is not a store's")
+def quarantine(store: Path) -> Path:
+    """Put a store aside, unopened; raises OSError. Few are kept, so that a bad cache cannot fill the disk."""
+    for number in range(_MAX_QUARANTINED):
+        aside = store.with_name(f"{store.name}.quarantined" + (f"-{number}" if number else ""))
+        if not os.path.lexists(aside):
+            with suppress(FileNotFoundError):  # another build was first
+                store.rename(aside)
+            return aside
+    raise OSError(f"there are {_MAX_QUARANTINED} stores put aside already")
+
+
+def _check_files(store: Path) -> None:
+    """Refuse links, devices and huge files: SQLite would follow, block on or truncate them."""
+    if not stat.S_ISDIR(store.lstat().st_mode):
+        raise DoubtError("it is not a folder")
+    if os.path.lexists(store / f"{DATABASE}-journal"):
+        raise DoubtError("it has a journal, which our stores never have")
+    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
+        try:
+            found = (store / name).lstat()
+        except FileNotFoundError:
+            if name == DATABASE:
+                raise DoubtError("it has no database") from None
+            continue
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            raise DoubtError("one of its files is a link or no file")
+            raise DoubtError(f"{name} is not a file of its own")
         if found.st_size > MAX_BYTES:
-            raise DoubtError("it is too large")
+            raise DoubtError(f"{name} is longer than 64 MB")
 
 
-def _read(path: Path) -> dict[str, str]:
-    with_log = path.with_name("cache.db-wal").exists()
-    # A database in a folder that cannot be written opens only as one that nobody changes.
-    mode = "mode=ro" if with_log else "mode=ro&immutable=1"
-    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{mode}", uri=True, timeout=5)
-    try:
-        connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute("PRAGMA mmap_size=0")
-        connection.execute("PRAGMA cell_size_check=ON")
-        _check_schema(connection)
-        if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
-            raise DoubtError("it is damaged")
-        _check_settings(connection)
-        return _rows(connection)
-    finally:
-        connection.close()
+def _opened(store: Path) -> sqlite3.Connection:
+    path = (store / DATABASE).absolute().as_posix()
+    root = "" if path.startswith("/") else "/"
+    # In a folder that cannot be written, SQLite cannot make the files beside the database that it would need.
+    mode = "ro" if os.access(store, os.W_OK) else "ro&immutable=1"
+    uri = f"file://{root}{quote(os.fsencode(path), safe='/:')}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 16 * MAX_VALUE)
+    for pragma in ("trusted_schema = OFF", "query_only = ON", "cell_size_check = ON", "mmap_size = 0"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
-def _check_schema(connection: sqlite3.Connection) -> None:
-    found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
-    written = {" ".join(sql.split()) for _, name, sql in found if sql is not None}
-    automatic = {name for _, name, sql in found if sql is None}
-    if written != _SCHEMA or automatic != {"sqlite_autoindex_Settings_1"}:
-        raise DoubtError("its tables are not those of a store")
+def _checked(connection: sqlite3.Connection, pragma: str) -> dict[str, str]:
+    """Read the rows of a database that is as it should be: its schema first, since a query may run it."""
+    connection.execute("BEGIN")
+    if schema_digest(connection) != _SCHEMA:
+        raise DoubtError("its schema is not ours")
+    if connection.execute(f"PRAGMA {pragma}(1)").fetchall() != [("ok",)]:
+        raise DoubtError("it is damaged")
+    _check_settings(connection.execute("SELECT key, value FROM Settings LIMIT 99").fetchall())
+    if connection.execute(_ODD_ROWS).fetchone() != (0,):
+        raise DoubtError("it has a row that we would not write")
+    found: dict[str, str] = {}
+    for key, value in connection.execute("SELECT key, value FROM Cache NOT INDEXED"):
+        if not KEY.fullmatch(key) or len(value) > MAX_VALUE or key in found:
+            raise DoubtError("it has a row that we would not write")
+        found[key] = value
+    return found
 
 
-def _check_settings(connection: sqlite3.Connection) -> None:
-    for key, value in connection.execute("SELECT key, value FROM Settings"):
-        is_counter = key in _COUNTERS and type(value) is int
-        if not is_counter and value not in _ALLOWED.get(key, ()):
-            raise DoubtError("its settings are not those of a store")
+def schema_digest(connection: sqlite3.Connection) -> str:
+    """Fingerprint everything that a database's schema holds."""
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name LIMIT 99"
+    return hashlib.sha256(json.dumps(connection.execute(query).fetchall()).encode()).hexdigest()
 
 
-def _rows(connection: sqlite3.Connection) -> dict[str, str]:
-    rows: dict[str, str] = {}
-    query = "SELECT key, raw, expire_time, tag, mode, filename, value FROM Cache"
-    for key, raw, expires, tag, mode, filename, value in connection.execute(query):
-        is_plain = raw == 1 and mode == 1 and expires is None and tag is None and filename is None
-        if not (is_plain and isinstance(key, str) and isinstance(value, str) and len(value) <= MAX_VALUE):
-            raise DoubtError("one of its rows is not plain text")
-        if not KEY.fullmatch(key):
-            raise DoubtError("one of its keys is odd")
-        rows[key] = value
-    return rows
+def _check_settings(found: list[tuple[object, object]]) -> None:
+    """Refuse settings other than ours: diskcache makes attributes and PRAGMAs of whatever it finds there."""
+    settings = {str(key): value for key, value in found}
+    counters = {key: settings.pop(key, None) for key in _COUNTERS}
+    types = {key: type(value) for key, value in settings.items()}
+    is_ours = settings == SETTINGS and types == {key: type(value) for key, value in SETTINGS.items()}
+    if not is_ours or len(found) != len(SETTINGS) + len(_COUNTERS):
+        raise DoubtError("its settings are not ours")
+    if any(type(value) is not int for value in counters.values()):
+        raise DoubtError("its counters are not numbers")

@@ -1,76 +1,58 @@
-"""diskcache, hardened: plain text in rows, no pickle, no files. Imported at the first write only."""
+"""diskcache's way of storing, cut down to plain text in rows: no pickle, no files. Imported at the first write only."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-import diskcache
+from diskcache import Disk
+
+from imghost.cache_check import KEY, MAX_VALUE
+
+_RAW: Final = 1
+"""diskcache's number for a value that is in its row as it is."""
 
 
-class SafeDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """A diskcache disk that stores and fetches plain text in rows, and does nothing else."""
-
-    key: re.Pattern[str]
-    most: int
+class SafeDisk(Disk):  # type: ignore[misc]  # diskcache has no types
+    """Stores and fetches short texts in rows, and refuses everything else."""
 
     def __init__(self, directory: str, **_: object) -> None:
-        """Ignore the options: they come from the database."""
-        for name, value in {"_directory": directory, "min_file_size": 32768, "pickle_protocol": 5}.items():
-            object.__setattr__(self, name, value)
+        # The options come from the database, and nothing here needs them.
+        object.__setattr__(self, "_directory", directory)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Ignore what the database's settings would set."""
+        """Ignore what a database's settings would change here."""
 
     def put(self, key: Any) -> tuple[str, bool]:
         """Take a key as it is."""
-        if not isinstance(key, str) or not self.key.fullmatch(key):
-            raise ValueError("an odd key")
-        return key, True
+        return _checked_key(key), True
 
     def get(self, key: Any, raw: Any) -> str:
-        """Give a key back."""
-        if not raw or not isinstance(key, str) or not self.key.fullmatch(key):
-            raise ValueError("an odd key")
-        return key
+        """Give a key back, never unpickled."""
+        if raw != 1:
+            raise ValueError("the key is not plain text")
+        return _checked_key(key)
 
-    def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, None, str]:  # noqa: ARG002, FBT001
-        """Take a text into its row."""
-        if read or not isinstance(value, str) or len(value) > self.most:
-            raise ValueError("an odd value")
-        return 0, diskcache.core.MODE_RAW, None, value
+    def store(self, value: Any, read: Any, key: Any = None) -> tuple[int, int, None, str]:  # noqa: ARG002
+        """Take a short text into its row."""
+        if read or type(value) is not str or len(value.encode()) > MAX_VALUE:
+            raise ValueError(f"the value is not a text of at most {MAX_VALUE:,} bytes")
+        return 0, _RAW, None, value
 
-    def fetch(self, mode: Any, filename: Any, value: Any, read: bool) -> str:  # noqa: FBT001
-        """Give a row's text."""
-        if read or mode != diskcache.core.MODE_RAW or filename is not None or type(value) is not str:
-            raise ValueError("an odd value")
+    def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> str:
+        """Give a row's text, never a file's."""
+        if read or mode != _RAW or filename is not None or type(value) is not str:
+            raise ValueError("the value is not plain text")
         return value
 
     def filename(self, key: Any = None, value: Any = None) -> NoReturn:  # noqa: ARG002
-        """Refuse: nothing is ever stored in a file."""
-        raise ValueError("no files")
+        """Refuse: nothing is stored in a file."""
+        raise ValueError("nothing is stored in files")
 
     def remove(self, file_path: Any) -> None:
-        """Do nothing: no file is ours to delete."""
+        """Do nothing: no file is ours to delete, whatever a row says."""
 
 
-class Store:
-    """The store, open for writing."""
-
-    def __init__(self, folder: Path, settings: Mapping[str, object], key: re.Pattern[str], most: int) -> None:
-        disk = type("_Disk", (SafeDisk,), {"key": key, "most": most})
-        self._cache = diskcache.Cache(str(folder), timeout=30, disk=disk, **settings)
-
-    def write(self, rows: Mapping[str, str], gone: Iterable[str]) -> None:
-        """Write and delete rows in one transaction; once this returns they are on the disk."""
-        with self._cache.transact(retry=True):
-            for key, value in rows.items():
-                self._cache.set(key, value, retry=True)
-            for key in gone:
-                self._cache.delete(key, retry=True)
-
-    def close(self) -> None:
-        """Close the database, and its log with it."""
-        self._cache.close()
+def _checked_key(key: Any) -> str:
+    if type(key) is not str or not KEY.fullmatch(key):
+        raise ValueError("the key is not one of ours")
+    return key
