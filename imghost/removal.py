@@ -18,6 +18,8 @@ _NO_TEXTS: Final = (
 """Endings of files that name no other; whatever else the site has is read as a text."""
 _WORD: Final = re.compile(r"[A-Za-z0-9_.-]+")
 """What every format writes as it is; of other letters, which have many spellings, nothing is asked."""
+_ESCAPE: Final = re.compile(r"(?:|[a-z]|(?:25){0,5}[0-9A-Fa-f]{2}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
+"""What is left of the letter before a word where that is encoded: `%2F`, `%252F`, `\\n`, `\\x2f`, `\\u002f`."""
 
 
 def unnamed(survey: Survey, paths: Collection[str]) -> tuple[str, ...]:
@@ -32,7 +34,7 @@ def unnamed(survey: Survey, paths: Collection[str]) -> tuple[str, ...]:
     left = set(paths).difference(tails.get("", ()))
     seen: set[str] = set()
     try:
-        for text in _texts(survey):
+        for text in texts(survey):
             words = set(_WORD.findall(text)) - seen
             seen |= words
             for tail in _said(words, tails.keys()):
@@ -48,20 +50,26 @@ def _tail(path: str) -> str:
 
 
 def _said(words: Iterable[str], tails: Set[str]) -> set[str]:
-    """Find the tails that stand in the words, whatever is before and behind them there."""
-    longest = max(map(len, tails), default=0)
+    """Find the tails that stand in the words: at the beginning or behind an escape, whatever follows."""
     endings = {tail[-4:] for tail in tails if tail}
     found: set[str] = set()
     for word in words:
-        for ending in endings:
-            end = word.find(ending) + len(ending)
-            while end >= len(ending):
-                found |= tails & {word[start:end] for start in range(max(0, end - longest), end)}
-                end = word.find(ending, end - len(ending) + 1) + len(ending)
+        ends = {place + len(ending) for ending in endings for place in _places(ending, word)}
+        if ends:
+            starts = [start for start in range(min(len(word), 16)) if _ESCAPE.fullmatch(word, 0, start)]
+            found |= tails & {word[start:end] for start in starts for end in ends}
     return found
 
 
-def _texts(survey: Survey) -> Iterator[str]:
+def _places(part: str, word: str) -> Iterator[int]:
+    place = word.find(part)
+    while place >= 0:
+        yield place
+        place = word.find(part, place + 1)
+
+
+def texts(survey: Survey) -> Iterator[str]:
+    """Read every file of a site that may name another one."""
     for path in sorted(survey.files):
         if not path.lower().endswith(_NO_TEXTS):
             yield decode((survey.root / path).read_bytes())

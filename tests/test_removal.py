@@ -40,6 +40,9 @@ def site_with(root: Path, text: str, name: str = "index.html") -> Path:
         "a.png?v=2#light",
         "img/a.png 2x, img/b.png",
         "'\\u002fa.png'",
+        "'\\x2fa.png'",
+        "?from=%252Fimg%252Fa.png",
+        "a.png-large",
     ],
 )
 def test_a_name_keeps_its_file_whatever_stands_around_it(tmp_path: Path, text: str) -> None:
@@ -60,7 +63,7 @@ def test_every_kind_of_text_can_keep_a_file(tmp_path: Path, name: str) -> None:
 
 
 def test_a_file_that_no_text_names_is_found(tmp_path: Path) -> None:
-    site = site_with(tmp_path, "<p>b.png and a-png, ba.pn, a.jpg</p>")
+    site = site_with(tmp_path, "<p>b.png and a-png, ba.pn, a.jpg, /8f1ca.png, data-a.png, logo_a.png</p>")
     assert unnamed(survey(site), ["img/c.png", "img/a.png", "img/b.png"]) == ("img/a.png", "img/c.png")
 
 
