@@ -43,6 +43,8 @@ SETTINGS: Final[Mapping[str, object]] = MappingProxyType(
 )
 """All of diskcache's settings: nothing is ever evicted, and a write is on the disk once it returns."""
 
+_HEADER: Final = re.compile(rb"SQLite format 3\0..\x02\x02", re.DOTALL)
+"""How a database begins that is read and written through a log; one of another form may be read-only."""
 _COUNTERS: Final = frozenset({"count", "size", "hits", "misses"})
 _SCHEMA: Final = "7abcca4627825a97ba12bdc5e4c85ae150636c11a85d900b4a740f866d03163a"
 """SHA-256 of the tables, indexes and triggers that diskcache makes with these settings."""
@@ -124,6 +126,9 @@ def _check_files(store: Path) -> None:
             raise DoubtError(f"{name} is not a file of its own")
         if found.st_size > MAX_BYTES:
             raise DoubtError(f"{name} is longer than 64 MB")
+    with (store / DATABASE).open("rb") as database:
+        if not _HEADER.match(database.read(20)):
+            raise DoubtError("it is not a database of ours")
 
 
 def _opened(store: Path) -> sqlite3.Connection:

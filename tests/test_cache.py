@@ -347,6 +347,25 @@ def cut_short(folder: Path, victim: Path) -> None:
     os.truncate(folder / "store" / "cache.db", 5000)
 
 
+def read_only(folder: Path, victim: Path) -> None:
+    with (folder / "store" / "cache.db").open("r+b") as database:
+        database.seek(18)
+        database.write(b"\x09")
+
+
+def hidden_in_the_log(folder: Path, victim: Path) -> None:
+    """Leave the database as it was, and a pickle in the log that the next reader takes in."""
+    database, log = folder / "store" / "cache.db", folder / "store" / "cache.db-wal"
+    before = database.read_bytes()
+    connection = sqlite3.connect(database)
+    with connection:
+        connection.execute("UPDATE Cache SET mode = 4, value = ?", [pickle.dumps(Bomb(victim.with_name("executed")))])
+    logged = log.read_bytes()
+    connection.close()
+    database.write_bytes(before)
+    log.write_bytes(logged)
+
+
 def half_replaced(folder: Path, victim: Path) -> None:
     with (folder / "store" / "cache.db").open("r+b") as database:
         database.seek(4096)
@@ -357,6 +376,7 @@ HOSTILE: dict[str, Poison] = {
     "pickled value": pickled("UPDATE Cache SET mode = 4, value = ?"),
     "pickled key": pickled("UPDATE Cache SET raw = 0, key = ? WHERE rowid = 1"),
     "pickled value under a good mode": pickled("UPDATE Cache SET value = ?"),
+    "pickled value in the log": hidden_in_the_log,
     "file to read as text": named("UPDATE Cache SET mode = 3, value = NULL, filename = ?"),
     "file to read as bytes": named("UPDATE Cache SET mode = 2, value = NULL, filename = ?"),
     "file to delete": named("UPDATE Cache SET filename = ?"),
@@ -414,6 +434,7 @@ HOSTILE: dict[str, Poison] = {
     "only a header": file("cache.db", b"SQLite format 3\0"),
     "cut short": cut_short,
     "half replaced": half_replaced,
+    "form of a later SQLite": read_only,
     "sparse giant": sparse("cache.db"),
     "sparse giant log": sparse("cache.db-wal"),
     "journal": file("cache.db-journal", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\0" * 600),
