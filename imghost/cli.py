@@ -8,12 +8,13 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field
+from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from imghost import commands, settings
-from imghost.commands import Call
+from imghost import settings
+from imghost.commands import hosts, records, site
+from imghost.commands.call import Call
 from imghost.errors import ImghostError, SettingsError
 from imghost.version import version
 
@@ -21,12 +22,67 @@ DONE: Final = 0
 NOT_AS_ASKED: Final = 1
 WRONG_USAGE: Final = 2
 
-_COMMANDS: Final[Mapping[str, tuple[Callable[[Call], int], str, bool]]] = {
-    "rehost": (commands.rehost, "upload a built site's images and point its pages at them", True),
-    "plan": (commands.plan, "show what would be uploaded, what stays local and why; changes nothing", True),
-    "check": (commands.check, "exit with 1 if the lock does not cover the site", True),
-    "status": (commands.status, "show the lock's records by host and by when they expire", False),
-    "hosts": (commands.hosts, "list the installed hosts: formats, sizes, retention, price, credential", False),
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag of one command's own."""
+
+    name: str
+    about: str
+    metavar: str = ""
+    """Empty for a switch."""
+    is_repeated: bool = False
+    is_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: what it runs, what it says of itself, and what it takes."""
+
+    run: Callable[[Call], int]
+    about: str
+    has_site: bool = False
+    flags: tuple[Flag, ...] = ()
+
+
+_COMMANDS: Final[Mapping[str, Command]] = {
+    "rehost": Command(site.rehost, "upload a built site's images and point its pages at them", has_site=True),
+    "plan": Command(site.plan, "show what would be uploaded, what stays local and why; changes nothing", has_site=True),
+    "check": Command(site.check, "exit with 1 if the lock does not cover the site", has_site=True),
+    "verify": Command(
+        records.verify,
+        "fetch every record's URL: exit with 1 if one is dead or altered",
+        flags=(Flag("site", "also check what this site's pages refer to", "SITE"),),
+    ),
+    "status": Command(records.status, "show the lock's records, when they expire, and the host's own numbers"),
+    "adopt": Command(records.adopt, "find a site's images that the host has already, after lost records", has_site=True),
+    "prune": Command(
+        records.prune,
+        "list hosted images that none of the named sites refers to; delete them with --yes",
+        flags=(
+            Flag("keep", "a site whose images stay; name every version", "SITE", is_repeated=True, is_required=True),
+            Flag("grace", "leave images younger than this (default 7d)", "DURATION"),
+            Flag("yes", "delete"),
+        ),
+    ),
+    "migrate": Command(
+        records.migrate,
+        "move a site's images to another host; the old records stay until they are pruned",
+        has_site=True,
+        flags=(Flag("to", "the host to move to", "HOST", is_required=True),),
+    ),
+    "restore": Command(records.restore, "put a site's local references back", has_site=True),
+    "hosts": Command(hosts.hosts, "list the installed hosts: formats, sizes, retention, price, credential"),
+    "wallet": Command(
+        hosts.wallet,
+        "show the address of the img402 wallet, and its balance",
+        flags=(Flag("rpc-url", "a node of the Base network to ask for the balance", "URL"),),
+    ),
+    "keys": Command(
+        hosts.keys,
+        "make an img.pro key: imghost keys create --email you@example.org",
+        flags=(Flag("email", "where the verification goes", "ADDRESS", is_required=True),),
+    ),
 }
 
 
@@ -37,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else WRONG_USAGE
     try:
-        status = _COMMANDS[options.command][0](_call(options))
+        status = _COMMANDS[options.command].run(_call(options))
         sys.stdout.flush()
     except ImghostError as wrong:
         print(f"imghost: error: {wrong}", file=sys.stderr)
@@ -56,14 +112,24 @@ def _call(options: argparse.Namespace) -> Call:
     """Read the configuration, put the command line's options over it, and find the site."""
     raw, folder, origin = _configuration(options.config)
     given = {option.name: value for option in settings.options() if (value := getattr(options, option.name)) is not None}
+    if options.command == "migrate":
+        # The configuration's `options` are the old host's.
+        raw, given = {name: value for name, value in raw.items() if name != "options"}, given | {"host": options.to}
     chosen = settings.read(raw, folder, origin)
     if given:
         here = settings.read(_over(raw, given), Path.cwd(), "imghost")
         chosen = settings.over(chosen, here, given)
-    site = Path(options.site).absolute() if getattr(options, "site", None) else None
-    if site is not None and not site.is_dir():
-        raise SettingsError(f"there is no folder {options.site!r}; name the folder that holds the built site")
-    return Call(site, chosen, dict(os.environ), is_strict=options.strict, is_json=options.json)
+    command = _COMMANDS[options.command]
+    own = {flag.name: getattr(options, flag.name.replace("-", "_")) for flag in command.flags}
+    found = _folder(options.site) if command.has_site else None
+    return Call(found, chosen, dict(os.environ), is_strict=options.strict, is_json=options.json, given=own)
+
+
+def _folder(name: str) -> Path:
+    folder = Path(name).absolute()
+    if not folder.is_dir():
+        raise SettingsError(f"there is no folder {name!r}; name the folder that holds the built site")
+    return folder
 
 
 def _over(raw: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,16 +190,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"imghost {version()}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (_, about, has_site) in _COMMANDS.items():
-        command = subparsers.add_parser(name, help=about, description=about, allow_abbrev=False)
-        if has_site:
+    for name, told in _COMMANDS.items():
+        command = subparsers.add_parser(name, help=told.about, description=told.about, allow_abbrev=False)
+        if told.has_site:
             command.add_argument("site", metavar="SITE", help="the folder that holds the built site")
+        if name == "keys":
+            command.add_argument("action", choices=["create"])
+        for flag in told.flags:
+            _add_flag(command, flag)
         command.add_argument("--config", metavar="FILE", help="settings, instead of imghost.toml or [tool.imghost]")
         command.add_argument("--strict", action="store_true", help="exit with 1 if there was a warning")
         command.add_argument("--json", action="store_true", help="print JSON")
         for option in settings.options():
             _add(command, option)
     return parser
+
+
+def _add_flag(command: argparse.ArgumentParser, flag: Flag) -> None:
+    if not flag.metavar:
+        command.add_argument(f"--{flag.name}", action="store_true", help=flag.about)
+        return
+    action = "append" if flag.is_repeated else "store"
+    command.add_argument(
+        f"--{flag.name}", metavar=flag.metavar, action=action, required=flag.is_required, help=flag.about
+    )
 
 
 def _add(command: argparse.ArgumentParser, option: Field[Any]) -> None:

@@ -62,13 +62,14 @@ def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen |
     content = file.read_bytes()
     text = decode(content)
     if entry is not None and (original := undo(text, content, entry)) is not None:
-        found = _scan(path, original, kinds)
+        found = scan_text(path, original, kinds)
         if [reference.start for reference in found.references] == [r.start for r in entry.scan.references]:
             return Seen(now, found, entry)
-    return Seen(now, _scan(path, text, kinds))
+    return Seen(now, scan_text(path, text, kinds))
 
 
-def _scan(path: str, text: str, kinds: frozenset[str]) -> Scan:
+def scan_text(path: str, text: str, kinds: frozenset[str]) -> Scan:
+    """Scan a page or a style sheet, by its name."""
     return scan.scan_css(text) if path.endswith(".css") else scan.scan(text, kinds)
 
 

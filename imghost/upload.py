@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
 
+from imghost.confirm import confirm
 from imghost.errors import Action, HostError, ImghostError, StateError, printable
 from imghost.hosts import Host
 from imghost.http import Client
-from imghost.images import dimensions
 from imghost.models import Failure, Hosted, Payload, Record
 from imghost.plan import Upload
 
@@ -25,7 +25,6 @@ MAX_WAIT: Final = 60.0
 """Seconds that one wait may take."""
 MAX_WAITS: Final = 300.0
 """Seconds that all waits of a run may take together."""
-_CONFIRM_PAUSES: Final = (0.0, 0.5, 1.5, 3.0, 5.0)
 _BREAKER: Final = 3
 _GRACE: Final = 5.0
 """Seconds that uploads under way get to finish when the run is stopped."""
@@ -44,6 +43,8 @@ class Outcome:
 
 
 Answered = TypeVar("Answered")
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Course:
     guard: threading.Lock = field(default_factory=threading.Lock)
     waited: float = 0.0
     unreachable: int = 0
+    unconfirmed: int = 0
     stopped: HostError | None = None
     fatal: ImghostError | None = None
     urls: dict[str, str] = field(default_factory=dict)
@@ -163,11 +165,11 @@ def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
         hosted = patiently(lambda: work.host.upload(payload), work, course)
         if not work.host.accepts(hosted.url):
             raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
-        record = _record(upload, payload, hosted, work)
+        record = recorded(upload, payload, hosted, work.host.name, work.now())
         _bind(record, course)
         _earn(record, work, course)
         if work.verify:
-            confirm(record, work, course)
+            _confirm(record, work, course)
         return record, hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
@@ -180,7 +182,7 @@ def _recovered(upload: Upload, work: Work, course: Course) -> Record | None:
         return None
     try:
         _bind(record, course)
-        confirm(record, work, course)
+        _confirm(record, work, course)
     except HostError as refusal:
         if refusal.action is Action.FILE:
             return None
@@ -249,10 +251,11 @@ def _sleep(seconds: float, work: Work, course: Course) -> None:
     (work.sleep or course.interrupted.wait)(seconds)
 
 
-def _record(upload: Upload, payload: Payload, hosted: Hosted, work: Work) -> Record:
+def recorded(upload: Upload, payload: Payload, hosted: Hosted, host: str, now: datetime) -> Record:
+    """Make the record of what a host answered."""
     return Record(
         sha256=upload.image.sha256,
-        host=work.host.name,
+        host=host,
         url=hosted.url,
         id=hosted.id,
         variant=upload.variant,
@@ -260,7 +263,7 @@ def _record(upload: Upload, payload: Payload, hosted: Hosted, work: Work) -> Rec
         media_type=payload.media_type,
         width=payload.width,
         height=payload.height,
-        uploaded=work.now().replace(microsecond=0),
+        uploaded=now.replace(microsecond=0),
         expires=hosted.expires,
     )
 
@@ -276,41 +279,30 @@ def _bind(record: Record, course: Course) -> None:
             )
 
 
-def confirm(record: Record, work: Work, course: Course | None = None) -> None:
-    """Fetch a record's URL as a reader would: 200, an image, of the right size.
+def _confirm(record: Record, work: Work, course: Course) -> None:
+    """Confirm a record's URL; stops the run where one image after another could not be fetched."""
 
-    Raises HostError; its action is FILE where the URL is dead or wrong, RETRY where it could not be known.
-    """
-    course = course or Course()
-    problem = HostError(Action.RETRY, "its URL could not be confirmed")
-    for pause in _CONFIRM_PAUSES[: max(work.tries, 1)]:
-        _sleep(pause, work, course)
-        if course.interrupted.is_set():
-            break
-        try:
-            answer = work.client.fetch(record.url)
-        except HostError as refusal:
-            problem = refusal
-            continue
-        if answer.status == 200:
-            _check_image(record, answer.headers.get("content-type", ""), answer.body)
-            return
-        action = Action.FILE if answer.status in {404, 410} else Action.RETRY
-        problem = HostError(action, f"its new URL answers {answer.status}: {record.url}")
-    raise HostError(problem.action, problem.reason, remedy="the next build asks again, without a new upload")
+    def wait(seconds: float) -> bool:
+        _sleep(seconds, work, course)
+        return course.interrupted.is_set() or course.stopped is not None
+
+    try:
+        confirm(record, work.client, work.tries, wait)
+    except HostError as refusal:
+        if refusal.action is Action.RETRY:
+            with course.guard:
+                course.unconfirmed += 1
+                if course.unconfirmed >= _BREAKER and course.stopped is None:
+                    course.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
+        raise
+    course.unconfirmed = 0
 
 
-def _check_image(record: Record, media_type: str, body: bytes) -> None:
-    if not media_type.strip().lower().startswith("image/") or not body:
-        raise HostError(
-            Action.FILE,
-            f"its new URL serves {printable(media_type, 60) or 'nothing'}, not an image: {record.url}",
-            remedy="report it to the host",
-        )
-    size = dimensions(body)
-    if size and record.width and record.height and size != (record.width, record.height):
-        raise HostError(
-            Action.FILE,
-            f"its new URL serves {size[0]} x {size[1]} pixels, not {record.width} x {record.height}: {record.url}",
-            remedy="report it to the host",
-        )
+def concurrently(function: Callable[[Given], Found], values: Sequence[Given], concurrency: int) -> list[Found]:
+    """Apply a function that waits for the network to every value, some at a time; gives the results in order."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    if not values:
+        return []
+    with ThreadPoolExecutor(min(concurrency, len(values))) as pool:
+        return list(pool.map(function, values))

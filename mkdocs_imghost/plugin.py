@@ -37,7 +37,7 @@ _LEAVING_IMAGES = frozenset(
 """Plugins that are known to leave image files as they were copied; others may rewrite them."""
 
 
-class ImghostPlugin(BasePlugin[LegacyConfig]):
+class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call]  # MkDocs leaves that hook untyped
     """Brings a site's images to a host once the site is built."""
 
     config_scheme = tuple((option.name, config_options.Type(object)) for option in settings.options())

@@ -1,0 +1,1 @@
+"""What each command does: settings and a site in, lines out, exit status back."""

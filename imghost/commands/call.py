@@ -1,0 +1,64 @@
+"""One call of the command line, and how its answers are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imghost import page_map
+from imghost.prospect import Job
+from imghost.provenance import Origins
+from imghost.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the user asked for, read."""
+
+    site: Path | None
+    settings: Settings
+    environ: Mapping[str, str]
+    is_strict: bool = False
+    is_json: bool = False
+    given: Mapping[str, object] = field(default_factory=dict)
+    """The command's own flags."""
+
+    def job(self) -> Job:
+        """Make the run's job: here the site is its own source."""
+        assert self.site is not None
+        return Job(
+            site=self.site,
+            settings=self.settings,
+            environ=self.environ,
+            origins=Origins(is_own_source=True),
+            page_map=page_map.location(self.settings.cache_dir, self.site),
+            is_serving=self.environ.get("IMGHOST_SERVE") == "1",
+            say=say,
+        )
+
+
+def say(line: str) -> None:
+    """Tell the user what is going on, beside the command's output."""
+    print(f"imghost: {line}", file=sys.stderr, flush=True)
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Print warnings."""
+    for text in texts:
+        print(f"imghost: warning: {text}", file=sys.stderr, flush=True)
+
+
+def print_json(found: object) -> None:
+    """Print what a script reads."""
+    print(json.dumps(found, indent=1, ensure_ascii=False))
+
+
+def print_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows in columns."""
+    lines = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,84 @@
+"""The commands about hosts: which there are, and what each takes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from imghost.commands.call import Call, print_json, print_table, say
+from imghost.errors import HostError, SettingsError
+from imghost.hosts import registry
+from imghost.http import Client
+from imghost.models import MEDIA_TYPES
+from imghost.settings import PERMANENT
+
+_MEGABYTE: Final = 1_000_000
+
+
+def hosts(call: Call) -> int:
+    """List the installed hosts."""
+    rows = [_host_row(name, call) for name in registry.installed()]
+    if call.is_json:
+        print_json({"imghost_hosts": 1, "hosts": rows})
+        return 0
+    shown = [(row["host"], row["formats"], row["max_bytes"], row["retention"], row["price"], row["credential"]) for row in rows]
+    print_table(("host", "formats", "max size", "retention", "price", "credential"), shown)
+    return 0
+
+
+def _host_row(name: str, call: Call) -> dict[str, str]:
+    kind = registry.host_type(name)
+    limits = registry.limits_of(name, call.environ)
+    present = [variable for variable in kind.credentials if call.environ.get(variable)]
+    credential = "not needed" if not kind.credentials else "present" if present else f"none ({kind.credentials[0]})"
+    if limits is None:
+        return dict.fromkeys(("formats", "max_bytes", "retention", "price"), "?") | {"host": name, "credential": credential}
+    return {
+        "host": name,
+        "formats": " ".join(ending for kind_, ending in MEDIA_TYPES.items() if kind_ in limits.formats),
+        "max_bytes": f"{limits.max_bytes / _MEGABYTE:.0f} MB" if limits.max_bytes else "any",
+        "retention": f"{limits.retention.days} days" if limits.retention else PERMANENT,
+        "price": f"${limits.price}" if limits.price else "free",
+        "credential": credential,
+    }
+
+
+def wallet(call: Call) -> int:
+    """Show the wallet that pays for img402, and with a node's URL its balance."""
+    from imghost.hosts.wallet import usdc_balance, wallet_address
+
+    address = wallet_address(call.environ)
+    if address is None:
+        raise SettingsError("no wallet is in the environment; set IMG402_PRIVATE_KEY or IMG402_PRIVATE_KEY_FILE")
+    balance = None
+    if url := call.given.get("rpc-url"):
+        with Client(call.settings.timeout, environ=call.environ) as client:
+            try:
+                balance = usdc_balance(client, str(url), address)
+            except HostError as refusal:
+                raise SettingsError(f"the balance is not known: {refusal}") from None
+    if call.is_json:
+        print_json({"imghost_wallet": 1, "address": address, "usdc": None if balance is None else str(balance)})
+    else:
+        print(address if balance is None else f"{address}  {balance} USDC")
+    return 0
+
+
+def keys(call: Call) -> int:
+    """Make an img.pro key and print it, once."""
+    from imghost.hosts.imgpro_api import create_key
+    from imghost.hosts.imgpro_settings import ImgProOptions
+
+    url = str(call.settings.options.get("api_url") or ImgProOptions().api_url)
+    with Client(call.settings.timeout, environ=call.environ) as client:
+        try:
+            made = create_key(client, url, str(call.given["email"]))
+        except HostError as refusal:
+            raise SettingsError(f"no key was made: {refusal}") from None
+    if call.is_json:
+        print_json({"imghost_key": 1, "key": made.key.reveal(), "id": made.id, "verified": made.is_verified})
+    else:
+        print(made.key.reveal())
+        say("put it into the environment as IMGPRO_API_KEY; it is not shown again")
+        if not made.is_verified:
+            say("verify the address first: until then its images live for 30 days")
+    return 0

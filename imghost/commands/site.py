@@ -1,0 +1,134 @@
+"""The commands about one site: rehost, plan, check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from imghost import report
+from imghost.cache import Cache
+from imghost.commands.call import Call, print_json, say, warn
+from imghost.errors import HostError
+from imghost.http import Client
+from imghost.prospect import Prospect, foresee
+from imghost.rehost import rehost as run
+
+_MEGABYTE: Final = 1_000_000
+
+
+def rehost(call: Call) -> int:
+    """Upload a site's images and rewrite its pages."""
+    job = call.job()
+    if job.is_serving and not call.settings.serve:
+        say("this is a live preview (IMGHOST_SERVE=1): the pages stay as they are")
+        return 0
+    result = run(job)
+    for remark in result.remarks:
+        say(remark)
+    warn(notice.text for notice in result.notices)
+    if call.is_json:
+        print_json(report.as_mapping(result.report))
+    else:
+        print(report.summary(result.report))
+    return 1 if result.is_refused or (call.is_strict and result.notices) else 0
+
+
+def plan(call: Call) -> int:
+    """Show what `rehost` would do."""
+    job = call.job()
+    with Client(call.settings.timeout, environ=call.environ) as client:
+        cache = Cache.load(call.settings.cache_dir)
+        prospect = foresee(job, client, cache)
+        quota = _quota(prospect)
+        cache.close()
+    warn(notice.text for notice in prospect.notices)
+    found = _planned(prospect, quota)
+    if call.is_json:
+        print_json(found)
+    else:
+        _print_plan(found)
+    over = call.settings.max_uploads is not None and len(prospect.plan.uploads) > call.settings.max_uploads
+    return 1 if call.is_strict and (prospect.notices or over) else 0
+
+
+def _quota(prospect: Prospect) -> tuple[int | None, str]:
+    """Ask the host how many uploads it still allows, where this build might upload at all."""
+    host = prospect.host
+    if host is None or not (host.needs_network and prospect.leave.may_upload and prospect.plan.uploads):
+        return None, ""
+    try:
+        quota = host.ready()
+    except HostError as refusal:
+        return 0, str(refusal)
+    return quota.remaining, quota.link
+
+
+def _planned(prospect: Prospect, quota: tuple[int | None, str]) -> dict[str, Any]:
+    plan = prospect.plan
+    held = set(plan.kept)
+    savable = {path for path in (*plan.reused, *(path for upload in plan.uploads for path in upload.paths))} - held
+    images = prospect.images
+    return {
+        "imghost_plan": 1,
+        "host": prospect.host.name if prospect.host else None,
+        "may_upload": prospect.leave.may_upload,
+        "why_not": prospect.leave.reason,
+        "reused": len(plan.reused),
+        "uploads": [
+            {
+                "path": upload.paths[0],
+                "sha256": upload.image.sha256,
+                "bytes": upload.image.bytes,
+                "variant": upload.variant,
+                "renews": upload.renewed.url if upload.renewed else None,
+            }
+            for upload in plan.uploads
+        ],
+        "bytes": plan.bytes,
+        "price": str(plan.price),
+        "cost": f"{plan.cost:.2f}",
+        "quota": {"remaining": quota[0], "link": quota[1]},
+        "kept": [{"path": path, "reason": stay.reason, "remedy": stay.remedy} for path, stay in sorted(plan.kept.items())],
+        "removable_bytes": sum(images[path].bytes for path in savable if path in images),
+    }
+
+
+def _print_plan(found: Mapping[str, Any]) -> None:
+    print(f"host        {found['host'] or 'none'}")
+    print(f"reused      {found['reused']} images have a URL already")
+    cost = f", ${found['cost']} at ${found['price']} each" if float(found["price"]) else ""
+    print(f"to upload   {len(found['uploads'])} images, {found['bytes']:,} bytes{cost}")
+    if found["quota"]["remaining"] is not None or found["quota"]["link"]:
+        print(f"quota       {found['quota']['remaining']} uploads left {found['quota']['link']}")
+    if found["uploads"] and not found["may_upload"]:
+        print(f"but         nothing can be uploaded: {found['why_not']}")
+    for upload in found["uploads"]:
+        note = " (renewal)" if upload["renews"] else ""
+        print(f"  upload    {upload['path']}  {upload['bytes']:,} bytes{note}")
+    for kept in found["kept"]:
+        print(f"  keep      {kept['path']}: {kept['reason']}")
+    print(f"remove_local would take up to {found['removable_bytes'] / _MEGABYTE:.1f} MB off the site")
+
+
+def check(call: Call) -> int:
+    """Say whether the lock covers the site."""
+    job = replace(call.job(), settings=replace(call.settings, frozen=True))
+    with Client(call.settings.timeout, environ=call.environ) as client:
+        cache = Cache.load(call.settings.cache_dir)
+        prospect = foresee(job, client, cache)
+        cache.save()
+        cache.close()
+    is_local = prospect.host is not None and not prospect.host.needs_network
+    missing = [upload for upload in prospect.plan.uploads if upload.renewed is None and not is_local]
+    uncovered = [path for upload in missing for path in upload.paths]
+    if prospect.host is None:
+        uncovered = sorted(prospect.images)
+    warn(notice.text for notice in prospect.notices)
+    if call.is_json:
+        print_json({"imghost_check": 1, "covered": len(prospect.plan.reused), "missing": uncovered})
+    else:
+        for path in uncovered:
+            print(f"{path}: not in {call.settings.lock.name}; build once with a credential and commit the lock")
+        print(f"{len(prospect.plan.reused)} images are covered, {len(uncovered)} are not")
+    return 1 if uncovered or (call.is_strict and prospect.notices) else 0
