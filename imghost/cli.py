@@ -117,7 +117,7 @@ def _call(options: argparse.Namespace) -> Call:
         raw, given = {name: value for name, value in raw.items() if name != "options"}, given | {"host": options.to}
     chosen = settings.read(raw, folder, origin)
     if given:
-        here = settings.read(_over(raw, given), Path.cwd(), "imghost")
+        here = settings.read(_over(raw, given), Path.cwd(), "imghost", given)
         chosen = settings.over(chosen, here, given)
     command = _COMMANDS[options.command]
     own = {flag.name: getattr(options, flag.name.replace("-", "_")) for flag in command.flags}

@@ -12,18 +12,21 @@ _SOURCE: Final = re.compile(
 )
 
 
-def blocks(policies: Iterable[str], origins: Iterable[str]) -> bool:
-    """Say whether any of the policies forbids images from any of the origins (`scheme://host[:port]`)."""
+def blocks(policies: Iterable[str], origins: Iterable[str], directive: str = "img-src") -> bool:
+    """Say whether any of the policies forbids images from any of the origins (`scheme://host[:port]`).
+
+    For object and embed elements the directive is `object-src`.
+    """
     origins = tuple(origins)
-    return any(not _allows(policy, origin) for policy in policies for origin in origins)
+    return any(not _allows(policy, origin, directive) for policy in policies for origin in origins)
 
 
-def _allows(policy: str, origin: str) -> bool:
+def _allows(policy: str, origin: str, wanted: str) -> bool:
     directives: dict[str, list[str]] = {}
     for directive in policy.split(";"):
         name, *sources = directive.split() or [""]
         directives.setdefault(name.lower(), sources)
-    images = directives.get("img-src", directives.get("default-src"))
+    images = directives.get(wanted, directives.get("default-src"))
     return images is None or any(_matches(source.lower(), origin) for source in images)
 
 

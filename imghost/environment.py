@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imghost.git import git_top
 from imghost.settings import Settings
 
 _YES = {"1", "true", "yes", "on"}
@@ -45,11 +46,6 @@ def _is_side_branch(branch: str, folder: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return head.startswith("ref: ") and head != f"ref: refs/remotes/origin/{branch}"
-
-
-def git_top(folder: Path) -> Path | None:
-    """Find the git checkout's top level that holds a folder."""
-    return next((path for path in (folder, *folder.parents) if (path / ".git").exists()), None)
 
 
 @dataclass(frozen=True, slots=True)

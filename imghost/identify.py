@@ -75,9 +75,11 @@ def _identified(
         return removed[path].image if path in removed else Stay("is gone since the pages were scanned", code="page")
     known = cache.facts(str(where), now)
     if known is None:
-        found = _read(root, name)
-        cache.remember_facts(str(where), now, found)
-        known = found
+        try:
+            known = _read(root, name)
+        except OSError as problem:
+            return Stay(f"cannot be read: {problem.strerror or problem}", "change its mode", code="type")
+        cache.remember_facts(str(where), now, known)
     if isinstance(known, str):
         # Drawings with links or scripts are common and harmless where they are, so they are worth no warning.
         is_drawing = known.startswith("is an SVG")
@@ -91,8 +93,6 @@ def _read(root: Path, name: str) -> Known:
         image = read_image(root, name)
     except NotAnImage as reason:
         return str(reason)
-    except OSError as problem:
-        return f"cannot be read: {problem.strerror or problem}"
     return image.sha256, image.facts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -61,7 +61,7 @@ class Plan:
 def plan(
     images: Mapping[str, Image],
     stays: Mapping[str, Stay],
-    groups: Iterable[Group],
+    groups: Sequence[Group],
     records: Mapping[tuple[str, str, str], Record],
     host: Host,
     settings: Settings,
@@ -85,7 +85,7 @@ def plan(
         if record is None or not _lasts(record, settings, now):
             known = uploads.get((image.sha256, variant))
             paths = (*known.paths, path) if known else (path,)
-            uploads[image.sha256, variant] = Upload(image, variant, paths, record)
+            uploads[image.sha256, variant] = Upload(known.image if known else image, variant, paths, record)
     kept |= _left_out(groups, kept, needed)
     return Plan(reused, tuple(uploads.values()), kept, host.limits.price)
 

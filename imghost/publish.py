@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,12 +46,16 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
         return _carried_out(prospect, job, client, cache) if prospect.plan.uploads else _left(prospect, prospect.leave)
     if not prospect.plan.uploads:
         return replace(_left(prospect, prospect.leave), notices=_named_in_lock(prospect, job))
-    with exclusive(job.settings.cache_dir) as is_alone:
-        if not is_alone:
-            reason = "another build holds the local store; build again when it is done"
-            return _left(prospect, Leave(may_upload=False, reason=reason, code="busy"))
-        prospect = replanned(prospect, job, locks.read(job.settings.lock))
-        return _carried_out(prospect, job, client, Cache.load(job.settings.cache_dir))
+    try:
+        with exclusive(job.settings.cache_dir) as is_alone:
+            if not is_alone:
+                reason = "another build holds the local store; build again when it is done"
+                return _left(prospect, Leave(may_upload=False, reason=reason, code="busy"))
+            prospect = replanned(prospect, job, locks.read(job.settings.lock))
+            with closing(Cache.load(job.settings.cache_dir)) as fresh:
+                return _carried_out(prospect, job, client, fresh)
+    except StateError as problem:
+        return _refused(prospect, "state", f"nothing is uploaded: {problem}")
 
 
 def _left(prospect: Prospect, leave: Leave) -> Published:

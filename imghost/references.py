@@ -89,19 +89,21 @@ def groups_of(page: PageView, origins: tuple[str, ...]) -> dict[int, Group]:
     """Collect what moves together in a page, by group number; `origins` are the hosted images'."""
     held: dict[int, str] = {}
     paths: dict[int, set[str]] = {}
-    is_blocked = bool(page.scan.policies) and csp.blocks(page.scan.policies, origins)
+    policies = page.scan.policies
+    blocked = {name for name in ("img-src", "object-src") if policies and csp.blocks(policies, origins, name)}
     for reference, target in zip(page.scan.references, page.targets, strict=True):
         if target:
             paths.setdefault(reference.group, set()).add(target.path)
-        if why := _held(reference, origins, is_blocked=is_blocked):
+        if why := _held(reference, origins, blocked):
             held.setdefault(reference.group, why)
     return {number: Group(page.path, frozenset(found), held.get(number, "")) for number, found in paths.items()}
 
 
-def _held(reference: Reference, origins: tuple[str, ...], *, is_blocked: bool) -> str:
+def _held(reference: Reference, origins: tuple[str, ...], blocked: Container[str]) -> str:
     if reference.held:
         return reference.held
-    if is_blocked and reference.kind not in _UNSEEN_BY_CSP:
+    directive = "object-src" if reference.kind == "object" else "img-src"
+    if directive in blocked and reference.kind not in _UNSEEN_BY_CSP:
         return "is on a page whose Content-Security-Policy forbids images from the host"
     if reference.needs_cors and origins:
         return "has a crossorigin attribute that would block the hosted copy"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from datetime import timedelta
@@ -14,6 +16,7 @@ from typing import Any, Final
 
 from imghost.credentials import refuse_credentials
 from imghost.errors import SettingsError
+from imghost.git import git_top
 from imghost.models import DEFAULT_KINDS, KINDS
 
 Read = Callable[[Any, Path], Any]
@@ -204,10 +207,11 @@ def default_of(option: Field[Any]) -> Any:
     return option.default_factory() if option.default_factory is not MISSING else option.default
 
 
-def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost") -> Settings:
+def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost", given: Iterable[str] = ()) -> Settings:
     """Make settings of what a configuration holds; None means not set.
 
-    `origin` is how messages name the place, like `mkdocs.yml`. Raises SettingsError, one line.
+    `origin` is how messages name the place, like `mkdocs.yml`; `given` names what the user typed, not the
+    configuration. Raises SettingsError, one line.
     """
     known = {option.name: option for option in options()}
     refuse_credentials(raw, origin)
@@ -215,9 +219,19 @@ def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost") -> Setti
     values = {name: _value(option, raw.get(name), folder, origin) for name, option in known.items()}
     settings = Settings(folder=folder, **values)
     _refuse_unready(settings, origin)
+    _refuse_far(settings, {name for name in raw if raw[name] is not None} - set(given), origin)
     if settings.report and settings.report.suffix not in {".json", ".html"}:
         raise SettingsError(f"{origin}: option 'report' should end in .json or .html, not {settings.report.name!r:.80}")
     return settings
+
+
+def _refuse_far(settings: Settings, names: Iterable[str], origin: str) -> None:
+    """Refuse files outside the project: a pull request can change the configuration."""
+    near = (git_top(settings.folder) or settings.folder, Path.home(), Path(tempfile.gettempdir()))
+    for name in sorted({"cache_dir", "lock", "report"} & set(names)):
+        path = Path(os.path.abspath(getattr(settings, name)))  # noqa: PTH100 - `..` goes, links stay
+        if not any(path.is_relative_to(folder) for folder in near):
+            raise SettingsError(f"{origin}: option {name!r} leads out of the project; choose a path in it", name)
 
 
 def over(under: Settings, upper: Settings, names: Iterable[str]) -> Settings:

@@ -15,7 +15,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 
 from imghost import page_map, settings
-from imghost.environment import git_top
+from imghost.git import git_top
 from imghost.errors import ImghostError, SettingsError
 from imghost.prospect import Job
 from imghost.provenance import Origins

@@ -12,7 +12,7 @@ from sphinx.errors import ConfigError, ExtensionError, SphinxError
 from sphinx.util import logging
 
 from imghost import settings
-from imghost.environment import git_top
+from imghost.git import git_top
 from imghost.errors import ImghostError
 from imghost.page_map import location
 from imghost.prospect import Job

@@ -42,6 +42,7 @@ def urls(page: str) -> list[str]:
         ('<meta property="og:image" content="a.png"><meta name=og:title content=b.png>', ["meta:a.png"]),
         ('<meta name="twitter:image:src" content="/a.png">', ["meta:/a.png"]),
         ("<link rel=preload as=image href=a.png imagesrcset='b.png 2x'>", ["preload:a.png", "preload:b.png"]),
+        ("<link rel=prefetch as=image href=a.png>", ["preload:a.png"]),
         ("<link rel=preload as=script href=a.js><link rel=stylesheet href=a.css>", []),
         ('<link rel="shortcut icon" href=a.ico><link rel=apple-touch-icon href=b.png>', ["icon:a.ico", "icon:b.png"]),
         ("<p style=\"background: url('a.png')\">", ["style:a.png"]),

@@ -29,3 +29,5 @@ html_theme_options = {
 # Needs no account and no network: the images move to a folder of the site.
 imghost_host = "directory"
 imghost_report = "../report-sphinx.html"
+# The images lie beside this folder; within one git checkout this line is not needed.
+imghost_sources = ["../images"]
