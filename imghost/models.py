@@ -120,6 +120,8 @@ class Hosted:
     """When the host deletes it (UTC); None = permanent."""
     is_new: bool = True
     """False where the host had this image already."""
+    receipt: Mapping[str, str] | None = field(default=None, hash=False)
+    """What a payment may be remembered by: `transaction`, `amount` in dollars, `network`; never a secret."""
 
 
 @dataclass(frozen=True, slots=True)

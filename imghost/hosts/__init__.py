@@ -78,6 +78,12 @@ class Setup:
     """What relative paths in the options are relative to."""
     site: Path
     environ: Mapping[str, str]
+    max_cost: Decimal = Decimal(0)
+    """US dollars that this build may spend."""
+    lock: Path | None = None
+    """The lock that this build writes; what is paid is counted by it."""
+    cache_dir: Path | None = None
+    """Where nothing secret may be kept, since a CI may restore it anywhere."""
 
 
 class Host(Protocol):

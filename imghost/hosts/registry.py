@@ -45,22 +45,40 @@ def chosen(settings: Settings, environ: Mapping[str, str], published: str | None
     """
     if settings.host != "auto":
         return settings.host
-    having = [name for name in installed() if any(environ.get(variable) for variable in host_type(name).credentials)]
+    having = [name for name in installed() if _is_meant(host_type(name), environ)]
     if len(having) > 1:
         raise SettingsError(f"there are credentials for {' and '.join(having)}; choose one with the option 'host'")
     return having[0] if having else published
 
 
-def open_host(name: str, settings: Settings, environ: Mapping[str, str], client: Client, site: Path) -> Host:
-    """Make the host ready to be asked; raises SettingsError for what cannot work, before anything is sent."""
+def open_host(
+    name: str, settings: Settings, environ: Mapping[str, str], client: Client, site: Path, *, is_asking: bool = False
+) -> Host:
+    """Make the host ready to be asked; raises SettingsError for what cannot work, before anything is sent.
+
+    Who is only asking about what is there needs no promise of retention.
+    """
     kind = host_type(name)
     options = read_host_options(kind.Options, settings.options, name)
     credential = _credential(kind, environ)
-    for option in ("api_url", "mcp_url"):
+    is_there = credential is not None or _finds_credential(kind, environ)
+    for option in ("api_url", "mcp_url", "endpoint_url"):
         if url := getattr(options, option, None):
-            _check_address(option, url, kind, environ, has_credential=credential is not None)
-    host = kind(options, Setup(client, credential, settings.retention, settings.folder, site, environ))
-    _check_retention(host, settings)
+            _check_address(option, url, kind, environ, has_credential=is_there)
+    setup = Setup(
+        client,
+        credential,
+        settings.retention,
+        settings.folder,
+        site,
+        environ,
+        max_cost=settings.max_cost,
+        lock=settings.lock,
+        cache_dir=settings.cache_dir,
+    )
+    host = kind(options, setup)
+    if not is_asking:
+        _check_retention(host, settings)
     return host
 
 
@@ -72,10 +90,26 @@ def limits_of(name: str, environ: Mapping[str, str]) -> Limits | None:
         setup = Setup(Client(environ=environ), _credential(kind, environ), None, here, here / "site", environ)
         return kind(kind.Options(), setup).limits
     except SettingsError:
-        return None
+        return getattr(kind, "limits", None)
+
+
+def _is_meant(kind: HostType, environ: Mapping[str, str]) -> bool:
+    """Say whether a credential in the environment means this host.
+
+    A class whose credentials are often there for other reasons says `is_chosen_by_credential = False`.
+    """
+    return getattr(kind, "is_chosen_by_credential", True) and any(map(environ.get, kind.credentials))
+
+
+def _finds_credential(kind: HostType, environ: Mapping[str, str]) -> bool:
+    """Say whether a host whose library reads the credential itself, so that none is given to it, will have one."""
+    finds = getattr(kind, "finds_credential", None)
+    return finds is not None and finds(environ)
 
 
 def _credential(kind: HostType, environ: Mapping[str, str]) -> Secret | None:
+    if hasattr(kind, "finds_credential"):
+        return None
     for variable in kind.credentials:
         if not (text := environ.get(variable)):
             continue
@@ -102,7 +136,8 @@ def _check_address(option: str, url: str, kind: HostType, environ: Mapping[str, 
     parts = split_origin(url)
     if parts is None:
         raise SettingsError(f"option {option!r} should be an https URL (http on loopback only), not {url!r:.80}")
-    if not has_credential or origin_of(parts) == kind.origin or is_loopback(parts):
+    is_own = getattr(kind, "is_own_origin", kind.origin.__eq__)
+    if not has_credential or is_own(origin_of(parts)) or is_loopback(parts):
         return
     allowed = {address.rstrip("/") for address in re.split(r"[\s,]+", environ.get("IMGHOST_ALLOW_API_URL", ""))}
     if not allowed & {url.rstrip("/"), origin_of(parts)}:

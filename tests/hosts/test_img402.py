@@ -271,11 +271,11 @@ def test_the_free_tier_needs_no_credential() -> None:
 
 
 @pytest.mark.parametrize("tier", ["permanent", "1-year", "auto"])
-def test_a_paid_tier_is_records_only_without_a_credential_and_refused_with_one(tier: str) -> None:
+def test_a_paid_tier_is_records_only_without_a_credential_and_wants_a_wallets_key(tier: str) -> None:
     assert Img402(Img402Options(tier=tier), a_setup()).lacks_credential
     with pytest.raises(SettingsError) as caught:
         Img402(Img402Options(tier=tier), a_setup(credential=Secret("0xcanary-of-a-key")))
-    assert "tier: free" in str(caught.value)
+    assert "IMG402_PRIVATE_KEY" in str(caught.value)
     assert "canary" not in str(caught.value)
 
 

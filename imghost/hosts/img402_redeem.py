@@ -1,0 +1,235 @@
+"""Redeems a signed payment at img402: sends it, uploads with the token that it buys, keeps the URL.
+
+A payment is sent as the same bytes each time. What the host answers is kept before the next step, so that
+the next try or the next build goes on from there; nothing here signs.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from imghost.errors import Action, HostError, StateError
+from imghost.hosts import x402
+from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
+from imghost.hosts.journal import Journal
+from imghost.hosts.payments import Budget, Payment, Purchase, State
+from imghost.hosts.signer import Signer
+from imghost.http import Answer, Client, FilePart
+from imghost.models import Hosted, Payload
+
+NAME: Final = "img402"
+GRACE: Final = 120
+"""Seconds after which a payment that ran out is surely refused by the chain."""
+MAX_VOID: Final = 3
+"""Payments with one number that ran out before it counts as lost."""
+MARGIN: Final = 30.0
+"""Seconds that a token must still live to be worth an upload."""
+_TOKEN_LIFE: Final = 540.0
+"""Seconds that a token is taken to live where the host does not say."""
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}")
+_NOT_ACCEPTED: Final = frozenset({401, 402, 403, 404, 409, 410})
+"""What an upload is answered whose token does not count; 402 there is no reason to pay."""
+_USED: Final = re.compile(r"nonce[_ ](?:already[_ ])?used|authorization(?: is)?[_ ]?(?:already)?[_ ]?used", re.I)
+_POOR: Final = re.compile(r"insufficient", re.I)
+_ASKED: Final[Mapping[int, Rule]] = {409: Rule(Action.RETRY, "is still at work on this payment")}
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """What buying needs beside the client: whose money, how much, to whom, for how long."""
+
+    api: str
+    signer: Signer
+    journal: Callable[[], Journal]
+    budget: Budget
+    pay_to: frozenset[str]
+    retention: timedelta | None
+    hosted: Callable[[Answer], Hosted]
+    """Reads the host's image object."""
+    environ: Mapping[str, str]
+    clock: Callable[[], float] = time.time
+    number: Callable[[str, str, str, int, int], str] = x402.nonce
+
+
+class Redeemer:
+    """Sends payments and uploads with what they buy; safe to share between threads."""
+
+    def __init__(self, client: Client, deal: Deal) -> None:
+        self._client = client
+        self._deal = deal
+        self._guard = threading.Lock()
+        self._refused: dict[Purchase, HostError] = {}
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether a payment of this build was not taken: then nothing more is signed."""
+        return bool(self._refused)
+
+    def refusal_of(self, purchase: Purchase) -> HostError | None:
+        """Give the error of a purchase whose payment this build has sent in vain."""
+        return self._refused.get(purchase)
+
+    def remembered(self, known: Payment) -> Hosted:
+        """Give the image that a finished payment bought, without asking anybody."""
+        ends = None if known.expires is None else datetime.fromtimestamp(known.expires, UTC)
+        hosted = Hosted(known.hosted or "", known.hosted_id or "", ends, is_new=False, receipt=_receipt(known))
+        self._check_life(hosted, datetime.fromtimestamp(known.changed_at, UTC), known)
+        return hosted
+
+    def redeem(self, payment: Payment, payload: Payload, purchase: Purchase) -> Payment | Hosted | None:
+        """Send the payment, the same bytes each time, and take what it bought: a token, or the image itself.
+
+        None = an earlier build's payment has run out unused, so that a new one with its number may be signed.
+        """
+        if payment.header is None:
+            return self.remembered(payment)  # only a finished payment has none
+        self.mask(payment.header)
+        answer = self._client.send("POST", payment.url, headers={payment.name: payment.header}, json={})
+        if answer.status == 402:
+            return self._not_taken(answer, payment, purchase)
+        if not 200 <= answer.status < 300:
+            raise self._keep_refusal(self._failed(payment, answer), purchase)
+        found = read_object(NAME, answer)
+        paid_by = x402.read_receipt(answer, payment.amount).get("transaction")
+        token = found.get("token")
+        if isinstance(token, str) and _TOKEN.fullmatch(token):
+            return self._with_token(payment, token, _life(found.get("expiresAt"), answer), paid_by)
+        if isinstance(found.get("url"), str):
+            return self._had_already(payment, payload, purchase, answer, paid_by)
+        raise unclear(NAME, "has neither `token` nor `url`, though the payment was sent")
+
+    def _with_token(self, payment: Payment, token: str, life: float, paid_by: str | None) -> Payment:
+        self.mask(token)
+        expires = self._deal.clock() + life
+        # Without this line in the journal the payment gives the token again; the upload is not worth losing.
+        with suppress(StateError):
+            self._deal.journal().keep_token(payment, token, expires, paid_by)
+        return replace(
+            payment, state=State.TOKEN, token=token, token_expires=expires, paid_by=paid_by or payment.paid_by
+        )
+
+    def _had_already(
+        self, payment: Payment, payload: Payload, purchase: Purchase, answer: Answer, paid_by: str | None
+    ) -> Hosted:
+        """Take the image that this payment bought before, if it is the one that it was for."""
+        hosted, found = self._deal.hosted(answer), read_object(NAME, answer)
+        size, media_type = found.get("sizeBytes", payload.bytes), found.get("contentType", payload.media_type)
+        if (size, media_type) != (payload.bytes, payload.media_type):
+            reason = "says that the payment has bought an image of another size or type"
+            raise self._keep_refusal(self.unresolved(payment, reason), purchase)
+        return self._finished(payment, replace(hosted, is_new=False), moment_of(answer), paid_by)
+
+    def _not_taken(self, answer: Answer, payment: Payment, purchase: Purchase) -> Payment | Hosted | None:
+        """Judge a 402 after the payment was sent: nothing is signed again for it in this build."""
+        journal, now = self._deal.journal(), self._deal.clock()
+        known = journal.find(purchase)
+        if known and known.attempt == payment.attempt and known.state is State.DONE:
+            return self.remembered(known)
+        if known and known.state is State.TOKEN and known.token != payment.token:
+            return known
+        said = x402.complaint(answer)
+        is_poor = bool(_POOR.search(said))
+        if now > payment.valid_before + GRACE and payment.state in {State.SIGNED, State.TOKEN}:
+            refusals = payment.refusals + (0 if is_poor else 1)
+            is_lost = payment.state is State.TOKEN or bool(_USED.search(said)) or refusals >= MAX_VOID
+            journal.refuse(payment, State.LOST if is_lost else State.VOID, refusals)
+            if not is_lost and payment.signed_at < self._deal.budget.since:
+                return None
+        error = self.unresolved(payment, f"did not take the payment (HTTP 402{', ' + said if said else ''})")
+        if is_poor:
+            remedy = f"send USDC on Base to {payment.payer}, then build again"
+            error = HostError(Action.STOP, error.reason, remedy=remedy, is_ambiguous=True)
+        raise self._keep_refusal(error, purchase)
+
+    def _failed(self, payment: Payment, answer: Answer) -> HostError:
+        error = refusal(NAME, answer, statuses=_ASKED)
+        is_passing = error.action in {Action.RETRY, Action.WAIT}
+        return error if is_passing else self.unresolved(payment, error.reason, error.action)
+
+    def _keep_refusal(self, error: HostError, purchase: Purchase) -> HostError:
+        """Remember, for this build, a payment that was sent in vain; what may pass is tried again instead."""
+        if error.action not in {Action.RETRY, Action.WAIT}:
+            with self._guard:
+                self._refused[purchase] = error
+        return error
+
+    def unresolved(self, payment: Payment, reason: str, action: Action = Action.FILE) -> HostError:
+        """Make the error for a payment that has not bought an image yet, and that is not lost either."""
+        text = reason if reason.startswith(NAME) else f"{NAME} {reason}"
+        return HostError(
+            action,
+            f"{text}: ${x402.dollars(payment.amount)} is signed and unresolved",
+            remedy="build again: the same payment is sent and nothing is paid twice; `imghost status` shows it",
+            is_ambiguous=True,
+        )
+
+    def upload(self, payment: Payment, payload: Payload) -> Hosted | None:
+        """Upload with a token; None = the host does not take it, which is never a reason to pay."""
+        token = payment.token or ""
+        self.mask(token)
+        part = FilePart("image", payload.name, payload.media_type, payload.file)
+        url = f"{self._deal.api}/api/upload"
+        answer = self._client.send("POST", url, headers={"X-Upload-Token": token}, file=part)
+        if answer.status in _NOT_ACCEPTED:
+            return None
+        if not 200 <= answer.status < 300:
+            raise self._failed(payment, answer)
+        return self._finished(payment, self._deal.hosted(answer), moment_of(answer), None)
+
+    def _finished(self, payment: Payment, hosted: Hosted, now: datetime, paid_by: str | None) -> Hosted:
+        ends = None if hosted.expires is None else hosted.expires.timestamp()
+        paid = replace(payment, paid_by=paid_by or payment.paid_by)
+        try:
+            self._deal.journal().finish(paid, hosted.url, hosted.id, ends, paid.paid_by)
+        except StateError as problem:
+            # The payment stays in the journal, so that the next build is given this URL for it.
+            receipt = ", ".join(f"{name} {text}" for name, text in _receipt(paid).items())
+            raise StateError(f"paid for {hosted.url} ({receipt}), but {problem}") from None
+        hosted = replace(hosted, receipt=_receipt(paid))
+        self._check_life(hosted, now, paid)
+        return hosted
+
+    def _check_life(self, hosted: Hosted, start: datetime, payment: Payment) -> None:
+        """Refuse an image that ends sooner than asked: its page would break then."""
+        if outlasts(hosted.expires, start, self._deal.retention):
+            return
+        raise HostError(
+            Action.FILE,
+            f"{NAME} keeps this image only until {hosted.expires:%Y-%m-%d}, which is sooner than `retention` asks, "
+            f"though ${x402.dollars(payment.amount)} was paid for it ({payment.paid_by or 'transaction unknown'})",
+            remedy=f"it is at {hosted.url}; set a shorter `retention` to use it, or choose another tier",
+        )
+
+    def mask(self, secret: str) -> None:
+        """Have GitHub hide what is as good as money, before it is used; on stderr, since stdout may be JSON."""
+        if self._deal.environ.get("GITHUB_ACTIONS") == "true":
+            print(f"::add-mask::{secret}", file=sys.stderr, flush=True)  # noqa: T201 - a command to the runner
+
+
+def outlasts(expires: datetime | None, start: datetime, retention: timedelta | None) -> bool:
+    """Say whether an image lives as long as asked, give or take the hour that clocks may differ."""
+    if expires is None:
+        return True
+    return retention is not None and expires + timedelta(hours=1) >= start + retention
+
+
+def _receipt(payment: Payment) -> dict[str, str]:
+    receipt = {"amount": x402.dollars(payment.amount), "network": x402.NETWORK}
+    return receipt | ({"transaction": payment.paid_by} if payment.paid_by else {})
+
+
+def _life(expires: object, answer: Answer) -> float:
+    """Give the seconds that a token lives, by the host's own clock."""
+    try:
+        end = moment(expires)
+    except ValueError:
+        end = None
+    return _TOKEN_LIFE if end is None else min((end - moment_of(answer)).total_seconds(), 86_400.0)

@@ -1,0 +1,250 @@
+"""The payment journal: what was signed is durable before it is sent, so that nothing is paid twice.
+
+One SQLite file in the user's state folder, outside what git commits and CI caches: a signed payment is a
+cheque for whoever has it. Writes are one transaction each, so that the budget holds between processes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from imghost.durable import sync_folder
+from imghost.errors import BudgetError, StateError
+from imghost.hosts.payments import UNRESOLVED, Budget, Payment, Purchase, Signed, State
+from imghost.hosts.x402 import ATOMS, dollars
+
+WAIT: Final = 30.0
+"""Seconds to wait for another process that writes."""
+_VERSION: Final = 1
+_GUARD: Final = threading.Lock()
+
+
+_COLUMNS: Final = tuple(field.name for field in fields(Payment))
+_CREATE: Final = f"""CREATE TABLE payments (
+    {", ".join(_COLUMNS)}, PRIMARY KEY (url, image, period, attempt)
+) WITHOUT ROWID"""
+
+
+class Journal:
+    """The journal in one file, made at the first write; safe to share between threads and processes."""
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.time) -> None:
+        self.file = file
+        self._clock = clock
+
+    def prepare(self) -> None:
+        """Make the file ready, before anything is paid; raises StateError."""
+        with self._transaction():
+            pass
+
+    def find(self, purchase: Purchase) -> Payment | None:
+        """Find how far a purchase has come: its latest attempt."""
+        if not self.file.exists():
+            return None
+        with self._transaction() as connection:
+            return _latest(connection, purchase)
+
+    def reserve(
+        self, purchase: Purchase, amount: int, budget: Budget, sign: Callable[[int], Signed]
+    ) -> tuple[Payment, bool]:
+        """Reserve the amount and keep the signed payment, in one durable step.
+
+        `sign` gets the attempt's number; it is not called where another process has signed already.
+        The flag says whether this call signed. Raises BudgetError and StateError; then nothing is kept.
+        """
+        with self._transaction() as connection:
+            known = _latest(connection, purchase)
+            if known and known.state is not State.VOID and not known.again:
+                return known, False
+            left = budget.atoms - _committed(connection, budget)
+            if amount > left:
+                raise BudgetError(
+                    f"${dollars(amount)} more would be over max_cost (${dollars(budget.atoms)}), of which "
+                    f"${dollars(max(left, 0))} is left; set a larger max_cost, or see `imghost status`"
+                )
+            attempt = 0 if known is None else known.attempt + known.again
+            made = _payment(purchase, attempt, budget.lock, sign(attempt), self._clock(), known)
+            marks = ", ".join("?" * len(_COLUMNS))
+            values = [getattr(made, column) for column in _COLUMNS]
+            connection.execute(f"INSERT OR REPLACE INTO payments VALUES ({marks})", values)  # noqa: S608
+        return made, True
+
+    def keep_token(self, payment: Payment, token: str, expires: float, paid_by: str | None) -> None:
+        """Keep the token that a payment bought."""
+        self._change(
+            payment, UNRESOLVED, state=State.TOKEN, token=token, token_expires=expires, **_known(paid_by=paid_by)
+        )
+
+    def finish(self, payment: Payment, url: str, name: str, expires: float | None, paid_by: str | None) -> None:
+        """Keep what a payment bought, and drop the cheque and the token."""
+        gone = {"header": None, "token": None, "token_expires": None}
+        self._change(
+            payment,
+            tuple(State),
+            state=State.DONE,
+            hosted=url,
+            hosted_id=name,
+            expires=expires,
+            **gone,
+            **_known(paid_by=paid_by),
+        )
+
+    def refuse(self, payment: Payment, state: State, refusals: int) -> None:
+        """Keep that the host will not take a payment any more, unless another process got further with it."""
+        self._change(payment, (State.SIGNED, State.LOST), state=state, refusals=refusals)
+
+    def allow_again(self, image: str) -> int:
+        """Let a lost payment's image be paid for once more; gives how many were."""
+        with self._transaction() as connection:
+            text = "UPDATE payments SET again = 1 WHERE image = ? AND state = 'lost'"
+            return connection.execute(text, (image,)).rowcount
+
+    def spent(self, lock: Path) -> Decimal:
+        """Sum up the dollars that bought images for a lock."""
+        return self._sum(lock, (State.DONE,))
+
+    def unresolved(self, lock: Path) -> Decimal:
+        """Sum up the dollars that were signed for a lock and have not bought an image yet."""
+        return self._sum(lock, UNRESOLVED)
+
+    def _sum(self, lock: Path, states: tuple[State, ...]) -> Decimal:
+        if not self.file.exists():
+            return Decimal(0)
+        with self._transaction() as connection:
+            found = connection.execute("SELECT state, amount FROM payments WHERE lock = ?", (lock_name(lock),))
+            return Decimal(sum(amount for state, amount in found if state in states)) / ATOMS
+
+    def _change(self, payment: Payment, only: tuple[State, ...], **values: object) -> None:
+        values = {**values, "changed_at": self._clock()}
+        key = {"url": payment.url, "image": payment.image, "period": payment.period, "attempt": payment.attempt}
+        sets = ", ".join(f"{column} = :{column}" for column in values)
+        where = " AND ".join(f"{column} = :key_{column}" for column in key)
+        states = ", ".join(f"'{state}'" for state in only)
+        text = f"UPDATE payments SET {sets} WHERE {where} AND state IN ({states})"  # noqa: S608 - names of ours
+        with self._transaction() as connection:
+            connection.execute(text, {**values, **{f"key_{column}": value for column, value in key.items()}})
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Open the file and hold it for writing; what happens inside is kept as a whole, durably, or not at all."""
+        try:
+            with _GUARD, closing(self._opened()) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    _check_version(connection)
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+        except (OSError, sqlite3.Error) as problem:
+            reason = f"the payment journal {self.file} cannot be used: {problem}"
+        else:
+            return
+        raise StateError(f"{reason}; make room or repair it, or name another folder in IMGHOST_STATE_DIR")
+
+    def _opened(self) -> sqlite3.Connection:
+        _make_private(self.file)
+        connection = sqlite3.connect(self.file, timeout=WAIT, isolation_level=None)
+        # EXTRA is FULL, and syncs the folder too, without which a loss of power can undo the last step.
+        for setting in ("trusted_schema=OFF", "secure_delete=ON", "synchronous=EXTRA", "fullfsync=ON"):
+            connection.execute(f"PRAGMA {setting}")
+        return connection
+
+
+def lock_name(lock: Path | None) -> str:
+    """Name a lock in the journal: its whole path."""
+    return "" if lock is None else str(lock.resolve())
+
+
+def _latest(connection: sqlite3.Connection, purchase: Purchase) -> Payment | None:
+    text = (
+        f"SELECT {', '.join(_COLUMNS)} FROM payments "  # noqa: S608 - names of ours
+        "WHERE url = ? AND image = ? AND period = ? ORDER BY attempt DESC LIMIT 1"
+    )
+    found = connection.execute(text, (purchase.url, purchase.image, purchase.period)).fetchone()
+    if found is None:
+        return None
+    values = dict(zip(_COLUMNS, found, strict=True))
+    return Payment(**{**values, "state": State(values["state"])})
+
+
+def _committed(connection: sqlite3.Connection, budget: Budget) -> int:
+    """Sum up what counts against a budget; the cheque that is being replaced is void, and counts no more."""
+    found = connection.execute("SELECT state, amount, signed_at FROM payments WHERE lock = ?", (budget.lock,))
+    return sum(
+        amount
+        for state, amount, signed_at in found
+        if state in UNRESOLVED or (state == State.DONE and signed_at >= budget.since)
+    )
+
+
+def _payment(
+    purchase: Purchase, attempt: int, lock: str, signed: Signed, now: float, replaced: Payment | None
+) -> Payment:
+    return Payment(
+        **{field.name: getattr(signed, field.name) for field in fields(Signed)},
+        url=purchase.url,
+        image=purchase.image,
+        period=purchase.period,
+        attempt=attempt,
+        lock=lock,
+        state=State.SIGNED,
+        token=None,
+        token_expires=None,
+        hosted=None,
+        hosted_id=None,
+        expires=None,
+        paid_by=None,
+        refusals=replaced.refusals if replaced and replaced.attempt == attempt else 0,
+        again=0,
+        signed_at=now,
+        changed_at=now,
+    )
+
+
+def _known(**values: str | None) -> dict[str, Any]:
+    """Leave out what is not known, so that it is not written over what is."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_version(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        connection.execute(_CREATE)
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+    elif version != _VERSION:
+        raise sqlite3.DatabaseError(f"it is of version {version}, which only a newer imghost can read")
+
+
+def _make_private(file: Path) -> None:
+    """Make folder and file for this user alone; what SQLite puts beside the file takes its mode."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        # Never opened again here: closing any descriptor of the file would drop SQLite's own locks on it.
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        sync_folder(file.parent)
+        sync_folder(file.parent.parent)
+    except FileExistsError:
+        _check_private(file)
+
+
+def _check_private(file: Path) -> None:
+    found = file.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is not a regular file")
+    if os.name == "posix":
+        if found.st_uid != os.geteuid():
+            raise OSError("it belongs to another user")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            file.chmod(0o600)
