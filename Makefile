@@ -29,7 +29,7 @@ matrix:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402]" --group test
+	$(BIN)/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3]" --group test
 	touch $@
 
 $(VENV)/.linted: $(READY)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from imghost.errors import Action, HostError
 
@@ -107,14 +107,17 @@ class Client:
         json: object = None,
         form: Mapping[str, str] | None = None,
         file: FilePart | None = None,
+        body: bytes | BinaryIO | None = None,
         limit: int = LIMIT,
     ) -> Answer:
         """Send one request and give its answer, a redirect too.
 
+        `body` is sent as it is; an open file is read from where it stands.
+
         Raises:
             HostError: there is no answer of at most `limit` bytes of body.
         """
-        parts: dict[str, Any] = {"headers": dict(headers or {}), "json": json, "data": form}
+        parts: dict[str, Any] = {"headers": dict(headers or {}), "json": json, "data": form, "content": body}
         with ExitStack() as stack:
             if file is not None:
                 source = stack.enter_context(_opened(file.file))

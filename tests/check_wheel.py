@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("imghost", "mkdocs_imghost", "sphinx_imghost")
 ENTRIES = {
     "console_scripts": {"imghost"},
-    "imghost.hosts": {"directory", "imageupload.io", "img.pro", "img402"},
+    "imghost.hosts": {"directory", "imageupload.io", "img.pro", "img402", "s3"},
     "mkdocs.plugins": {"imghost"},
     "properdocs.plugins": {"imghost"},
 }
