@@ -82,8 +82,11 @@ class S3:
         self._keys = re.compile(re.escape(self.project) + _DIGEST)
         self.origins = (origin, *(f"https://{host}" for host in options.url_hosts))
         self.lacks_credential = not self.finds_credential(setup.environ)
+        # Those that the environment names are the user's own, as the credential is.
+        named = (setup.environ.get(variable) for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
+        endpoint_url = options.endpoint_url or next(filter(None, named), None)
         region = options.region or setup.environ.get("AWS_REGION") or None
-        self._bucket = Bucket(setup.client, options.bucket, options.endpoint_url, region)
+        self._bucket = Bucket(setup.client, options.bucket, endpoint_url, region)
         self._is_conditional = True
 
     @classmethod

@@ -11,13 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 from doubles.messages import Reply, Request
-from doubles.s3 import Storage
+from doubles.s3 import NOTHING, VARIABLES, Storage
 from doubles.server import Fault, Server
 from hosts.s3_setup import CDN, DIGEST, PNG, a_payload, a_setup, opened, refused
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Deletes, Finds, Host, HostType
 from imghost.hosts.s3 import S3, S3Options
+from imghost.http import Client
 from imghost.models import MEDIA_TYPES
 
 
@@ -28,7 +29,7 @@ class TestUpload:
     def test_the_class_fits_what_an_entry_point_names(self) -> None:
         kind: HostType = S3
         host: Host = kind(S3Options("images", base_url=CDN), a_setup())
-        assert (host.name, host.limits.retention, host.limits.price) == ("s3", None, 0)
+        assert (host.name, host.limits.retention, int(host.limits.price)) == ("s3", None, 0)
         assert host.limits.formats == set(MEDIA_TYPES)
         assert isinstance(host, Finds)
         assert isinstance(host, Deletes)
@@ -79,6 +80,15 @@ class TestUpload:
         assert headers["x_amz_checksum_sha256"]
         assert headers["user_agent"].startswith("imghost/")
         assert headers["authorization"].startswith("AWS4-HMAC-SHA256 ")
+
+    def test_the_environment_may_name_the_storage(self, storage: Storage, tmp_path: Path) -> None:
+        environ = NOTHING | VARIABLES | {"AWS_ENDPOINT_URL_S3": storage.url, "AWS_REGION": "eu-west-3"}
+        with Client(environ={}) as client:
+            host = S3(S3Options("images", base_url=storage.base_url), a_setup(client, environ))
+            assert host.upload(a_payload(tmp_path)).is_new
+        ((_, path, headers),) = storage.log
+        assert path.startswith("/images/")
+        assert "/eu-west-3/s3/" in headers["authorization"]
 
     def test_a_large_payload_arrives_whole(self, storage: Storage, tmp_path: Path) -> None:
         body = bytes(range(256)) * 40_000

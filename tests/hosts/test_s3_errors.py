@@ -69,7 +69,7 @@ class TestRefusals:
 
     def test_a_bucket_of_another_region_is_asked_there(self, storage: Storage, tmp_path: Path) -> None:
         with opened(storage) as host:
-            storage.refuse(301, "PermanentRedirect", **{"x-amz-bucket-region": "eu-west-1"})
+            storage.refuse(301, "PermanentRedirect", 1, **{"x-amz-bucket-region": "eu-west-1"})
             assert host.upload(a_payload(tmp_path)).is_new
         assert "/eu-west-1/s3/" in storage.log[-1][2]["authorization"]
 

@@ -130,7 +130,7 @@ class TestOptions:
     @pytest.mark.parametrize("lacking", ["bucket", "base_url"])
     def test_bucket_and_base_url_are_needed(self, lacking: str) -> None:
         with pytest.raises(SettingsError, match=f"{lacking!r} is needed"):
-            offline(**{lacking: ""})
+            offline(None, **{lacking: ""})
 
     @pytest.mark.parametrize(
         ("option", "values"),
