@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,10 +28,13 @@ class Pruning:
     used: int
 
 
-def foresee(host: object, sites: Sequence[Path], grace: timedelta, now: datetime) -> Pruning:
+def foresee(
+    host: object, sites: Sequence[Path], grace: timedelta, now: datetime, known: Mapping[str, datetime]
+) -> Pruning:
     """Find this project's images at the host that no text file of the named sites mentions; deletes nothing.
 
-    An image counts as used if its id stands anywhere, so that rather one too many is kept.
+    An image counts as used if its id stands anywhere, so that rather one too many is kept. `known` tells when
+    a URL was uploaded, for hosts that do not; an image whose age nobody knows is young.
     """
     if not isinstance(host, Deletes):
         name = getattr(host, "name", "none")
@@ -46,7 +49,7 @@ def foresee(host: object, sites: Sequence[Path], grace: timedelta, now: datetime
     for stored in host.listed():
         if not words.isdisjoint(_names(stored)):
             used += 1
-        elif stored.uploaded is None or now - stored.uploaded < grace:
+        elif grace and now - (stored.uploaded or known.get(stored.url, now)) < grace:
             young += 1
         else:
             unused.append(stored)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from imghost.commands import site
 from imghost.commands.call import Call, print_json, print_table, warn
 from imghost.environment import leave_to_upload
 from imghost.errors import HostError, SettingsError
-from imghost.hosts import Host, registry
+from imghost.hosts import Host, Tells, registry
 from imghost.http import Client
 from imghost.models import Record
 from imghost.settings import Settings, read_duration
@@ -33,9 +33,16 @@ def status(call: Call) -> int:
     for record in lock.records:
         by_host.setdefault(record.host, []).append(record)
     rows = [_host_status(name, records, call.settings, now) for name, records in sorted(by_host.items())]
+    usage = _usage(call, lock.host)
     if call.is_json:
-        print_json({"imghost_status": 1, "lock": str(call.settings.lock), "host": lock.host, "hosts": rows})
-    elif not rows:
+        print_json(
+            {"imghost_status": 1, "lock": str(call.settings.lock), "host": lock.host, "hosts": rows, "usage": usage}
+        )
+        return 0
+    if usage:
+        told = {name.replace("_", " "): value for name, value in usage.items() if value not in (None, "")}
+        print("  ".join(f"{name} {value}" for name, value in told.items()))
+    if not rows:
         print(f"{call.settings.lock.name} has no records yet; build once with a credential in the environment")
     else:
         shown = [
@@ -44,6 +51,24 @@ def status(call: Call) -> int:
         ]
         print_table(("host", "records", "bytes", "permanent", "expiring", "expired"), shown)
     return 0
+
+
+def _usage(call: Call, published: str | None) -> dict[str, Any] | None:
+    """Ask the chosen host for its own numbers, where this build may ask anything."""
+    name = registry.chosen(call.settings, call.environ, published)
+    if name is None or not leave_to_upload(call.settings, call.environ, is_serving=False).may_upload:
+        return None
+    with Client(call.settings.timeout, environ=call.environ) as client:
+        host = registry.open_host(name, call.settings, call.environ, client, Path.cwd(), is_asking=True)
+        if host.lacks_credential or not isinstance(host, Tells):
+            return None
+        try:
+            found = host.usage()
+        except HostError as refusal:
+            warn([f"{name} does not tell its numbers: {refusal}"])
+            return None
+    resets = found.resets.isoformat() if found.resets else None
+    return {"host": name} | asdict(found) | {"resets": resets}
 
 
 def _host_status(name: str, records: Sequence[Record], settings: Settings, now: datetime) -> dict[str, Any]:
@@ -129,7 +154,8 @@ def prune(call: Call) -> int:
     with Client(call.settings.timeout, environ=call.environ) as client:
         host = _chosen(call, client)
         try:
-            found = pruning.foresee(host, sites, grace, datetime.now(UTC))
+            known = {record.url: record.uploaded for record in locks.read(call.settings.lock).records}
+            found = pruning.foresee(host, sites, grace, datetime.now(UTC), known)
             is_deleting = bool(call.given["yes"]) and bool(found.unused)
             failed = pruning.delete(host, found.unused, call.settings.lock) if is_deleting else {}  # type: ignore[arg-type]
         except HostError as refusal:

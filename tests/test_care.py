@@ -1,0 +1,186 @@
+"""What happens to hosted images after the first upload: verify, adopt, prune, migrate, restore, status."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from doubles.imageupload import PRO, ImageUpload
+from doubles.imgpro import VERIFIED, ImgPro
+from sites import small_site, tree, write
+
+from imghost.cli import main
+
+HOSTS = ("img.pro/upload", "img.pro/images", "imageupload.io")
+
+
+class Place:
+    """One host with its double, as the command line meets it."""
+
+    def __init__(self, name: str, double) -> None:
+        self.name, self.double = name.partition("/")[0], double
+        namespace = "folder=docs" if self.name == "imageupload.io" else "namespace=docs"
+        self.flags = ["--host", self.name, "--option", f"api_url={double.api_url}", "--option", namespace]
+
+    def count(self) -> int:
+        return len(self.double.copies)
+
+
+def opened(stack: ExitStack, name: str, monkeypatch: pytest.MonkeyPatch) -> Place:
+    if name == "imageupload.io":
+        monkeypatch.setenv("IMAGEUPLOAD_API_KEY", PRO)
+        return Place(name, stack.enter_context(ImageUpload()))
+    monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+    return Place(name, stack.enter_context(ImgPro(name.partition("/")[2])))
+
+
+@pytest.fixture(params=HOSTS)
+def place(request, monkeypatch):
+    with ExitStack() as stack:
+        yield opened(stack, request.param, monkeypatch)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    small_site(tmp_path / "site", count=6)
+    return tmp_path
+
+
+def ran(capsys, *arguments: str, status: int = 0) -> dict:
+    """Run a command and read its JSON."""
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == status, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+def rebuilt(project: Path, count: int = 6) -> None:
+    """Let the generator write the site again."""
+    shutil.rmtree(project / "site")
+    small_site(project / "site", count=count)
+
+
+def test_adopt_finds_every_image_after_lost_records_and_the_build_uploads_none(place, project, capsys):
+    small_site(project / "site", count=50)
+    ran(capsys, "rehost", "site", *place.flags)
+    assert place.count() == 50
+    first = tree(project / "site")
+    shutil.rmtree(project / ".cache")
+    (project / "imghost.lock").unlink()
+    rebuilt(project, count=50)
+    found = ran(capsys, "adopt", "site", *place.flags)
+    assert (len(found["adopted"]), found["missing"], found["failures"]) == (50, [], [])
+    report = ran(capsys, "rehost", "site", *place.flags)
+    assert report["images"]["uploaded"] == 0
+    assert report["requests"] == 0
+    assert place.count() == 50
+    assert tree(project / "site") == first
+
+
+def test_adopt_says_what_the_host_does_not_have(place, project, capsys):
+    found = ran(capsys, "adopt", "site", *place.flags)
+    assert (found["adopted"], len(found["missing"])) == ([], 6)
+    assert place.count() == 0
+
+
+def test_verify_tells_the_living_from_the_dead(place, project, capsys):
+    ran(capsys, "rehost", "site", *place.flags)
+    found = ran(capsys, "verify", *place.flags)
+    assert found["counts"] == {"alive": 6}
+    place.double.copies.pop(next(iter(place.double.copies))) if isinstance(
+        place.double.copies, dict
+    ) else place.double.copies.pop()
+    found = ran(capsys, "verify", *place.flags, status=1)
+    assert found["counts"] == {"alive": 5, "dead": 1}
+    with_pages = ran(capsys, "verify", "--site", "site", *place.flags, status=1)
+    dead = [row for row in with_pages["images"] if row["state"] == "dead" and row["pages"]]
+    assert len(dead) == 1
+
+
+def test_prune_keeps_what_any_named_version_shows_and_deletes_only_when_told(place, project, capsys):
+    ran(capsys, "rehost", "site", *place.flags)
+    shutil.copytree(project / "site", project / "old")
+    rebuilt(project, count=4)
+    ran(capsys, "rehost", "site", *place.flags)
+    both = ("prune", "--keep", "site", "--keep", "old", "--grace", "0s", *place.flags)
+    assert ran(capsys, *both)["unused"] == []
+    one = ("prune", "--keep", "site", "--grace", "0s", *place.flags)
+    assert len(ran(capsys, *one)["unused"]) == 2
+    assert place.count() == 6
+    assert ran(capsys, "prune", "--keep", "site", *place.flags)["young"] == 2
+    assert ran(capsys, *one, "--yes")["deleted"] == 2
+    assert place.count() == 4
+    assert len((project / "imghost.lock").read_text().splitlines()) == 1 + 4
+    assert ran(capsys, "verify", *place.flags)["counts"] == {"alive": 4}
+
+
+def test_pruning_one_project_leaves_the_same_picture_of_another(place, project, capsys):
+    other = [flag.replace("=docs", "=other") for flag in place.flags]
+    ran(capsys, "rehost", "site", *place.flags)
+    small_site(project / "second", count=6)
+    ran(capsys, "rehost", "second", *other, "--lock", "second.lock", "--cache-dir", "second-cache")
+    count = place.count()
+    assert count == 12
+    write(project / "empty", {"index.html": "nothing"})
+    gone = ran(capsys, "prune", "--keep", "empty", "--grace", "0s", "--yes", *place.flags)
+    assert gone["deleted"] == 6
+    assert place.count() == 6
+    assert ran(capsys, "verify", *other, "--lock", "second.lock")["counts"] == {"alive": 6}
+
+
+def test_prune_without_a_project_is_refused(place, project, capsys):
+    flags = [flag for flag in place.flags if not flag.endswith("=docs")][:-1]
+    ran(capsys, "rehost", "site", *flags)
+    capsys.readouterr()
+    assert main(["prune", "--keep", "site", *flags]) == 2
+    assert "namespace, folder or prefix" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("has_map", [True, False])
+def test_restore_puts_the_local_references_back(place, project, capsys, has_map):
+    before = tree(project / "site")
+    ran(capsys, "rehost", "site", *place.flags)
+    if not has_map:
+        shutil.rmtree(project / ".cache")
+    assert ran(capsys, "restore", "site", *place.flags)["left"] == []
+    after = tree(project / "site")
+    if has_map:
+        assert after == before
+    else:
+        assert b"http://127" not in after["index.html"] + after["below/index.html"]
+
+
+def test_migrate_moves_every_image_and_keeps_both_records(project, capsys, monkeypatch):
+    with ExitStack() as stack:
+        old = opened(stack, "imageupload.io", monkeypatch)
+        small_site(project / "site", count=50)
+        ran(capsys, "rehost", "site", *old.flags)
+        monkeypatch.delenv("IMAGEUPLOAD_API_KEY")
+        new = opened(stack, "img.pro/images", monkeypatch)
+        write(project, {"imghost.toml": f'host = "imageupload.io"\n[options]\napi_url = "{old.double.api_url}"\n'})
+        report = ran(capsys, "migrate", "site", "--to", "img.pro", *new.flags[2:])
+        assert report["images"]["uploaded"] == 50
+        assert new.count() == 50
+        page = (project / "site/index.html").read_text()
+        assert old.double.api_url not in page
+        assert page.count(new.double.api_url.removesuffix("/v1")) == 50
+    lock = [json.loads(line) for line in (project / "imghost.lock").read_text().splitlines()]
+    assert lock[0]["host"] == "img.pro"
+    assert len([line for line in lock[1:] if line["host"] == "imageupload.io"]) == 50
+    assert len([line for line in lock[1:] if line["host"] == "img.pro"]) == 50
+
+
+def test_status_shows_the_hosts_own_numbers(place, project, capsys):
+    ran(capsys, "rehost", "site", *place.flags)
+    found = ran(capsys, "status", *place.flags)
+    assert found["hosts"][0]["records"] == 6
+    assert found["usage"]["used"] == 6
+
+
+@pytest.mark.parametrize("name", ["img402", "directory"])
+def test_hosts_that_cannot_delete_say_so(project, capsys, name):
+    assert main(["prune", "--keep", "site", "--host", name, "--option", "tier=free"][: 5 if name == "directory" else None]) == 2
+    assert "cannot delete images" in capsys.readouterr().err
