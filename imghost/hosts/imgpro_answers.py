@@ -1,4 +1,4 @@
-"""What img.pro's good answers say: an image, a list of images, the account's usage.
+"""What img.pro's good answers say: an image, a list of images, what became of a deletion.
 
 The API has changed its form several times under one address, so each answer's own shape decides how it
 is read, and unknown fields are ignored.
@@ -7,18 +7,20 @@ is read, and unknown fields are ignored.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from imghost.errors import Action, HostError, printable
-from imghost.hosts import Quota
-from imghost.hosts.answers import moment
-from imghost.hosts.imgpro_refusals import link_in
+from imghost.hosts.answers import moment, unclear
+from imghost.hosts.imgpro_refusals import NAME, link_in
+from imghost.http import Answer
 
 Generation = Literal["upload", "images"]
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_CURSOR: Final = re.compile(r"[\x21-\x7e]{1,2000}")
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +36,44 @@ class Media:
     link: str = ""
     """Where the user can make the host keep it longer."""
     labels: Mapping[str, object] = field(default_factory=dict, hash=False)
+    name: str = ""
+    namespace: str = ""
+    uploaded: datetime | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """The account, and which generation of the API speaks of it."""
+class Page:
+    """A part of a list of images; what cannot be read of it is left out."""
 
-    generation: Generation
-    quota: Quota
-    is_verified: bool | None
-    """None where the host does not say."""
-    link: str = ""
+    media: tuple[Media, ...] = ()
+    cursor: str = ""
+    """What asks for the next part; empty where the host names none."""
+    has_more: bool = False
+
+
+def is_success(answer: Answer) -> bool:
+    """Say whether an answer grants what was asked."""
+    return 200 <= answer.status < 300
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text can be an image's id, and stand in an address."""
+    return _ID.fullmatch(text) is not None
+
+
+def read(reader: Callable[[object], _Read], answer: Answer, lack: str, *, is_ambiguous: bool = True) -> _Read:
+    """Read a success; one that cannot be read says nothing of what the host has stored.
+
+    Raises:
+        HostError: the answer `lack`s what it should have.
+    """
+    try:
+        return reader(answer.json())
+    except ValueError:
+        problem = unclear(NAME, lack)
+    problem.is_ambiguous = is_ambiguous
+    raise problem
 
 
 def read_media(body: object) -> Media:
@@ -57,18 +86,22 @@ def read_media(body: object) -> Media:
     answer = _object(body)
     inner = answer.get("data")
     media = inner if isinstance(inner, dict) and "id" not in answer else answer
-    name = media.get("id")
-    if not isinstance(name, str) or not _ID.fullmatch(name):
+    found = media.get("id")
+    if not isinstance(found, str) or not is_id(found):
         raise ValueError("the answer has no image's id")
     return Media(
         url=_url(media),
-        id=name,
-        width=_pixels(media.get("width")),
-        height=_pixels(media.get("height")),
+        id=found,
+        width=_count(media.get("width")),
+        height=_count(media.get("height")),
         expires=moment(media.get("expires_at")),
         has_failed=media.get("status") == "failed",
         link=link_in(media) or link_in(answer),
         labels=_or_empty(media.get("labels")),
+        name=_text(media.get("name")),
+        namespace=_text(media.get("namespace")),
+        uploaded=_uploaded(media),
+        bytes=_count(media.get("bytes")) or _count(media.get("filesize")),
     )
 
 
@@ -85,41 +118,39 @@ def read_existing(body: object) -> Media:
     return read_media(answer)
 
 
-def read_list(body: object) -> tuple[tuple[Media, ...], bool]:
-    """Read a list of images, and whether there are more; what cannot be read is left out.
+def read_list(body: object) -> Page:
+    """Read a part of a list: `data` with a `pagination`, or `items` with a `cursor`.
 
     Raises:
         ValueError: the answer is no object.
     """
     answer = _object(body)
-    entries = answer.get("data")
-    if not isinstance(entries, list):
-        return (), False
-    pagination = _or_empty(answer.get("pagination"))
-    has_more = any(place.get(name) for place in (answer, pagination) for name in ("has_more", "next_cursor"))
-    return tuple(media for entry in entries if (media := _readable(entry))), has_more
+    lists = [answer[name] for name in ("data", "items") if isinstance(answer.get(name), list)]
+    places = (answer, _or_empty(answer.get("pagination")))
+    cursors = [place.get(name) for place in places for name in ("next_cursor", "cursor")]
+    texts = [str(cursor) for cursor in cursors if isinstance(cursor, (str, int)) and not isinstance(cursor, bool)]
+    cursor = next((text for text in texts if _CURSOR.fullmatch(text)), "")
+    said = next((place["has_more"] for place in places if isinstance(place.get("has_more"), bool)), bool(cursor))
+    return Page(tuple(media for entry in (lists[0] if lists else ()) if (media := _readable(entry))), cursor, said)
 
 
-def read_usage(body: object) -> Usage:
-    """Read the account's usage: a flat object, or one with `limits`.
+def read_batch(body: object) -> tuple[Mapping[str, str], int | None]:
+    """Read what became of a deletion: why, for each id that is still there, and how many were deleted if it says.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the answer is no object.
     """
     answer = _object(body)
-    inner = answer.get("data")
-    usage = inner if isinstance(inner, dict) and "success" in answer else answer
-    verified = usage.get("verified")
-    is_verified = verified if isinstance(verified, bool) else None
-    link = link_in(usage)
-    plan = printable(usage["plan"], 40) if isinstance(usage.get("plan"), str) else ""
-    if "limits" in usage or "object" in usage:
-        images = _or_empty(_or_empty(usage.get("limits")).get("images"))
-        left = _left(images.get("used"), images.get("limit"))
-        return Usage("images", Quota(left, plan, link, is_proven=is_verified is True), is_verified, link)
-    if not any(name in usage for name in ("plan", "uploads_used", "uploads_remaining", "verified")):
-        raise ValueError("the answer does not tell the usage")
-    return Usage("upload", Quota(_flat_left(usage), plan, link, is_proven=is_verified is True), is_verified, link)
+    errors = answer.get("errors")
+    kept: dict[str, str] = {}
+    for entry in errors if isinstance(errors, list) else ():
+        one = _or_empty(entry)
+        error = _or_empty(one.get("error"))
+        if isinstance(one.get("id"), str) and error.get("code") != "not_found":
+            said = [printable(error[name], 100) for name in ("code", "message") if isinstance(error.get(name), str)]
+            kept[one["id"]] = f"{NAME} has not deleted it" + (f" ({': '.join(said)})" if said else "")
+    count = answer.get("deleted")
+    return kept, count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
 def _url(media: Mapping[str, Any]) -> str:
@@ -145,24 +176,19 @@ def _readable(entry: object) -> Media | None:
         return None
 
 
-def _flat_left(usage: Mapping[str, Any]) -> int | None:
-    """Count the uploads left; none where the storage is full, whatever the number says."""
-    if _left(usage.get("storage_used_bytes"), usage.get("storage_limit_bytes")) == 0:
-        return 0
-    left = usage.get("uploads_remaining")
-    if isinstance(left, int) and not isinstance(left, bool) and left >= 0:
-        return left
-    return _left(usage.get("uploads_used"), usage.get("uploads_limit"))
-
-
-def _left(used: object, limit: object) -> int | None:
-    """Subtract; None where there is no limit, which hosts write as null, 0 or -1."""
-    if not isinstance(used, int) or not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0:
+def _uploaded(media: Mapping[str, Any]) -> datetime | None:
+    """Read since when an image is there; nothing depends on it, so nonsense is nothing."""
+    try:
+        return moment(media.get("created_at"))
+    except ValueError:
         return None
-    return max(0, limit - used)
 
 
-def _pixels(raw: object) -> int | None:
+def _text(raw: object) -> str:
+    return raw if isinstance(raw, str) else ""
+
+
+def _count(raw: object) -> int | None:
     return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else None
 
 

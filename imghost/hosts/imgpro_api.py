@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from imghost.hosts import Secret
+from imghost.hosts.imgpro_answers import Generation
 from imghost.hosts.imgpro_settings import Fields
 from imghost.http import Answer, Client, FilePart
 from imghost.models import Payload
 
+What = Payload | str
+"""An image to store: its payload, or a public URL that the host fetches."""
 LIST_LIMIT: Final = 1 << 20
 """Bytes that a list of a hundred images may take."""
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -39,27 +42,49 @@ class Api:
 
     def images(self, label: str, value: str) -> Answer:
         """Ask for the first hundred images that have a label (`images` generation)."""
-        query = urlencode({f"label[{label}]": value, "limit": 100})
-        return self._send("GET", f"/images?{query}", limit=LIST_LIMIT)
+        return self._listed("/images", {f"label[{label}]": value})
 
-    def upload(self, payload: Payload, key: str) -> Answer:
+    def page(self, generation: Generation, cursor: str) -> Answer:
+        """Ask for the next hundred images of the project."""
+        onward = {"cursor": cursor} if cursor else {}
+        if generation == "images":
+            return self._listed("/images", {"label[imghost]": self.fields.project, **onward})
+        namespace = {"namespace": self.fields.namespace} if self.fields.namespace else {}
+        return self._listed("/media", {**namespace, **onward})
+
+    def chosen(self, ids: Sequence[str]) -> Answer:
+        """Ask for at most fifty images (`images` generation); those that are gone are left out."""
+        return self._send("GET", f"/images?{urlencode({'ids': ','.join(ids)})}", limit=LIST_LIMIT)
+
+    def one(self, name: str) -> Answer:
+        """Ask for one image by its id (`upload` generation)."""
+        return self._send("GET", f"/media/{name}")
+
+    def delete(self, generation: Generation, ids: Sequence[str]) -> Answer:
+        """Delete at most a hundred images, by their ids alone."""
+        path = "/images/batch" if generation == "images" else "/media/batch"
+        return self._send("DELETE", path, json={"ids": list(ids)}, limit=LIST_LIMIT)
+
+    def store(self, what: What, key: str) -> Answer:
         """Store an image under an external id (`upload` generation)."""
-        form = {"name": payload.name, "external_id": key, **self.fields.shared()}
-        if self.fields.namespace:
-            form["namespace"] = self.fields.namespace
-        if self.fields.tags:
-            form["tags"] = ",".join(self.fields.tags)
-        return self._post("/upload", payload, form, {})
+        fields = {"external_id": key, **self.fields.shared(), **self.fields.grouped()}
+        if isinstance(what, str):
+            return self._send("POST", "/import", json={"url": what, **fields})
+        return self._post("/upload", what, {"name": what.name, **fields}, {})
 
-    def create(self, payload: Payload, key: str, attempt: str) -> Answer:
+    def create(self, what: What, wanted: Mapping[str, str], attempt: str) -> Answer:
         """Store an image with labels, under an idempotency key (`images` generation)."""
-        labels = {"imghost": self.fields.project, "key": key, "sha256": payload.sha256}
-        form = {"labels": json.dumps(labels), **self.fields.shared()}
-        if self.fields.tags:
-            form["metadata"] = json.dumps({"tags": list(self.fields.tags)})
-        return self._post("/images", payload, form, {"Idempotency-Key": attempt})
+        fields = {**self.fields.shared(), **self.fields.labelled(wanted)}
+        headers = {"Idempotency-Key": attempt}
+        if isinstance(what, str):
+            return self._send("POST", "/images", headers=headers, json={"url": what, **fields})
+        return self._post("/images", what, fields, headers)
 
-    def _post(self, path: str, payload: Payload, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+    def _listed(self, path: str, query: Mapping[str, str]) -> Answer:
+        return self._send("GET", f"{path}?{urlencode({**query, 'limit': '100'})}", limit=LIST_LIMIT)
+
+    def _post(self, path: str, payload: Payload, fields: Mapping[str, object], headers: Mapping[str, str]) -> Answer:
+        form = {name: told if isinstance(told, str) else json.dumps(told) for name, told in fields.items()}
         part = FilePart("file", payload.name, payload.media_type, payload.file)
         return self._send("POST", path, headers=headers, form=form, file=part)
 

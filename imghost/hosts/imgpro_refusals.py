@@ -18,6 +18,8 @@ from imghost.hosts.answers import COMMON, Rule, retry_after
 from imghost.http import Answer
 
 NAME: Final = "img.pro"
+APPS: Final = "https://img.pro/apps"
+"""Where people make keys by hand."""
 IN_PROGRESS: Final = "idempotency_key_in_progress"
 IN_PROGRESS_WAIT: Final = 30.0
 """Seconds that the vendor's own client gives an upload that is still running under the same key."""
@@ -30,7 +32,7 @@ _FORMAT: Final = Rule(Action.FILE, "refuses the image's format", "convert it to 
 _IMAGE: Final = Rule(Action.FILE, "refuses the image", "look at the image, or leave it out with `exclude`")
 _CONFLICT: Final = Rule(Action.FILE, "sees a conflict with an earlier upload", "build again tomorrow")
 _KEY: Final = Rule(Action.STOP, "refuses the credential", "check the key in IMGPRO_API_KEY")
-_RIGHT: Final = Rule(Action.STOP, "forbids uploads", "put a key that may write into IMGPRO_API_KEY")
+_RIGHT: Final = Rule(Action.STOP, "forbids this to the key", "put a key that may write into IMGPRO_API_KEY")
 _ACCOUNT: Final = Rule(Action.STOP, "has closed the account to uploads", "look at its state at img.pro")
 _QUOTA: Final = Rule(Action.STOP, "has no quota left", "raise it, or wait until it is renewed")
 _LATER: Final = Rule(Action.WAIT, "asks to wait: too many requests", "build again later")
@@ -48,8 +50,8 @@ CODES: Final[Mapping[str, Rule]] = MappingProxyType(
         "fetch_failed": Rule(Action.FILE, "could not fetch the image", "check its address"),
         "unauthorized": _KEY,
         "forbidden": _RIGHT,
-        "key_limit_reached": _ACCOUNT,
-        "registration_closed": _ACCOUNT,
+        "key_limit_reached": Rule(Action.STOP, "gives this address no more keys", f"delete one at {APPS}"),
+        "registration_closed": Rule(Action.STOP, "takes no new accounts", f"make a key at {APPS}"),
         "not_found": _MOVED,
         "duplicate": _CONFLICT,
         "quota_exceeded": _QUOTA,
@@ -107,8 +109,10 @@ class Refusal:
     link: str
     wait: float | None
 
-    def rule(self) -> Rule:
-        """Find what it means: by the code, else by the type, else by the status."""
+    def rule(self, own: Mapping[str, Rule] = MappingProxyType({})) -> Rule:
+        """Find what it means: by the request's own codes, by the code, else by the type, else by the status."""
+        if self.code in own:
+            return own[self.code]
         if self.code == "fetch_failed" and self.status == 504:
             return _AGAIN
         if rule := CODES.get(self.code) or TYPES.get(self.kind) or STATUSES.get(self.status) or COMMON.get(self.status):
@@ -117,9 +121,9 @@ class Refusal:
             return Rule(Action.STOP, "redirects, which is refused", "set `api_url` to where the API is")
         return _AGAIN if self.status >= 500 else _IMAGE
 
-    def error(self) -> HostError:
-        """Make the error that says so."""
-        rule = self.rule()
+    def error(self, own: Mapping[str, Rule] = MappingProxyType({})) -> HostError:
+        """Make the error that says so; `own` says what codes mean to this kind of request."""
+        rule = self.rule(own)
         wait = self.wait if rule.action in {Action.WAIT, Action.RETRY} else None
         if self.code == IN_PROGRESS and wait is None:
             wait = IN_PROGRESS_WAIT

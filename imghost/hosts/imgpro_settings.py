@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from imghost.errors import SettingsError
-from imghost.hosts.imgpro_answers import Generation
+from imghost.hosts.imgpro_answers import Generation, Media
 from imghost.hosts.imgpro_refusals import NAME
 from imghost.models import Payload
 from imghost.settings import nearest, read_duration
@@ -47,22 +48,48 @@ class Fields:
     @property
     def project(self) -> str:
         """The label that all of a project's images share."""
-        return self.namespace or "default"
+        # No namespace may have an underscore, so that nobody's namespace names the images that have none.
+        return self.namespace or "no_namespace"
 
     def key(self, payload: Payload, period: int) -> str:
         """Make the name under which the host knows this upload; other bytes or terms are another one."""
+        return self._key(payload.sha256, period)
+
+    def import_key(self, key: str, period: int) -> str:
+        """Make the name of an import from the caller's; the same image for another project is another one."""
+        return self._key(f"import\n{key}", period)
+
+    def _key(self, subject: str, period: int) -> str:
         retention = "permanent" if self.retention is None else f"{int(self.retention.total_seconds())}s"
-        terms = "\n".join([payload.sha256, self.namespace or "", retention, str(period)])
+        terms = "\n".join([subject, self.namespace or "", retention, str(period)])
         return hashlib.sha256(terms.encode()).hexdigest()
 
-    def shared(self) -> dict[str, str]:
-        """Give the form fields that both generations have."""
-        form = {}
+    def shared(self) -> dict[str, bool | int]:
+        """Give the fields that both generations have."""
+        fields: dict[str, bool | int] = {}
         if self.public is not None:
-            form["public"] = "true" if self.public else "false"
+            fields["public"] = self.public
         if self.ttl is not None:
-            form["ttl"] = str(int(self.ttl.total_seconds()))
-        return form
+            fields["ttl"] = int(self.ttl.total_seconds())
+        return fields
+
+    def grouped(self) -> dict[str, str]:
+        """Give the fields that group images in the `upload` generation."""
+        fields = {"namespace": self.namespace or "", "tags": ",".join(self.tags)}
+        return {name: text for name, text in fields.items() if text}
+
+    def labelled(self, wanted: Mapping[str, str]) -> dict[str, Mapping[str, object]]:
+        """Give the fields that group images in the `images` generation, with labels of the image's own."""
+        fields: dict[str, Mapping[str, object]] = {"labels": {"imghost": self.project, **wanted}}
+        if self.tags:
+            fields["metadata"] = {"tags": list(self.tags)}
+        return fields
+
+    def own(self, media: Media, generation: Generation) -> bool:
+        """Say whether an image that the host lists is this project's, whatever was asked for."""
+        if generation == "images":
+            return media.labels.get("imghost") == self.project
+        return media.namespace == (self.namespace or "")
 
 
 def read_fields(options: ImgProOptions, retention: timedelta | None) -> Fields:

@@ -10,69 +10,35 @@ Each key has a state; without a key it is anonymous, rate-limited and keeps imag
 from __future__ import annotations
 
 import hashlib
-import io
+import itertools
 import json
 import re
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Self
 
-from PIL import Image as Picture
-from PIL import UnidentifiedImageError
-
+from doubles.imgpro_copies import (
+    DAY,
+    MONTH,
+    UPGRADE_LINK,
+    VERIFY_LINK,
+    Copy,
+    RefusedError,
+    Speech,
+    encoded,
+    fetched,
+)
 from doubles.server import Fault, Part, Reply, Request, Server
+
+__all__ = ["DAY", "EXHAUSTED", "MONTH", "READ_ONLY", "UNVERIFIED", "UPGRADE_LINK", "VERIFIED", "VERIFY_LINK", "ImgPro"]
 
 VERIFIED = "img_live_verified0000000000000000"
 UNVERIFIED = "img_live_unverified00000000000000"
 READ_ONLY = "img_live_readonly0000000000000000"
 EXHAUSTED = "img_live_exhausted000000000000000"
-
-DAY = 86_400
-MONTH = 30 * DAY
-VERIFY_LINK = "https://img.pro/verify"
-UPGRADE_LINK = "https://img.pro/upgrade"
-TYPES = {
-    "unauthorized": "authentication_error",
-    "forbidden": "permission_error",
-    "quota_exceeded": "quota_error",
-    "rate_limited": "rate_limit_error",
-    "idempotency_key_conflict": "idempotency_error",
-    "validation_error": "validation_error",
-}
-ENDINGS = {"PNG": "png", "JPEG": "jpeg", "GIF": "gif", "WEBP": "webp", "AVIF": "avif"}
-
-
-class RefusedError(Exception):
-    """A refusal on its way to its reply."""
-
-    def __init__(self, status: int, code: str, message: str = "", **more: Any) -> None:
-        super().__init__(code)
-        self.status, self.code, self.message, self.more = status, code, message, more
-
-
-@dataclass
-class Copy:
-    """One stored image."""
-
-    id: str
-    ending: str
-    body: bytes
-    width: int
-    height: int
-    owner: str | None
-    sent: str
-    """SHA-256 of the bytes that were sent."""
-    name: str
-    fields: dict[str, str]
-    created: float
-    expires: float | None
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return dict(json.loads(self.fields.get("labels", "{}")))
 
 
 @dataclass
@@ -92,6 +58,18 @@ class ImgPro:
     """Seconds that every image lives; None = as the key says."""
     hourly: int = 20
     """Anonymous uploads an hour."""
+    daily: int = 100
+    """Anonymous uploads a day."""
+    patience: float = 1.0
+    """Seconds that an import may take."""
+    lists_sizes: bool = True
+    """Whether lists tell images' sizes."""
+    is_filtering: bool = True
+    """Whether lists heed the namespace and the labels that are asked for."""
+    is_open: bool = True
+    """Whether new accounts are taken."""
+    locked: set[str] = field(default_factory=set)
+    """Ids of images that cannot be deleted."""
     max_bytes: int = 20_000_000
     quota: int = 100
     used: int = 0
@@ -103,7 +81,11 @@ class ImgPro:
 
     def __post_init__(self) -> None:
         self.server = Server(self._route)
-        self.anonymous = 0
+        self.keys: dict[str, str] = {}
+        """E-mail addresses by the keys that were made."""
+        self._key_times: list[float] = []
+        self._anonymous: list[float] = []
+        self._numbers = itertools.count()
         self._attempts: dict[tuple[str | None, str], tuple[str, float, str]] = {}
         self._forced: deque[Reply] = deque()
         self._guard = threading.RLock()
@@ -121,8 +103,13 @@ class ImgPro:
 
     @property
     def uploads(self) -> list[Request]:
-        """The requests that sent an image."""
-        return [r for r in self.server.requests("POST") if r.path in {"/v1/upload", "/v1/images"}]
+        """The requests that sent an image, or the address of one."""
+        return [r for r in self.server.requests("POST") if r.path in {"/v1/upload", "/v1/import", "/v1/images"}]
+
+    @property
+    def deletions(self) -> list[Any]:
+        """What the requests asked to delete."""
+        return [json.loads(r.body) if r.body else r.path for r in self.server.requests("DELETE")]
 
     def answer_next(self, *replies: Reply) -> None:
         """Give the next uploads these answers, and store nothing for them."""
@@ -135,30 +122,52 @@ class ImgPro:
     def now(self) -> float:
         return time.time() + self.clock
 
-    def _route(self, request: Request) -> Reply:
-        with self._guard:
-            try:
-                return self._routed(request)
-            except RefusedError as refused:
-                return self._refusal(refused)
+    @property
+    def _speech(self) -> Speech:
+        return Speech(self.generation, self.server.url, self.duplicates, self.is_processing)
 
-    def _routed(self, request: Request) -> Reply:
+    def _route(self, request: Request) -> Reply:
         if request.method == "GET" and (found := re.fullmatch(r"/t/(\w+)\.\w+", request.path)):
             return self._served(found[1])
+        try:
+            # Outside the guard, so that an import may take its time, or fetch what this very host serves.
+            part = self._imported(request)
+            with self._guard:
+                return self._routed(request, part)
+        except RefusedError as refused:
+            return self._speech.refusal(refused)
+
+    def _imported(self, request: Request) -> Part | None:
+        is_import = request.path == "/v1/import" if self.generation == "upload" else request.path == "/v1/images"
+        if request.method != "POST" or not is_import or not _is_json(request) or self._forced:
+            return None
+        if self._owner(request) == READ_ONLY:
+            raise RefusedError(403, "forbidden", "The key may not write")
+        return fetched(request.json().get("url"), self.generation, self.patience)
+
+    def _routed(self, request: Request, part: Part | None) -> Reply:
+        if (request.method, request.path, self.generation) == ("POST", "/v1/keys", "upload"):
+            return self._made_key(request)
         owner = self._owner(request)
-        routes = {
-            ("GET", "/v1/usage"): self._usage,
-            ("POST", "/v1/upload" if self.generation == "upload" else "/v1/images"): self._store,
-            ("GET", "/v1/media" if self.generation == "upload" else "/v1/images"): self._listed,
+        if request.method == "POST":
+            return self._store(request, owner, part)
+        if (request.method, request.path) == ("GET", "/v1/usage"):
+            return self._usage(owner)
+        place = "media" if self.generation == "upload" else "images"
+        found = re.fullmatch(rf"/v1/{place}(?:/(\w+))?", request.path)
+        routes: dict[tuple[str, bool], Callable[[Request, str | None, str], Reply]] = {
+            ("GET", False): self._listed,
+            ("GET", True): self._one,
+            ("DELETE", True): self._deleted,
         }
-        route = routes.get((request.method, request.path))
-        if route is None or (route == self._listed and not self.lists_labels):
+        route = routes.get((request.method, found[1] is not None)) if found else None
+        if found is None or route is None or (route == self._listed and not self.lists_labels):
             raise RefusedError(404, "not_found", "No such route")
-        return route(request, owner)
+        return route(request, owner, found[1])
 
     def _owner(self, request: Request) -> str | None:
         key = request.bearer
-        if key is not None and key not in {VERIFIED, UNVERIFIED, READ_ONLY, EXHAUSTED}:
+        if key is not None and key not in {VERIFIED, UNVERIFIED, READ_ONLY, EXHAUSTED, *self.keys}:
             raise RefusedError(401, "unauthorized", "Invalid API key")
         return key
 
@@ -169,55 +178,94 @@ class ImgPro:
         kind = "jpeg" if copy.ending in {"jpg", "jpeg"} else copy.ending
         return Reply.image(copy.body, f"image/{kind}")
 
-    def _usage(self, request: Request, owner: str | None) -> Reply:
+    def _usage(self, owner: str | None) -> Reply:
         if owner is None:
             raise RefusedError(401, "unauthorized", "A key is needed")
         used = self.quota if owner == EXHAUSTED else self.used
-        if self.generation == "images":
-            return Reply.json({"plan": "free", "limits": {"images": {"used": used, "limit": self.quota}}})
-        usage: dict[str, Any] = {
-            "plan": "free",
-            "uploads_used": used,
-            "uploads_limit": self.quota,
-            "uploads_remaining": self.quota - used,
-            "storage_used_bytes": 0,
-            "storage_limit_bytes": 5_000_000_000,
-            "resets_at": int(self.now()) + DAY,
-            "verified": owner != UNVERIFIED,
-        }
-        if owner == UNVERIFIED:
-            usage["action"] = {"type": "verify", "url": VERIFY_LINK, "label": "Verify"}
-        return Reply.json(usage)
+        is_verified = owner != UNVERIFIED and owner not in self.keys
+        return self._speech.usage(used, self.quota, int(self.now()) + DAY, is_verified=is_verified)
 
-    def _listed(self, request: Request, owner: str | None) -> Reply:
+    def _listed(self, request: Request, owner: str | None, name: str) -> Reply:
         if owner is None:
             raise RefusedError(401, "unauthorized", "A key is needed")
-        wanted = {
-            found[1]: text for name, text in request.query.items() if (found := re.fullmatch(r"label\[(.+)\]", name))
-        }
-        fitting = [
-            copy
-            for copy in self.copies.values()
-            if copy.owner == owner and all(copy.labels.get(name) == text for name, text in wanted.items())
-        ]
-        limit = min(self.page, int(request.query.get("limit", "50")))
-        start = int(request.query.get("cursor", "0"))
-        page = [self._media(copy) for copy in fitting[start : start + limit]]
-        has_more = len(fitting) > start + limit
-        cursor = str(start + limit) if has_more else None
-        if self.generation == "upload":
-            return Reply.json({"items": page, "cursor": cursor, "has_more": has_more})
-        return Reply.json({"data": page, "pagination": {"next_cursor": cursor, "has_more": has_more}})
+        query = request.query
+        fitting = [copy for copy in self.copies.values() if copy.owner == owner and self._fits(copy, query)]
+        limit = min(self.page, int(query.get("limit", "50")))
+        reply = self._speech.page(fitting, int(query.get("cursor", "0")), limit)
+        return reply if self.lists_sizes else Reply(200, re.sub(rb'"(width|height)": \d+', rb'"\1": null', reply.body))
 
-    def _store(self, request: Request, owner: str | None) -> Reply:
+    def _fits(self, copy: Copy, query: dict[str, str]) -> bool:
+        if "ids" in query and self.generation == "images":
+            return copy.id in query["ids"].split(",")[:50]
+        if not self.is_filtering:
+            return True
+        if self.generation == "upload":
+            return query.get("namespace") in {None, copy.fields.get("namespace")}
+        wanted = {found[1]: text for name, text in query.items() if (found := re.fullmatch(r"label\[(.+)\]", name))}
+        return all(copy.labels.get(name) == text for name, text in wanted.items())
+
+    def _one(self, request: Request, owner: str | None, name: str) -> Reply:
+        copy = self.copies.get(name)
+        if copy is None or (copy.owner != owner and copy.fields.get("public") == "false"):
+            raise RefusedError(404, "not_found", "No such image")
+        return Reply.json(self._speech.media(copy))
+
+    def _deleted(self, request: Request, owner: str | None, name: str) -> Reply:
+        if owner in {None, READ_ONLY}:
+            raise RefusedError(*((401, "unauthorized") if owner is None else (403, "forbidden")))
+        if name != "batch":
+            if self.generation == "images" or self.copies.get(name) is None or self.copies[name].owner != owner:
+                raise RefusedError(404, "not_found", "No such image")
+            del self.copies[name]
+            return Reply.json({"deleted": True})
+        asked = request.json()
+        ids = asked.get("ids", [])
+        if not isinstance(ids, list) or len(ids) > 100:
+            raise RefusedError(422, "validation_error", "At most 100 ids")
+        if self.generation == "upload" and "namespace" in asked:
+            ids = [one.id for one in self.copies.values() if one.fields.get("namespace") == asked["namespace"]]
+        refused = [(one, code) for one in ids if (code := self._undeletable(one, owner))]
+        for one in set(ids) - {one for one, _ in refused}:
+            del self.copies[one]
+        if self.generation == "upload":
+            return Reply.json({"deleted": len(ids) - len(refused)})
+        errors = [{"id": one, "error": {"code": code, "message": "In words."}} for one, code in refused]
+        return Reply.json({"object": "batch_result", "data": [], "errors": errors})
+
+    def _undeletable(self, name: str, owner: str | None) -> str:
+        if name not in self.copies or self.copies[name].owner != owner:
+            return "not_found"
+        return "media_locked" if name in self.locked else ""
+
+    def _made_key(self, request: Request) -> Reply:
+        email = request.json().get("email", "")
+        if not self.is_open:
+            raise RefusedError(403, "registration_closed", "No new accounts")
+        if "." not in email.partition("@")[2]:
+            raise RefusedError(422, "validation_error", "Invalid", errors={"email": ["is not valid"]})
+        self._key_times.append(self.now())
+        if len([moment for moment in self._key_times if moment > self.now() - 3600]) > 5:
+            raise RefusedError(429, "rate_limited", "Too many", action={"type": "wait", "seconds": 3600})
+        if list(self.keys.values()).count(email) == 3:
+            raise RefusedError(403, "key_limit_reached", "Three keys are there")
+        key = f"img_live_made{len(self.keys):020d}"
+        self.keys[key] = email
+        limits = {"uploads": self.quota, "storage_mb": 5000, "retention_days": 30}
+        made = {"key": key, "key_id": f"k{len(self.keys)}", "status": "active", "verified": False, "limits": limits}
+        return Reply.json({**made, "message": f"Verify {email} to keep images"}, 201)
+
+    def _store(self, request: Request, owner: str | None, part: Part | None) -> Reply:
+        paths = {"/v1/upload", "/v1/import"} if self.generation == "upload" else {"/v1/images"}
+        if request.path not in paths:
+            raise RefusedError(404, "not_found", "No such route")
         if self._forced:
             return self._forced.popleft()
         if owner == READ_ONLY:
             raise RefusedError(403, "forbidden", "The key may not write")
-        fields, files = request.form()
-        if "file" not in files:
+        fields, files = (_form(request.json()), {}) if part else request.form()
+        part = part or files.get("file")
+        if part is None:
             raise RefusedError(400 if self.generation == "upload" else 422, "missing_file", "No file")
-        part = files["file"]
         if self.generation == "upload":
             return self._uploaded(owner, fields, part)
         return self._created(owner, fields, part, request.headers.get("idempotency-key"))
@@ -228,9 +276,9 @@ class ImgPro:
         if external := fields.get("external_id"):
             for copy in self.copies.values():
                 if (copy.owner, copy.fields.get("external_id")) == (owner, external):
-                    raise RefusedError(409, "duplicate", "It exists", existing=self._media(copy))
+                    raise RefusedError(409, "duplicate", "It exists", existing=self._speech.media(copy))
         copy = self._keep(owner, fields, part)
-        media = self._media(copy)
+        media = self._speech.media(copy)
         return Reply.json({"success": True, "data": media} if self.has_envelope else media, 201)
 
     def _created(self, owner: str | None, fields: dict[str, str], part: Part, key: str | None) -> Reply:
@@ -240,114 +288,55 @@ class ImgPro:
         content = json.dumps(
             [sorted(fields.items()), part.name, part.media_type, hashlib.sha256(part.body).hexdigest()]
         )
-        if key and (attempt := self._attempts.get((owner, key))) and attempt[1] > self.now() - DAY:
+        attempt = self._attempts.get((owner, key or ""))
+        if attempt and attempt[1] > self.now() - DAY and attempt[2] in self.copies:
             if attempt[0] != content:
                 raise RefusedError(409, "idempotency_key_conflict", "Another upload has this key")
-            return Reply.json(self._media(self.copies[attempt[2]]))
+            return Reply.json(self._speech.media(self.copies[attempt[2]]))
         copy = self._keep(owner, fields, part)
         if key:
             self._attempts[owner, key] = (content, self.now(), copy.id)
-        return Reply.json(self._media(copy), 201)
+        return Reply.json(self._speech.media(copy), 201)
 
     def _keep(self, owner: str | None, fields: dict[str, str], part: Part) -> Copy:
         """Store an image, if the host would."""
         self._check_allowance(owner)
         if len(part.body) > self.max_bytes:
             raise RefusedError(400 if self.generation == "upload" else 422, "file_too_large", "Too large")
-        body, form, (width, height) = self._encoded(part.body)
-        life = [MONTH] if owner in {None, UNVERIFIED} else []
+        if (known := encoded(part.body)) is None:
+            if self.generation == "upload":
+                raise RefusedError(400, "unsupported_format", "Not an image that we take")
+            raise RefusedError(422, "validation_error", "Validation failed", details={"file": ["is not an image"]})
+        body, form, (width, height) = known
+        life = [MONTH] if owner in {None, UNVERIFIED, *self.keys} else []
         life += [int(fields["ttl"])] if "ttl" in fields else []
         life += [] if self.lifetime is None else [int(self.lifetime)]
-        name = f"i{len(self.copies):06d}"
+        name = f"i{next(self._numbers):06d}"
         expires = self.now() + min(life) if life else None
         sent = hashlib.sha256(part.body).hexdigest()
         copy = Copy(name, form, body, width, height, owner, sent, part.name, fields, self.now(), expires)
         self.copies[name] = copy
         self.used += owner is not None
-        self.anonymous += owner is None
+        self._anonymous += [self.now()] if owner is None else []
         return copy
 
     def _check_allowance(self, owner: str | None) -> None:
-        if owner is None and self.anonymous >= self.hourly:
-            raise RefusedError(429, "rate_limited", "Too many", action={"type": "wait", "seconds": 3600})
+        for seconds, allowed in ((3600, self.hourly), (DAY, self.daily)) if owner is None else ():
+            if len([moment for moment in self._anonymous if moment > self.now() - seconds]) >= allowed:
+                raise RefusedError(429, "rate_limited", "Too many", action={"type": "wait", "seconds": seconds})
         if owner == EXHAUSTED or (owner is not None and self.used >= self.quota):
             action = {"type": "upgrade", "url": UPGRADE_LINK, "label": "Upgrade"}
             raise RefusedError(413, "quota_exceeded", "No uploads left", action=action)
 
-    def _encoded(self, body: bytes) -> tuple[bytes, str, tuple[int, int]]:
-        """Strip and re-encode as the CDN does, where that is cheap; formats are known by the bytes."""
-        try:
-            with Picture.open(io.BytesIO(body), formats=list(ENDINGS)) as picture:
-                form, size = str(picture.format), picture.size
-                if form not in {"PNG", "JPEG"}:
-                    return body, ENDINGS[form], size
-                picture.load()
-                again = io.BytesIO()
-                picture.info.clear()
-                picture.save(again, form)
-                return again.getvalue(), ENDINGS[form], size
-        except (UnidentifiedImageError, OSError, SyntaxError):
-            pass
-        if self.generation == "upload":
-            raise RefusedError(400, "unsupported_format", "Not an image that we take")
-        raise RefusedError(422, "validation_error", "Validation failed", details={"file": ["is not an image"]})
 
-    def _media(self, copy: Copy) -> dict[str, Any]:
-        address = f"{self.server.url}/t/{copy.id}.{copy.ending}"
-        size: dict[str, Any] = {"width": copy.width, "height": copy.height}
-        if self.is_processing:
-            size = {"width": None, "height": None}
-        if self.generation == "upload":
-            return self._flat(copy, address, size)
-        expires = None if copy.expires is None else datetime.fromtimestamp(copy.expires, UTC).isoformat()
-        media = {
-            "id": copy.id,
-            "object": "image",
-            "url": address,
-            "page_url": f"https://img.pro/{copy.id}",
-            "sizes": {},
-            "filename": copy.name,
-            "format": copy.ending,
-            "bytes": None if self.is_processing else len(copy.body),
-            "status": "processing" if self.is_processing else "ready",
-            "expires_at": expires,
-            "labels": copy.labels,
-            "metadata": json.loads(copy.fields.get("metadata", "{}")),
-            **size,
-        }
-        if copy.expires is not None:
-            media["upgrade"] = {"type": "upgrade", "url": UPGRADE_LINK}
-        return media
+def _is_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").startswith("application/json")
 
-    def _flat(self, copy: Copy, address: str, size: dict[str, Any]) -> dict[str, Any]:
-        media = {
-            "id": copy.id,
-            "name": copy.fields.get("name", copy.name),
-            "url": f"https://img.pro/{copy.id}",
-            "src": address,
-            "filesize": len(copy.body),
-            "extension": copy.ending,
-            "tags": copy.fields["tags"].split(",") if "tags" in copy.fields else [],
-            "namespace": copy.fields.get("namespace"),
-            "public": copy.fields.get("public", "true") == "true",
-            "created_at": int(copy.created),
-            **size,
-        }
-        if copy.expires is not None:
-            media["expires_at"] = int(copy.expires)
-            media["upgrade"] = {"type": "upgrade", "url": UPGRADE_LINK}
-        return media
 
-    def _refusal(self, refused: RefusedError) -> Reply:
-        more = dict(refused.more)
-        existing = more.pop("existing", None)
-        error: dict[str, Any] = {"code": refused.code, "message": refused.message, **more}
-        if self.generation == "images":
-            seconds = error.get("action", {}).pop("seconds", None)
-            if seconds is not None:
-                error["action"]["retry_after"] = seconds
-            return Reply.json({"error": {"type": TYPES.get(refused.code, "api_error"), **error}}, refused.status)
-        error["error"] = error.pop("code")
-        if existing is not None:
-            error.update(existing if self.duplicates == "flat" else {self.duplicates: existing})
-        return Reply.json(error, refused.status)
+def _form(fields: dict[str, Any]) -> dict[str, str]:
+    """Write JSON fields as a form has them; each must have its own type."""
+    types = {"labels": dict, "metadata": dict, "public": bool, "ttl": int}
+    for name, told in fields.items():
+        if type(told) is not types.get(name, str):
+            raise RefusedError(422, "validation_error", "Invalid", errors={name: ["has another type"]})
+    return {name: told if isinstance(told, str) else json.dumps(told) for name, told in fields.items()}

@@ -23,7 +23,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.hosts.imgpro_answers import read_existing, read_list, read_media, read_usage
+from imghost.hosts.imgpro_account import read_account
+from imghost.hosts.imgpro_answers import read_batch, read_existing, read_list, read_media
 from imghost.hosts.imgpro_refusals import read_refusal
 from imghost.http import Answer, Client
 
@@ -270,6 +271,6 @@ JSON = st.recursive(
 def test_no_answer_breaks_the_reading(body: object, status: int) -> None:
     error = read_refusal(Answer(status, {}, json.dumps(body).encode())).error()
     assert str(error).isprintable()
-    for read in (read_media, read_existing, read_list, read_usage):
+    for read in (read_media, read_existing, read_list, read_batch, read_account):
         with suppress(ValueError, HostError):
             read(body)
