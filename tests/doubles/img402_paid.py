@@ -138,6 +138,9 @@ class PaidImg402(Img402):
         if key not in self._sales or self.memory == "none":
             offer = self._offer_v1(request.path) if self.version == 1 else self._offer(request.path)
             with self.chain.guard:
+                verified = self.chain.facilitator.verify(payload, offer)
+                if not verified.is_valid:
+                    return self.challenge(request.path, verified.invalid_reason or "invalid")
                 result = self.chain.facilitator.settle(payload, offer)
             if not result.success:
                 return self.challenge(request.path, result.error_reason or "settlement failed")

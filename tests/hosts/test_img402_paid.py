@@ -1,0 +1,696 @@
+"""img402's paid tiers: what is paid, what is refused before the key is touched, and what becomes of every answer."""
+
+import base64
+import copy
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.chain import shared_chain
+from doubles.img402_paid import PAYEE, PaidImg402
+from doubles.payer import KEY, PNG, Counting, a_host, a_payload, changed
+from doubles.server import Fault, Reply, Request, Server
+
+from imghost.errors import Action, HostError, SettingsError, StateError
+from imghost.hosts import Secret, Setup
+from imghost.hosts.img402 import Img402, Img402Options
+from imghost.hosts.journal_place import journal_of
+from imghost.hosts.payments import State
+from imghost.hosts.signer import KeySigner
+from imghost.hosts.wallet import usdc_balance, wallet_address
+from imghost.http import Client
+
+YEAR = timedelta(days=365)
+
+
+class Shop:
+    """A host with a wallet on the chain, and the double that sells to it."""
+
+    def __init__(self, folder: Path, client: Client, *, dollars: float = 5, **double: Any) -> None:
+        self.chain = shared_chain()
+        self.folder = folder
+        self.client = client
+        self.wallet = self.chain.wallet(dollars)
+        self.key = "0x" + bytes(self.wallet.key).hex()
+        self.had = self.chain.balance(self.wallet.address)
+        self.double = PaidImg402(chain=self.chain, **double)
+        self.signer = Counting(self.key)
+
+    def host(self, **changes: Any) -> Img402:
+        return a_host(self.client, self.double.url, self.folder, self.key, signer=self.signer, **changes)
+
+    @property
+    def paid(self) -> int:
+        """Atomic units that left the wallet."""
+        return self.had - self.chain.balance(self.wallet.address)
+
+    def state(self, host: Img402) -> str:
+        found = journal_of({"IMGHOST_STATE_DIR": str(self.folder / "state")}).find(
+            host._till._look_up(a_payload(self.folder), _route(host))[0]  # type: ignore[union-attr]
+        )
+        return found.state if found else ""
+
+
+def _route(host: Img402) -> Any:
+    from imghost.hosts.img402_paid import ROUTES
+
+    return ROUTES[host._tier]
+
+
+@contextmanager
+def a_shop(folder: Path, timeout: float = 5.0, **double: Any) -> Iterator[Shop]:
+    with Client(timeout, environ={}) as client:
+        shop = Shop(folder, client, **double)
+        with shop.double:
+            yield shop
+
+
+def refused(host: Img402, folder: Path, number: int = 0) -> HostError:
+    with pytest.raises(HostError) as caught:
+        host.upload(a_payload(folder, number))
+    assert str(caught.value).isprintable()
+    return caught.value
+
+
+def patiently(host: Img402, folder: Path, number: int = 0, tries: int = 5) -> Any:
+    """Ask again as long as the host's refusals allow."""
+    for _ in range(tries):
+        try:
+            return host.upload(a_payload(folder, number))
+        except HostError as error:
+            if error.action not in {Action.RETRY, Action.WAIT}:
+                raise
+    raise AssertionError("it never stopped asking to retry")
+
+
+versions = pytest.mark.parametrize("version", [1, 2])
+
+
+@versions
+@pytest.mark.parametrize(("tier", "atoms"), [("permanent", 1_000_000), ("1-year", 10_000)])
+def test_a_tiers_exact_price_moves_from_a_wallet_without_ether(
+    tmp_path: Path, version: int, tier: str, atoms: int
+) -> None:
+    with a_shop(tmp_path, version=version) as shop:
+        host = shop.host(tier=tier, retention=None if tier == "permanent" else YEAR)
+        payee = shop.chain.balance(PAYEE)
+        hosted = host.upload(a_payload(tmp_path))
+        assert shop.paid == shop.chain.balance(PAYEE) - payee == atoms
+        assert shop.chain.ether(shop.wallet.address) == 0
+        assert (host.accepts(hosted.url), hosted.is_new, host.spent) == (True, True, Decimal(atoms) / 1_000_000)
+        assert shop.client.fetch(hosted.url).body == PNG + b"0"
+        assert (hosted.expires is None) is (tier == "permanent")
+        assert hosted.receipt == {
+            "amount": "1.00" if tier == "permanent" else "0.01",
+            "network": "eip155:8453",
+            "transaction": shop.double.settled[0],
+        }
+
+
+@versions
+def test_the_same_bytes_twice_pay_once_and_the_second_time_ask_nobody(tmp_path: Path, version: int) -> None:
+    with a_shop(tmp_path, version=version) as shop:
+        first = shop.host().upload(a_payload(tmp_path))
+        asked = len(shop.double.server.log)
+        second = shop.host().upload(a_payload(tmp_path))
+        assert (shop.paid, shop.signer.signed, len(shop.double.server.log)) == (1_000_000, 1, asked)
+    assert (second.url, second.is_new, second.receipt) == (first.url, False, first.receipt)
+
+
+def test_a_challenge_of_version_2_in_the_body_alone_is_paid(tmp_path: Path) -> None:
+    with a_shop(tmp_path, in_body=True) as shop:
+        shop.host().upload(a_payload(tmp_path))
+        assert shop.paid == 1_000_000
+
+
+def test_a_lower_price_than_known_is_paid_as_asked(tmp_path: Path) -> None:
+    with a_shop(tmp_path, prices={"/api/upload/token/permanent": 10_000}) as shop:
+        hosted = shop.host(max_cost="1").upload(a_payload(tmp_path))
+        assert shop.paid == 10_000
+    assert hosted.receipt is not None
+    assert hosted.receipt["amount"] == "0.01"
+
+
+@versions
+def test_the_payment_is_sent_as_the_same_bytes_each_time(tmp_path: Path, version: int) -> None:
+    with a_shop(tmp_path, version=version) as shop:
+        is_paid = lambda request: bool({"x-payment", "payment-signature"} & set(request.headers))  # noqa: E731
+        shop.double.server.fail(Fault.CLOSE_AFTER_ROUTE, Fault.RESET_AFTER_ROUTE, when=is_paid)
+        patiently(shop.host(), tmp_path)
+        sent = [(request.method, request.target, request.body) for request in shop.double.payments()]
+        headers = {
+            request.headers.get("x-payment", request.headers.get("payment-signature"))
+            for request in shop.double.payments()
+        }
+        assert (len(sent), len(set(sent)), len(headers), shop.paid) == (3, 1, 1, 1_000_000)
+
+
+@pytest.mark.parametrize("path", ["/api/upload/token/permanent", "/api/upload"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(Fault.RESET_BEFORE_BODY, Fault.RESET_AFTER_BODY, Fault.RESET_AFTER_ROUTE, Fault.CLOSE_AFTER_ROUTE),
+        *(Fault.HTML_PAGE, Fault.TRUNCATED_JSON, Fault.SHORT_BODY, Fault.OVERSIZE_BODY, Fault.GZIP, Fault.NOT_HTTP),
+    ],
+)
+def test_whatever_reply_is_lost_the_image_is_uploaded_and_paid_once(tmp_path: Path, path: str, fault: Fault) -> None:
+    with a_shop(tmp_path) as shop:
+        shop.double.server.fail(fault, fault, when=lambda request: request.path == path)
+        shop.double.server.fail(fault, when=lambda request: request.path == path)
+        patiently(shop.host(), tmp_path)
+        assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 1, 1)
+
+
+@versions
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
+def test_an_error_after_the_settlement_is_retried_with_the_same_payment(
+    tmp_path: Path, version: int, status: int
+) -> None:
+    with a_shop(tmp_path, version=version, after_settling=[status, status]) as shop:
+        patiently(shop.host(), tmp_path)
+        assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 1, 1)
+
+
+def test_retries_that_run_out_are_taken_up_by_the_next_build(tmp_path: Path) -> None:
+    with a_shop(tmp_path, after_settling=[500] * 3) as shop:
+        first = shop.host()
+        for _ in range(3):
+            assert refused(first, tmp_path).action is Action.RETRY
+        shop.host().upload(a_payload(tmp_path))
+        assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 1, 1)
+
+
+@versions
+def test_a_second_402_after_the_settlement_is_never_signed_again_in_the_run(tmp_path: Path, version: int) -> None:
+    with a_shop(tmp_path, version=version, after_settling=[402]) as shop:
+        host = shop.host()
+        error = refused(host, tmp_path)
+        assert (error.action, error.is_ambiguous) == (Action.FILE, True)
+        assert "unresolved" in error.reason
+        assert "same payment" in error.remedy
+        assert refused(host, tmp_path).reason == error.reason
+        assert refused(host, tmp_path, 1).action is Action.STOP
+        assert (shop.paid, shop.signer.signed, shop.state(host)) == (1_000_000, 1, State.SIGNED)
+        shop.host().upload(a_payload(tmp_path))
+        assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 1, 1)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 302])
+def test_any_other_refusal_of_a_payment_stops_the_signing(tmp_path: Path, status: int) -> None:
+    with a_shop(tmp_path, after_settling=[status]) as shop:
+        host = shop.host()
+        assert "unresolved" in refused(host, tmp_path).reason
+        assert refused(host, tmp_path, 1).action is Action.STOP
+        assert (shop.paid, shop.signer.signed) == (1_000_000, 1)
+
+
+def test_a_token_that_ran_out_is_asked_for_again_with_the_same_payment(tmp_path: Path) -> None:
+    with a_shop(tmp_path, token_life=timedelta(seconds=0)) as shop:
+        error = refused(shop.host(), tmp_path)
+        assert "token" in error.reason
+        shop.double.token_life = timedelta(minutes=10)
+        shop.host().upload(a_payload(tmp_path))
+        assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 1, 1)
+
+
+def test_a_402_at_the_upload_asks_for_the_token_once_more_and_never_pays(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        host = shop.host()
+        shop.double.tokens = _Forgetful()
+        assert "unresolved" in refused(host, tmp_path).reason
+        uploads = shop.double.server.requests("POST", "/api/upload")
+        assert (len(uploads), len(shop.double.payments()), shop.paid) == (2, 2, 1_000_000)
+        assert not any("payment-signature" in request.headers for request in uploads)
+
+
+class _Forgetful(dict[str, Any]):
+    def __setitem__(self, key: str, value: Any) -> None:
+        pass
+
+
+def test_an_image_that_the_payment_bought_already_is_taken(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        first = shop.host()
+        shop.double.server.fail(Fault.CLOSE_AFTER_ROUTE, when=lambda request: request.path == "/api/upload")
+        assert refused(first, tmp_path).action is Action.RETRY
+        hosted = first.upload(a_payload(tmp_path))
+        assert hosted.is_new is False
+        assert (shop.paid, len(shop.double.images)) == (1_000_000, 1)
+
+
+@pytest.mark.parametrize("changes", [{"sizeBytes": 9}, {"contentType": "image/gif"}])
+def test_an_image_of_another_size_or_type_is_not_taken_for_the_payments(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    with a_shop(tmp_path, changes=changes) as shop:
+        host = shop.host()
+        shop.double.server.fail(Fault.CLOSE_AFTER_ROUTE, when=lambda request: request.path == "/api/upload")
+        refused(host, tmp_path)
+        assert "another size or type" in refused(host, tmp_path).reason
+        assert (shop.paid, shop.signer.signed) == (1_000_000, 1)
+
+
+def test_a_wallet_without_the_money_is_named_and_stops_the_build(tmp_path: Path) -> None:
+    with a_shop(tmp_path, dollars=0.5) as shop:
+        host = shop.host()
+        error = refused(host, tmp_path)
+        assert error.action is Action.STOP
+        assert shop.wallet.address in error.remedy
+        assert shop.paid == 0
+
+
+def test_an_image_that_ends_too_soon_says_what_was_paid_and_is_not_bought_again(tmp_path: Path) -> None:
+    lives: dict[str, timedelta | None] = {"/api/upload/token/permanent": timedelta(days=30)}
+    with a_shop(tmp_path, lives=lives) as shop:
+        error = refused(shop.host(), tmp_path)
+        assert "$1.00 was paid" in error.reason
+        assert "retention" in error.remedy
+        assert "$1.00 was paid" in refused(shop.host(), tmp_path).reason
+        assert shop.paid == 1_000_000
+        assert shop.host(retention=timedelta(days=30)).upload(a_payload(tmp_path)).expires is not None
+        assert shop.paid == 1_000_000
+
+
+def test_a_renewal_is_bought_anew_also_where_only_the_journal_knows_the_first(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        first = shop.host(tier="1-year", retention=YEAR).upload(a_payload(tmp_path))
+        later = (datetime.now(UTC) + YEAR + timedelta(days=1)).timestamp()
+        host = changed(shop.host(tier="1-year", retention=YEAR), clock=lambda: later)
+        shop.double.date = datetime.fromtimestamp(later, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        shop.double.lives["/api/upload/token"] = 2 * YEAR + timedelta(days=2)
+        second = host.upload(a_payload(tmp_path))
+        assert first.url != second.url
+        assert (shop.paid, shop.signer.signed) == (20_000, 2)
+        numbers = [message["nonce"] for message in shop.signer.messages]
+        assert numbers[0] != numbers[1]
+
+
+def test_a_record_that_is_renewed_is_another_purchase(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        host = shop.host(tier="1-year", retention=YEAR)
+        host.upload(a_payload(tmp_path))
+        host.upload(a_payload(tmp_path, period=1_900_000_000))
+        assert shop.paid == 20_000
+
+
+# Payments that ran out.
+
+
+def test_an_unsettled_payment_that_ran_out_is_signed_again_with_its_number_by_the_next_build(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        lost = Fault.RESET_AFTER_BODY
+        shop.double.server.fail(lost, when=lambda request: "payment-signature" in request.headers)
+        an_hour_ago = datetime.now(UTC).timestamp() - 3_600
+        shop.double.date = datetime.fromtimestamp(an_hour_ago, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        early = changed(shop.host(), clock=lambda: an_hour_ago)
+        assert refused(early, tmp_path).action is Action.RETRY
+        shop.double.date = ""
+        _age(shop.folder, 3_600)
+        shop.host().upload(a_payload(tmp_path))
+        assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 2, 1)
+        assert len({message["nonce"] for message in shop.signer.messages}) == 1
+
+
+def _age(folder: Path, seconds: int) -> None:
+    """Make every payment of the journal older, as if the build had been that long ago."""
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(folder / "state" / "payments.sqlite3")) as connection:
+        connection.execute("UPDATE payments SET signed_at = signed_at - ?", (seconds,))
+        connection.commit()
+
+
+def test_a_settled_payment_that_the_host_forgot_is_paid_once_and_ends_as_lost(tmp_path: Path) -> None:
+    """The host settles, answers 402, and remembers nothing: the chain refuses each further payment."""
+    with a_shop(tmp_path, memory="none", after_settling=[402]) as shop:
+        assert "unresolved" in refused(shop.host(), tmp_path).reason
+        now = datetime.now(UTC).timestamp()
+        host = shop.host()
+        for build in range(1, 5):
+            _age(shop.folder, 3_600)
+            host = changed(shop.host(), clock=lambda build=build: now + 3_600 * build)  # type: ignore[misc]
+            shop.double.date = datetime.fromtimestamp(now + 3_600 * build, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+            refused(host, tmp_path)
+        assert shop.state(host) == State.LOST
+        assert shop.paid == 1_000_000
+        assert shop.signer.signed <= 3
+        assert len({message["nonce"] for message in shop.signer.messages}) == 1
+
+
+# What is never signed.
+
+
+def _with(field: str, value: object) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def change(challenge: dict[str, Any]) -> dict[str, Any]:
+        altered = copy.deepcopy(challenge)
+        for offer in altered["accepts"]:
+            name = {"amount": "maxAmountRequired"}.get(field, field) if altered["x402Version"] == 1 else field
+            offer[name] = value
+        return altered
+
+    return change
+
+
+HOSTILE: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
+    (_with("amount", "1000001"), "tier"),
+    (_with("network", "eip155:1"), "Base"),
+    (_with("asset", "0x" + "1" * 40), "USDC"),
+    (_with("payTo", "0x" + "1" * 40), "pay_to"),
+    (_with("scheme", "upto"), "exact"),
+    (_with("extra", {"name": "Coin", "version": "2"}), "USD Coin"),
+    (_with("maxTimeoutSeconds", 29), "30"),
+    (_with("extra", {"assetTransferMethod": "permit2"}), "eip3009"),
+    (lambda challenge: {**challenge, "accepts": []}, "no way to pay"),
+    (lambda challenge: {**challenge, "x402Version": 3}, "version"),
+]
+
+
+@versions
+@pytest.mark.parametrize(("change", "word"), HOSTILE)
+def test_a_challenge_outside_the_policy_gets_no_signature_and_no_second_request(
+    tmp_path: Path, version: int, change: Callable[[dict[str, Any]], Any], word: str
+) -> None:
+    with a_shop(tmp_path, version=version, change=change, in_body=version == 2) as shop:
+        error = refused(shop.host(), tmp_path)
+        assert error.action is Action.STOP
+        assert word in str(error)
+        assert (shop.signer.signed, len(shop.double.server.log), shop.paid) == (0, 1, 0)
+        assert shop.host()._till._deal.journal().unresolved(tmp_path / "imghost.lock") == 0  # type: ignore[union-attr]
+
+
+def test_three_hundred_mutated_challenges_over_http_get_no_signature(tmp_path: Path) -> None:
+    dice = random.Random(7)
+    bad: list[tuple[str, Any]] = [
+        ("amount", "1e6"), ("amount", "0x10"), ("amount", "-1"), ("amount", "10000.0"), ("amount", str(10**30)),
+        ("amount", 1), ("payTo", PAYEE[:-1] + "0"), ("payTo", None), ("network", "eip155:84532"), ("scheme", None),
+        ("asset", PAYEE), ("maxTimeoutSeconds", 0), ("maxTimeoutSeconds", "300"), ("extra", {"version": "1"}),
+    ]  # fmt: skip
+
+    def route(request: Request) -> Reply:
+        offer: dict[str, Any] = {
+            "scheme": "exact",
+            "network": "eip155:8453",
+            "amount": "10000",
+            "asset": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+            "payTo": PAYEE,
+            "maxTimeoutSeconds": 300,
+        }
+        offer |= dict(dice.sample(bad, dice.randint(1, 4)))
+        required = {"x402Version": 2, "accepts": [offer], "resource": {"url": server.url + request.path}}
+        text = base64.b64encode(json.dumps(required).encode()).decode()
+        return Reply.json({}, 402, PAYMENT_REQUIRED=text)
+
+    signer = Counting()
+    with Server(route) as server, Client(5, environ={}) as client:
+        host = a_host(client, server.url, tmp_path, signer=signer)
+        for number in range(300):
+            assert host._till is not None
+            with pytest.raises(HostError):
+                host.upload(a_payload(tmp_path, number))
+        assert (signer.signed, len(server.log)) == (0, 300)
+
+
+def test_a_payee_that_the_settings_name_is_paid_and_the_known_one_no_more(tmp_path: Path) -> None:
+    other = shared_chain().wallet(0).address
+    with a_shop(tmp_path) as shop:
+        assert "pay_to" in refused(shop.host(pay_to=other), tmp_path).remedy
+        assert shop.signer.signed == 0
+
+
+def test_ones_own_wallet_is_never_the_payee(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        shop.double.change = _with("payTo", shop.wallet.address)
+        error = refused(shop.host(pay_to=shop.wallet.address), tmp_path)
+        assert "your own wallet" in error.reason
+        assert shop.signer.signed == 0
+
+
+@pytest.mark.parametrize("days", [-30, 30, 20_000])
+def test_nothing_is_signed_with_a_wrong_clock(tmp_path: Path, days: int) -> None:
+    with a_shop(tmp_path) as shop:
+        host = changed(shop.host(), clock=lambda: datetime.now(UTC).timestamp() + days * 86_400)
+        shop.double.date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        assert "clock" in refused(host, tmp_path).reason
+        assert (shop.signer.signed, len(shop.double.server.log)) == (0, 1)
+
+
+def test_without_max_cost_nothing_is_asked(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        error = refused(shop.host(max_cost="0"), tmp_path)
+        assert (error.action, "max_cost" in error.remedy) == (Action.STOP, True)
+        assert (shop.signer.signed, shop.double.server.log) == (0, [])
+
+
+def test_the_budget_ends_the_signing_and_counts_what_is_unresolved(tmp_path: Path) -> None:
+    with a_shop(tmp_path, after_settling=[402]) as shop:
+        refused(shop.host(max_cost="2"), tmp_path)
+        host = shop.host(max_cost="2")
+        host.upload(a_payload(tmp_path, 1))
+        error = refused(host, tmp_path, 2)
+        assert (error.action, "max_cost" in error.reason) == (Action.STOP, True)
+        assert (shop.paid, shop.signer.signed) == (2_000_000, 2)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_neither_payment_nor_token_follows_a_redirect(tmp_path: Path, status: int) -> None:
+    with Server(lambda _: Reply()) as evil, a_shop(tmp_path) as shop:
+        honest = shop.double.route
+
+        def route(request: Request) -> Reply:
+            if len(shop.double.payments()) and request.path.startswith("/api/upload"):
+                return Reply.redirect(evil.url + request.path, status)
+            return honest(request)
+
+        shop.double.server.route = route
+        refused(shop.host(), tmp_path)
+        assert evil.log == []
+
+
+def test_a_free_answer_where_a_payment_was_expected_pays_nothing(tmp_path: Path) -> None:
+    signer = Counting()
+    with Server(lambda _: Reply.json({"token": "a" * 40})) as server, Client(5, environ={}) as client:
+        error = refused(a_host(client, server.url, tmp_path, signer=signer), tmp_path)
+    assert (error.action, signer.signed) == (Action.RETRY, 0)
+
+
+def test_a_journal_that_cannot_be_written_stops_the_build_before_anything_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    with a_shop(tmp_path) as shop:
+        with pytest.raises(HostError) as caught:
+            shop.host().ready()
+        assert (caught.value.action, "IMGHOST_STATE_DIR" in str(caught.value)) == (Action.STOP, True)
+        with pytest.raises(StateError):
+            shop.host().upload(a_payload(tmp_path))
+        assert (shop.signer.signed, shop.paid, shop.double.payments()) == (0, 0, [])
+
+
+# The tier `auto`.
+
+
+def test_auto_takes_the_free_tier_where_it_lasts_long_enough(tmp_path: Path) -> None:
+    with a_shop(tmp_path, era="newest") as shop:
+        hosted = shop.host(tier="auto").upload(a_payload(tmp_path))
+        assert (hosted.expires, hosted.receipt, shop.paid) == (None, None, 0)
+        week = shop.host(tier="auto", retention=timedelta(days=7)).upload(a_payload(tmp_path, 1))
+        assert (week.receipt, shop.paid, shop.signer.signed) == (None, 0, 0)
+
+
+@pytest.mark.parametrize(("retention", "atoms"), [(None, 1_000_000), (YEAR, 10_000), (2 * YEAR, 1_000_000)])
+def test_auto_pays_for_the_cheapest_tier_that_lasts(tmp_path: Path, retention: timedelta | None, atoms: int) -> None:
+    with a_shop(tmp_path, era="brief") as shop:
+        host = shop.host(tier="auto", retention=retention)
+        assert host.limits.price == Decimal(atoms) / 1_000_000
+        hosted = host.upload(a_payload(tmp_path))
+        assert shop.paid == atoms
+        assert hosted.receipt is not None
+
+
+def test_auto_uploads_one_free_image_at_most_however_often_the_payment_is_retried(tmp_path: Path) -> None:
+    with a_shop(tmp_path, era="brief", after_settling=[500]) as shop:
+        shop.double.server.fail(Fault.RESET_AFTER_ROUTE, when=lambda request: request.path.endswith("permanent"))
+        patiently(shop.host(tier="auto"), tmp_path)
+        assert len(shop.double.server.requests("POST", "/api/free")) == 1
+        assert shop.paid == 1_000_000
+
+
+def test_auto_without_max_cost_says_so_and_pays_nothing(tmp_path: Path) -> None:
+    with a_shop(tmp_path, era="brief") as shop:
+        error = refused(shop.host(tier="auto", max_cost="0"), tmp_path)
+        assert "max_cost" in error.remedy
+        assert (shop.paid, shop.signer.signed) == (0, 0)
+
+
+# Settings, keys and secrets.
+
+
+def address_of(host: Img402) -> str:
+    assert host._till is not None
+    return host._till._deal.signer.address
+
+
+@pytest.mark.parametrize(
+    "key", ["short-key", "0x" + "g" * 64, "a" * 63, "a" * 65, "0x" + "0" * 64 + "\u0661", "f" * 64]
+)
+def test_a_key_that_is_none_is_refused_without_being_shown(tmp_path: Path, key: str) -> None:
+    with Client(environ={}) as client, pytest.raises(SettingsError) as caught:
+        address_of(a_host(client, "https://img402.dev", tmp_path, key))
+    assert key not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_a_key_is_read_with_and_without_its_prefix() -> None:
+    bare, prefixed = KeySigner(Secret(KEY[2:])), KeySigner(Secret(KEY))
+    assert bare.address == prefixed.address
+    assert KEY[2:] not in repr(bare) + repr(vars(bare))
+
+
+@pytest.mark.parametrize("pay_to", ["0x123", "vitalik.eth", "0x" + "g" * 40])
+def test_a_payee_that_is_no_address_is_refused_in_the_settings(tmp_path: Path, pay_to: str) -> None:
+    with Client(environ={}) as client, pytest.raises(SettingsError, match="pay_to"):
+        a_host(client, "https://img402.dev", tmp_path, pay_to=pay_to)
+
+
+def test_the_first_payment_is_sent_alone(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        assert shop.host().ready().is_proven is False
+
+
+def a_repository(folder: Path, *, has_lock: bool) -> None:
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    (folder / "imghost.lock").write_text("")
+    if has_lock:
+        subprocess.run(["git", "-C", str(folder), "add", "imghost.lock"], check=True)
+
+
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_a_ci_pays_only_with_a_lock_that_git_tracks(tmp_path: Path, has_lock: bool) -> None:
+    a_repository(tmp_path, has_lock=has_lock)
+    with Client(environ={}) as client:
+        host = a_host(client, "https://img402.dev", tmp_path, environ={"CI": "true"})
+        if has_lock:
+            host.ready()
+        else:
+            with pytest.raises(SettingsError, match=r"commit imghost\.lock"):
+                host.ready()
+
+
+@versions
+def test_no_secret_appears_anywhere(
+    tmp_path: Path, version: int, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with a_shop(tmp_path, version=version, after_settling=[500]) as shop, caplog.at_level("DEBUG", "imghost"):
+        hosted = patiently(shop.host(), tmp_path)
+        headers = [value for request in shop.double.payments() for value in request.headers.values() if len(value) > 99]
+        secrets = [shop.key[2:], *headers, *shop.double.tokens]
+    out, err = capfd.readouterr()
+    seen = "".join(
+        (out, err, repr(hosted), *(record.getMessage() for record in caplog.records if record.name != "x402"))
+    )
+    journal = (tmp_path / "state" / "payments.sqlite3").read_bytes().decode("latin-1")
+    assert len(secrets) >= 3
+    assert not [secret for secret in secrets if secret in seen or secret in journal]
+
+
+def test_github_is_asked_to_hide_the_payment_and_the_token_before_they_are_used(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with a_shop(tmp_path) as shop:
+        shop.host(environ={"GITHUB_ACTIONS": "true"}).upload(a_payload(tmp_path))
+        sent = shop.double.payments()[0].headers["payment-signature"]
+        tokens = list(shop.double.tokens)
+    out, err = capfd.readouterr()
+    assert out == ""
+    masked = {line.removeprefix("::add-mask::") for line in err.splitlines()}
+    assert masked == {sent, *tokens}
+
+
+def test_the_library_that_signs_is_loaded_by_nothing_but_a_payment(tmp_path: Path) -> None:
+    code = f"""
+import sys, pathlib
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from doubles.payer import a_host, a_payload
+from imghost.errors import HostError
+from imghost.http import Client
+folder = pathlib.Path({str(tmp_path)!r})
+with Client(environ={{}}) as client:
+    host = a_host(client, "http://127.0.0.1:9", folder)
+    host.ready()
+    try:
+        host.upload(a_payload(folder))
+    except HostError:
+        pass
+sys.exit("eth_account" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_paid_tier_without_the_extra_names_it_in_one_line(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules["eth_account"] = None
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "eth_account" else find(name, *rest)
+from pathlib import Path
+from doubles.payer import a_host
+from imghost.errors import SettingsError
+from imghost.http import Client
+try:
+    a_host(Client(environ={{}}), "https://img402.dev", Path({str(tmp_path)!r}))
+except SettingsError as error:
+    print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert 'pip install "imghost[x402]"' in found
+    assert found.count("\n") == 1
+
+
+def test_the_wallets_address_and_balance_can_be_asked_for(tmp_path: Path) -> None:
+    chain = shared_chain()
+    account = chain.wallet(12.5)
+    key = bytes(account.key).hex()
+    file = tmp_path / "key"
+    file.write_text(f"0x{key}\n")
+    assert wallet_address({}) is None
+    assert wallet_address({"IMG402_PRIVATE_KEY": key}) == account.address
+    assert wallet_address({"IMG402_PRIVATE_KEY_FILE": str(file)}) == account.address
+    with pytest.raises(SettingsError, match="IMG402_PRIVATE_KEY_FILE"):
+        wallet_address({"IMG402_PRIVATE_KEY_FILE": str(tmp_path / "none")})
+    with chain.node() as node, Client(5, environ={}) as client:
+        assert usdc_balance(client, node.url, account.address) == Decimal("12.5")
+    broken = Server(lambda _: Reply.json({"error": {"message": "no"}}))
+    with broken, Client(5, environ={}) as client, pytest.raises(HostError, match="balance"):
+        usdc_balance(client, broken.url, account.address)
+
+
+def test_a_paid_tier_is_opened_with_the_settings_budget_and_lock(tmp_path: Path) -> None:
+    from imghost.hosts.registry import open_host
+    from imghost.settings import read
+
+    settings = read({"host": "img402", "max_cost": 3, "lock": "my.lock"}, tmp_path)
+    with Client(environ={}) as client:
+        host = open_host("img402", settings, {"IMG402_PRIVATE_KEY": KEY}, client, tmp_path)
+    assert isinstance(host, Img402)
+    assert host._till is not None
+    budget = host._till._deal.budget
+    assert (budget.atoms, budget.lock) == (3_000_000, str(tmp_path.resolve() / "my.lock"))
+    assert not host.lacks_credential
+
+
+def test_the_host_pays_nothing_without_a_wallet(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        setup = Setup(shop.client, None, None, tmp_path, tmp_path, {}, max_cost=Decimal(5))
+        host = Img402(Img402Options(api_url=shop.double.url), setup)
+        assert refused(host, tmp_path).action is Action.STOP
+        assert shop.double.server.log == []
