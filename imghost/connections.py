@@ -46,6 +46,8 @@ class Exchange:
     """Bytes given to the connection to the host; nothing has reached it while this is 0."""
     cause: BaseException | None = None
     """Why it could not connect, by the operating system or TLS; httpcore does not pass it on."""
+    addresses: tuple[str, ...] = ()
+    """The only addresses to connect to; empty = those that the name resolves to."""
 
     def left(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
         """Give the seconds that one wait may take; raises `late` where there are none."""
@@ -88,7 +90,8 @@ class Deadlines(httpcore.NetworkBackend):
         """Connect to the first address that answers, with the time shared between them."""
         exchange = self.exchange
         try:
-            addresses = _addresses(host, port)
+            # Never looked up again: a second answer could be another than the one that was checked.
+            addresses = exchange.addresses or _addresses(host, port)
         except (OSError, UnicodeError) as error:
             exchange.cause = error
             raise httpcore.ConnectError("the name does not resolve") from None

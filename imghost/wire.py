@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import certifi
 import httpcore
@@ -37,6 +37,22 @@ FOREIGN: Final = (
     httpcore.UnsupportedProtocol,
     OSError,
 )
+
+
+class UnreadAnswerError(HostError):
+    """An answer that came, and that will not be read."""
+
+
+class Sink(Protocol):
+    """What takes an answer's body as it comes, in place of memory."""
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Say whether the body is wanted; it is left unread otherwise."""
+        ...
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next bytes; raises `HostError` to stop."""
+        ...
 
 
 class Wire:
@@ -74,23 +90,35 @@ class Wire:
             remedy="check the URL in `options`, and the credential for line ends and letters outside ASCII",
         )
 
-    def exchange(self, request: httpx.Request, limit: int, *, cut: bool) -> tuple[int, dict[str, str], bytes]:
+    def exchange(
+        self,
+        request: httpx.Request,
+        limit: int,
+        *,
+        cut: bool,
+        sink: Sink | None = None,
+        addresses: tuple[str, ...] = (),
+        deadline: float | None = None,
+    ) -> tuple[int, dict[str, str], bytes]:
         """Send a request and read status, headers and body, all before the deadline.
 
-        Over `limit` bytes the body is cut, or refused.
+        Over `limit` bytes the body is cut, or refused; with a `sink` it goes there. With `addresses`
+        only those are connected to, except by a proxy, which looks names up itself.
         """
         host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
         proxy = proxy_for(host, port, self._environ) if request.url.scheme == "https" else None
         seconds = self._timeout + int(request.headers.get("content-length", "0")) / RATE
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        exchange = Exchange(time.monotonic() + seconds, target, str(proxy or ""))
+        until = time.monotonic() + seconds if deadline is None else deadline
+        exchange = Exchange(until, target, str(proxy or ""), addresses=() if proxy else addresses)
         try:
             with self._network.follow(exchange):
-                return _received(self._pool(request.url.scheme, proxy), self._outgoing(request), limit, cut=cut)
+                pool = self._pool(request.url.scheme, proxy)
+                return _received(pool, self._outgoing(request), limit, cut=cut, sink=sink)
         except FOREIGN as error:
             failure = _explained(error, exchange)
         except _RefusedError as error:
-            failure = HostError(Action.RETRY, f"{exchange.target} {error}", is_ambiguous=True)
+            failure = UnreadAnswerError(Action.RETRY, f"{exchange.target} {error}", is_ambiguous=True)
         # A question changes nothing at the host, however it ends.
         failure.is_ambiguous = failure.is_ambiguous and request.method not in {"GET", "HEAD"}
         raise failure
@@ -128,17 +156,21 @@ class Wire:
 
 
 class _RefusedError(Exception):
-    """An answer that came, and that will not be read."""
+    """Why an answer that came will not be read, without the host's name."""
 
 
 def _received(
-    pool: httpcore.ConnectionPool, request: httpcore.Request, limit: int, *, cut: bool
+    pool: httpcore.ConnectionPool, request: httpcore.Request, limit: int, *, cut: bool, sink: Sink | None
 ) -> tuple[int, dict[str, str], bytes]:
     response = pool.handle_request(request)
     try:
         headers = _headers(response)
         body = bytearray()
-        for chunk in response.iter_stream():
+        is_wanted = sink is None or sink.begin(response.status, headers)
+        for chunk in response.iter_stream() if is_wanted else ():
+            if sink is not None:
+                sink.take(chunk)
+                continue
             body += chunk
             if len(body) > limit:
                 break
