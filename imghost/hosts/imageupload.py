@@ -14,7 +14,7 @@ from typing import Final
 
 from imghost.errors import Action, HostError, printable
 from imghost.hosts import Limits, Quota, Setup, Stored, Usage
-from imghost.hosts.answers import extra_origins, image_urls, moment_of, read_object, unclear
+from imghost.hosts.answers import extra_origins, image_urls, read_object, unclear
 from imghost.hosts.imageupload_answers import SLUG, Entry, read_allowance, read_entry, read_headers
 from imghost.hosts.imageupload_api import Api, Pace
 from imghost.hosts.imageupload_refusals import ToolError, refused_upload, text_of, upgrade_link
@@ -103,7 +103,7 @@ class ImageUpload:
             used=allowance.used,
             limit=allowance.limit,
             remaining=allowance.remaining,
-            resets=_next_month(datetime.now(UTC)) if allowance.limit else None,
+            resets=_next_month(self._api.now()) if allowance.limit else None,
             link=upgrade_link(allowance.raw, self._site),
         )
 
@@ -151,7 +151,7 @@ class ImageUpload:
             self._forbidden = ""
         found = read_object(NAME, answer)
         self._keep_quota(answer, found)
-        return self._hosted(found, payload, moment_of(answer))
+        return self._hosted(found, payload)
 
     def _refused(self, answer: Answer, payload: Payload) -> HostError:
         """Read a refusal; one that does not say why, for two images in a row, is about the account."""
@@ -172,7 +172,7 @@ class ImageUpload:
             link = upgrade_link(allowance.raw, self._site)
             self._spent = f"wait until the 1st of the next month (UTC), or upgrade the plan: {link}"
 
-    def _hosted(self, found: Mapping[str, object], payload: Payload, now: datetime) -> Hosted:
+    def _hosted(self, found: Mapping[str, object], payload: Payload) -> Hosted:
         if found.get("ok") is False:
             raise HostError(Action.FILE, f"{NAME} did not store the image: {printable(text_of(found)) or 'no reason'}")
         try:
@@ -182,7 +182,7 @@ class ImageUpload:
         else:
             if wrong_copy := self._problem(entry, payload):
                 raise wrong_copy
-            self._check_life(entry, now)
+            self._check_life(entry, self._api.now())
             return Hosted(entry.url, entry.slug, entry.expires)
         raise problem
 
@@ -215,7 +215,7 @@ class ImageUpload:
             )
         if entry.expires is None:
             return
-        if self._retention is not None and entry.expires + SLACK >= now + self._retention:
+        if self._retention is not None and entry.expires >= now + self._retention - SLACK:
             return
         days = max(1, (entry.expires - now).days)
         raise HostError(
@@ -244,7 +244,7 @@ class ImageUpload:
             return entry.has_life
         if self._retention is None or entry.expires.timestamp() <= payload.period:
             return False
-        return entry.expires >= datetime.now(UTC) + min(DUE, self._retention / 4)
+        return entry.expires >= self._api.now() + min(DUE, self._retention / 4)
 
     def listed(self) -> Iterator[Stored]:
         """List this project's images: those in its folder that this program has named.

@@ -160,13 +160,17 @@ def _life(raw: Mapping[str, Any]) -> tuple[datetime | None, bool]:
 
 
 def _created(raw: Mapping[str, Any]) -> datetime | None:
-    for name in ("created_at", "uploaded_at"):
+    """Read when an image was stored: as told, or reckoned back from its end; what never ends does not show it."""
+    for name in ("created_at", "uploaded_at", "created", "uploaded"):
         try:
             if found := moment(raw.get(name)):
                 return found
         except ValueError:
             continue
-    return None
+    life = LIVES.get(str(raw.get("expiration")))
+    expires, _ = _life(raw)
+    # The host's months may be calendar months, so an image may be a few days younger than this says; not older.
+    return expires - life if expires and life and expires.year > 1 else None
 
 
 def _folder(raw: Mapping[str, Any]) -> str | None:

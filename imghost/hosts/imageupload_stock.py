@@ -30,6 +30,7 @@ class Stock:
         self._folder = folder
         self._slug = ""
         self._entries: tuple[Entry, ...] | None = None
+        self._stopped: HostError | None = None
         self._guard = threading.RLock()
 
     @property
@@ -78,8 +79,15 @@ class Stock:
     def entries(self) -> tuple[Entry, ...]:
         """List the folder's images, or all that are the account's where there is no folder; raises HostError."""
         with self._guard:
-            if self._entries is None:
-                self._entries = self._listed()
+            if self._stopped:
+                raise self._stopped.with_traceback(None)
+            try:
+                if self._entries is None:
+                    self._entries = self._listed()
+            except HostError as problem:
+                if problem.action is Action.STOP:
+                    self._stopped = problem
+                raise
             return self._entries
 
     def _listed(self) -> tuple[Entry, ...]:

@@ -9,59 +9,34 @@ What is sent without an expiration lives for a day, as at the host.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from typing import Any, Self
 
-from PIL import Image as Picture
-from PIL import UnidentifiedImageError
-
+from doubles.imageupload_store import (
+    FREE,
+    LIVES,
+    MAX_BYTES,
+    PLANS,
+    PRO,
+    QUOTAS,
+    STARTER,
+    TYPES,
+    Copy,
+    RefusedError,
+    stripped,
+)
 from doubles.server import Fault, Part, Reply, Request, Server
 
-FREE = "iu_live_free00000000000000000000000000000"
-STARTER = "iu_live_starter00000000000000000000000000"
-PRO = "iu_live_pro000000000000000000000000000000"
-PLANS = {FREE: "free", STARTER: "starter", PRO: "pro"}
-QUOTAS = {"free": 10, "starter": 50, "pro": None}
-MAX_BYTES = {"free": 25_000_000, "starter": 25_000_000, "pro": 50_000_000}
+__all__ = ["FREE", "PRO", "STARTER", "ImageUpload"]
 
-DAY = 86_400
-LIVES = {"1d": DAY, "1w": 7 * DAY, "1mo": 30 * DAY, "3mo": 90 * DAY, "burn": None, "views": None, "forever": None}
-TYPES = {"PNG": "png", "JPEG": "jpg", "GIF": "gif", "WEBP": "webp", "AVIF": "avif"}
 CODES = {400: -32602, 401: -32001, 403: -32603, 404: -32004, 413: -32602, 415: -32602}
 CODES |= {429: -32002, 500: -32000, 502: -32004, 503: -32003}
-
-
-class RefusedError(Exception):
-    """A refusal on its way to its reply."""
-
-    def __init__(self, status: int, text: str, **more: Any) -> None:
-        super().__init__(text)
-        self.status, self.text, self.more = status, text, more
-
-
-@dataclass
-class Copy:
-    """One stored image."""
-
-    slug: str
-    ending: str
-    body: bytes
-    width: int
-    height: int
-    owner: str
-    name: str
-    media_type: str
-    """As the part of the form said."""
-    expiration: str
-    folder: str | None
-    created: float
-    expires: int | None
 
 
 @dataclass
@@ -138,6 +113,11 @@ class ImageUpload:
         return time.time() + self.clock
 
     def _route(self, request: Request) -> Reply:
+        reply = self._answer(request)
+        date = formatdate(self.now(), usegmt=True)
+        return replace(reply, headers=(*reply.headers, ("Date", date))) if self.clock else reply
+
+    def _answer(self, request: Request) -> Reply:
         with self._guard:
             if request.path == "/mcp" and request.method == "POST":
                 return self._tool(request)
@@ -198,7 +178,7 @@ class ImageUpload:
         folder = fields.get("folder")
         if folder is not None and folder not in self.folders:
             raise RefusedError(400, "Unknown folder")
-        body, form, (width, height) = _stripped(part)
+        body, form, (width, height) = stripped(part)
         life = LIVES[expiration]
         expires = None if life is None else int(self.now()) + life
         slug = f"s{len(self.copies):07d}"
@@ -306,20 +286,3 @@ class ImageUpload:
 
 def _said(message: dict[str, Any], answer: dict[str, Any], status: int) -> Reply:
     return Reply.json({"jsonrpc": "2.0", "id": message["id"], **answer}, status)
-
-
-def _stripped(part: Part) -> tuple[bytes, str, tuple[int, int]]:
-    """Take the metadata off a JPEG as the host does; formats are known by the bytes, and the part must agree."""
-    try:
-        with Picture.open(io.BytesIO(part.body), formats=list(TYPES)) as picture:
-            form, size = str(picture.format), picture.size
-            if part.media_type != Picture.MIME[form]:
-                raise RefusedError(415, "Unsupported type")
-            if form != "JPEG" or "exif" not in picture.info:
-                return part.body, form, size
-            again = io.BytesIO()
-            picture.save(again, form, quality="keep", exif=b"")
-            return again.getvalue(), form, size
-    except (UnidentifiedImageError, OSError, SyntaxError):
-        pass
-    raise RefusedError(415, "Unsupported type")

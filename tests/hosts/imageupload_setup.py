@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from doubles.imageupload import PRO
 from doubles.imageupload import ImageUpload as Double
+from doubles.server import Reply
 from hosts.imgpro_setup import a_payload, a_picture
 
 from imghost.errors import HostError
@@ -17,7 +18,18 @@ from imghost.hosts.imageupload import ImageUpload, ImageUploadOptions
 from imghost.http import Client
 from imghost.models import Payload
 
-__all__ = ["MONTH", "PERMANENT", "Opened", "a_host", "a_payload", "a_picture", "offline", "opened", "refused"]
+__all__ = [
+    "MONTH",
+    "PERMANENT",
+    "Opened",
+    "a_host",
+    "a_payload",
+    "a_picture",
+    "list_one",
+    "offline",
+    "opened",
+    "refused",
+]
 
 PERMANENT = None
 MONTH = timedelta(days=30)
@@ -54,3 +66,10 @@ def refused(host: ImageUpload, payload: Payload) -> HostError:
     with pytest.raises(HostError) as caught:
         host.upload(payload)
     return caught.value
+
+
+def list_one(double: Double, **changes: object) -> None:
+    """Let the next list have one image with these fields, which the caller's payload would otherwise be."""
+    entry = {"slug": "abc", "direct_url": "https://imageupload.io/f/abc.png", "width": 9, "height": 6, **changes}
+    pages = [{"images": [entry]}, {"images": []}]
+    double.answer_tools(*[Reply.json({"id": 1, "result": {"structuredContent": page}}) for page in pages])
