@@ -12,6 +12,9 @@ from typing import Final
 KINDS: Final = ("img", "link", "poster", "meta", "preload", "style", "svg", "object", "icon", "css")
 """Kinds of references, by the names of the option `references`."""
 
+IMPORT: Final = "import"
+"""The variant of an image that was brought from a URL; its record's digest is the URL's."""
+
 DEFAULT_KINDS: Final = tuple(kind for kind in KINDS if kind not in {"icon", "css", "object"})
 
 MEDIA_TYPES: Final = MappingProxyType(

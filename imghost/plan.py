@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from imghost.errors import BudgetError
 from imghost.hosts import Host, Limits
-from imghost.models import Image, Record
+from imghost.models import IMPORT, Image, Record
 from imghost.payload import Refusal, variant_of
 from imghost.provenance import Stay
 from imghost.settings import Settings
@@ -106,6 +106,8 @@ def _variants(
 
 def decide(image: Image, limits: Limits, settings: Settings) -> str | Refusal:
     """Decide what is done to an image before it is sent: the variant, or why it is not sent."""
+    if "://" in image.path:
+        return IMPORT
     return variant_of(
         image, limits, metadata=settings.metadata, max_edge=settings.max_edge, oversize=settings.oversize
     )

@@ -15,12 +15,13 @@ from imghost.environment import Leave, leave_to_upload
 from imghost.hosts import Host, registry
 from imghost.http import Client
 from imghost.identify import identify
-from imghost.models import Image, Record
+from imghost.models import Facts, Image, Record
 from imghost.page_map import PageMap
 from imghost.pages import Survey, survey
 from imghost.plan import Group, Plan, decide, plan
 from imghost.provenance import Origins, Stay
 from imghost.references import PageView
+from imghost.remote_urls import key_of, selected
 from imghost.settings import Settings
 
 
@@ -85,9 +86,11 @@ def foresee(job: Job, client: Client, cache: Cache) -> Prospect:
     groups = tuple((view, references.groups_of(view, origins)) for view in views)
     scanned = time.perf_counter()
     paths = {target.path for view in views for _, target in view.resolved()}
-    images, stays = identify(paths, job.site, job.settings, job.origins, known.removed, cache)
+    remote = frozenset(path for path in paths if "://" in path)
+    images, stays = identify(paths - remote, job.site, job.settings, job.origins, known.removed, cache)
     hashed = time.perf_counter()
     leave = _leave(job, host)
+    images |= {url: brought(url) for url in remote}
     records, refused = usable(lock.records, host, images, settings, job.now())
     every = [group for _, of_page in groups for group in of_page.values()]
     planned = _plan(images, stays, every, records, host, settings, job.now())
@@ -122,7 +125,15 @@ def _views(
 ) -> tuple[tuple[PageView, ...], list[Notice]]:
     site = resolve.place(job.settings.site_url)
     files = found.files | known.removed.keys()
-    is_ours = (lambda path: host.accepts(path)) if host and not host.needs_network else (lambda _: False)
+    is_local = host is not None and not host.needs_network
+    remote = job.settings.remote
+
+    def is_ours(path: str) -> bool:
+        return is_local and host is not None and host.accepts(path)
+
+    def is_remote(url: str) -> bool:
+        return bool(remote) and selected(url, remote) and not (host is not None and host.accepts(url))
+
     views: list[PageView] = []
     notices: list[Notice] = []
     for path in (*found.pages, *(found.stylesheets if "css" in job.settings.references else ())):
@@ -130,7 +141,7 @@ def _views(
         if seen is None:
             notices.append(Notice("page", f"{path}: left as it is; a page of more than 20 MB is not scanned"))
             continue
-        views.append(references.link(path, seen, site, files, is_ours))
+        views.append(references.link(path, seen, site, files, is_ours, is_remote))
     return tuple(views), notices
 
 
@@ -145,6 +156,11 @@ def _leave(job: Job, host: Host | None) -> Leave:
         variables = " or ".join(registry.host_type(host.name).credentials)
         return Leave(may_upload=False, reason=f"no credential for {host.name} is in the environment ({variables})")
     return leave
+
+
+def brought(url: str) -> Image:
+    """Make the image that stands for an external URL: its digest is the URL's, and nothing else is known of it."""
+    return Image(url, key_of(url), 0, Facts("", None, None))
 
 
 def usable(

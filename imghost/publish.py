@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from imghost import lock as locks
 from imghost import payload
 from imghost.cache import Cache, exclusive
-from imghost.environment import Leave
-from imghost.errors import BudgetError, HostError, StateError
-from imghost.hosts import Host, Quota
+from imghost.environment import Leave, leave_to_upload
+from imghost.errors import Action, BudgetError, HostError, StateError
+from imghost.hosts import Host, Imports, Quota
+from imghost.hosts.answers import moment_of
 from imghost.http import Client
 from imghost.identify import opened
-from imghost.models import Failure, Payload, Record
-from imghost.plan import Upload, check_budget
+from imghost.images import NotAnImage
+from imghost.images import read as read_image
+from imghost.models import IMPORT, Failure, Hosted, Payload, Record
+from imghost.plan import Upload, check_budget, decide
 from imghost.prospect import Job, Notice, Prospect, replanned
 from imghost.provenance import Stay
+from imghost.remote import check_public, download
 from imghost.upload import Outcome, Work, patiently, upload_all
+
+_SKEW: Final = timedelta(seconds=300)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
     if host is None or not prospect.leave.may_upload:
         return _left(prospect, prospect.leave)
     if not host.needs_network:
-        return _carried_out(prospect, job, client, cache) if prospect.plan.uploads else _left(prospect, prospect.leave)
+        return _placed(prospect, job, client, cache)
     if not prospect.plan.uploads:
         return replace(_left(prospect, prospect.leave), notices=_named_in_lock(prospect, job))
     try:
@@ -53,9 +62,41 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
                 return _left(prospect, Leave(may_upload=False, reason=reason, code="busy"))
             prospect = replanned(prospect, job, locks.read(job.settings.lock))
             with closing(Cache.load(job.settings.cache_dir)) as fresh:
-                return _carried_out(prospect, job, client, fresh)
+                prospect, job, notices = _by_the_hosts_clock(prospect, job, client)
+                done = _carried_out(prospect, job, client, fresh)
+                return replace(done, notices=(*notices, *done.notices))
     except StateError as problem:
         return _refused(prospect, "state", f"nothing is uploaded: {problem}")
+
+
+def _by_the_hosts_clock(prospect: Prospect, job: Job, client: Client) -> tuple[Prospect, Job, tuple[Notice, ...]]:
+    """Plan anew by the host's clock where this machine's is wrong: nothing is renewed, or paid, because of that."""
+    renewed = next((upload.renewed for upload in prospect.plan.uploads if upload.renewed), None)
+    if renewed is None:
+        return prospect, job, ()
+    try:
+        answer = client.fetch(renewed.url, limit=1)
+    except HostError:
+        return prospect, job, ()
+    here = job.now
+    skew = moment_of(answer) - here() if "date" in answer.headers else timedelta(0)
+    if abs(skew) <= _SKEW:
+        return prospect, job, ()
+    job = replace(job, now=lambda: here() + skew)
+    text = f"this machine's clock is wrong by {skew.total_seconds():.0f} seconds; the host's counts: set the clock"
+    return replanned(prospect, job, prospect.lock), job, (Notice("clock", text),)
+
+
+def _placed(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
+    """Carry a plan out on this machine; only external images need the network, and leave to use it."""
+    leave = leave_to_upload(job.settings, job.environ, is_serving=job.is_serving)
+    if not leave.may_upload:
+        plan = prospect.plan
+        barred = [path for upload in plan.uploads if upload.variant == IMPORT for path in upload.paths]
+        stays = {path: Stay(leave.reason, code=leave.code) for path in barred}
+        own = tuple(upload for upload in plan.uploads if upload.variant != IMPORT)
+        prospect = replace(prospect, plan=replace(plan, uploads=own, kept=dict(plan.kept) | stays))
+    return _carried_out(prospect, job, client, cache)
 
 
 def _left(prospect: Prospect, leave: Leave) -> Published:
@@ -103,10 +144,20 @@ def _refused(prospect: Prospect, code: str, why: str, *, is_refused: bool = Fals
 
 def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
     def prepare(upload: Upload) -> Payload:
-        with opened(upload.paths[0], job.site, job.origins) as source:
-            made = payload.prepare(upload.image, source, upload.variant, folder)
+        if upload.variant == IMPORT:
+            made = _downloaded(upload, host, job, folder)
+        else:
+            with opened(upload.paths[0], job.site, job.origins) as source:
+                made = payload.prepare(upload.image, source, upload.variant, folder)
         expires = upload.renewed.expires if upload.renewed else None
         return replace(made, period=int(expires.timestamp()) if expires else 0)
+
+    def bring(upload: Upload) -> Hosted:
+        assert isinstance(host, Imports)
+        check_public(upload.image.path, job.environ)
+        project = getattr(host, "project", "")
+        key = hashlib.sha256(f"{upload.image.sha256}\0{project}\0{job.settings.retention}".encode()).hexdigest()
+        return host.bring(upload.image.path, key)
 
     def intend(made: Payload) -> None:
         if host.needs_network:
@@ -120,6 +171,7 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
         host=host,
         client=client,
         prepare=prepare,
+        bring=bring if isinstance(host, Imports) else None,
         intend=intend,
         earn=earn,
         earned={record.key: record for record in cache.records() if host.accepts(record.url)},
@@ -129,6 +181,23 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
         verify=job.settings.verify and host.needs_network,
         urls={record.url: record.sha256 for record in prospect.lock.records if record.host == host.name},
     )
+
+
+def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
+    """Fetch an external image and make it a payload like the site's own: checked, and stripped as the settings say."""
+    copy = download(upload.image.path, folder, environ=job.environ, timeout=job.settings.timeout)
+    try:
+        image = read_image(copy.parent, copy.name)
+        variant = decide(image, host.limits, job.settings)
+        if isinstance(variant, payload.Refusal):
+            raise HostError(Action.FILE, variant.reason, remedy=variant.remedy)
+        with copy.open("rb") as source:
+            made = payload.prepare(image, source, variant, folder)
+    except NotAnImage as reason:
+        raise HostError(Action.FILE, str(reason), remedy="take it out of 'remote'") from None
+    finally:
+        copy.unlink(missing_ok=True)
+    return replace(made, image=upload.image.sha256, variant=IMPORT)
 
 
 def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Published:

@@ -11,6 +11,7 @@ from imghost.models import Reference, Scan
 from imghost.page_map import Entry, PageMap, undo
 from imghost.pages import MAX_PAGE, Stamp, decode, stamp
 from imghost.plan import Group
+from imghost.remote_urls import absolute
 from imghost.resolve import Place, Target
 
 _UNSEEN_BY_CSP = frozenset({"link", "meta"})
@@ -73,14 +74,27 @@ def scan_text(path: str, text: str, kinds: frozenset[str]) -> Scan:
     return scan.scan_css(text) if path.endswith(".css") else scan.scan(text, kinds)
 
 
-def link(path: str, seen: Seen, site: Place, files: Container[str], is_ours: Callable[[str], bool]) -> PageView:
-    """Resolve a page's references; what is ours already is nobody's to move."""
+def link(
+    path: str,
+    seen: Seen,
+    site: Place,
+    files: Container[str],
+    is_ours: Callable[[str], bool],
+    is_remote: Callable[[str], bool],
+) -> PageView:
+    """Resolve a page's references; what is ours already is nobody's to move.
+
+    An external URL that is to be brought home is a target, too: its path is the URL.
+    """
     base = resolve.base_of(path, seen.scan.base, site)
     targets: list[Target | None] = []
     for reference in seen.scan.references:
         target = None if base is None else resolve.resolve(reference.url, base, site, files)
         if target is None and reference.kind == "meta":
             target = resolve.resolve_in_root(reference.url, site, files)
+        if target is None and is_remote(reference.url):
+            form = "absolute" if reference.kind == "meta" and site.authority else "relative"
+            target = Target(absolute(reference.url), form)
         targets.append(None if target is None or is_ours(target.path) else target)
     return PageView(path, seen.stamp, seen.scan, tuple(targets), base or "/", seen.entry, seen.is_read)
 

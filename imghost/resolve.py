@@ -33,6 +33,7 @@ class Target:
     """What a reference means: an image's path in the site, and the form in which it was written."""
 
     path: str
+    """Relative to the site, or for an external image its URL."""
     form: str
     """`relative`, `root`, `network` (`//host/…`), `absolute`, or `site` (relative to the site's root)."""
 

@@ -266,7 +266,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def _refuse_unready(settings: Settings, origin: str) -> None:
     """Refuse options that this version knows by name only, rather than do nothing for them."""
-    for name in ("remote", "responsive", "format", "dimensions", "lazy", "fallback"):
+    for name in ("responsive", "format", "dimensions", "lazy", "fallback"):
         if getattr(settings, name):
             raise SettingsError(f"{origin}: option {name!r} is not available in this version; leave it out")
 

@@ -18,7 +18,8 @@ from imghost.confirm import confirm
 from imghost.errors import Action, HostError, ImghostError, StateError, printable
 from imghost.hosts import Host
 from imghost.http import Client
-from imghost.models import Failure, Hosted, Payload, Record
+from imghost.images import dimensions
+from imghost.models import IMPORT, MEDIA_TYPES, Failure, Hosted, Payload, Record
 from imghost.plan import Upload
 
 MAX_WAIT: Final = 60.0
@@ -68,6 +69,8 @@ class Work:
     host: Host
     client: Client
     prepare: Callable[[Upload], Payload]
+    bring: Callable[[Upload], Hosted] | None
+    """Has the host fetch an external image itself, where it can."""
     intend: Callable[[Payload], None]
     """Makes the intent durable before anything is sent."""
     earn: Callable[[Record], None]
@@ -159,6 +162,8 @@ def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
 def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
     if record := _recovered(upload, work, course):
         return record, False
+    if upload.variant == IMPORT and work.bring:
+        return _brought(upload, work.bring, work, course)
     payload = work.prepare(upload)
     try:
         work.intend(payload)
@@ -173,6 +178,27 @@ def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
         return record, hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
+
+
+def _brought(
+    upload: Upload, bring: Callable[[Upload], Hosted], work: Work, course: Course
+) -> tuple[Record, bool]:
+    """Have the host fetch an external image; what it is, its own URL then tells."""
+    hosted = patiently(lambda: bring(upload), work, course)
+    if not work.host.accepts(hosted.url):
+        raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
+    answer = work.client.fetch(hosted.url)
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    width, height = dimensions(answer.body) or (None, None)
+    record = Record(
+        upload.image.sha256, work.host.name, hosted.url, hosted.id, upload.variant, 0,
+        media_type if media_type in MEDIA_TYPES else "image/png", width, height,
+        work.now().replace(microsecond=0), hosted.expires,
+    )  # fmt: skip
+    _bind(record, course)
+    _earn(record, work, course)
+    _confirm(record, work, course)
+    return record, hosted.is_new
 
 
 def _recovered(upload: Upload, work: Work, course: Course) -> Record | None:

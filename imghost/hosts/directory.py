@@ -12,7 +12,7 @@ from typing import Final
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Limits, Quota, Setup
-from imghost.models import MEDIA_TYPES, Hosted, Image, Payload
+from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Payload
 
 _NAME: Final = r"[0-9a-f]{32}(?:-[a-z0-9]{1,32}){0,3}\.(?:png|jpg|gif|webp|avif|svg)"
 _BASE: Final = re.compile(
@@ -56,6 +56,9 @@ class Directory:
 
     def stored(self, image: Image, variant: str) -> Hosted | None:
         """Find the image's file, if the folder has it already; an unchanged one has the image's size, too."""
+        if variant == IMPORT:
+            files = sorted(self.folder.glob(f"{image.sha256[:32]}-{IMPORT}.*"))
+            return Hosted(self._prefix + files[0].name, files[0].name, is_new=False) if files else None
         name = _name(image.sha256, variant, image.facts.media_type)
         try:
             found = (self.folder / name).lstat()

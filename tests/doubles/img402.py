@@ -29,6 +29,9 @@ class Img402:
     changes: dict[str, object] = field(default_factory=dict)
     """What to put over the fields of a success."""
 
+    ahead: timedelta = timedelta(0)
+    """How far the host's clock is ahead of this machine's."""
+
     def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -87,7 +90,7 @@ class Img402:
         if self.era == "newest" and size <= 1_000_000:
             return None
         life = timedelta(days=7 if self.era == "brief" else 30)
-        return (datetime.now(UTC) + life).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (datetime.now(UTC) + self.ahead + life).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def sniffed(body: bytes) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from email.utils import formatdate
 from dataclasses import dataclass, replace
 from email import policy
 from email.parser import BytesParser
@@ -98,5 +99,7 @@ class Reply:
     def head(self) -> bytes:
         lines = [f"HTTP/1.1 {self.status} Status"]
         lines += [f"{name}: {value}" for name, value in self.headers]
+        if "date" not in {name.lower() for name, _ in self.headers}:
+            lines.append(f"Date: {formatdate(usegmt=True)}")
         lines.append(f"Content-Length: {len(self.body) if self.length is None else self.length}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
