@@ -28,9 +28,12 @@ from doubles.imgpro_copies import (
     Copy,
     RefusedError,
     Speech,
+    batch_deleted,
     encoded,
     fetched,
+    form_of,
 )
+from doubles.imgpro_keys import KeyDesk
 from doubles.server import Fault, Part, Reply, Request, Server
 
 __all__ = ["DAY", "EXHAUSTED", "MONTH", "READ_ONLY", "UNVERIFIED", "UPGRADE_LINK", "VERIFIED", "VERIFY_LINK", "ImgPro"]
@@ -81,9 +84,7 @@ class ImgPro:
 
     def __post_init__(self) -> None:
         self.server = Server(self._route)
-        self.keys: dict[str, str] = {}
-        """E-mail addresses by the keys that were made."""
-        self._key_times: list[float] = []
+        self._desk = KeyDesk()
         self._anonymous: list[float] = []
         self._numbers = itertools.count()
         self._attempts: dict[tuple[str | None, str], tuple[str, float, str]] = {}
@@ -96,6 +97,11 @@ class ImgPro:
 
     def __exit__(self, *error: object) -> None:
         self.server.__exit__(*error)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """E-mail addresses by the keys that were made."""
+        return self._desk.keys
 
     @property
     def api_url(self) -> str:
@@ -147,7 +153,9 @@ class ImgPro:
 
     def _routed(self, request: Request, part: Part | None) -> Reply:
         if (request.method, request.path, self.generation) == ("POST", "/v1/keys", "upload"):
-            return self._made_key(request)
+            if not self.is_open:
+                raise RefusedError(403, "registration_closed", "No new accounts")
+            return self._desk.made(request, self.now(), self.quota)
         owner = self._owner(request)
         if request.method == "POST":
             return self._store(request, owner, part)
@@ -189,20 +197,14 @@ class ImgPro:
         if owner is None:
             raise RefusedError(401, "unauthorized", "A key is needed")
         query = request.query
-        fitting = [copy for copy in self.copies.values() if copy.owner == owner and self._fits(copy, query)]
+        fitting = [
+            copy
+            for copy in self.copies.values()
+            if copy.owner == owner and (copy.fits(query, self.generation) or not self.is_filtering)
+        ]
         limit = min(self.page, int(query.get("limit", "50")))
         reply = self._speech.page(fitting, int(query.get("cursor", "0")), limit)
         return reply if self.lists_sizes else Reply(200, re.sub(rb'"(width|height)": \d+', rb'"\1": null', reply.body))
-
-    def _fits(self, copy: Copy, query: dict[str, str]) -> bool:
-        if "ids" in query and self.generation == "images":
-            return copy.id in query["ids"].split(",")[:50]
-        if not self.is_filtering:
-            return True
-        if self.generation == "upload":
-            return query.get("namespace") in {None, copy.fields.get("namespace")}
-        wanted = {found[1]: text for name, text in query.items() if (found := re.fullmatch(r"label\[(.+)\]", name))}
-        return all(copy.labels.get(name) == text for name, text in wanted.items())
 
     def _one(self, request: Request, owner: str | None, name: str) -> Reply:
         copy = self.copies.get(name)
@@ -218,41 +220,7 @@ class ImgPro:
                 raise RefusedError(404, "not_found", "No such image")
             del self.copies[name]
             return Reply.json({"deleted": True})
-        asked = request.json()
-        ids = asked.get("ids", [])
-        if not isinstance(ids, list) or len(ids) > 100:
-            raise RefusedError(422, "validation_error", "At most 100 ids")
-        if self.generation == "upload" and "namespace" in asked:
-            ids = [one.id for one in self.copies.values() if one.fields.get("namespace") == asked["namespace"]]
-        refused = [(one, code) for one in ids if (code := self._undeletable(one, owner))]
-        for one in set(ids) - {one for one, _ in refused}:
-            del self.copies[one]
-        if self.generation == "upload":
-            return Reply.json({"deleted": len(ids) - len(refused)})
-        errors = [{"id": one, "error": {"code": code, "message": "In words."}} for one, code in refused]
-        return Reply.json({"object": "batch_result", "data": [], "errors": errors})
-
-    def _undeletable(self, name: str, owner: str | None) -> str:
-        if name not in self.copies or self.copies[name].owner != owner:
-            return "not_found"
-        return "media_locked" if name in self.locked else ""
-
-    def _made_key(self, request: Request) -> Reply:
-        email = request.json().get("email", "")
-        if not self.is_open:
-            raise RefusedError(403, "registration_closed", "No new accounts")
-        if "." not in email.partition("@")[2]:
-            raise RefusedError(422, "validation_error", "Invalid", errors={"email": ["is not valid"]})
-        self._key_times.append(self.now())
-        if len([moment for moment in self._key_times if moment > self.now() - 3600]) > 5:
-            raise RefusedError(429, "rate_limited", "Too many", action={"type": "wait", "seconds": 3600})
-        if list(self.keys.values()).count(email) == 3:
-            raise RefusedError(403, "key_limit_reached", "Three keys are there")
-        key = f"img_live_made{len(self.keys):020d}"
-        self.keys[key] = email
-        limits = {"uploads": self.quota, "storage_mb": 5000, "retention_days": 30}
-        made = {"key": key, "key_id": f"k{len(self.keys)}", "status": "active", "verified": False, "limits": limits}
-        return Reply.json({**made, "message": f"Verify {email} to keep images"}, 201)
+        return batch_deleted(self.copies, request.json(), str(owner), self.locked, self.generation)
 
     def _store(self, request: Request, owner: str | None, part: Part | None) -> Reply:
         paths = {"/v1/upload", "/v1/import"} if self.generation == "upload" else {"/v1/images"}
@@ -262,7 +230,7 @@ class ImgPro:
             return self._forced.popleft()
         if owner == READ_ONLY:
             raise RefusedError(403, "forbidden", "The key may not write")
-        fields, files = (_form(request.json()), {}) if part else request.form()
+        fields, files = (form_of(request.json()), {}) if part else request.form()
         part = part or files.get("file")
         if part is None:
             raise RefusedError(400 if self.generation == "upload" else 422, "missing_file", "No file")
@@ -331,12 +299,3 @@ class ImgPro:
 
 def _is_json(request: Request) -> bool:
     return request.headers.get("content-type", "").startswith("application/json")
-
-
-def _form(fields: dict[str, Any]) -> dict[str, str]:
-    """Write JSON fields as a form has them; each must have its own type."""
-    types = {"labels": dict, "metadata": dict, "public": bool, "ttl": int}
-    for name, told in fields.items():
-        if type(told) is not types.get(name, str):
-            raise RefusedError(422, "validation_error", "Invalid", errors={name: ["has another type"]})
-    return {name: told if isinstance(told, str) else json.dumps(told) for name, told in fields.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -58,6 +59,15 @@ class Copy:
     @property
     def labels(self) -> dict[str, str]:
         return dict(json.loads(self.fields.get("labels", "{}")))
+
+    def fits(self, query: dict[str, str], generation: str) -> bool:
+        """Say whether a list that was asked for with this query has the image."""
+        if generation == "upload":
+            return query.get("namespace") in {None, self.fields.get("namespace")}
+        if "ids" in query:
+            return self.id in query["ids"].split(",")[:50]
+        wanted = {found[1]: text for name, text in query.items() if (found := re.fullmatch(r"label\[(.+)\]", name))}
+        return all(self.labels.get(name) == text for name, text in wanted.items())
 
 
 @dataclass(frozen=True)
@@ -194,3 +204,31 @@ def fetched(url: object, generation: str, patience: float) -> Part:
     if answer.status != 200:
         raise RefusedError(failed, "fetch_failed", f"The server answered {answer.status}")
     return Part(parts.path.rpartition("/")[2], answer.headers.get_content_type(), body)
+
+
+def batch_deleted(
+    copies: dict[str, Copy], asked: dict[str, Any], owner: str, locked: set[str], generation: str
+) -> Reply:
+    """Delete by ids, or in the older generation a whole namespace at once."""
+    ids = asked.get("ids", [])
+    if not isinstance(ids, list) or len(ids) > 100:
+        raise RefusedError(422, "validation_error", "At most 100 ids")
+    if generation == "upload" and "namespace" in asked:
+        ids = [one.id for one in copies.values() if one.fields.get("namespace") == asked["namespace"]]
+    missing = {name for name in ids if name not in copies or copies[name].owner != owner}
+    refused = {name: "not_found" if name in missing else "media_locked" for name in {*missing, *(locked & {*ids})}}
+    for name in set(ids) - set(refused):
+        del copies[name]
+    if generation == "upload":
+        return Reply.json({"deleted": len(set(ids)) - len(refused)})
+    errors = [{"id": name, "error": {"code": code, "message": "In words."}} for name, code in refused.items()]
+    return Reply.json({"object": "batch_result", "data": [], "errors": errors})
+
+
+def form_of(fields: dict[str, Any]) -> dict[str, str]:
+    """Write JSON fields as a form has them; each must have its own type."""
+    types = {"labels": dict, "metadata": dict, "public": bool, "ttl": int}
+    for name, told in fields.items():
+        if type(told) is not types.get(name, str):
+            raise RefusedError(422, "validation_error", "Invalid", errors={name: ["has another type"]})
+    return {name: told if isinstance(told, str) else json.dumps(told) for name, told in fields.items()}

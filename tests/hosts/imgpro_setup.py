@@ -77,6 +77,25 @@ def offline(**more: Any) -> ImgPro:
     return ImgPro(ImgProOptions(**options), a_setup(Client(environ={}), **more))
 
 
+PLACES = {"upload": "/v1/media", "images": "/v1/images"}
+
+
+def payloads(folder: Path, number: int) -> list[Payload]:
+    return [a_payload(folder, a_picture(colour=f"#00{count:04x}")) for count in range(number)]
+
+
+def filled(double: Double, client: Client, folder: Path, number: int, namespace: str | None = "docs") -> ImgPro:
+    """Upload some images, and give a host that knows nothing of it."""
+    host = a_host(double.api_url, client, namespace=namespace)
+    for payload in payloads(folder, number):
+        host.upload(payload)
+    return a_host(double.api_url, client, namespace=namespace)
+
+
+def listings(double: Double) -> int:
+    return len(double.server.requests("GET", PLACES[double.generation]))
+
+
 Answering = tuple[Double, ImgPro, Double, ImgPro]
 
 

@@ -1,4 +1,4 @@
-"""img.pro finds, lists and deletes what a project has there, and nothing of another project's."""
+"""img.pro finds and lists what a project has there, and nothing of another project's."""
 
 from __future__ import annotations
 
@@ -6,38 +6,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from doubles.imgpro import MONTH, READ_ONLY, VERIFIED
+from doubles.imgpro import MONTH, VERIFIED
 from doubles.imgpro import ImgPro as Double
-from doubles.server import Fault, Reply, Server
-from hosts.imgpro_setup import EITHER, GENERATIONS, PERMANENT, THIRTY_DAYS, a_host, a_payload, a_picture, opened
+from doubles.server import Reply, Server
+from hosts.imgpro_setup import (
+    EITHER,
+    GENERATIONS,
+    PERMANENT,
+    THIRTY_DAYS,
+    a_host,
+    a_payload,
+    filled,
+    listings,
+    opened,
+    payloads,
+)
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Deletes, Finds, Imports, Secret, Tells
-from imghost.hosts.imgpro import ImgPro
 from imghost.hosts.imgpro_answers import Generation
 from imghost.hosts.imgpro_api import Api
 from imghost.hosts.imgpro_settings import ImgProOptions, read_fields
 from imghost.hosts.imgpro_stock import Stock
 from imghost.http import Client
-from imghost.models import Payload
-
-PLACES = {"upload": "/v1/media", "images": "/v1/images"}
-
-
-def payloads(folder: Path, number: int) -> list[Payload]:
-    return [a_payload(folder, a_picture(colour=f"#00{count:04x}")) for count in range(number)]
-
-
-def filled(double: Double, client: Client, folder: Path, number: int, namespace: str | None = "docs") -> ImgPro:
-    """Upload some images, and give a host that knows nothing of it."""
-    host = a_host(double.api_url, client, namespace=namespace)
-    for payload in payloads(folder, number):
-        host.upload(payload)
-    return a_host(double.api_url, client, namespace=namespace)
-
-
-def listings(double: Double) -> int:
-    return len(double.server.requests("GET", PLACES[double.generation]))
 
 
 @EITHER
@@ -202,7 +193,13 @@ def test_an_image_at_a_strange_address_is_not_offered_for_deletion(tmp_path: Pat
 @pytest.mark.parametrize("generation", GENERATIONS)
 @pytest.mark.parametrize("cursor", ["a", "", None])
 def test_a_list_that_goes_in_circles_ends_with_an_error(generation: str, cursor: str | None) -> None:
-    page = {"items": [], "data": [], "cursor": cursor, "has_more": True, "pagination": {"next_cursor": cursor}}
+    page: dict[str, object] = {
+        "items": [],
+        "data": [],
+        "cursor": cursor,
+        "has_more": True,
+        "pagination": {"next_cursor": cursor},
+    }
     with Server(lambda _: Reply.json(page)) as server, Client(environ={}) as client:
         host = a_host(server.url, client, api=generation, namespace="docs")
         with pytest.raises(HostError, match="does not end its list") as caught:
@@ -220,112 +217,3 @@ def test_a_list_without_end_is_given_up(generation: Generation) -> None:
         with pytest.raises(HostError, match="does not end its list"):
             stock.whole(generation)
     assert len(server.log) == 20
-
-
-@EITHER
-def test_deletions_go_in_hundreds_by_ids_alone(tmp_path: Path, generation: str) -> None:
-    double = Double(generation, quota=1000)
-    with double, Client(environ={}) as client:
-        host = filled(double, client, tmp_path, 250)
-        asked = len(double.server.requests("GET"))
-        ids = [one.id for one in host.listed()]
-        assert host.delete([*ids, ids[0]]) == {}
-        assert list(host.listed()) == []
-    assert [len(asked["ids"]) for asked in double.deletions] == [100, 100, 50]
-    assert all(set(asked) == {"ids"} for asked in double.deletions)
-    assert len(double.server.requests("GET")) - asked == 1 + 3
-    assert not double.copies
-
-
-@EITHER
-@pytest.mark.parametrize("is_listed", [True, False])
-@pytest.mark.parametrize("other", ["other", None, "default"])
-def test_another_projects_copy_of_the_same_picture_survives(
-    tmp_path: Path, generation: str, other: str | None, is_listed: bool
-) -> None:
-    double = Double(generation)
-    with double, Client(environ={}) as client:
-        filled(double, client, tmp_path, 2, other)
-        ours = filled(double, client, tmp_path, 2)
-        assert len(double.copies) == 4
-        if is_listed:
-            assert [one.id for one in ours.listed()] == ["i000002", "i000003"]
-        kept = ours.delete(["i000000", "i000001", "i000002", "i000003"])
-    assert kept == dict.fromkeys(["i000000", "i000001"], "is not one of this project's images")
-    assert list(double.copies) == ["i000000", "i000001"]
-    assert double.deletions == [{"ids": ["i000002", "i000003"]}]
-
-
-@EITHER
-def test_one_that_is_gone_already_counts_as_deleted(tmp_path: Path, generation: str) -> None:
-    double = Double(generation)
-    with double, Client(environ={}) as client:
-        host = filled(double, client, tmp_path, 3)
-        ids = [one.id for one in host.listed()]
-        del double.copies[ids[1]]
-        assert host.delete([*ids, "i999999"]) == {}
-    assert not double.copies
-
-
-@EITHER
-def test_one_that_the_host_keeps_is_named_with_its_reason(tmp_path: Path, generation: str) -> None:
-    double = Double(generation, locked={"i000001"})
-    with double, Client(environ={}) as client:
-        host = filled(double, client, tmp_path, 3)
-        ids = [one.id for one in host.listed()]
-        kept = host.delete(ids)
-        assert [one.id for one in host.listed()] == ["i000001"]
-    reason = {"upload": "is still at img.pro", "images": "img.pro has not deleted it (media_locked: In words.)"}
-    assert kept == {"i000001": reason[generation]}
-    assert list(double.copies) == ["i000001"]
-
-
-@EITHER
-def test_text_that_is_no_id_is_never_sent(tmp_path: Path, generation: str) -> None:
-    double = Double(generation)
-    odd = ["", "../usage", "a/b", "a b", "a,b", "a\n", "é", "x" * 129]
-    with opened(double, namespace="docs") as host:
-        assert host.delete(odd) == dict.fromkeys(odd, "is no id of an image at img.pro")
-        assert host.delete([]) == {}
-    assert not double.deletions
-
-
-@EITHER
-def test_a_refusal_of_all_ends_the_deletion_and_says_why_for_each(tmp_path: Path, generation: str) -> None:
-    double = Double(generation, quota=1000)
-    with double, Client(environ={}) as client:
-        filled(double, client, tmp_path, 120)
-        for copy in double.copies.values():
-            copy.owner = READ_ONLY
-        host = a_host(double.api_url, client, READ_ONLY, namespace="docs")
-        kept = host.delete([one.id for one in host.listed()])
-    assert len(kept) == len(double.copies) == 120
-    assert len(double.deletions) == 1
-    assert all("forbids this to the key (HTTP 403, forbidden)" in reason for reason in kept.values())
-
-
-@EITHER
-def test_an_answer_that_is_lost_says_so_and_the_next_try_finds_them_gone(tmp_path: Path, generation: str) -> None:
-    double = Double(generation)
-    with double, Client(environ={}) as client:
-        host = filled(double, client, tmp_path, 3)
-        ids = [one.id for one in host.listed()]
-        double.server.fail(Fault.CLOSE_AFTER_ROUTE, when=lambda request: request.method == "DELETE")
-        assert set(host.delete(ids)) == set(ids)
-        assert host.delete(ids) == {}
-
-
-@EITHER
-@pytest.mark.parametrize(("key", "namespace"), [(VERIFIED, None), (None, "docs"), (None, None)])
-def test_without_a_namespace_or_a_key_nothing_is_listed_or_deleted(
-    generation: str, key: str | None, namespace: str | None
-) -> None:
-    double = Double(generation)
-    with opened(double, key, THIRTY_DAYS, namespace=namespace) as host:
-        assert host.project == (namespace or "")
-        for act in (lambda: list(host.listed()), lambda: host.delete(["i000000"])):
-            with pytest.raises(HostError) as caught:
-                act()
-            assert caught.value.action is Action.STOP
-            assert ("IMGPRO_API_KEY" if key is None else "namespace") in str(caught.value)
-    assert not double.server.log

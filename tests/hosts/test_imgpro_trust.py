@@ -173,3 +173,76 @@ def test_the_key_is_in_no_exception_whatever_fails_on_the_wire(tmp_path: Path, f
         server.fail(fault, fault)
         texts = _texts(a_host(server.url, client, api="upload"), a_payload(tmp_path))
     assert not any(VERIFIED in text for text in texts)
+
+
+def _acts(host: ImgPro, payload: Payload) -> list[str]:
+    """Do all that a host can beside uploads, and give what could be printed of it."""
+    texts = [repr(host)]
+    acts = (host.usage, lambda: host.find(payload), lambda: list(host.listed()), lambda: host.bring("http://a.b/", "k"))
+    for act in acts:
+        try:
+            texts.append(str(act()))
+        except HostError as error:
+            texts += [str(error), "".join(traceback.format_exception(error))]
+    return [*texts, str(host.delete(["a", "b"]))]
+
+
+@EITHER
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_that_the_host_repeats_is_in_nothing_that_is_listed_found_or_deleted(
+    tmp_path: Path, generation: str, key: str
+) -> None:
+    with Server(_echo) as server, Client(5.0, environ={}) as client:
+        texts = _acts(a_host(server.url, client, key, api=generation, namespace="docs"), a_payload(tmp_path))
+    assert [request.bearer for request in server.log] == [key] * len(server.log)
+    assert len(server.log) >= 5
+    assert not any(key in text or json.dumps(key)[1:-1] in text for text in texts)
+
+
+@EITHER
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_nothing_that_a_host_can_follows_a_redirect(tmp_path: Path, generation: str, status: int) -> None:
+    evil = Server(lambda _: Reply.json({}))
+    with evil, Server(lambda _: Reply.redirect(evil.url, status)) as server, Client(5.0, environ={}) as client:
+        texts = _acts(a_host(server.url, client, api=generation, namespace="docs"), a_payload(tmp_path))
+    assert sum("redirects" in text for text in texts) >= 5
+    assert not evil.log
+
+
+FAULTS = [Fault.RESET_AFTER_ROUTE, Fault.HANG_AFTER_ROUTE, Fault.HTML_PAGE, Fault.OVERSIZE_BODY, Fault.GZIP]
+
+
+@EITHER
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_deletion_that_breaks_on_the_wire_is_never_said_to_be_done(generation: str, fault: Fault) -> None:
+    def answered(request: Request) -> Reply:
+        media = {"id": "a", "object": "image", "url": "https://src.img.pro/t/a.png", "namespace": "docs"}
+        media |= {"labels": {"imghost": "docs"}}  # type: ignore[dict-item]
+        return Reply.json({"items": [media], "data": [media], "deleted": 1})
+
+    with Server(answered) as server, Client(0.3, environ={}) as client:
+        host = a_host(server.url, client, api=generation, namespace="docs")
+        assert [one.id for one in host.listed()] == ["a"]
+        server.fail(fault)
+        assert list(host.delete(["a"])) == ["a"]
+        assert host.delete(["a"]) == {}
+
+
+@EITHER
+@pytest.mark.parametrize(
+    "errors",
+    [
+        7,
+        [7],
+        [{}],
+        [{"id": 7}],
+        [{"id": "b"}],
+        [{"id": "a", "error": 7}],
+        [{"id": "a", "error": {"message": "\x1b[2J\n::x"}}],
+    ],
+)
+def test_no_answer_to_a_deletion_breaks_the_reading(generation: str, errors: object) -> None:
+    server = Server(lambda _: Reply.json({"errors": errors, "deleted": "one", "id": "a"}))
+    with server, Client(5.0, environ={}) as client:
+        kept = a_host(server.url, client, api=generation, namespace="docs").delete(["a"])
+    assert all(reason.isprintable() and "::" not in reason for reason in kept.values())
