@@ -112,7 +112,7 @@ def test_a_build_that_is_killed_at_a_step_uploads_and_pays_once_with_the_next(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-@pytest.mark.parametrize("memory", ["nonce", "header"])
+@pytest.mark.parametrize("memory", ["nonce", "none"])
 @pytest.mark.parametrize("step", [STEPS[3], STEPS[5]])
 def test_a_build_that_is_killed_and_whose_journal_is_lost_pays_once(
     tmp_path: Path, wallet: Wallet, step: str, memory: str

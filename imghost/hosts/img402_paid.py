@@ -98,22 +98,22 @@ class Till:
             if hosted := self._redeemer.upload(payment, payload):
                 return hosted
         for _ in range(asks):
-            given = self._redeemer.redeem(payment, payload, purchase)
+            given = self._redeemer.redeem(payment, payload)
             if given is None:
                 payment = self._agreed(purchase, route)
-                given = self._redeemer.redeem(payment, payload, purchase)
+                given = self._redeemer.redeem(payment, payload)
             if isinstance(given, Hosted):
                 return given
             if given and (hosted := self._redeemer.upload(given, payload)):
                 return hosted
-        raise self._redeemer.unresolved(payment, "does not take the token that it gave for the payment")
+        raise self._redeemer.failed_tokens(payment)
 
     def _agreed(self, purchase: Purchase, route: Route) -> Payment:
         """Ask what is wanted, check it, then reserve, sign and keep the payment in one durable step."""
         if self._redeemer.has_refused:
             raise HostError(
                 Action.STOP,
-                f"{NAME} did not take an earlier payment of this build, so nothing more is signed",
+                f"an earlier payment of this build did not get from {NAME} what it was for, so nothing more is signed",
                 remedy="see `imghost status`, then build again",
             )
         answer = self._client.send("POST", purchase.url, json={})

@@ -70,11 +70,11 @@ class Redeemer:
 
     @property
     def has_refused(self) -> bool:
-        """Whether a payment of this build was not taken: then nothing more is signed."""
+        """Whether a payment of this build was in vain: then nothing more is signed."""
         return bool(self._refused)
 
     def refusal_of(self, purchase: Purchase) -> HostError | None:
-        """Give the error of a purchase whose payment this build has sent in vain."""
+        """Give the error of a purchase whose payment this build has made in vain."""
         return self._refused.get(purchase)
 
     def remembered(self, known: Payment) -> Hosted:
@@ -84,7 +84,7 @@ class Redeemer:
         self._check_life(hosted, datetime.fromtimestamp(known.changed_at, UTC), known)
         return hosted
 
-    def redeem(self, payment: Payment, payload: Payload, purchase: Purchase) -> Payment | Hosted | None:
+    def redeem(self, payment: Payment, payload: Payload) -> Payment | Hosted | None:
         """Send the payment, the same bytes each time, and take what it bought: a token, or the image itself.
 
         None = an earlier build's payment has run out unused, so that a new one with its number may be signed.
@@ -94,16 +94,16 @@ class Redeemer:
         self.mask(payment.header)
         answer = self._client.send("POST", payment.url, headers={payment.name: payment.header}, json={})
         if answer.status == 402:
-            return self._not_taken(answer, payment, purchase)
+            return self._not_taken(answer, payment)
         if not 200 <= answer.status < 300:
-            raise self._keep_refusal(self._failed(payment, answer), purchase)
+            raise self._failed(payment, answer)
         found = read_object(NAME, answer)
         paid_by = x402.read_receipt(answer, payment.amount).get("transaction")
         token = found.get("token")
         if isinstance(token, str) and _TOKEN.fullmatch(token):
             return self._with_token(payment, token, _life(found.get("expiresAt"), answer), paid_by)
         if isinstance(found.get("url"), str):
-            return self._had_already(payment, payload, purchase, answer, paid_by)
+            return self._had_already(payment, payload, answer, paid_by)
         raise unclear(NAME, "has neither `token` nor `url`, though the payment was sent")
 
     def _with_token(self, payment: Payment, token: str, life: float, paid_by: str | None) -> Payment:
@@ -116,21 +116,25 @@ class Redeemer:
             payment, state=State.TOKEN, token=token, token_expires=expires, paid_by=paid_by or payment.paid_by
         )
 
-    def _had_already(
-        self, payment: Payment, payload: Payload, purchase: Purchase, answer: Answer, paid_by: str | None
-    ) -> Hosted:
+    def _had_already(self, payment: Payment, payload: Payload, answer: Answer, paid_by: str | None) -> Hosted:
         """Take the image that this payment bought before, if it is the one that it was for."""
-        hosted, found = self._deal.hosted(answer), read_object(NAME, answer)
+        hosted, found = self._hosted(payment, answer), read_object(NAME, answer)
         size, media_type = found.get("sizeBytes", payload.bytes), found.get("contentType", payload.media_type)
         if (size, media_type) != (payload.bytes, payload.media_type):
             reason = "says that the payment has bought an image of another size or type"
-            raise self._keep_refusal(self.unresolved(payment, reason), purchase)
+            raise self._keep_refusal(self._unresolved(payment, reason), payment)
         return self._finished(payment, replace(hosted, is_new=False), moment_of(answer), paid_by)
 
-    def _not_taken(self, answer: Answer, payment: Payment, purchase: Purchase) -> Payment | Hosted | None:
+    def _hosted(self, payment: Payment, answer: Answer) -> Hosted:
+        try:
+            return self._deal.hosted(answer)
+        except HostError as error:
+            raise self._keep_refusal(error, payment) from None
+
+    def _not_taken(self, answer: Answer, payment: Payment) -> Payment | Hosted | None:
         """Judge a 402 after the payment was sent: nothing is signed again for it in this build."""
         journal, now = self._deal.journal(), self._deal.clock()
-        known = journal.find(purchase)
+        known = journal.find(_purchase(payment))
         if known and known.attempt == payment.attempt and known.state is State.DONE:
             return self.remembered(known)
         if known and known.state is State.TOKEN and known.token != payment.token:
@@ -143,26 +147,33 @@ class Redeemer:
             journal.refuse(payment, State.LOST if is_lost else State.VOID, refusals)
             if not is_lost and payment.signed_at < self._deal.budget.since:
                 return None
-        error = self.unresolved(payment, f"did not take the payment (HTTP 402{', ' + said if said else ''})")
+        error = self._unresolved(payment, f"did not take the payment (HTTP 402{', ' + said if said else ''})")
         if is_poor:
             remedy = f"send USDC on Base to {payment.payer}, then build again"
             error = HostError(Action.STOP, error.reason, remedy=remedy, is_ambiguous=True)
-        raise self._keep_refusal(error, purchase)
+        raise self._keep_refusal(error, payment)
 
     def _failed(self, payment: Payment, answer: Answer) -> HostError:
         error = refusal(NAME, answer, statuses=_ASKED)
         is_passing = error.action in {Action.RETRY, Action.WAIT}
-        return error if is_passing else self.unresolved(payment, error.reason, error.action)
+        return (
+            error if is_passing else self._keep_refusal(self._unresolved(payment, error.reason, error.action), payment)
+        )
 
-    def _keep_refusal(self, error: HostError, purchase: Purchase) -> HostError:
-        """Remember, for this build, a payment that was sent in vain; what may pass is tried again instead."""
+    def _keep_refusal(self, error: HostError, payment: Payment) -> HostError:
+        """Remember, for this build, a payment that was in vain; what may pass is tried again instead."""
         if error.action not in {Action.RETRY, Action.WAIT}:
             with self._guard:
-                self._refused[purchase] = error
+                self._refused[_purchase(payment)] = error
         return error
 
-    def unresolved(self, payment: Payment, reason: str, action: Action = Action.FILE) -> HostError:
-        """Make the error for a payment that has not bought an image yet, and that is not lost either."""
+    def failed_tokens(self, payment: Payment) -> HostError:
+        """Make the error for a payment whose tokens the host gives and does not take."""
+        return self._keep_refusal(
+            self._unresolved(payment, "does not take the token that it gave for the payment"), payment
+        )
+
+    def _unresolved(self, payment: Payment, reason: str, action: Action = Action.FILE) -> HostError:
         text = reason if reason.startswith(NAME) else f"{NAME} {reason}"
         return HostError(
             action,
@@ -182,7 +193,7 @@ class Redeemer:
             return None
         if not 200 <= answer.status < 300:
             raise self._failed(payment, answer)
-        return self._finished(payment, self._deal.hosted(answer), moment_of(answer), None)
+        return self._finished(payment, self._hosted(payment, answer), moment_of(answer), None)
 
     def _finished(self, payment: Payment, hosted: Hosted, now: datetime, paid_by: str | None) -> Hosted:
         ends = None if hosted.expires is None else hosted.expires.timestamp()
@@ -194,7 +205,10 @@ class Redeemer:
             receipt = ", ".join(f"{name} {text}" for name, text in _receipt(paid).items())
             raise StateError(f"paid for {hosted.url} ({receipt}), but {problem}") from None
         hosted = replace(hosted, receipt=_receipt(paid))
-        self._check_life(hosted, now, paid)
+        try:
+            self._check_life(hosted, now, paid)
+        except HostError as error:
+            raise self._keep_refusal(error, paid) from None
         return hosted
 
     def _check_life(self, hosted: Hosted, start: datetime, payment: Payment) -> None:
@@ -219,6 +233,10 @@ def outlasts(expires: datetime | None, start: datetime, retention: timedelta | N
     if expires is None:
         return True
     return retention is not None and expires + timedelta(hours=1) >= start + retention
+
+
+def _purchase(payment: Payment) -> Purchase:
+    return Purchase(payment.url, payment.image, payment.period)
 
 
 def _receipt(payment: Payment) -> dict[str, str]:

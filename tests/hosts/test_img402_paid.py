@@ -279,6 +279,46 @@ def test_an_image_that_ends_too_soon_says_what_was_paid_and_is_not_bought_again(
         assert shop.paid == 1_000_000
 
 
+def test_after_an_image_that_ends_too_soon_nothing_more_is_bought(tmp_path: Path) -> None:
+    with a_shop(tmp_path, lives={"/api/upload/token/permanent": timedelta(days=30)}) as shop:
+        host = shop.host()
+        refused(host, tmp_path)
+        assert refused(host, tmp_path, 1).action is Action.STOP
+        assert (shop.paid, shop.signer.signed) == (1_000_000, 1)
+
+
+@pytest.mark.parametrize("url", ["https://evil.example/a.png", "javascript:alert(1)"])
+def test_after_a_paid_image_with_a_url_elsewhere_nothing_more_is_bought(tmp_path: Path, url: str) -> None:
+    with a_shop(tmp_path, changes={"url": url}) as shop:
+        host = shop.host()
+        assert "not one of its images" in refused(host, tmp_path).reason
+        assert refused(host, tmp_path, 1).action is Action.STOP
+        assert (shop.paid, shop.signer.signed) == (1_000_000, 1)
+
+
+def test_a_journal_that_fails_after_the_upload_tells_the_url_and_the_next_build_finds_it(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        honest, file = shop.double.route, tmp_path / "state" / "payments.sqlite3"
+
+        def route(request: Request) -> Reply:
+            if request.path == "/api/upload":
+                file.rename(file.with_name("kept"))
+                file.mkdir()
+            return honest(request)
+
+        shop.double.server.route = route
+        with pytest.raises(StateError) as caught:
+            shop.host().upload(a_payload(tmp_path))
+        (path,) = shop.double.images
+        assert shop.double.url + path in str(caught.value)
+        assert shop.double.settled[0] in str(caught.value)
+        file.rmdir()
+        file.with_name("kept").rename(file)
+        shop.double.server.route = honest
+        assert shop.host().upload(a_payload(tmp_path)).url == shop.double.url + path
+        assert (shop.paid, len(shop.double.images)) == (1_000_000, 1)
+
+
 def test_a_renewal_is_bought_anew_also_where_only_the_journal_knows_the_first(tmp_path: Path) -> None:
     with a_shop(tmp_path) as shop:
         first = shop.host(tier="1-year", retention=YEAR).upload(a_payload(tmp_path))
