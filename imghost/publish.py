@@ -16,7 +16,7 @@ from imghost import payload
 from imghost.cache import Cache, exclusive
 from imghost.environment import Leave, leave_to_upload
 from imghost.errors import Action, BudgetError, HostError, StateError
-from imghost.hosts import Host, Imports, Quota
+from imghost.hosts import Finds, Host, Imports, Quota
 from imghost.hosts.answers import moment_of
 from imghost.http import Client
 from imghost.identify import opened
@@ -174,6 +174,7 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
         bring=bring if isinstance(host, Imports) else None,
         intend=intend,
         earn=earn,
+        doubtful=frozenset(cache.intents()),
         earned={record.key: record for record in cache.records() if host.accepts(record.url)},
         now=job.now,
         tries=job.settings.retries,
@@ -204,7 +205,7 @@ def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Publish
     """Upload as many as the host allows, write the lock, and sort what came of it."""
     uploads = sorted(prospect.plan.uploads, key=lambda upload: upload.renewed is not None)
     allowed = _allowed(quota, len(uploads))
-    _announce(uploads[:allowed], work.host, job)
+    _announce(uploads[:allowed], work, job)
     outcomes: list[Outcome] = []
     notices: list[Notice] = []
     try:
@@ -225,7 +226,12 @@ def _allowed(quota: Quota, count: int) -> int:
     return min(count, max(0, quota.remaining) + (0 if quota.link else 1))
 
 
-def _announce(uploads: Sequence[Upload], host: Host, job: Job) -> None:
+def _announce(uploads: Sequence[Upload], work: Work, job: Job) -> None:
+    """Say what will be sent before it is sent."""
+    host = work.host
+    doubtful = [it for it in uploads if (it.image.sha256, host.name, it.variant) in work.doubtful]
+    if doubtful and not isinstance(host, Finds):
+        job.say(f"{len(doubtful)} images may be stored twice: an earlier run ended before {host.name} answered")
     if uploads and host.needs_network:
         size = sum(upload.image.bytes for upload in uploads)
         cost = f" for ${host.limits.price * len(uploads):.2f}" if host.limits.price else ""

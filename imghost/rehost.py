@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from imghost import durable, page_map, removal, report, report_page, resolve
@@ -207,9 +208,17 @@ def _report(
         images=tuple(_shown(published, pages_of, new, failed)),
         bytes_uploaded=sum(record.bytes for record in new.values()),
         requests=requests,
+        cost=_cost(new.values()),
         seconds=seconds,
         removed=removed,
     )
+
+
+def _cost(records: Iterable[Record]) -> Decimal:
+    """Add up what the run's receipts say, in US dollars."""
+    receipts = (record.extra.get("receipt") for record in records)
+    amounts = (receipt.get("amount", "0") for receipt in receipts if isinstance(receipt, Mapping))
+    return sum((Decimal(str(amount)) for amount in amounts), Decimal("0.00"))
 
 
 def _pages_of(published: Published) -> dict[str, tuple[str, ...]]:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from imghost.confirm import confirm
 from imghost.errors import Action, HostError, ImghostError, StateError, printable
-from imghost.hosts import Host
+from imghost.hosts import Finds, Host
 from imghost.http import Client
 from imghost.images import dimensions
 from imghost.models import IMPORT, MEDIA_TYPES, Failure, Hosted, Payload, Record
@@ -77,6 +77,8 @@ class Work:
     """Keeps the record durably as soon as the host has answered."""
     earned: Mapping[tuple[str, str, str], Record]
     """Records that the local store alone knows: a hint, so their URLs are confirmed before they count."""
+    doubtful: frozenset[tuple[str, str, str]]
+    """Uploads (digest, host, variant) that an earlier run tried and whose end is not known."""
     now: Callable[[], datetime]
     tries: int
     concurrency: int
@@ -166,8 +168,10 @@ def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
         return _brought(upload, work.bring, work, course)
     payload = work.prepare(upload)
     try:
+        is_doubtful = (upload.image.sha256, work.host.name, upload.variant) in work.doubtful
         work.intend(payload)
-        hosted = patiently(lambda: work.host.upload(payload), work, course)
+        hosted = _looked_up(payload, work, course) if is_doubtful else None
+        hosted = hosted or patiently(lambda: work.host.upload(payload), work, course)
         if not work.host.accepts(hosted.url):
             raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
         record = recorded(upload, payload, hosted, work.host.name, work.now())
@@ -178,6 +182,12 @@ def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
         return record, hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
+
+
+def _looked_up(payload: Payload, work: Work, course: Course) -> Hosted | None:
+    """Ask for what a run that was killed may have stored, where the host can be asked."""
+    host = work.host
+    return patiently(lambda: host.find(payload), work, course) if isinstance(host, Finds) else None
 
 
 def _brought(
@@ -291,6 +301,7 @@ def recorded(upload: Upload, payload: Payload, hosted: Hosted, host: str, now: d
         height=payload.height,
         uploaded=now.replace(microsecond=0),
         expires=hosted.expires,
+        extra={"receipt": dict(hosted.receipt)} if hosted.receipt else {},
     )
 
 

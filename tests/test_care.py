@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -184,3 +185,34 @@ def test_status_shows_the_hosts_own_numbers(place, project, capsys):
 def test_hosts_that_cannot_delete_say_so(project, capsys, name):
     assert main(["prune", "--keep", "site", "--host", name, "--option", "tier=free"][: 5 if name == "directory" else None]) == 2
     assert "cannot delete images" in capsys.readouterr().err
+
+
+def test_image_stored_by_a_killed_run_is_found_and_not_sent_again(project, capsys, monkeypatch):
+    """imageupload.io knows no idempotency: the left-over intent makes the next run look first."""
+    import os
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    with ExitStack() as stack:
+        place = opened(stack, "imageupload.io", monkeypatch)
+        stored = threading.Event()
+        inner = place.double.server.route
+
+        def route(request):
+            reply = inner(request)
+            if request.path == "/api/upload" and not stored.is_set():
+                stored.set()
+                time.sleep(60)
+            return reply
+
+        place.double.server.route = route
+        command = [sys.executable, "-m", "imghost", "rehost", "site", *place.flags, "--concurrency", "1"]
+        process = subprocess.Popen(command, env=os.environ.copy(), stderr=subprocess.DEVNULL)
+        assert stored.wait(20)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert place.count() == 1
+        ran(capsys, "rehost", "site", *place.flags)
+        assert place.count() == 6

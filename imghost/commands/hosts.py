@@ -65,7 +65,7 @@ def wallet(call: Call) -> int:
 
 def keys(call: Call) -> int:
     """Make an img.pro key and print it, once."""
-    from imghost.hosts.imgpro_api import create_key
+    from imghost.hosts.imgpro_keys import create_key
     from imghost.hosts.imgpro_settings import ImgProOptions
 
     url = str(call.settings.options.get("api_url") or ImgProOptions().api_url)
