@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 from imghost.errors import BudgetError
 from imghost.hosts import Host, Limits
@@ -13,6 +14,9 @@ from imghost.models import IMPORT, Image, Record
 from imghost.payload import Refusal, variant_of
 from imghost.provenance import Stay
 from imghost.settings import Settings
+
+MAX_IMPORTS: Final = 200
+"""External images that one build brings home, unless `max_uploads` says otherwise: pages may be strangers'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,12 @@ def _lasts(record: Record, settings: Settings, now: datetime) -> bool:
 def check_budget(plan: Plan, settings: Settings) -> None:
     """Refuse a plan over `max_uploads` or `max_cost` as a whole; raises BudgetError with what it would take."""
     count = len(plan.uploads)
+    imports = sum(1 for upload in plan.uploads if upload.variant == IMPORT)
+    if settings.max_uploads is None and imports > MAX_IMPORTS:
+        raise BudgetError(
+            f"{imports} external images would be brought to the host, more than {MAX_IMPORTS}: nothing is uploaded; "
+            f"make the globs in 'remote' narrower, or set max_uploads: {count}"
+        )
     if settings.max_uploads is not None and count > settings.max_uploads:
         raise BudgetError(
             f"{count} images ({plan.bytes:,} bytes) would be uploaded, over max_uploads ({settings.max_uploads}): "

@@ -137,6 +137,8 @@ def _serve(
 def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
     """Upload one image; whatever goes wrong with it is a value."""
     path = upload.paths[0]
+    if upload.variant == IMPORT:
+        path = path.partition("?")[0]  # a query may hold what only the page's author should see in a log
     if course.stopped:
         return Outcome(upload, stop=str(course.stopped))
     if course.fatal or course.interrupted.is_set():

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from imghost.environment import git_top
+from imghost.git import git_top
 from imghost.errors import StateError
 from imghost.hosts.journal import Journal
 
