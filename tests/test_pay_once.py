@@ -18,7 +18,9 @@ from doubles.img402_paid import PAYEE, PaidImg402
 from doubles.payer import Counting, a_host, a_payload, changed
 from doubles.paying_process import STEPS
 from doubles.server import Fault, Request
+from sites import small_site
 
+from imghost.cli import main
 from imghost.errors import Action, HostError
 from imghost.hosts.img402 import Img402
 from imghost.hosts.journal import Journal
@@ -259,3 +261,82 @@ def test_without_the_journal_and_the_fixed_number_a_lost_reply_is_paid_twice(
         with suppress(HostError) if may_be_refused else nullcontext():
             tried(changed(host, **changes), tmp_path)
         assert wallet.paid == paid
+
+
+# Whole builds.
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wallet: Wallet) -> Path:
+    """Make a project with images in its site, its wallet in the environment."""
+    monkeypatch.chdir(tmp_path)
+    small_site(tmp_path / "site")
+    monkeypatch.setenv("IMG402_PRIVATE_KEY", wallet.key)
+    monkeypatch.setenv("IMGHOST_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path
+
+
+def built(double: PaidImg402, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any], str]:
+    capsys.readouterr()
+    status = main(["rehost", "site", "--json", "--host", "img402", "--option", f"api_url={double.url}", *arguments])
+    printed = capsys.readouterr()
+    return status, json.loads(printed.out or "{}"), printed.err
+
+
+def test_a_site_is_paid_for_once_and_the_lock_has_the_receipts(
+    site: Path, wallet: Wallet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with PaidImg402(chain=wallet.chain) as double:
+        status, report, err = built(double, capsys, "--max-cost", "4")
+        assert status == 0, err
+        count = report["images"]["uploaded"]
+        assert count >= 2
+        assert wallet.paid == count * DOLLAR
+        assert wallet.key[2:] not in err
+        asked = len(double.server.log)
+        shutil.rmtree(site / ".cache")
+        again = built(double, capsys, "--max-cost", "4")[1]
+        assert (again["images"]["uploaded"], len(double.server.log), wallet.paid) == (0, asked, count * DOLLAR)
+        lines = (site / "imghost.lock").read_text("utf-8").splitlines()
+        assert {json.loads(line)["receipt"]["transaction"] for line in lines[1:]} == set(double.settled)
+
+
+def test_a_site_whose_lock_and_cache_are_lost_is_not_paid_for_again(
+    site: Path, wallet: Wallet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with PaidImg402(chain=wallet.chain) as double:
+        count = built(double, capsys, "--max-cost", "4")[1]["images"]["uploaded"]
+        (site / "imghost.lock").unlink()
+        shutil.rmtree(site / ".cache")
+        shutil.rmtree(site / "site")
+        small_site(site / "site")
+        status, _, err = built(double, capsys, "--max-cost", "4")
+        assert status == 0, err
+        assert (wallet.paid, len(double.images)) == (count * DOLLAR, count)
+
+
+@pytest.mark.parametrize(
+    ("environ", "arguments"),
+    [
+        ({}, []),
+        ({}, ["--max-cost", "0.5"]),
+        ({}, ["--max-cost", "9", "--max-uploads", "1"]),
+        ({}, ["--max-cost", "9", "--frozen"]),
+        ({"GITHUB_EVENT_NAME": "pull_request_target"}, ["--max-cost", "9"]),
+        ({"CI_MERGE_REQUEST_IID": "1"}, ["--max-cost", "9"]),
+        ({"CI": "true"}, ["--max-cost", "9"]),
+    ],
+)
+def test_a_build_that_may_not_pay_sends_nothing(
+    site: Path,
+    wallet: Wallet,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    arguments: list[str],
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    with PaidImg402(chain=wallet.chain) as double:
+        built(double, capsys, *arguments)
+        assert (double.server.log, wallet.paid) == ([], 0)
