@@ -80,7 +80,7 @@ class ImgPro:
     """Images in one answer of a list, at most."""
     copies: dict[str, Copy] = field(default_factory=dict)
     clock: float = 0.0
-    """Seconds that the host's clock is ahead."""
+    """Seconds ahead."""
 
     def __post_init__(self) -> None:
         self.server = Server(self._route)

@@ -9,7 +9,7 @@ import pytest
 from doubles.imgpro import READ_ONLY, VERIFIED
 from doubles.imgpro import ImgPro as Double
 from doubles.imgpro_copies import Copy
-from doubles.server import Fault
+from doubles.server import Fault, Reply, Request, Server
 from hosts.imgpro_setup import (
     EITHER,
     THIRTY_DAYS,
@@ -161,3 +161,17 @@ def test_without_a_namespace_or_a_key_nothing_is_listed_or_deleted(
             assert caught.value.action is Action.STOP
             assert ("IMGPRO_API_KEY" if key is None else "namespace") in str(caught.value)
     assert not double.server.log
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_batch_that_is_not_found_is_looked_up_one_by_one(status: int) -> None:
+    media = {"id": "b", "src": "https://src.img.pro/t/b.png", "namespace": "docs"}
+
+    def answered(request: Request) -> Reply:
+        is_there = request.method == "GET" and (request.path == "/media/b" or not request.path.startswith("/media/"))
+        return Reply.json({**media, "items": [{**media, "id": "a"}, media]}) if is_there else Reply(status)
+
+    with Server(answered) as server, Client(environ={}) as client:
+        host = a_host(server.url, client, api="upload", namespace="docs")
+        assert host.delete([one.id for one in host.listed()]) == {"b": "is still at img.pro"}
+    assert [request.path for request in server.log] == ["/media", "/media/batch", "/media/a", "/media/b"]
