@@ -16,8 +16,12 @@ from imghost import durable
 from imghost.models import Facts, Image, Reference, Scan
 from imghost.pages import Stamp
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 MAX_BYTES: Final = 256_000_000
+
+
+Change = tuple[int, str, str]
+"""Where in the page as the generator wrote it, the text there, and the text that took its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,10 @@ class Entry:
     """SHA-256 of the page's bytes on disk; empty where nothing in it was rewritten."""
     scan: Scan
     """Its references, with offsets in the page as the generator wrote it."""
-    texts: tuple[tuple[str, str] | None, ...]
-    """For each reference the text before and after, or None where it was left."""
+    changes: tuple[Change, ...] = ()
+    """What was put into it, in order."""
+    wanted: str = ""
+    """Digest of what it was to become, so that a page nobody touched need not be read to know that it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +71,8 @@ def undo(text: str, content: bytes, entry: Entry) -> str | None:
         return None
     pieces: list[str] = []
     at = shift = 0
-    for reference, pair in zip(entry.scan.references, entry.texts, strict=True):
-        if pair is None:
-            continue
-        before, after = pair
-        start = reference.start + shift
+    for place, before, after in entry.changes:
+        start = place + shift
         if start < at or text[start : start + len(after)] != after:
             return None
         pieces += [text[at:start], before]
@@ -136,19 +139,20 @@ def _row(entry: Entry) -> list[Any]:
             reference.group,
             reference.held,
             reference.needs_cors,
-            pair,
         ]
-        for reference, pair in zip(entry.scan.references, entry.texts, strict=True)
+        for reference in entry.scan.references
     ]
-    return [entry.stamp, entry.digest, entry.scan.base, entry.scan.policies, references]
+    scan = entry.scan
+    return [entry.stamp, entry.digest, entry.wanted, scan.base, scan.policies, references, entry.changes]
 
 
 def _entry(row: list[Any]) -> Entry:
-    stamp, digest, base, policies, references = row
+    stamp, digest, wanted, base, policies, references, changes = row
     size, modified, inode = stamp
     return Entry(
         (int(size), int(modified), int(inode)),
         str(digest),
-        Scan(tuple(Reference(*found[:10]) for found in references), base, tuple(policies)),
-        tuple(None if found[10] is None else (found[10][0], found[10][1]) for found in references),
+        Scan(tuple(Reference(*found) for found in references), base, tuple(policies)),
+        tuple((start, before, after) for start, before, after in changes),
+        str(wanted),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from imghost.charrefs import decode
@@ -27,14 +27,31 @@ def splice(text: str, edits: Iterable[tuple[Reference, str]]) -> str:
     Raises:
         ValueError: two references overlap.
     """
+    return changed_text(text, changes_of(text, dict(edits)))
+
+
+def changes_of(text: str, edits: Mapping[Reference, str]) -> tuple[tuple[int, str, str], ...]:
+    """List what the edits change, in order: where, the text there, and the text that takes its place."""
+    found = []
+    for reference, url in sorted(edits.items(), key=lambda edit: edit[0].start):
+        raw = text[reference.start : reference.end]
+        found.append((reference.start, raw, replacement(raw, reference, url)))
+    return tuple(found)
+
+
+def changed_text(text: str, changes: Iterable[tuple[int, str, str]]) -> str:
+    """Carry changes out, in order.
+
+    Raises:
+        ValueError: two changes overlap.
+    """
     parts: list[str] = []
     position = 0
-    for reference, url in sorted(edits, key=lambda edit: edit[0].start):
-        if reference.start < position:
-            raise ValueError(f"two edits overlap at character {reference.start}")
-        raw = text[reference.start : reference.end]
-        parts += text[position : reference.start], replacement(raw, reference, url)
-        position = reference.end
+    for start, before, after in changes:
+        if start < position:
+            raise ValueError(f"two edits overlap at character {start}")
+        parts += text[position:start], after
+        position = start + len(before)
     return "".join(parts) + text[position:]
 
 

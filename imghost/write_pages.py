@@ -14,7 +14,7 @@ from imghost.pages import decode, encode, stamp
 from imghost.plan import Group
 from imghost.references import PageView
 from imghost.resolve import Place, Target
-from imghost.rewrite import replacement, splice
+from imghost.rewrite import changed_text, changes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +51,36 @@ def url_maker(page: PageView, site: Place, *, is_in_site: bool) -> Callable[[Rec
 
 def write_page(root: Path, page: PageView, edits: Mapping[Reference, str]) -> Written:
     """Bring one page to what its edits say; a page that changed since it was scanned is left alone."""
-    if not page.is_read and page.entry and _is_as_wanted(page.entry, edits):
+    wanted = _wanted(edits)
+    if not page.is_read and page.entry and page.entry.wanted == wanted:
         return Written(page.entry, len(edits))
     if page.is_read and not edits and (page.entry is None or not page.entry.digest):
-        return Written(_entry(page, "", {}, ""), 0)
+        return Written(Entry(page.stamp, "", page.scan, (), wanted), 0)
     file = root / page.path
     if stamp(file) != page.stamp:
         return Written(None, 0, "it changed while the build ran")
     content = file.read_bytes()
-    text: str | None = decode(content)
-    if page.entry and page.entry.digest:
-        text = undo(decode(content), content, page.entry)
-        if text is None:
-            return Written(None, 0, "it is not as the last run left it")
-    assert text is not None
-    changed = encode(splice(text, edits.items()))
+    text = _original(content, page)
+    if text is None:
+        return Written(None, 0, "it is not as the last run left it")
+    changes = changes_of(text, edits)
+    changed = encode(changed_text(text, changes))
     if changed != content:
         try:
             durable.replace(file, changed, is_durable=False)
         except OSError as problem:
             return Written(None, 0, f"it cannot be written: {problem.strerror or problem}")
-    return Written(_entry(page, text, edits, hashlib.sha256(changed).hexdigest() if edits else "", file), len(edits))
+    digest = hashlib.sha256(changed).hexdigest() if changes else ""
+    return Written(Entry(stamp(file) or page.stamp, digest, page.scan, changes, wanted), len(edits))
 
 
-def _is_as_wanted(entry: Entry, edits: Mapping[Reference, str]) -> bool:
-    """Say whether a page that was not read already has just these edits."""
-    for reference, pair in zip(entry.scan.references, entry.texts, strict=True):
-        url = edits.get(reference)
-        if (pair is None) != (url is None):
-            return False
-        if pair is not None and url is not None and replacement(pair[0], reference, url) != pair[1]:
-            return False
-    return True
+def _original(content: bytes, page: PageView) -> str | None:
+    """Give a page as its generator wrote it."""
+    text = decode(content)
+    return undo(text, content, page.entry) if page.entry and page.entry.digest else text
 
 
-def _entry(page: PageView, text: str, edits: Mapping[Reference, str], digest: str, file: Path | None = None) -> Entry:
-    texts = tuple(
-        (before := text[reference.start : reference.end], replacement(before, reference, edits[reference]))
-        if reference in edits
-        else None
-        for reference in page.scan.references
-    )
-    now = stamp(file) if file else page.stamp
-    return Entry(now or page.stamp, digest, page.scan, texts)
+def _wanted(edits: Mapping[Reference, str]) -> str:
+    """Digest what a page is to become."""
+    told = sorted((reference.start, url) for reference, url in edits.items())
+    return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest() if told else ""
