@@ -110,7 +110,7 @@ class Till:
 
     def _agreed(self, purchase: Purchase, route: Route) -> Payment:
         """Ask what is wanted, check it, then reserve, sign and keep the payment in one durable step."""
-        if self._redeemer.has_refused:
+        if self._redeemer.is_in_trouble:
             raise HostError(
                 Action.STOP,
                 f"an earlier payment of this build did not get from {NAME} what it was for, so nothing more is signed",

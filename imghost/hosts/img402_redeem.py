@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from imghost.errors import Action, HostError, StateError
 from imghost.hosts import x402
@@ -30,6 +30,8 @@ GRACE: Final = 120
 """Seconds after which a payment that ran out is surely refused by the chain."""
 MAX_VOID: Final = 3
 """Payments with one number that ran out before it counts as lost."""
+MAX_TROUBLES: Final = 3
+"""Failures in a row of one payment, after which nothing more is signed before it is through."""
 MARGIN: Final = 30.0
 """Seconds that a token must still live to be worth an upload."""
 _TOKEN_LIFE: Final = 540.0
@@ -67,11 +69,13 @@ class Redeemer:
         self._deal = deal
         self._guard = threading.Lock()
         self._refused: dict[Purchase, HostError] = {}
+        self._troubles: dict[Purchase, int] = {}
 
     @property
-    def has_refused(self) -> bool:
-        """Whether a payment of this build was in vain: then nothing more is signed."""
-        return bool(self._refused)
+    def is_in_trouble(self) -> bool:
+        """Whether a payment of this build was in vain, or keeps failing: then nothing more is signed."""
+        with self._guard:
+            return bool(self._refused) or any(count >= MAX_TROUBLES for count in self._troubles.values())
 
     def refusal_of(self, purchase: Purchase) -> HostError | None:
         """Give the error of a purchase whose payment this build has made in vain."""
@@ -92,19 +96,19 @@ class Redeemer:
         if payment.header is None:
             return self.remembered(payment)  # only a finished payment has none
         self.mask(payment.header)
-        answer = self._client.send("POST", payment.url, headers={payment.name: payment.header}, json={})
+        answer = self._sent(payment, payment.url, {payment.name: payment.header}, json={})
         if answer.status == 402:
             return self._not_taken(answer, payment)
         if not 200 <= answer.status < 300:
             raise self._failed(payment, answer)
-        found = read_object(NAME, answer)
+        found = self._read(payment, answer)
         paid_by = x402.read_receipt(answer, payment.amount).get("transaction")
         token = found.get("token")
         if isinstance(token, str) and _TOKEN.fullmatch(token):
             return self._with_token(payment, token, _life(found.get("expiresAt"), answer), paid_by)
         if isinstance(found.get("url"), str):
             return self._had_already(payment, payload, answer, paid_by)
-        raise unclear(NAME, "has neither `token` nor `url`, though the payment was sent")
+        raise self._troubled(unclear(NAME, "has neither `token` nor `url`"), payment)
 
     def _with_token(self, payment: Payment, token: str, life: float, paid_by: str | None) -> Payment:
         self.mask(token)
@@ -118,18 +122,24 @@ class Redeemer:
 
     def _had_already(self, payment: Payment, payload: Payload, answer: Answer, paid_by: str | None) -> Hosted:
         """Take the image that this payment bought before, if it is the one that it was for."""
-        hosted, found = self._hosted(payment, answer), read_object(NAME, answer)
+        hosted, found = self._hosted(payment, answer), self._read(payment, answer)
         size, media_type = found.get("sizeBytes", payload.bytes), found.get("contentType", payload.media_type)
         if (size, media_type) != (payload.bytes, payload.media_type):
             reason = "says that the payment has bought an image of another size or type"
-            raise self._keep_refusal(self._unresolved(payment, reason), payment)
+            raise self._keep_refusal(_unresolved(payment, f"{NAME} {reason}"), payment)
         return self._finished(payment, replace(hosted, is_new=False), moment_of(answer), paid_by)
+
+    def _read(self, payment: Payment, answer: Answer) -> Mapping[str, Any]:
+        try:
+            return read_object(NAME, answer)
+        except HostError as error:
+            raise self._troubled(error, payment) from None
 
     def _hosted(self, payment: Payment, answer: Answer) -> Hosted:
         try:
             return self._deal.hosted(answer)
         except HostError as error:
-            raise self._keep_refusal(error, payment) from None
+            raise self._troubled(error, payment) from None
 
     def _not_taken(self, answer: Answer, payment: Payment) -> Payment | Hosted | None:
         """Judge a 402 after the payment was sent: nothing is signed again for it in this build."""
@@ -147,18 +157,28 @@ class Redeemer:
             journal.refuse(payment, State.LOST if is_lost else State.VOID, refusals)
             if not is_lost and payment.signed_at < self._deal.budget.since:
                 return None
-        error = self._unresolved(payment, f"did not take the payment (HTTP 402{', ' + said if said else ''})")
+        error = _unresolved(payment, f"{NAME} did not take the payment (HTTP 402{', ' + said if said else ''})")
         if is_poor:
             remedy = f"send USDC on Base to {payment.payer}, then build again"
             error = HostError(Action.STOP, error.reason, remedy=remedy, is_ambiguous=True)
         raise self._keep_refusal(error, payment)
 
+    def _sent(self, payment: Payment, url: str, headers: Mapping[str, str], **body: Any) -> Answer:
+        try:
+            return self._client.send("POST", url, headers=headers, **body)
+        except HostError as error:
+            raise self._troubled(error, payment) from None
+
     def _failed(self, payment: Payment, answer: Answer) -> HostError:
-        error = refusal(NAME, answer, statuses=_ASKED)
-        is_passing = error.action in {Action.RETRY, Action.WAIT}
-        return (
-            error if is_passing else self._keep_refusal(self._unresolved(payment, error.reason, error.action), payment)
-        )
+        return self._troubled(refusal(NAME, answer, statuses=_ASKED), payment)
+
+    def _troubled(self, error: HostError, payment: Payment) -> HostError:
+        """Say with an error that a payment is under way, and count it, or remember it where it will not pass."""
+        if error.action not in {Action.RETRY, Action.WAIT}:
+            return self._keep_refusal(_unresolved(payment, error.reason, error), payment)
+        with self._guard:
+            self._troubles[_purchase(payment)] = self._troubles.get(_purchase(payment), 0) + 1
+        return _unresolved(payment, error.reason, error)
 
     def _keep_refusal(self, error: HostError, payment: Payment) -> HostError:
         """Remember, for this build, a payment that was in vain; what may pass is tried again instead."""
@@ -170,16 +190,7 @@ class Redeemer:
     def failed_tokens(self, payment: Payment) -> HostError:
         """Make the error for a payment whose tokens the host gives and does not take."""
         return self._keep_refusal(
-            self._unresolved(payment, "does not take the token that it gave for the payment"), payment
-        )
-
-    def _unresolved(self, payment: Payment, reason: str, action: Action = Action.FILE) -> HostError:
-        text = reason if reason.startswith(NAME) else f"{NAME} {reason}"
-        return HostError(
-            action,
-            f"{text}: ${x402.dollars(payment.amount)} is signed and unresolved",
-            remedy="build again: the same payment is sent and nothing is paid twice; `imghost status` shows it",
-            is_ambiguous=True,
+            _unresolved(payment, f"{NAME} does not take the token that it gave for the payment"), payment
         )
 
     def upload(self, payment: Payment, payload: Payload) -> Hosted | None:
@@ -188,7 +199,7 @@ class Redeemer:
         self.mask(token)
         part = FilePart("image", payload.name, payload.media_type, payload.file)
         url = f"{self._deal.api}/api/upload"
-        answer = self._client.send("POST", url, headers={"X-Upload-Token": token}, file=part)
+        answer = self._sent(payment, url, {"X-Upload-Token": token}, file=part)
         if answer.status in _NOT_ACCEPTED:
             return None
         if not 200 <= answer.status < 300:
@@ -198,6 +209,8 @@ class Redeemer:
     def _finished(self, payment: Payment, hosted: Hosted, now: datetime, paid_by: str | None) -> Hosted:
         ends = None if hosted.expires is None else hosted.expires.timestamp()
         paid = replace(payment, paid_by=paid_by or payment.paid_by)
+        with self._guard:
+            self._troubles.pop(_purchase(payment), None)
         try:
             self._deal.journal().finish(paid, hosted.url, hosted.id, ends, paid.paid_by)
         except StateError as problem:
@@ -233,6 +246,19 @@ def outlasts(expires: datetime | None, start: datetime, retention: timedelta | N
     if expires is None:
         return True
     return retention is not None and expires + timedelta(hours=1) >= start + retention
+
+
+def _unresolved(payment: Payment, reason: str, cause: HostError | None = None) -> HostError:
+    """Make the error for a payment that has not bought its image yet: it is neither lost nor to be made again."""
+    advice = "build again: the same payment is sent and nothing is paid twice; `imghost status` shows it"
+    is_final = cause is not None and cause.action not in {Action.RETRY, Action.WAIT}
+    return HostError(
+        cause.action if cause else Action.FILE,
+        f"{reason}: ${x402.dollars(payment.amount)} is signed and unresolved",
+        remedy=f"{cause.remedy}; then {advice}" if cause and is_final and cause.remedy else advice,
+        wait=cause.wait if cause else None,
+        is_ambiguous=cause.is_ambiguous if cause else True,
+    )
 
 
 def _purchase(payment: Payment) -> Purchase:

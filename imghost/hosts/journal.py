@@ -49,7 +49,7 @@ class Journal:
 
     def find(self, purchase: Purchase) -> Payment | None:
         """Find how far a purchase has come: its latest attempt."""
-        if not self.file.exists():
+        if not self._is_there():
             return None
         with self._transaction() as connection:
             return _latest(connection, purchase)
@@ -118,7 +118,7 @@ class Journal:
         return self._sum(lock, UNRESOLVED)
 
     def _sum(self, lock: Path, states: tuple[State, ...]) -> Decimal:
-        if not self.file.exists():
+        if not self._is_there():
             return Decimal(0)
         with self._transaction() as connection:
             found = connection.execute("SELECT state, amount FROM payments WHERE lock = ?", (lock_name(lock),))
@@ -152,6 +152,17 @@ class Journal:
         else:
             return
         raise StateError(f"{reason}; make room or repair it, or name another folder in IMGHOST_STATE_DIR")
+
+    def _is_there(self) -> bool:
+        try:
+            self.file.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as problem:
+            reason = f"the payment journal {self.file} cannot be read: {problem.strerror}"
+        else:
+            return True
+        raise StateError(f"{reason}; change its folder's mode, or name another folder in IMGHOST_STATE_DIR")
 
     def _opened(self) -> sqlite3.Connection:
         _make_private(self.file)

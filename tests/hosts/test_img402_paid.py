@@ -188,6 +188,18 @@ def test_retries_that_run_out_are_taken_up_by_the_next_build(tmp_path: Path) -> 
         assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 1, 1)
 
 
+def test_while_one_payment_keeps_failing_nothing_more_is_signed(tmp_path: Path) -> None:
+    with a_shop(tmp_path, after_settling=[500] * 3) as shop:
+        host = shop.host()
+        for _ in range(3):
+            error = refused(host, tmp_path)
+            assert (error.action, "$1.00 is signed and unresolved" in error.reason) == (Action.RETRY, True)
+        assert refused(host, tmp_path, 1).action is Action.STOP
+        host.upload(a_payload(tmp_path))
+        host.upload(a_payload(tmp_path, 1))
+        assert (shop.paid, shop.signer.signed) == (2_000_000, 2)
+
+
 @versions
 def test_a_second_402_after_the_settlement_is_never_signed_again_in_the_run(tmp_path: Path, version: int) -> None:
     with a_shop(tmp_path, version=version, after_settling=[402]) as shop:
