@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
@@ -155,9 +154,7 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
     def bring(upload: Upload) -> Hosted:
         assert isinstance(host, Imports)
         check_public(upload.image.path, job.environ)
-        project = getattr(host, "project", "")
-        key = hashlib.sha256(f"{upload.image.sha256}\0{project}\0{job.settings.retention}".encode()).hexdigest()
-        return host.bring(upload.image.path, key)
+        return host.bring(upload.image.path, upload.image.sha256)
 
     def intend(made: Payload) -> None:
         if host.needs_network:
