@@ -71,7 +71,7 @@ def rehost(job: Job) -> Result:
     }
     made = _report(published, rewriting, job, requests, seconds, removed)
     if job.settings.report:
-        notices += _write_report(made, job.settings.report)
+        notices += _write_report(made, job.site, job.settings.report)
     every = (*prospect.notices, *_stay_notices(published), *published.notices, *rewriting.notices, *notices)
     return Result(made, every, _remarks(published), published.is_refused)
 
@@ -140,9 +140,9 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
     return ()
 
 
-def _write_report(made: Report, path: Path) -> tuple[Notice, ...]:
+def _write_report(made: Report, root: Path, path: Path) -> tuple[Notice, ...]:
     """Write the report in the form that its ending names."""
-    text = report_page.as_html(made, path.parent) if path.suffix == ".html" else report.as_json(made)
+    text = report_page.as_html(made, root, path.parent) if path.suffix == ".html" else report.as_json(made)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.replace(path, text, is_durable=False)
@@ -199,7 +199,7 @@ def _report(
         failed=len(failed),
     )
     return Report(
-        site=str(job.site),
+        site=_named(job),
         host=host.name if host else None,
         counts=counts,
         uploads=tuple(Uploaded(path, record, pages_of.get(path, ())) for path, record in sorted(new.items())),
@@ -219,6 +219,12 @@ def _cost(records: Iterable[Record]) -> Decimal:
     receipts = (record.extra.get("receipt") for record in records)
     amounts = (receipt.get("amount", "0") for receipt in receipts if isinstance(receipt, Mapping))
     return sum((Decimal(str(amount)) for amount in amounts), Decimal("0.00"))
+
+
+def _named(job: Job) -> str:
+    """Name the site from the configuration's folder, since a report may be published."""
+    folder = job.settings.folder.absolute()
+    return job.site.relative_to(folder).as_posix() if job.site.is_relative_to(folder) else str(job.site)
 
 
 def _pages_of(published: Published) -> dict[str, tuple[str, ...]]:

@@ -47,8 +47,8 @@ words.addEventListener("input", select); state.addEventListener("input", select)
 _STATES: Final = ("hosted", "uploaded", "kept", "failed")
 
 
-def as_html(report: Report, folder: Path) -> str:
-    """Write the report as a page that lies in a folder, which local thumbnails are relative to."""
+def as_html(report: Report, site: Path, folder: Path) -> str:
+    """Write the report on a site as a page that lies in a folder, which local thumbnails are relative to."""
     counts = report.counts
     totals = {
         "Host": report.host or "none",
@@ -64,7 +64,7 @@ def as_html(report: Report, folder: Path) -> str:
     }
     boxes = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in totals.items())
     states = "".join(f"<option>{name}</option>" for name in _STATES)
-    rows = "\n".join(_row(image, Path(report.site), folder) for image in report.images)
+    rows = "\n".join(_row(image, site, folder) for image in report.images)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>imghost report</title><style>{_STYLE}</style></head><body>
