@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from imghost.git import git_top
 from imghost.errors import StateError
+from imghost.git import git_top
 from imghost.hosts.journal import Journal
 
 FILE: Final = "payments.sqlite3"

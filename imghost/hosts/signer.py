@@ -62,7 +62,7 @@ def _account(key: Secret) -> Any:
 
     try:
         return Account.from_key(bytes.fromhex(key.reveal().removeprefix("0x")))
-    except Exception:  # noqa: BLE001, S110 - the library's own error shows the key
+    except Exception:  # noqa: S110 - the library's own error shows the key
         pass
     raise SettingsError("the img402 key (not shown) is not a private key: it is out of range; make a new wallet")
 

@@ -6,6 +6,7 @@ The token is compiled from Vyper. Anyone may mint it; that is all it has beside 
 from __future__ import annotations
 
 import copy
+import sys
 import threading
 import warnings
 from functools import cache
@@ -13,9 +14,11 @@ from typing import Any
 
 from doubles.server import Reply, Request, Server
 
+_DEPTH = sys.getrecursionlimit()
 with warnings.catch_warnings():
     # These packages still use what newer Pythons and each other call deprecated.
     warnings.simplefilter("ignore")
+    import eth
     import vyper
     from eth_account import Account
     from eth_tester import EthereumTester, PyEVMBackend
@@ -25,6 +28,10 @@ with warnings.catch_warnings():
     from x402 import x402FacilitatorSync
     from x402.mechanisms.evm import FacilitatorWeb3Signer
     from x402.mechanisms.evm.exact import register_exact_evm_facilitator
+
+# py-evm allows itself a depth at which deeply nested JSON ends the process in place of raising an error.
+assert eth
+sys.setrecursionlimit(_DEPTH)
 
 CHAIN = 8453
 USDC = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
