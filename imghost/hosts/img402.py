@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from subprocess import run
 from types import MappingProxyType
 from typing import Final
 
@@ -249,6 +248,8 @@ def check_kept(lock: Path | None, environ: Mapping[str, str]) -> None:
     """
     if not environ.get("CI"):
         return
+    from subprocess import run
+
     name = lock.name if lock else "the lock"
     try:
         asked = ["git", "ls-files", "--error-unmatch", "--", str(name)]

@@ -396,6 +396,14 @@ def test_a_settled_payment_that_the_host_forgot_is_paid_once_and_ends_as_lost(tm
         assert shop.paid == 1_000_000
         assert shop.signer.signed <= 3
         assert len({message["nonce"] for message in shop.signer.messages}) == 1
+        journal = journal_of({"IMGHOST_STATE_DIR": str(shop.folder / "state")})
+        assert journal.unresolved(tmp_path / "imghost.lock") == 1
+        # Only the user's own word makes another attempt, which is another number, and counts beside the lost one.
+        assert journal.allow_again(a_payload(tmp_path).sha256) == 1
+        shop.double.date = ""
+        assert "max_cost" in refused(shop.host(max_cost="1"), tmp_path).reason
+        shop.host().upload(a_payload(tmp_path))
+        assert (shop.paid, len({message["nonce"] for message in shop.signer.messages})) == (2_000_000, 2)
 
 
 # What is never signed.
