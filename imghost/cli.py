@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tomllib
@@ -55,7 +54,9 @@ _COMMANDS: Final[Mapping[str, Command]] = {
         flags=(Flag("site", "also check what this site's pages refer to", "SITE"),),
     ),
     "status": Command(records.status, "show the lock's records, when they expire, and the host's own numbers"),
-    "adopt": Command(records.adopt, "find a site's images that the host has already, after lost records", has_site=True),
+    "adopt": Command(
+        records.adopt, "find a site's images that the host has already, after lost records", has_site=True
+    ),
     "prune": Command(
         records.prune,
         "list hosted images that none of the named sites refers to; delete them with --yes",
@@ -111,7 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _call(options: argparse.Namespace) -> Call:
     """Read the configuration, put the command line's options over it, and find the site."""
     raw, folder, origin = _configuration(options.config)
-    given = {option.name: value for option in settings.options() if (value := getattr(options, option.name)) is not None}
+    given = {
+        option.name: value for option in settings.options() if (value := getattr(options, option.name)) is not None
+    }
     if options.command == "migrate":
         # The configuration's `options` are the old host's.
         raw, given = {name: value for name, value in raw.items() if name != "options"}, given | {"host": options.to}

@@ -58,9 +58,7 @@ def _selection(settings: Settings) -> Callable[[str], Stay | None]:
     return select
 
 
-def _identified(
-    path: str, site: Path, origins: Origins, removed: Mapping[str, Removed], cache: Cache
-) -> Image | Stay:
+def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, Removed], cache: Cache) -> Image | Stay:
     """Digest one image, or take what is known of the very same file."""
     root, name = site, path
     where, now = site / path, stamp(site / path)

@@ -51,7 +51,7 @@ def _walk(folder: str, prefix: str) -> Iterator[str]:
 def stamp(path: Path | str) -> Stamp | None:
     """Give what a file's change would change, without reading it; None where there is no regular file."""
     try:
-        found = os.stat(path)
+        found = os.stat(path)  # noqa: PTH116 - a Path costs more than the call, once an image
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns, found.st_ino

@@ -112,9 +112,7 @@ def decide(image: Image, limits: Limits, settings: Settings) -> str | Refusal:
     """Decide what is done to an image before it is sent: the variant, or why it is not sent."""
     if "://" in image.path:
         return IMPORT
-    return variant_of(
-        image, limits, metadata=settings.metadata, max_edge=settings.max_edge, oversize=settings.oversize
-    )
+    return variant_of(image, limits, metadata=settings.metadata, max_edge=settings.max_edge, oversize=settings.oversize)
 
 
 def _needed(groups: Iterable[Group], kept: Mapping[str, Stay]) -> set[str]:

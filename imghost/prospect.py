@@ -101,9 +101,7 @@ def foresee(job: Job, client: Client, cache: Cache) -> Prospect:
 
 def replanned(prospect: Prospect, job: Job, lock: locks.Lock) -> Prospect:
     """Plan anew with the records of a lock that another build may have changed meanwhile."""
-    records, _ = usable(
-        lock.records, prospect.host, prospect.images, job.settings, job.now()
-    )
+    records, _ = usable(lock.records, prospect.host, prospect.images, job.settings, job.now())
     planned = _plan(
         prospect.images, prospect.stays, prospect.all_groups, records, prospect.host, job.settings, job.now()
     )
@@ -120,9 +118,7 @@ def mark_of(settings: Settings) -> str:
     return f"1 {','.join(sorted(settings.references))}"
 
 
-def _views(
-    job: Job, found: Survey, known: PageMap, host: Host | None
-) -> tuple[tuple[PageView, ...], list[Notice]]:
+def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[tuple[PageView, ...], list[Notice]]:
     site = resolve.place(job.settings.site_url)
     files = found.files | known.removed.keys()
     is_local = host is not None and not host.needs_network

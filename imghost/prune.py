@@ -41,7 +41,8 @@ def foresee(
         raise SettingsError(f"the host {name!r} cannot delete images; ask its operators, or let the images expire")
     if not host.project:
         raise SettingsError(
-            "prune needs to know which images are this project's; set the host's namespace, folder or prefix in 'options'"
+            "prune needs to know which images are this project's; "
+            "set the host's namespace, folder or prefix in 'options'"
         )
     words = _words(sites)
     unused: list[Stored] = []

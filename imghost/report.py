@@ -124,8 +124,12 @@ def summary(report: Report) -> str:
     counts = report.counts
     images = counts.cached + counts.uploaded
     parts = [
-        f"{_many(counts.references_rewritten, 'reference')} to {_many(images, 'image')} in "
-        + f"{_many(counts.pages_rewritten, 'page')} point to {report.host or 'no host'}"
+        " ".join(
+            (
+                f"{_many(counts.references_rewritten, 'reference')} to {_many(images, 'image')}",
+                f"in {_many(counts.pages_rewritten, 'page')} point to {report.host or 'no host'}",
+            )
+        )
     ]
     if counts.uploaded:
         parts.append(f"{counts.uploaded} uploaded ({report.bytes_uploaded:,} bytes)")

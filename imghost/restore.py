@@ -28,9 +28,7 @@ class Restored:
     """Pages and the URL in each that could not be put back."""
 
 
-def restore(
-    site: Path, known: PageMap, records: Iterable[Record], place: Place, kinds: frozenset[str]
-) -> Restored:
+def restore(site: Path, known: PageMap, records: Iterable[Record], place: Place, kinds: frozenset[str]) -> Restored:
     """Put the local references of every page back; asks no network."""
     lost = removal.put_back(site, known.removed, known.removed)
     found = survey(site)

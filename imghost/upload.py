@@ -192,9 +192,7 @@ def _looked_up(payload: Payload, work: Work, course: Course) -> Hosted | None:
     return patiently(lambda: host.find(payload), work, course) if isinstance(host, Finds) else None
 
 
-def _brought(
-    upload: Upload, bring: Callable[[Upload], Hosted], work: Work, course: Course
-) -> tuple[Record, bool]:
+def _brought(upload: Upload, bring: Callable[[Upload], Hosted], work: Work, course: Course) -> tuple[Record, bool]:
     """Have the host fetch an external image; what it is, its own URL then tells."""
     hosted = patiently(lambda: bring(upload), work, course)
     if not work.host.accepts(hosted.url):

@@ -15,8 +15,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 
 from imghost import page_map, settings
-from imghost.git import git_top
 from imghost.errors import ImghostError, SettingsError
+from imghost.git import git_top
 from imghost.prospect import Job
 from imghost.provenance import Origins
 from imghost.rehost import Result, rehost
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 log = get_plugin_logger("imghost")
 
 _LEAVING_IMAGES = frozenset(
-    "autorefs awesome-nav awesome-pages blog glightbox i18n imghost include-markdown info literate-nav macros meta "
-    "minify mkdocstrings offline privacy redirects rss search section-index social table-reader tags".split()
-)
+    {
+        "autorefs", "awesome-nav", "awesome-pages", "blog", "glightbox", "i18n", "imghost", "include-markdown", "info",
+        "literate-nav", "macros", "meta", "minify", "mkdocstrings", "offline", "privacy", "redirects", "rss", "search",
+        "section-index", "social", "table-reader", "tags",
+    }
+)  # fmt: skip
 """Plugins that are known to leave image files as they were copied; others may rewrite them."""
 
 

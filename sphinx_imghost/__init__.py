@@ -12,8 +12,8 @@ from sphinx.errors import ConfigError, ExtensionError, SphinxError
 from sphinx.util import logging
 
 from imghost import settings
-from imghost.git import git_top
 from imghost.errors import ImghostError
+from imghost.git import git_top
 from imghost.page_map import location
 from imghost.prospect import Job
 from imghost.provenance import Origins

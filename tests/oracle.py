@@ -99,7 +99,11 @@ def _of_html(name: str, element: Element, around: str) -> Iterator[tuple[str, st
         get("property", "").lower().strip(_SPACE) in _METAS or get("name", "").lower().strip(_SPACE) in _METAS
     ):
         yield "meta", get("content", "")
-    elif name == "link" and not {"preload", "prefetch"}.isdisjoint(relations) and get("as", "").lower().strip(_SPACE) == "image":
+    elif (
+        name == "link"
+        and not {"preload", "prefetch"}.isdisjoint(relations)
+        and get("as", "").lower().strip(_SPACE) == "image"
+    ):
         yield "preload", get("href", "")
         yield from (("preload", url) for url in urls_in_srcset(get("imagesrcset", "")))
     elif name == "link" and any(word.endswith(("icon", "icon-precomposed")) for word in relations):

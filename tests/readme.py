@@ -17,7 +17,9 @@ README = Path(__file__).parent.parent / "README.md"
 
 def options_table() -> str:
     """Write the table of options from their one declaration."""
-    rows = [f"| `{option.name}` | {_shown(option.name)} | {option.metadata['about']} |" for option in settings.options()]
+    rows = [
+        f"| `{option.name}` | {_shown(option.name)} | {option.metadata['about']} |" for option in settings.options()
+    ]
     return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
 
 
@@ -47,7 +49,9 @@ def help_block() -> str:
 
 def written(text: str) -> str:
     """Put the blocks into the README's text."""
-    text = re.sub(r"(<!-- options -->\n).*?(<!-- /options -->)", lambda m: f"{m[1]}{options_table()}\n{m[2]}", text, flags=re.S)
+    text = re.sub(
+        r"(<!-- options -->\n).*?(<!-- /options -->)", lambda m: f"{m[1]}{options_table()}\n{m[2]}", text, flags=re.S
+    )
     return re.sub(r"(## Commands\n\n```\n).*?(\n```)", lambda m: f"{m[1]}{help_block()}{m[2]}", text, flags=re.S)
 
 

@@ -13,7 +13,9 @@ from PIL import Image as Picture
 def picture(seed: int = 0, size: tuple[int, int] = (40, 30), form: str = "PNG", **more: object) -> bytes:
     """Draw a small picture; every seed gives other bytes."""
     drawn = Picture.new("RGB", size)
-    drawn.putdata([((x * 7 + seed * 31) % 256, (y * 5 + seed) % 256, seed % 256) for y in range(size[1]) for x in range(size[0])])
+    drawn.putdata(
+        [((x * 7 + seed * 31) % 256, (y * 5 + seed) % 256, seed % 256) for y in range(size[1]) for x in range(size[0])]
+    )
     stream = io.BytesIO()
     drawn.save(stream, form, **more)
     return stream.getvalue()

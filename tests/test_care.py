@@ -183,7 +183,10 @@ def test_status_shows_the_hosts_own_numbers(place, project, capsys):
 
 @pytest.mark.parametrize("name", ["img402", "directory"])
 def test_hosts_that_cannot_delete_say_so(project, capsys, name):
-    assert main(["prune", "--keep", "site", "--host", name, "--option", "tier=free"][: 5 if name == "directory" else None]) == 2
+    assert (
+        main(["prune", "--keep", "site", "--host", name, "--option", "tier=free"][: 5 if name == "directory" else None])
+        == 2
+    )
     assert "cannot delete images" in capsys.readouterr().err
 
 

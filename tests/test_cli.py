@@ -178,7 +178,9 @@ class TestRemoveLocal:
 
 
 class TestLock:
-    @pytest.mark.parametrize("broken", ["<<<<<<< HEAD\n", "{\n", '{"sha256": "x"}\n', '{"imghost_lock": 2, "host": null}\n'])
+    @pytest.mark.parametrize(
+        "broken", ["<<<<<<< HEAD\n", "{\n", '{"sha256": "x"}\n', '{"imghost_lock": 2, "host": null}\n']
+    )
     def test_broken_line_is_named_before_any_request(self, project, capsys, monkeypatch, broken):
         monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
         write(project, {"imghost.lock": '{"imghost_lock": 1, "host": "img.pro"}\n' + broken})

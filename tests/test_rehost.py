@@ -55,9 +55,10 @@ class TestDirectory:
             assert len(old) == len(new)
             for was, now in zip(old, new, strict=True):
                 assert "_imghost/" in now
-                assert local_file(project / "site", page, now).read_bytes() == before[
-                    local_file(Path(), page, was).as_posix().replace("below/../", "")
-                ]
+                assert (
+                    local_file(project / "site", page, now).read_bytes()
+                    == before[local_file(Path(), page, was).as_posix().replace("below/../", "")]
+                )
 
     def test_second_run_uploads_nothing_and_leaves_the_same_bytes(self, project, capsys):
         run(capsys, "--host", "directory")

@@ -64,9 +64,7 @@ def project(folder: Path, more: str = "", extensions: str = "", theme: str = "al
     )
 
 
-def build(
-    folder: Path, *arguments: str, builder: str = "html", **environ: str
-) -> subprocess.CompletedProcess[str]:
+def build(folder: Path, *arguments: str, builder: str = "html", **environ: str) -> subprocess.CompletedProcess[str]:
     """Run sphinx-build as a user would."""
     command = [sys.executable, "-m", "sphinx", "-b", builder, *arguments, ".", f"_build/{builder}"]
     return subprocess.run(

@@ -20,7 +20,10 @@ def hosts(call: Call) -> int:
     if call.is_json:
         print_json({"imghost_hosts": 1, "hosts": rows})
         return 0
-    shown = [(row["host"], row["formats"], row["max_bytes"], row["retention"], row["price"], row["credential"]) for row in rows]
+    shown = [
+        (row["host"], row["formats"], row["max_bytes"], row["retention"], row["price"], row["credential"])
+        for row in rows
+    ]
     print_table(("host", "formats", "max size", "retention", "price", "credential"), shown)
     return 0
 
@@ -31,7 +34,10 @@ def _host_row(name: str, call: Call) -> dict[str, str]:
     present = [variable for variable in kind.credentials if call.environ.get(variable)]
     credential = "not needed" if not kind.credentials else "present" if present else f"none ({kind.credentials[0]})"
     if limits is None:
-        return dict.fromkeys(("formats", "max_bytes", "retention", "price"), "?") | {"host": name, "credential": credential}
+        return dict.fromkeys(("formats", "max_bytes", "retention", "price"), "?") | {
+            "host": name,
+            "credential": credential,
+        }
     return {
         "host": name,
         "formats": " ".join(ending for kind_, ending in MEDIA_TYPES.items() if kind_ in limits.formats),

@@ -144,9 +144,8 @@ def adopt(call: Call) -> int:
 def prune(call: Call) -> int:
     """List, or delete, hosted images that no named site refers to."""
     sites = [Path(name).absolute() for name in call.given["keep"]]  # type: ignore[attr-defined]
-    for site in sites:
-        if not site.is_dir():
-            raise SettingsError(f"there is no folder {str(site)!r}; name every site whose images must stay")
+    if missing := [folder for folder in sites if not folder.is_dir()]:
+        raise SettingsError(f"there is no folder {str(missing[0])!r}; name every site whose images must stay")
     try:
         grace = read_duration(call.given.get("grace") or "7d")
     except ValueError as wrong:

@@ -67,7 +67,7 @@ def _quota(prospect: Prospect) -> tuple[int | None, str]:
 def _planned(prospect: Prospect, quota: tuple[int | None, str]) -> dict[str, Any]:
     plan = prospect.plan
     held = set(plan.kept)
-    savable = {path for path in (*plan.reused, *(path for upload in plan.uploads for path in upload.paths))} - held
+    savable = {*plan.reused, *(path for upload in plan.uploads for path in upload.paths)} - held
     images = prospect.images
     return {
         "imghost_plan": 1,
@@ -89,7 +89,9 @@ def _planned(prospect: Prospect, quota: tuple[int | None, str]) -> dict[str, Any
         "price": str(plan.price),
         "cost": f"{plan.cost:.2f}",
         "quota": {"remaining": quota[0], "link": quota[1]},
-        "kept": [{"path": path, "reason": stay.reason, "remedy": stay.remedy} for path, stay in sorted(plan.kept.items())],
+        "kept": [
+            {"path": path, "reason": stay.reason, "remedy": stay.remedy} for path, stay in sorted(plan.kept.items())
+        ],
         "removable_bytes": sum(images[path].bytes for path in savable if path in images),
     }
 

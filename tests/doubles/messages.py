@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from email.utils import formatdate
 from dataclasses import dataclass, replace
 from email import policy
 from email.parser import BytesParser
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
