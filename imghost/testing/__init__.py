@@ -1,0 +1,39 @@
+"""For authors of hosts: the contract that every host keeps, a server to build a double on, and a fake host.
+
+`HttpContract` (or `HostContract` for a host without the network) is subclassed, with `FindsContract`,
+`DeletesContract` and `TellsContract` for what a host can more. `Loopback` is a server on loopback with faults.
+`FakeHost` uploads to a `FakeStore`, for tests of what stands above hosts.
+"""
+
+from imghost.testing.bench import Bench, Double, a_setup, expect
+from imghost.testing.contract import HostContract
+from imghost.testing.contract_http import HttpContract
+from imghost.testing.contract_more import DeletesContract, FindsContract, TellsContract
+from imghost.testing.fake import FakeHost, FakeOptions, FakeStore, fake_host, write_entry
+from imghost.testing.hostile import hostile_urls
+from imghost.testing.loopback import Fault, Loopback, Reply, Seen
+from imghost.testing.pictures import a_payload, draw
+
+__all__ = [
+    "Bench",
+    "DeletesContract",
+    "Double",
+    "FakeHost",
+    "FakeOptions",
+    "FakeStore",
+    "Fault",
+    "FindsContract",
+    "HostContract",
+    "HttpContract",
+    "Loopback",
+    "Reply",
+    "Seen",
+    "TellsContract",
+    "a_payload",
+    "a_setup",
+    "draw",
+    "expect",
+    "fake_host",
+    "hostile_urls",
+    "write_entry",
+]
