@@ -9,8 +9,6 @@ from typing import BinaryIO
 from imghost import provenance
 from imghost.cache import Cache, Known
 from imghost.files import open_beneath
-from imghost.images import NotAnImage
-from imghost.images import read as read_image
 from imghost.models import Image
 from imghost.page_map import Removed
 from imghost.pages import stamp
@@ -87,6 +85,9 @@ def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, R
 
 
 def _read(root: Path, name: str) -> Known:
+    from imghost.images import NotAnImage
+    from imghost.images import read as read_image
+
     try:
         image = read_image(root, name)
     except NotAnImage as reason:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from imghost.errors import ImghostError, printable
 from imghost.files import Window, digest
-from imghost.formats import Outline
-from imghost.images import NotAnImage, outline
 from imghost.models import MEDIA_TYPES, Image, Payload
-from imghost.resize import CannotResizeError, resize
 
 if TYPE_CHECKING:
+    from imghost.formats import Outline
     from imghost.hosts import Limits
 
 _CHUNK: Final = 1 << 18
@@ -141,6 +138,8 @@ def _copy(image: Image, source: BinaryIO, folder: Path) -> Path:
 
 def _write(folder: Path, name: str, parts: Iterator[bytes]) -> Path:
     """Write a new file that only this user can read."""
+    import tempfile
+
     descriptor, path = tempfile.mkstemp(prefix=f"{name[:12]}-", dir=folder)
     try:
         with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -155,6 +154,8 @@ def _write(folder: Path, name: str, parts: Iterator[bytes]) -> Path:
 
 
 def _outline(copy: Path, size: int) -> Outline:
+    from imghost.images import NotAnImage, outline
+
     with copy.open("rb") as file:
         try:
             return outline(file.read() if size <= 1 << 20 else Window(file, size))
@@ -200,6 +201,8 @@ def _resized(copy: Path, found: Outline, edge: int | None, limit: int | None) ->
     """Write a smaller picture of a copy."""
     if found.is_animated or found.media_type not in _RASTER:
         raise PayloadError("it moves or is drawn, so it cannot be resized; make it smaller, or exclude it")
+    from imghost.resize import CannotResizeError, resize
+
     target = _write(copy.parent, copy.name, iter(()))
     try:
         resize(copy, target, found.media_type, edge, limit)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from imghost import lock as locks
 from imghost import payload
@@ -16,17 +15,15 @@ from imghost.cache import Cache, exclusive
 from imghost.environment import Leave, leave_to_upload
 from imghost.errors import Action, BudgetError, HostError, StateError
 from imghost.hosts import Finds, Host, Imports, Quota
-from imghost.hosts.answers import moment_of
 from imghost.http import Client
 from imghost.identify import opened
-from imghost.images import NotAnImage
-from imghost.images import read as read_image
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.plan import Upload, check_budget, decide
 from imghost.prospect import Job, Notice, Prospect, replanned
 from imghost.provenance import Stay
-from imghost.remote import check_public, download
-from imghost.upload import Outcome, Work, patiently, upload_all
+
+if TYPE_CHECKING:  # what uploads need is imported where one begins: most builds have none
+    from imghost.upload import Outcome, Work
 
 _SKEW: Final = timedelta(seconds=300)
 
@@ -77,6 +74,8 @@ def _by_the_hosts_clock(prospect: Prospect, job: Job, client: Client) -> tuple[P
         answer = client.fetch(renewed.url, limit=1)
     except HostError:
         return prospect, job, ()
+    from imghost.hosts.answers import moment_of
+
     here = job.now
     skew = moment_of(answer) - here() if "date" in answer.headers else timedelta(0)
     if abs(skew) <= _SKEW:
@@ -119,6 +118,8 @@ def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> 
     assert host is not None
     if not plan.uploads:
         return _left(prospect, prospect.leave)
+    from imghost.upload import patiently
+
     try:
         check_budget(plan, job.settings)
         with _workshop() as folder:
@@ -133,6 +134,8 @@ def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> 
 
 def _workshop() -> AbstractContextManager[str]:
     """Make a folder of this run's own for payloads."""
+    import tempfile
+
     return tempfile.TemporaryDirectory(prefix="imghost-", ignore_cleanup_errors=True)
 
 
@@ -153,6 +156,8 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
 
     def bring(upload: Upload) -> Hosted:
         assert isinstance(host, Imports)
+        from imghost.remote import check_public
+
         check_public(upload.image.path, job.environ)
         return host.bring(upload.image.path, upload.image.sha256)
 
@@ -163,6 +168,8 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
     def earn(record: Record) -> None:
         if host.needs_network:
             cache.keep(record)
+
+    from imghost.upload import Work
 
     return Work(
         host=host,
@@ -183,6 +190,10 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
 
 def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     """Fetch an external image and make it a payload like the site's own: checked, and stripped as the settings say."""
+    from imghost.images import NotAnImage
+    from imghost.images import read as read_image
+    from imghost.remote import download
+
     copy = download(upload.image.path, folder, environ=job.environ, timeout=job.settings.timeout)
     try:
         image = read_image(copy.parent, copy.name)
@@ -200,6 +211,8 @@ def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
 
 def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Published:
     """Upload as many as the host allows, write the lock, and sort what came of it."""
+    from imghost.upload import upload_all
+
     uploads = sorted(prospect.plan.uploads, key=lambda upload: upload.renewed is not None)
     allowed = _allowed(quota, len(uploads))
     _announce(uploads[:allowed], work, job)
@@ -276,6 +289,8 @@ def _sorted_out(
     prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str, notices: list[Notice]
 ) -> Published:
     """Sort outcomes into records, failures and what was not tried."""
+    from imghost.upload import Outcome
+
     records = dict(prospect.plan.reused)
     kept = dict(prospect.plan.kept)
     failures: list[Failure] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Final, NamedTuple
 
 from imghost.charrefs import decode
@@ -67,8 +68,13 @@ def _any_case(words: Iterable[str]) -> str:
     return alternatives[0] if len(alternatives) == 1 else f"(?:{'|'.join(alternatives)})"
 
 
-def _stops(attributes: str, *, in_link: bool) -> re.Pattern[str]:
-    """Compile what skips ordinary tags, up to 400 at a time to bound the memory, and reads the next other one."""
+@cache
+def _stops(*, with_styles: bool, in_link: bool) -> re.Pattern[str]:
+    """Compile what skips ordinary tags, up to 400 at a time to bound the memory, and reads the next other one.
+
+    Compiling takes milliseconds, so each form waits until a page needs it.
+    """
+    attributes = _UNSTYLED if with_styles else _ATTRIBUTES
     ends, starts = _any_case([*_ENDS, "a"] if in_link else _ENDS), _any_case(_STARTS)
     rest = rf"[a-zA-Z][^{_S}/>]*+(?:>|{attributes}>)"
     ordinary = rf"/(?!{ends}(?:[{_S}/>]|\Z)){rest}|(?!{starts}(?:[{_S}/>]|\Z)){rest}|(?![a-zA-Z/!?])"
@@ -80,11 +86,6 @@ def _stops(attributes: str, *, in_link: bool) -> re.Pattern[str]:
     )
 
 
-_NEXT: Final = {
-    (with_styles, in_link): _stops(_UNSTYLED if with_styles else _ATTRIBUTES, in_link=in_link)
-    for with_styles in (False, True)
-    for in_link in (False, True)
-}
 _NEXT_OF_ALL: Final = re.compile(
     rf"(?:[^<]++|(?!<[a-zA-Z/!?])<)*+(?:<(?:(/?[a-zA-Z][^{_S}/>]*+){_ATTRIBUTES}(?:(>)|\Z)|([!?/])))?"
 )
@@ -96,7 +97,6 @@ _ATTRIBUTE: Final = re.compile(
 _LINK_MATTERS: Final = re.compile(r"\.(?:png|jpe?g|gif|webp|avif|svg)|&(?:#|period;)|[\t\n\r]|style", re.I | re.A)
 _COMMENT_END: Final = re.compile(r"--!?>")
 _SCRIPT: Final = re.compile(rf"<!--|-->|<(/?)script(?=[{_S}/>])", re.IGNORECASE | re.ASCII)
-_RAW_END: Final = {name: re.compile(rf"</{name}(?=[{_S}/>])", re.IGNORECASE | re.ASCII) for name in sorted(_RAW)}
 _HIDING: Final = _RAW | {"plaintext", "script"}
 _CAPITALS: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _QUOTES: Final = ("", "", '"', "'", "", "")
@@ -112,7 +112,8 @@ def tags(text: str, *, with_styles: bool) -> Iterator[Tag]:
     foreign, in_link, position = Foreign(text), False, 0
     while position < len(text):
         is_outside, start = not foreign.is_open, position
-        found = (_NEXT[with_styles, in_link] if is_outside else _NEXT_OF_ALL).match(text, start)
+        skip = _stops(with_styles=with_styles, in_link=in_link) if is_outside else _NEXT_OF_ALL
+        found = skip.match(text, start)
         if found is None or (found[1] and not found[2]):
             return
         position = found.end()
@@ -219,7 +220,7 @@ def _raw_text_end(text: str, name: str, start: int) -> int:
         return len(text)
     if name == "script":
         return _script_end(text, start)
-    found = _RAW_END[name].search(text, start)
+    found = re.compile(rf"</{name}(?=[{_S}/>])", re.IGNORECASE | re.ASCII).search(text, start)
     return found.start() if found else len(text)
 
 
