@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
+import re
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -28,6 +29,10 @@ LIMIT: Final = 64 * 1024
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
+_BRACKETS: Final = re.compile(r"[][{}]")
+_DEPTH: Final = 200
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole answer: status, headers by lower-case name, and a body of at most the limit asked for."""
@@ -43,9 +48,12 @@ class Answer:
             ValueError: it is not UTF-8 or not JSON, repeats a key, is nested too deeply, or holds a
                 number that is not finite.
         """
+        text = self.body.decode("utf-8")
+        if _is_deep(text):
+            raise ValueError("the JSON is nested too deeply")
         try:
             return jsonlib.loads(
-                self.body.decode("utf-8"),
+                text,
                 object_pairs_hook=_unique,
                 parse_constant=_finite,
                 parse_float=_finite,
@@ -186,6 +194,19 @@ def _host(url: str) -> str:
     import httpx
 
     return httpx.URL(url).host
+
+
+def _is_deep(text: str) -> bool:
+    """Say whether brackets nest deeper than any answer does: the parser's own limit may have been raised.
+
+    Brackets inside texts count, too; no answer has so many.
+    """
+    depth = 0
+    for bracket in _BRACKETS.finditer(text):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > _DEPTH:
+            return True
+    return False
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -51,6 +51,9 @@ class Plan:
     price: Decimal = Decimal(0)
     """US dollars for each upload, at most."""
 
+    is_price_certain: bool = True
+    """False where some uploads may cost nothing."""
+
     @property
     def bytes(self) -> int:
         """Bytes of the images to upload, as they are in the site."""
@@ -91,7 +94,7 @@ def plan(
             paths = (*known.paths, path) if known else (path,)
             uploads[image.sha256, variant] = Upload(known.image if known else image, variant, paths, record)
     kept |= _left_out(groups, kept, needed)
-    return Plan(reused, tuple(uploads.values()), kept, host.limits.price)
+    return Plan(reused, tuple(uploads.values()), kept, host.limits.price, host.limits.is_price_certain)
 
 
 def _variants(
@@ -157,7 +160,7 @@ def check_budget(plan: Plan, settings: Settings) -> None:
             f"{count} images ({plan.bytes:,} bytes) would be uploaded, over max_uploads ({settings.max_uploads}): "
             f"nothing is uploaded; set max_uploads: {count}, or look at `imghost plan`"
         )
-    if plan.cost > settings.max_cost:
+    if plan.is_price_certain and plan.cost > settings.max_cost:
         raise BudgetError(
             f"{count} images at ${plan.price} each would cost ${plan.cost}, over max_cost (${settings.max_cost}): "
             f"nothing is uploaded; set max_cost: {plan.cost}, or look at `imghost plan`"

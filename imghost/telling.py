@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
+from imghost.hosts import Host
 from imghost.models import Failure, Record
 from imghost.prospect import Job, Notice
 from imghost.publish import Published
@@ -75,14 +76,16 @@ def told(
         images=tuple(_shown(published, pages_of, new, failed)),
         bytes_uploaded=sum(record.bytes for record in new.values()),
         requests=requests,
-        cost=_cost(new.values()),
+        cost=_cost(host, new.values()),
         seconds=seconds,
         removed=removed,
     )
 
 
-def _cost(records: Iterable[Record]) -> Decimal:
-    """Add up what the run's receipts say, in US dollars."""
+def _cost(host: Host | None, records: Iterable[Record]) -> Decimal:
+    """Say what the run has spent, in US dollars: by the host's count, else by its receipts."""
+    if isinstance(spent := getattr(host, "spent", None), Decimal):
+        return spent
     receipts = (record.extra.get("receipt") for record in records)
     amounts = (receipt.get("amount", "0") for receipt in receipts if isinstance(receipt, Mapping))
     return sum((Decimal(str(amount)) for amount in amounts), Decimal("0.00"))

@@ -16,6 +16,7 @@ from imghost import prune as pruning
 from imghost import restore as restoring
 from imghost.commands import site
 from imghost.commands.call import Call, print_json, print_table, warn
+from imghost.commands.money import paid
 from imghost.environment import leave_to_upload
 from imghost.errors import HostError, SettingsError
 from imghost.hosts import Host, Tells, registry
@@ -34,11 +35,14 @@ def status(call: Call) -> int:
         by_host.setdefault(record.host, []).append(record)
     rows = [_host_status(name, records, call.settings, now) for name, records in sorted(by_host.items())]
     usage = _usage(call, lock.host)
+    spent, unresolved = paid(call)
     if call.is_json:
-        print_json(
-            {"imghost_status": 1, "lock": str(call.settings.lock), "host": lock.host, "hosts": rows, "usage": usage}
-        )
-        return 0
+        money = {"spent": f"{spent:.2f}", "unresolved": f"{unresolved:.2f}"}
+        found = {"imghost_status": 1, "lock": str(call.settings.lock), "host": lock.host}
+        print_json(found | {"hosts": rows, "usage": usage, "money": money})
+        return 1 if unresolved else 0
+    if spent or unresolved:
+        print(f"paid ${spent:.2f} for this lock's images; ${unresolved:.2f} more is signed and has bought none yet")
     if usage:
         told = {name.replace("_", " "): value for name, value in usage.items() if value not in (None, "")}
         print("  ".join(f"{name} {value}" for name, value in told.items()))
@@ -50,7 +54,7 @@ def status(call: Call) -> int:
             for row in rows
         ]
         print_table(("host", "records", "bytes", "permanent", "expiring", "expired"), shown)
-    return 0
+    return 1 if unresolved else 0
 
 
 def _usage(call: Call, published: str | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from imghost import report
 from imghost.cache import Cache
 from imghost.commands.call import Call, print_json, say, warn
+from imghost.commands.money import paid
 from imghost.errors import HostError
 from imghost.http import Client
 from imghost.prospect import Prospect, foresee
@@ -44,6 +45,13 @@ def plan(call: Call) -> int:
         cache.close()
     warn(notice.text for notice in prospect.notices)
     found = _planned(prospect, quota)
+    if prospect.plan.price:
+        spent, unresolved = paid(call)
+        found["budget"] = {
+            "max_cost": f"{call.settings.max_cost:.2f}",
+            "spent": f"{spent:.2f}",
+            "unresolved": f"{unresolved:.2f}",
+        }
     if call.is_json:
         print_json(found)
     else:
@@ -101,6 +109,11 @@ def _print_plan(found: Mapping[str, Any]) -> None:
     print(f"reused      {found['reused']} images have a URL already")
     cost = f", ${found['cost']} at ${found['price']} each" if float(found["price"]) else ""
     print(f"to upload   {len(found['uploads'])} images, {found['bytes']:,} bytes{cost}")
+    if "budget" in found:
+        budget = found["budget"]
+        print(
+            f"budget      max_cost ${budget['max_cost']}; ${budget['spent']} paid so far, ${budget['unresolved']} open"
+        )
     if found["quota"]["remaining"] is not None or found["quota"]["link"]:
         print(f"quota       {found['quota']['remaining']} uploads left {found['quota']['link']}")
     if found["uploads"] and not found["may_upload"]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from imghost.http import Client
-    from imghost.models import Hosted, Image, Payload
+    from imghost.models import Hosted, Image, Payload, Record
 
 
 class Secret:
@@ -50,6 +50,8 @@ class Limits:
     """The host's least promise with these settings; None = permanent."""
     price: Decimal = Decimal(0)
     """US dollars an image, at most."""
+    is_price_certain: bool = True
+    """False where some images may cost nothing: then each payment is weighed when it comes up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,4 +199,17 @@ class Imports(Protocol):
 
     def bring(self, url: str, key: str) -> Hosted:
         """Have the host import a public image once; `key` makes a repeated call the same import."""
+        ...
+
+
+@runtime_checkable
+class Varies(Protocol):
+    """A host that serves what it has in other sizes and formats, at addresses that follow from the record."""
+
+    def variants(self, record: Record) -> tuple[tuple[str, str], ...]:
+        """Name the smaller copies of an image, each one's URL and its width like `426w`; nothing is asked or sent."""
+        ...
+
+    def converted(self, url: str, format: str) -> str:  # noqa: A002 - the option's name
+        """Name the copy of an image, or of one of its sizes, as `webp` or `avif`."""
         ...

@@ -47,7 +47,7 @@ TIERS: Final[Mapping[str, Limits]] = MappingProxyType(
         "1-year": Limits(FORMATS, 5_000_000, retention=timedelta(days=365), price=Decimal("0.01")),
         # Up to 10 MB: what is over the tier's own limit, the host refuses or keeps for less time.
         "free": Limits(FORMATS, 10_000_000, retention=timedelta(days=7)),
-        "auto": Limits(FORMATS, 10_000_000, price=Decimal("1.00")),
+        "auto": Limits(FORMATS, 10_000_000, price=Decimal("1.00"), is_price_certain=False),
     }
 )
 
