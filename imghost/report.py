@@ -122,15 +122,9 @@ def _upload(upload: Uploaded) -> dict[str, Any]:
 def summary(report: Report) -> str:
     """Say in one line what the run came to."""
     counts = report.counts
-    images = counts.cached + counts.uploaded
-    parts = [
-        " ".join(
-            (
-                f"{_many(counts.references_rewritten, 'reference')} to {_many(images, 'image')}",
-                f"in {_many(counts.pages_rewritten, 'page')} point to {report.host or 'no host'}",
-            )
-        )
-    ]
+    moved = f"{_many(counts.references_rewritten, 'reference')} to {_many(counts.cached + counts.uploaded, 'image')}"
+    where = f"in {_many(counts.pages_rewritten, 'page')} point to {report.host}"
+    parts = [f"{moved} {where}" if counts.references_rewritten else "no reference was rewritten"]
     if counts.uploaded:
         parts.append(f"{counts.uploaded} uploaded ({report.bytes_uploaded:,} bytes)")
     if counts.kept:
