@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -52,7 +52,11 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
     if not prospect.plan.uploads:
         return replace(_left(prospect, prospect.leave), notices=_named_in_lock(prospect, job))
     try:
-        with exclusive(job.settings.cache_dir) as is_alone:
+        with ExitStack() as held:
+            is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
+            if not is_alone:
+                job.say("another build is uploading; waiting for it, 30 seconds at most")
+                is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=29.5))
             if not is_alone:
                 reason = "another build holds the local store; build again when it is done"
                 return _left(prospect, Leave(may_upload=False, reason=reason, code="busy"))
@@ -244,7 +248,8 @@ def _announce(uploads: Sequence[Upload], work: Work, job: Job) -> None:
         job.say(f"{len(doubtful)} images may be stored twice: an earlier run ended before {host.name} answered")
     if uploads and host.needs_network:
         size = sum(upload.image.bytes for upload in uploads)
-        cost = f" for ${host.limits.price * len(uploads):.2f}" if host.limits.price else ""
+        most = "" if host.limits.is_price_certain else "at most "
+        cost = f" for {most}${host.limits.price * len(uploads):.2f}" if host.limits.price else ""
         job.say(f"uploading {len(uploads)} images ({size:,} bytes) to {host.name}{cost}")
 
 
