@@ -10,6 +10,7 @@ _PORTS: Final = {"http": "80", "https": "443"}
 _SOURCE: Final = re.compile(
     r"(?:([a-z][a-z0-9+.\-]*)://)?(\*|\[[0-9a-f:.]+\]|(?:\*\.)?[^/:*']+)(?::([0-9]+|\*))?(/.*)?"
 )
+_STRICTER: Final = ("'nonce-", "'sha256-", "'sha384-", "'sha512-", "'strict-dynamic'")
 
 
 def blocks(policies: Iterable[str], origins: Iterable[str], directive: str = "img-src") -> bool:
@@ -21,11 +22,35 @@ def blocks(policies: Iterable[str], origins: Iterable[str], directive: str = "im
     return any(not _allows(policy, origin, directive) for policy in policies for origin in origins)
 
 
-def _allows(policy: str, origin: str, wanted: str) -> bool:
+def allows_inline(policies: Iterable[str], directive: str) -> bool:
+    """Say whether all of the policies let what stands in the page itself run or apply.
+
+    The directive is `script-src-attr` for event handlers and `style-src-elem` for style elements.
+    """
+    return all(_allows_inline(policy, directive) for policy in policies)
+
+
+def _allows_inline(policy: str, wanted: str) -> bool:
+    directives = _directives(policy)
+    names = (wanted, wanted.rpartition("-")[0], "default-src")
+    found = next((directives[name] for name in names if name in directives), None)
+    if found is None:
+        return True
+    sources = {source.lower() for source in found}
+    # Beside a nonce or a hash, 'unsafe-inline' does not count.
+    return "'unsafe-inline'" in sources and not any(source.startswith(_STRICTER) for source in sources)
+
+
+def _directives(policy: str) -> dict[str, list[str]]:
     directives: dict[str, list[str]] = {}
     for directive in policy.split(";"):
         name, *sources = directive.split() or [""]
         directives.setdefault(name.lower(), sources)
+    return directives
+
+
+def _allows(policy: str, origin: str, wanted: str) -> bool:
+    directives = _directives(policy)
     images = directives.get(wanted, directives.get("default-src"))
     return images is None or any(_matches(source.lower(), origin) for source in images)
 

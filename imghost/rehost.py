@@ -59,7 +59,8 @@ def rehost(job: Job) -> Result:
     if job.settings.report:
         notices += _write_report(made, job.site, job.settings.report)
     every = (*prospect.notices, *stay_notices(published), *published.notices, *rewriting.notices, *notices)
-    return Result(made, every, remarks(published), published.is_refused)
+    said = (*remarks(published), *rewriting.remarks)
+    return Result(made, every, said, published.is_refused)
 
 
 def _sweep(prospect: Prospect) -> None:

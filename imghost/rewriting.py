@@ -8,6 +8,7 @@ from imghost import durable, removal, resolve
 from imghost.prospect import Job, Notice
 from imghost.publish import Published
 from imghost.references import PageView
+from imghost.wishes import better_of, remarks, wishes_of
 from imghost.write_pages import Written, edits_of, url_maker, write_page
 
 
@@ -19,6 +20,7 @@ class Rewriting:
     local: frozenset[str]
     """Images that some reference still means locally."""
     notices: tuple[Notice, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def rewrite_pages(published: Published, job: Job) -> Rewriting:
@@ -26,6 +28,7 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
     site = resolve.place(job.settings.site_url)
     host = published.prospect.host
     is_in_site = host is not None and not host.origins
+    wishes = wishes_of(job.settings, host)
     pages: list[tuple[PageView, Written]] = []
     local: set[str] = set()
     notices: list[Notice] = []
@@ -41,13 +44,15 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
             notices.append(Notice("page", text))
             pages.append((page, Written(page.entry, 0)))
             continue
-        written = write_page(job.site, page, edits)
+        better = better_of(page, edits, published.records, published.prospect.images, host, wishes)
+        written = write_page(job.site, page, edits, better)
         if written.problem:
             local |= {target.path for _, target in page.resolved()}
             text = f"{page.path}: its references stay as they were: {written.problem}; build again"
             notices.append(Notice("page", text))
         pages.append((page, written))
-    return Rewriting(tuple(pages), frozenset(local), tuple(notices))
+    hosted = (page for page, written in pages if written.rewritten)
+    return Rewriting(tuple(pages), frozenset(local), tuple(notices), remarks(job.settings, host, hosted))
 
 
 def remove_copies(published: Published, rewriting: Rewriting, job: Job) -> tuple[int, int]:

@@ -218,7 +218,7 @@ def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost", given: I
     _refuse_unknown(raw, known, f"{origin}: option")
     values = {name: _value(option, raw.get(name), folder, origin) for name, option in known.items()}
     settings = Settings(folder=folder, **values)
-    _refuse_unready(settings, origin)
+    _refuse_at_odds(settings, origin)
     _refuse_far(settings, {name for name in raw if raw[name] is not None} - set(given), origin)
     if settings.report and settings.report.suffix not in {".json", ".html"}:
         raise SettingsError(f"{origin}: option 'report' should end in .json or .html, not {settings.report.name!r:.80}")
@@ -264,11 +264,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
 
 
-def _refuse_unready(settings: Settings, origin: str) -> None:
-    """Refuse options that this version knows by name only, rather than do nothing for them."""
-    for name in ("responsive", "format", "dimensions", "lazy", "fallback"):
-        if getattr(settings, name):
-            raise SettingsError(f"{origin}: option {name!r} is not available in this version; leave it out")
+def _refuse_at_odds(settings: Settings, origin: str) -> None:
+    """Refuse options that exclude each other."""
+    if settings.fallback and settings.remove_local:
+        raise SettingsError(
+            f"{origin}: option 'fallback' shows local copies, and 'remove_local' deletes them; leave one of them out",
+            "fallback",
+        )
 
 
 def read_host_options(options_type: type[Any], raw: Mapping[str, Any], host: str) -> Any:

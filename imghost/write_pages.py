@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imghost import durable, resolve
+from imghost.improve import improve
 from imghost.models import Record, Reference
 from imghost.page_map import Entry, undo
 from imghost.pages import decode, encode, stamp
@@ -15,6 +16,7 @@ from imghost.plan import Group
 from imghost.references import PageView
 from imghost.resolve import Place, Target
 from imghost.rewrite import changed_text, changes_of
+from imghost.wishes import Better
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,11 @@ def url_maker(page: PageView, site: Place, *, is_in_site: bool) -> Callable[[Rec
     return make
 
 
-def write_page(root: Path, page: PageView, edits: Mapping[Reference, str]) -> Written:
+def write_page(root: Path, page: PageView, edits: Mapping[Reference, str], better: Better | None = None) -> Written:
     """Bring one page to what its edits say; a page that changed since it was scanned is left alone."""
-    wanted = _wanted(edits)
+    if page.path.endswith(".css"):
+        better = None
+    wanted = _wanted(edits, better)
     if not page.is_read and page.entry and page.entry.wanted == wanted:
         return Written(page.entry, len(edits))
     if page.is_read and not edits and (page.entry is None or not page.entry.digest):
@@ -63,7 +67,7 @@ def write_page(root: Path, page: PageView, edits: Mapping[Reference, str]) -> Wr
     text = _original(content, page)
     if text is None:
         return Written(None, 0, "it is not as the last run left it")
-    changes = changes_of(text, edits)
+    changes = _changes(text, page, edits, better)
     changed = encode(changed_text(text, changes))
     if changed != content:
         try:
@@ -80,7 +84,21 @@ def _original(content: bytes, page: PageView) -> str | None:
     return undo(text, content, page.entry) if page.entry and page.entry.digest else text
 
 
-def _wanted(edits: Mapping[Reference, str]) -> str:
+def _changes(
+    text: str, page: PageView, edits: Mapping[Reference, str], better: Better | None
+) -> tuple[tuple[int, str, str], ...]:
+    """List what changes in a page, in order."""
+    if not better or not edits:
+        return changes_of(text, edits)
+    chosen, added = improve(text, page.scan, edits, better)
+    return tuple(sorted((*changes_of(text, chosen), *added)))
+
+
+def _wanted(edits: Mapping[Reference, str], better: Better | None) -> str:
     """Digest what a page is to become."""
-    told = sorted((reference.start, url) for reference, url in edits.items())
-    return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest() if told else ""
+    if not edits:
+        return ""
+    told: object = sorted((reference.start, url) for reference, url in edits.items())
+    if better:
+        told = told, better.wishes, sorted((one.start, repr(known)) for one, known in better.known.items())
+    return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()

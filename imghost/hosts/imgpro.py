@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from imghost.errors import Action, HostError, printable
-from imghost.hosts import Limits, Quota, Setup, Stored, Usage
+from imghost.hosts import Limits, Quota, Setup, Stored, Usage, imgpro_variants
 from imghost.hosts.answers import extra_origins, image_urls
 from imghost.hosts.imgpro_account import Account, read_account
 from imghost.hosts.imgpro_answers import Generation, Media, is_success, read, read_existing, read_media
@@ -23,7 +23,7 @@ from imghost.hosts.imgpro_refusals import NAME, read_refusal
 from imghost.hosts.imgpro_settings import GENERATIONS, ImgProOptions, read_fields
 from imghost.hosts.imgpro_stock import Stock
 from imghost.http import Answer
-from imghost.models import Hosted, Image, Payload
+from imghost.models import Hosted, Image, Payload, Record
 
 ANONYMOUS: Final = timedelta(days=30)
 """How long an image lives that was uploaded without a key, or with one that is not verified."""
@@ -126,6 +126,16 @@ class ImgPro:
         kept = delete(self._api, generation, listed, ids)
         self._stock.forget(set(ids) - set(kept))
         return kept
+
+    def variants(self, record: Record) -> tuple[tuple[str, str], ...]:
+        """Name the smaller copies that the host serves of an image."""
+        if not record.width or not record.height:
+            return ()
+        return imgpro_variants.variants(record.url, record.width, record.height)
+
+    def converted(self, url: str, format: str) -> str:  # noqa: A002 - the option's name
+        """Name the copy of an image in another format."""
+        return imgpro_variants.converted(url, format)
 
     def _speaking(self) -> Generation:
         """Say in which generation to list and delete, which only a key and a namespace allow."""

@@ -21,7 +21,7 @@ def variants(record_url: str, width: int, height: int) -> tuple[tuple[str, str],
     )
 
 
-def converted(url: str, format: Format) -> str:  # noqa: A002 - the option's name
+def converted(url: str, format: str) -> str:  # noqa: A002 - the option's name
     """Name the copy of an image, or of one of its sizes, in another format."""
     return _with(url, "format", format)
 

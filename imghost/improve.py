@@ -1,0 +1,193 @@
+"""Moved images made better: sizes to choose from, room reserved, loaded late, a local copy to fall back on. Pure.
+
+Nothing that the author wrote is replaced: attributes are added where they are missing, by span.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from imghost import csp
+from imghost.elements import Element
+from imghost.foreign import HTML
+from imghost.models import Reference, Scan
+from imghost.tokens import Tag, attributes, tags
+from imghost.wishes import Better, Known
+
+MARK: Final = ' data-imghost="sized"'
+GUARD: Final = "<style>:where(img[data-imghost=sized]){height:auto}</style>"
+"""Keeps an image's shape where the theme makes it narrower; any rule of the theme's own outweighs it."""
+
+_PIXELS: Final = re.compile(r"[0-9]{1,6}")
+_FLUID: Final = re.compile(r"[\t\n\f\r ][0-9]+[wh](?=[\t\n\f\r ,]|\Z)")
+_SIZED: Final = re.compile(r"(?:\A|;)\s*(?:width|height)\s*:", re.I)
+_LOADED_BY_SCRIPT: Final = frozenset({"data-src", "data-srcset"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """An element `<img>`: where it is in the page, and what of it moves."""
+
+    element: Element
+    at: int
+    """Where its attributes begin."""
+    source: Reference | None
+    """What its `src` is, if that moves."""
+    moved: tuple[Reference, ...]
+    picture: tuple[int, int] | None
+    """The span of the `<picture>` around it."""
+    is_first: bool
+
+    def has(self, name: str) -> bool:
+        """Say whether the author wrote this attribute."""
+        return name in self.element.given
+
+
+def improve(
+    text: str, scan: Scan, edits: Mapping[Reference, str], better: Better
+) -> tuple[dict[Reference, str], tuple[tuple[int, str, str], ...]]:
+    """Choose the URLs anew, and list what is added to the page: where, nothing, and the text that comes there."""
+    images, title = _read(text, edits)
+    known = better.known
+    # A browser fetches what is preloaded by its plain address, so nothing else may be asked for in its place.
+    preloaded = {url for reference, url in edits.items() if reference.kind == "preload"}
+    chosen = dict(edits)
+    added: list[tuple[int, str, str]] = []
+    for image in images:
+        is_early = any(edits[reference] in preloaded for reference in image.moved)
+        if not image.picture and not is_early:
+            chosen |= {one: known[one].url for one in image.moved if known[one].url}
+        if new := _attributes(image, scan, better, is_early=is_early):
+            added.append((image.at, "", "".join(f' {name}="{_escaped(told)}"' for name, told in new.items())))
+    is_sized = any(MARK in told for _, _, told in added)
+    if is_sized and title is not None and csp.allows_inline(scan.policies, "style-src-elem"):
+        added.append((title, "", GUARD))
+    return chosen, tuple(sorted(added))
+
+
+def _attributes(image: _Shown, scan: Scan, better: Better, *, is_early: bool) -> dict[str, str]:
+    """List what an image gets that the author did not write; `is_early` is one that the page preloads."""
+    if not image.element.given.keys().isdisjoint(_LOADED_BY_SCRIPT):
+        return {}
+    wishes, new = better.wishes, dict[str, str]()
+    if wishes.dimensions:
+        new |= _dimensions(image, scan, better.known)
+    if wishes.lazy and not is_early:
+        new |= _lazy(image)
+    if wishes.responsive and not is_early:
+        new |= _responsive(image, better.known, new)
+    if wishes.fallback and csp.allows_inline(scan.policies, "script-src-attr"):
+        new |= _fallback(image)
+    return new
+
+
+def _read(text: str, edits: Mapping[Reference, str]) -> tuple[list[_Shown], int | None]:
+    """Find the images of a page that move, and where its title begins."""
+    moving = sorted((one for one in edits if one.kind == "img"), key=lambda one: one.start)
+    starts = [one.start for one in moving]
+    found: list[tuple[Tag, int | None, bool]] = []
+    ends: dict[int, int] = {}
+    pictures: list[int] = []
+    title: int | None = None
+    is_first = True
+    for tag in tags(text, with_styles=False):
+        if tag.namespace != HTML:
+            continue
+        if tag.name == "picture":
+            pictures.append(tag.end)
+        elif tag.name == "/picture" and pictures:
+            ends[pictures.pop()] = tag.end
+        elif tag.name == "title" and title is None:
+            title = tag.body - len("<title")
+        elif tag.name == "img":
+            found.append((tag, pictures[-1] if pictures else None, is_first))
+            is_first = False
+
+    def shown(tag: Tag, picture: int | None, is_first: bool) -> _Shown:
+        element = Element("img", HTML, text, attributes(text, tag.body, tag.end))
+        moved = tuple(moving[bisect_left(starts, tag.body) : bisect_left(starts, tag.end)])
+        source = element.given.get("src")
+        own = next((one for one in moved if source and source.start <= one.start < source.end), None)
+        span = None if picture is None else (picture, ends.get(picture, len(text)))
+        return _Shown(element, tag.body, own, moved, span, is_first)
+
+    images = [shown(*one) for one in found]
+    return [image for image in images if image.moved], title
+
+
+def _dimensions(image: _Shown, scan: Scan, known: Mapping[Reference, Known]) -> dict[str, str]:
+    """Add the image's own size, where nothing else decides it."""
+    if not image.source or image.has("width") or image.has("height") or image.has("sizes"):
+        return {}
+    if _FLUID.search(image.element.says("srcset")) or _SIZED.search(image.element.says("style")):
+        return {}
+    if image.picture:
+        # A source of another size than the image would be shown out of shape.
+        start, end = image.picture
+        inside = {one for one in scan.references if start <= one.start < end and one.kind == "img"}
+        if len({(known[one].width, known[one].height) if one in known else None for one in inside}) != 1:
+            return {}
+    size = known[image.source]
+    if not size.width or not size.height:
+        return {}
+    mark = {} if image.has("data-imghost") else {"data-imghost": "sized"}
+    return {"width": str(size.width), "height": str(size.height)} | mark
+
+
+def _lazy(image: _Shown) -> dict[str, str]:
+    is_wanted_soon = image.is_first or image.element.says("fetchpriority") == "high"
+    return {} if image.has("loading") or is_wanted_soon else {"loading": "lazy"}
+
+
+def _responsive(image: _Shown, known: Mapping[Reference, Known], new: Mapping[str, str]) -> dict[str, str]:
+    """Add the sizes to choose from; the image is shown as large as it was."""
+    if not image.source or image.picture or image.has("srcset") or image.has("sizes"):
+        return {}
+    choices = known[image.source].choices
+    if not choices:
+        return {}
+    width, height = (_pixels(name, image, new) for name in ("width", "height"))
+    slot = width or _natural(known[image.source], height)
+    is_lazy = (new.get("loading") or image.element.says("loading")) == "lazy"
+    # By `auto` a browser lays the image out without its own size, so that both must be told.
+    automatic = "auto, " if is_lazy and width and height else ""
+    srcset = ", ".join(f"{url.replace(',', '%2C').replace(' ', '%20')} {wide}" for url, wide in choices)
+    return {"srcset": srcset, "sizes": f"{automatic}(max-width: {slot}px) 100vw, {slot}px"}
+
+
+def _pixels(name: str, image: _Shown, new: Mapping[str, str]) -> int:
+    told = new.get(name) or image.element.says(name)
+    return int(told) if _PIXELS.fullmatch(told) else 0
+
+
+def _natural(known: Known, height: int) -> int:
+    """Give the width at which an image is shown for which at most a height is told."""
+    assert known.width
+    assert known.height
+    return max(1, known.width * height // known.height) if height else known.width
+
+
+def _fallback(image: _Shown) -> dict[str, str]:
+    """Add what shows the local copy when the hosted one does not load, once."""
+    if not image.source or image.picture or image.has("onerror"):
+        return {}
+    local = "".join(map(_in_script, image.source.url))
+    return {"onerror": f"this.onerror=null;this.removeAttribute('srcset');this.src='{local}'"}
+
+
+def _in_script(letter: str) -> str:
+    """Write a letter in a script's string; a byte that is no text stays the page's own."""
+    if letter in "'\\":
+        return f"\\{letter}"
+    if " " <= letter <= "~" or "\udc80" <= letter <= "\udcff":
+        return letter
+    units = letter.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+def _escaped(told: str) -> str:
+    return told.replace("&", "&amp;").replace('"', "&quot;")
