@@ -27,6 +27,8 @@ _UNSTYLED: Final = rf"""(?:[{_S}/]++(?:{_NO_STYLE}(?:="[^"]*+"|{_GIVEN}))?|{_NO_
 _ENDING: Final = r"\.(?:[pP][nN]|[jJ][pP]|[gG][iI]|[wW][eE]|[aA][vV]|[sS][vV])"
 # A link in its usual form that cannot name an image: it ends in no image's letters and nothing in it is encoded.
 _ORDINARY_LINK: Final = rf"""[aA](?: {_NO_STYLE}="(?:[^".&\t\n\r]++|(?!{_ENDING})\.|(?=&[aglq][a-z]*+;)&)*+"){{0,8}}>"""
+# Most tags of a page, tried first: with a class or nothing, and a name that begins like none of those below.
+_COMMON: Final = r'/?+(?:[cdfghjkqruwyz]|s[mpu]|t[bdhr]|p(?=[>r])|li(?=>))[a-z0-9]*+(?: class="[^"]*+")?+>'
 
 _STARTS: Final = names(
     "a area audio base embed iframe image img input link math meta noembed noframes object picture plaintext "
@@ -77,7 +79,7 @@ def _stops(*, with_styles: bool, in_link: bool) -> re.Pattern[str]:
     attributes = _UNSTYLED if with_styles else _ATTRIBUTES
     ends, starts = _any_case([*_ENDS, "a"] if in_link else _ENDS), _any_case(_STARTS)
     rest = rf"[a-zA-Z][^{_S}/>]*+(?:>|{attributes}>)"
-    ordinary = rf"/(?!{ends}(?:[{_S}/>]|\Z)){rest}|(?!{starts}(?:[{_S}/>]|\Z)){rest}|(?![a-zA-Z/!?])"
+    ordinary = rf"{_COMMON}|/(?!{ends}(?:[{_S}/>]|\Z)){rest}|(?!{starts}(?:[{_S}/>]|\Z)){rest}|(?![a-zA-Z/!?])"
     if not in_link:
         ordinary += f"|{_ORDINARY_LINK}"
     return re.compile(
