@@ -149,7 +149,7 @@ def test_image_from_outside_the_project_is_not_uploaded(tmp_path):
     assert "secret.png" in done.stderr
     assert "outside the project" in done.stderr
     assert picture(66) not in tree(folder / "_build/html/_imghost").values()
-    assert build(folder, "-a", "-W").returncode == 1
+    assert build(folder, "-a", "-W").returncode in {1, 2}  # 2 on Sphinx before 8.1, which stops at the first
     assert build(folder, "-a", "-W", "-D", "suppress_warnings=imghost.origin").returncode == 0
 
 
