@@ -212,7 +212,8 @@ def exclusive(folder: Path, wait: float = 30.0) -> Iterator[bool]:
     try:
         yield True
     finally:
-        held.release()
+        with suppress(OSError):  # the end of the process lets go of it, too
+            held.release()
 
 
 def _is_writable(store: Path) -> bool:

@@ -7,6 +7,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ from imghost.errors import ImghostError, SettingsError
 from imghost.version import version
 
 DONE: Final = 0
+NOT_AS_ASKED: Final = 1
 NOT_AS_ASKED: Final = 1
 WRONG_USAGE: Final = 2
 
@@ -95,18 +97,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else WRONG_USAGE
     try:
         status = _COMMANDS[options.command].run(_call(options))
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where it was closed before we began
+            sys.stdout.flush()
     except ImghostError as wrong:
-        print(f"imghost: error: {wrong}", file=sys.stderr)
+        _complain(f"error: {wrong}")
         return WRONG_USAGE
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain once more at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()  # whoever read it has seen enough
         return DONE
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        _complain(f"error: {where}{problem.strerror or problem}; mend that and run it again")
+        _give_up_output()
+        return NOT_AS_ASKED
     except KeyboardInterrupt:
-        print("imghost: interrupted; what was uploaded is kept, run the command again to go on", file=sys.stderr)
+        _complain("interrupted; what was uploaded is kept, run the command again to go on")
         return 130
     return status
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):
+        print(f"imghost: {text}", file=sys.stderr)
+
+
+def _give_up_output() -> None:
+    """Let go of an output that takes no more, since Python would complain once more at its exit."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _call(options: argparse.Namespace) -> Call:

@@ -137,10 +137,14 @@ def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> 
 
 
 def _workshop() -> AbstractContextManager[str]:
-    """Make a folder of this run's own for payloads."""
+    """Make a folder of this run's own for payloads; raises StateError."""
     import tempfile
 
-    return tempfile.TemporaryDirectory(prefix="imghost-", ignore_cleanup_errors=True)
+    try:
+        return tempfile.TemporaryDirectory(prefix="imghost-", ignore_cleanup_errors=True)
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+    raise StateError(f"no folder can be made for what is to be sent: {reason}; make room, or set TMPDIR")
 
 
 def _refused(prospect: Prospect, code: str, why: str, *, is_refused: bool = False) -> Published:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imghost import durable, page_map, report, report_page
 from imghost.cache import Cache
+from imghost.errors import ImghostError
 from imghost.http import Client
 from imghost.page_map import PageMap, Removed
 from imghost.prospect import Job, Notice, Prospect, foresee, mark_of
@@ -32,8 +35,29 @@ class Result:
 def rehost(job: Job) -> Result:
     """Upload the site's images that are not known yet, and point its pages at them.
 
-    Raises ImghostError for a wrong set-up, before anything is sent or changed.
+    Raises ImghostError for a wrong set-up, before anything is sent or changed, and where the system fails
+    in what concerns the whole site.
     """
+    try:
+        return _run(replace(job, say=_unfailing(job.say)))
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        reason = f"{where}{problem.strerror or problem}; mend that and build again, what was uploaded is kept"
+    raise ImghostError(reason)
+
+
+def _unfailing(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Make what tells the user things as far as anybody can be told: a closed log must not end a run half-way."""
+
+    def tell(line: str) -> None:
+        with suppress(OSError, ValueError):
+            say(line)
+
+    return tell
+
+
+def _run(job: Job) -> Result:
+    """Go along the line."""
     started = time.perf_counter()
     cache = Cache.load(job.settings.cache_dir)
     try:

@@ -63,7 +63,10 @@ def write_page(root: Path, page: PageView, edits: Mapping[Reference, str], bette
     file = root / page.path
     if stamp(file) != page.stamp:
         return Written(None, 0, "it changed while the build ran")
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as problem:
+        return Written(None, 0, f"it cannot be read: {problem.strerror or problem}")
     text = _original(content, page)
     if text is None:
         return Written(None, 0, "it is not as the last run left it")
