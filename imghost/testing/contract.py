@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -51,7 +51,7 @@ class HostContract:
     """Whether the host looks for a copy before it repeats an upload whose answer was lost."""
     unoffered: tuple[type, ...] = ()
     """Protocols that the class fits, but that this host, with these settings, has nothing to offer for."""
-    timeout: float = 0.6
+    timeout: float = 5.0
     """Seconds that a host's double gets to answer."""
 
     def double(self) -> AbstractContextManager[Any]:
@@ -73,20 +73,23 @@ class HostContract:
         return answer.headers.get("content-type", ""), answer.body
 
     @contextmanager
-    def bench(self, folder: Path, *, is_ready: bool = True) -> Iterator[Bench]:
+    def bench(self, folder: Path, *, is_ready: bool = True, timeout: float | None = None) -> Iterator[Bench]:
         """Open a host on its double for a project in a folder, and ask it whether it is ready."""
-        with self.double() as double, Client(self.timeout, environ={}) as client:
+        with ExitStack() as stack:
+            double = stack.enter_context(self.double())
             credential = self.credential if self.kind.credentials else None
             environ = {**self.environ, **({self.kind.credentials[0]: credential} if credential else {})}
-            setup = a_setup(client, folder, credential, self.retention, environ, max_cost=self.max_cost)
 
-            def anew() -> Host:
+            def made(seconds: float, *, is_ready: bool = True) -> tuple[Host, Client]:
+                client = stack.enter_context(Client(seconds, environ={}))
+                setup = a_setup(client, folder, credential, self.retention, environ, max_cost=self.max_cost)
                 host = self.host(double, setup)
-                host.ready()
-                return host
+                if is_ready:
+                    host.ready()
+                return host, client
 
-            host = anew() if is_ready else self.host(double, setup)
-            yield Bench(host, double, client, self.secrets(), anew)
+            host, client = made(timeout or self.timeout, is_ready=is_ready)
+            yield Bench(host, double, client, self.secrets(), lambda: made(self.timeout)[0])
 
     def check_served(self, bench: Bench, payload: Payload, hosted: Hosted) -> None:
         """Check that a URL serves an image of the payload's size; hosts may encode it anew."""

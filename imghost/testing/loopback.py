@@ -89,13 +89,14 @@ class Loopback:
         self._is_upload = is_upload
         self._faults: deque[Fault] = deque()
         self._ended = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Speaker)
-        self._server.owner = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
-        """The origin."""
+        """The origin, once the server runs."""
+        if self._server is None:
+            raise RuntimeError("the server is not running; open it with `with`")
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def fail(self, *faults: Fault) -> None:
@@ -103,14 +104,18 @@ class Loopback:
         self._faults.extend(faults)
 
     def __enter__(self) -> Self:
+        self._server = _Server(("127.0.0.1", 0), _Speaker)
+        self._server.owner = self
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        if self._server and self._thread:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
 
     def answer(self, seen: Seen, speaker: _Speaker) -> None:
         """Answer one request, rightly or not."""

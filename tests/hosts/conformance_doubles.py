@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
+from http.client import HTTPConnection
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import httpx
 from doubles.s3 import Storage
 from doubles.server import Fault as Wire
 from doubles.server import Reply, Request, Server
+from third_party.shelf_double import ShelfDouble
 
 from imghost.testing import Fault
 from imghost.testing.loopback import STORING, Seen, altered
@@ -42,6 +43,8 @@ class Fitted:
         self._count = count
         self._is_upload = is_upload
         self._faults: list[Fault] = []
+        self.unspent: list[Wire] = []
+        """Marked faults that no upload has had yet."""
         self._route, server.route = server.route, self._answer
 
     def __enter__(self) -> Self:
@@ -74,10 +77,13 @@ class Fitted:
 
     def mark(self, marker: bytes, fault: Wire) -> None:
         """Let the first upload that holds the marker have this fault of the server's."""
-        left = [fault]
+        self.unspent.append(fault)
 
         def is_hit(request: Request) -> bool:
-            return self._is_upload(request) and marker in request.body and bool(left) and bool(left.pop())
+            if fault not in self.unspent or not self._is_upload(request) or marker not in request.body:
+                return False
+            self.unspent.remove(fault)
+            return True
 
         self.server._marked.append((fault, is_hit))
 
@@ -104,21 +110,31 @@ def fitted_storage(storage: Storage) -> Fitted:
     """Put the tests' server in front of a storage that speaks S3."""
     storage.empty()
 
+    place = urlsplit(storage.url).netloc
+
     def forward(request: Request) -> Reply:
-        with httpx.Client(trust_env=False) as client:
-            headers = {name: text for name, text in request.headers.items() if name != "connection"}
-            answer = client.request(request.method, storage.url + request.target, headers=headers, content=request.body)
-        dropped = {"content-length", "connection", "transfer-encoding", "content-encoding"}
-        kept = [(name, text) for name, text in answer.headers.items() if name not in dropped]
-        if request.method == "HEAD":
-            # What a question for the head alone is told of the body is its length.
-            return Reply(answer.status_code, b"", tuple(kept), length=int(answer.headers.get("content-length", "0")))
-        return Reply(answer.status_code, answer.content, tuple(kept))
+        with closing(HTTPConnection(place, timeout=10)) as line:
+            line.request(request.method, request.target, request.body, request.headers)
+            answer = line.getresponse()
+            body = answer.read()
+        dropped = {"content-length", "connection", "transfer-encoding"}
+        kept = tuple((name, text) for name, text in answer.getheaders() if name.lower() not in dropped)
+        # What a question for the head alone is told of the body is its length.
+        length = int(answer.getheader("content-length") or 0) if request.method == "HEAD" else None
+        return Reply(answer.status, body, kept, length=length)
 
     server = Server(forward)
     return Fitted(server, server, lambda: len(storage.objects()), is_put)
 
 
-def origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+def fitted_shelf() -> Fitted:
+    """Put the other package's double on the tests' server."""
+    double = ShelfDouble()
+
+    def route(request: Request) -> Reply:
+        answer = double.shelve(Seen(request.method, request.target, request.headers, request.body))
+        return Reply(answer.status, answer.body, tuple(answer.headers.items()))
+
+    server = Server(route)
+    double.url = server.url
+    return Fitted(server, server, lambda: double.stored, sends_to("/upload"))
