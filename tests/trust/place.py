@@ -1,0 +1,207 @@
+"""What the tests of trust share: a project that can be built anyhow, and the crawl that judges what is left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from doubles.imgpro import VERIFIED, ImgPro
+from sites import picture, tree, write
+
+import imghost
+from imghost import page_map, settings
+from imghost.prospect import Job
+from imghost.provenance import Origins
+from imghost.rehost import Result, rehost
+
+SITE_URL = "https://docs.example/"
+_URL = re.compile(rb'(\b(?:src|href|poster|content|srcset)="|url\()([^")]*)')
+_HOUR = 3600
+
+
+def counted(name: str, usual: int) -> int:
+    """Give how many rounds a test makes: the environment's number where it has one, as for a soak."""
+    return int(os.environ.get(f"IMGHOST_SOAK_{name}", usual))
+
+
+def pages(count: int) -> dict[str, str | bytes]:
+    """Write two pages that show this many images in every way that moves, beside one that shows none."""
+    shown = "".join(f'<p><img src="images/{number}.png" alt="n {number}"></p>\n' for number in range(count))
+    sets = f'<img src="images/0.png" srcset="images/0.png 1x, images/{count - 1}.png 2x">\n'
+    rest = '<video poster="images/1.png"></video><div style="background: url(images/0.png)"></div>\n'
+    meta = f'<meta property="og:image" content="{SITE_URL}images/0.png">\n'
+    below = '<img src="../images/0.png"><img src="../images/copy.png"><a href="../images/1.png">up</a>'
+    return {
+        "index.html": f"<!doctype html>\n{meta}<title>small</title>\n{shown}{sets}{rest}",
+        "below/index.html": f"<!doctype html>\r\n{below}\r\n",
+        "plain.html": '<p>nothing <a href="index.html">here</a>',
+    }
+
+
+def built_site(site: Path, count: int = 3, first: int = 0) -> Path:
+    """Write a site as a generator does: every page anew. `first` changes what the images show."""
+    images: dict[str, str | bytes] = {f"images/{number}.png": picture(first + number) for number in range(count)}
+    return write(site, {**pages(count), "images/copy.png": picture(first), **images})
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's folder, and the host that it publishes with."""
+
+    root: Path
+    host: ImgPro
+    options: tuple[tuple[str, Any], ...] = ()
+    name: str = "site"
+    """The site's folder."""
+
+    @property
+    def site(self) -> Path:
+        return self.root / self.name
+
+    @property
+    def cache(self) -> Path:
+        return self.root / ".cache" / "imghost"
+
+    def command(self, *more: str) -> list[str]:
+        """Give the command that builds; run it in the project's folder."""
+        where = ["--host", "img.pro", "--option", f"api_url={self.host.api_url}", "--site-url", SITE_URL]
+        own = [f"--{name.replace('_', '-')}={value}" for name, value in self.options]
+        return [
+            sys.executable,
+            "-m",
+            "imghost",
+            "rehost",
+            self.name,
+            *where,
+            "--retries",
+            "3",
+            "--timeout",
+            "3",
+            *own,
+            *more,
+        ]
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Give a process's environment, with the key; no byte code is written, so that each run does the same."""
+        here = str(Path(imghost.__file__).parents[1])
+        own = {"PATH": os.environ["PATH"], "PYTHONPATH": here, "PYTHONDONTWRITEBYTECODE": "1"}
+        return own | {"HOME": str(self.root), "TMPDIR": str(self.root), "IMGPRO_API_KEY": VERIFIED} | more
+
+    def run(self, *more: str, before: Sequence[str] = (), **kept: Any) -> subprocess.CompletedProcess[str]:
+        """Build in a process of its own, behind another command if one is given."""
+        kept = {"env": self.environ(), "timeout": 60, "capture_output": True, "text": True} | kept
+        return subprocess.run([*before, *self.command(*more)], cwd=self.root, **kept)
+
+    def build(
+        self, environ: Mapping[str, str] | None = None, now: Callable[[], datetime] | None = None, **raw: Any
+    ) -> Result:
+        """Build in this process, with what is left of an earlier run as old as it would be next day."""
+        _age(self.root)
+        where = {
+            "host": "img.pro",
+            "options": {"api_url": self.host.api_url},
+            "site_url": SITE_URL,
+            "retries": 3,
+            "timeout": 3,
+        }
+        chosen = settings.read({**where, **dict(self.options), **raw}, self.root)
+        job = Job(
+            site=self.site,
+            settings=chosen,
+            environ={"IMGPRO_API_KEY": VERIFIED} if environ is None else environ,
+            origins=Origins(is_own_source=True),
+            page_map=page_map.location(chosen.cache_dir, self.site),
+        )
+        return rehost(replace(job, now=now) if now else job)
+
+
+def _age(root: Path) -> None:
+    for file in root.rglob(".imghost-*.tmp"):
+        made = file.stat().st_mtime - _HOUR
+        os.utime(file, (made, made))
+
+
+def references(page: bytes) -> list[str]:
+    """List the URLs of a page in order, by a way that shares no code with the scanner."""
+    return [
+        part for _, text in _URL.findall(page) for part in re.findall(r"[^\s,]+", re.sub(r" [12]x", "", text.decode()))
+    ]
+
+
+def rest(page: bytes) -> bytes:
+    """Give a page without its URLs, which no build may change in any byte."""
+    return _URL.sub(rb"\1", re.sub(rb'(srcset=")[^"]*', rb"\1", page))
+
+
+def crawl(site: Path, before: Mapping[str, bytes], host: ImgPro) -> dict[str, int]:
+    """Follow every reference of every page; gives how many of each page point to the host.
+
+    Each must be as it was and lead to a file, or be a URL that serves the image that was there before.
+    """
+    moved: dict[str, int] = {}
+    after = tree(site)
+    for page in (path for path in before if path.endswith(".html")):
+        assert rest(after[page]) == rest(before[page]), page
+        pairs = list(zip(references(before[page]), references(after[page]), strict=True))
+        moved[page] = sum(was != now for was, now in pairs)
+        for was, now in pairs:
+            file = urlsplit(urljoin(f"{SITE_URL}{page}", was)).path.lstrip("/")
+            if was == now:
+                assert file in after, f"{page}: {was} leads nowhere"
+            else:
+                assert shows(host, now, before[file]), f"{page}: {now} is not {was}"
+    return moved
+
+
+def shows(host: ImgPro, url: str, image: bytes) -> bool:
+    """Say whether a URL serves an image that was made of these bytes."""
+    name = url.rpartition("/")[2].partition(".")[0]
+    if not url.startswith(f"{host.server.url}/t/") or name not in host.copies:
+        return False
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        is_image = answer.status == 200 and answer.headers["content-type"].startswith("image/")
+        return bool(is_image and answer.read() and host.copies[name].sent == hashlib.sha256(image).hexdigest())
+
+
+def duplicates(host: ImgPro) -> int:
+    """Count the copies that the host stores beyond one for each image and life."""
+    alive = [copy for copy in host.copies.values() if copy.expires is None or copy.expires > host.now()]
+    return sum(number - 1 for number in Counter(copy.sent for copy in alive).values())
+
+
+def assert_whole(moved: Mapping[str, int], before: Mapping[str, bytes]) -> None:
+    """Check that each page is the old one or the new one, and none is between."""
+    for page, count in moved.items():
+        whole = sum(".png" in url for url in references(before[page]))
+        assert count in {0, whole}, f"{page}: {count} of {whole} references moved"
+
+
+def assert_done(project: Project, before: Mapping[str, bytes]) -> None:
+    """Check that a site is complete: every image hosted once, nothing unfinished left."""
+    moved = crawl(project.site, before, project.host)
+    for page, count in moved.items():
+        assert count == sum(".png" in url for url in references(before[page])), page
+    assert duplicates(project.host) == 0
+    assert not [path for path in tree(project.site) if ".imghost-" in path]
+
+
+def scratch(name: str) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for one round, which goes with it."""
+    return tempfile.TemporaryDirectory(prefix=f"{name}-", ignore_cleanup_errors=True)
+
+
+def today() -> datetime:
+    """Give this moment."""
+    return datetime.now(UTC)

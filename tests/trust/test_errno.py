@@ -1,0 +1,73 @@
+"""A build in which any system call fails ends with one line for each trouble, and leaves a site that works."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from doubles.imgpro import ImgPro
+from sites import tree
+from trust.place import Project, assert_done, built_site, counted, crawl, scratch
+from trust.points import Ended, Point, Tracer, can_trace, spread
+
+pytestmark = pytest.mark.skipif(not can_trace(), reason="strace is not installed, or may not trace here")
+
+CAUSES = {
+    "write": ("ENOSPC", "EIO", "EPIPE"),
+    "pwrite64": ("ENOSPC", "EIO"),
+    "openat": ("EMFILE", "EACCES", "EIO"),
+    "rename": ("EACCES", "EROFS"),
+    "unlink": ("EPERM", "EBUSY"),
+    "unlinkat": ("EPERM",),
+    "mkdir": ("ENOSPC", "EROFS"),
+    "rmdir": ("EBUSY",),
+    "chmod": ("EPERM",),
+    "fsync": ("EIO", "ENOSPC"),
+    "fdatasync": ("EIO", "ENOSPC"),
+    "ftruncate": ("EIO",),
+    "flock": ("ENOLCK", "EINTR"),
+    "sendto": ("ECONNRESET", "ETIMEDOUT"),
+    "connect": ("ECONNREFUSED", "ENETUNREACH"),
+}
+
+
+def failed(tracer: Tracer, number: int, point: Point) -> str:
+    """Fail one call of a build, and every one after it for some; gives what went wrong for the user, or nothing."""
+    cause = CAUSES[point[0]][number % len(CAUSES[point[0]])]
+    lasts = "+" if number % 5 == 4 and point[0] in {"write", "pwrite64", "fsync", "fdatasync", "rename"} else ""
+    with scratch("errno") as folder, ImgPro(("images", "upload")[number % 2]) as host:
+        project = Project(Path(folder), host)
+        before = tree(built_site(project.site))
+        ended = tracer.inject(project, (point[0], f"{point[1]}{lasts}"), f"error={cause}")  # type: ignore[arg-type]
+        problem = judged(ended)
+        crawl(project.site, before, host)
+        project.build()
+        assert_done(project, before)
+        return problem and f"{point} {cause}{lasts}: {problem}"
+
+
+def judged(ended: Ended) -> str:
+    """Say how an end is not one of those that the command promises."""
+    if ended.status not in {0, 1, 2}:
+        return f"status {ended.status}: {ended.err[-2000:]}"
+    return f"a traceback: {ended.err[-2000:]}" if "Traceback" in ended.err else ""
+
+
+def all_failed(points: list[Point]) -> list[str]:
+    with Tracer() as tracer:
+        return [problem for number, point in enumerate(points) if (problem := failed(tracer, number, point))]
+
+
+@pytest.mark.timeout(7200)
+def test_a_build_in_which_any_call_fails_ends_in_order_and_the_next_completes_it(tmp_path: Path) -> None:
+    """Every reference leads somewhere, no image is stored twice, and no traceback is shown."""
+    with ImgPro("images") as host, Tracer() as tracer:
+        project = Project(tmp_path, host)
+        built_site(project.site)
+        points = spread(tracer.found(project), counted("ERRORS", 90))
+    with ThreadPoolExecutor(2) as pool:
+        problems = [problem for found in pool.map(all_failed, (points[::2], points[1::2])) for problem in found]
+    print(f"\n{len(points)} errno points over {len({name for name, _ in points})} system calls")
+    assert not problems, "\n".join(problems)
+    assert len(points) >= 80
