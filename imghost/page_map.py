@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ from imghost import durable
 from imghost.models import Facts, Image, Reference, Scan
 from imghost.pages import Stamp
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 MAX_BYTES: Final = 256_000_000
 
 
@@ -57,6 +58,8 @@ class PageMap:
     pages: Mapping[str, Entry] = field(default_factory=dict)
     removed: Mapping[str, Removed] = field(default_factory=dict)
     """Images whose local copy was removed, by their path in the site."""
+    hosted: tuple[str, ...] = ()
+    """Files that a host which is a part of the site has in it."""
 
 
 def location(folder: Path, site: Path) -> Path:
@@ -86,6 +89,7 @@ def load(path: Path | None, mark: str) -> PageMap:
     if path is None:
         return PageMap(mark)
     try:
+        path = path if path.exists() else _aside(path)
         if path.stat().st_size > MAX_BYTES:
             return PageMap(mark)
         found = json.loads(path.read_bytes())
@@ -93,7 +97,8 @@ def load(path: Path | None, mark: str) -> PageMap:
             return PageMap(mark)
         pages = {name: _entry(row) for name, row in found["pages"].items()}
         removed = {name: _removed(name, row) for name, row in found["removed"].items()}
-        return PageMap(mark, pages if found["mark"] == mark else _stale(pages), removed)
+        hosted = tuple(str(path) for path in found["hosted"])
+        return PageMap(mark, pages if found["mark"] == mark else _stale(pages), removed, hosted)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return PageMap(mark)
 
@@ -101,6 +106,20 @@ def load(path: Path | None, mark: str) -> PageMap:
 def _stale(pages: Mapping[str, Entry]) -> dict[str, Entry]:
     """Keep what undoes a rewritten page, but let none count as unchanged."""
     return {name: replace(entry, stamp=(-1, -1, -1)) for name, entry in pages.items()}
+
+
+def set_aside(path: Path | None) -> None:
+    """Take the map away while pages change: a run that is killed then must not leave it standing for new pages.
+
+    What it tells of the pages that were not reached still holds.
+    """
+    if path is not None:
+        with suppress(FileNotFoundError):
+            path.replace(_aside(path))
+
+
+def _aside(path: Path) -> Path:
+    return path.with_suffix(".unfinished")
 
 
 def save(path: Path | None, known: PageMap) -> None:
@@ -112,10 +131,11 @@ def save(path: Path | None, known: PageMap) -> None:
         path: [gone.source, gone.image.sha256, gone.image.bytes, *astuple(gone.image.facts)]
         for path, gone in known.removed.items()
     }
-    found = {"imghost_pages": _VERSION, "mark": known.mark, "pages": rows, "removed": removed}
+    found = {"imghost_pages": _VERSION, "mark": known.mark, "pages": rows, "removed": removed, "hosted": known.hosted}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.replace(path, json.dumps(found, separators=(",", ":")), is_durable=False)
+        _aside(path).unlink(missing_ok=True)
     except OSError:
         path.unlink(missing_ok=True)
         raise

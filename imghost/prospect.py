@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from imghost import lock as locks
-from imghost import page_map, provenance, references, resolve
+from imghost import page_map, provenance, references, removal, resolve
 from imghost.cache import Cache
 from imghost.environment import Leave, leave_to_upload
 from imghost.hosts import Host, registry
@@ -79,7 +79,7 @@ def foresee(job: Job, client: Client, cache: Cache) -> Prospect:
     settings = job.settings
     lock = locks.read(settings.lock)
     host = _open(job, lock, client)
-    known = page_map.load(job.page_map, mark_of(settings))
+    known = removal.renewed(page_map.load(job.page_map, mark_of(settings)), job.page_map, job.origins)
     found = survey(job.site)
     views, notices = _views(job, found, known, host)
     origins = host.origins if host else ()
@@ -132,7 +132,10 @@ def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[
 
     views: list[PageView] = []
     notices: list[Notice] = []
-    for path in (*found.pages, *(found.stylesheets if "css" in job.settings.references else ())):
+    is_css = "css" in job.settings.references
+    # Style sheets that an earlier run rewrote must follow also when they are not asked for any more.
+    stylesheets = (path for path in found.stylesheets if is_css or path in known.pages)
+    for path in (*found.pages, *stylesheets):
         seen = references.look(job.site, path, job.settings.references, known)
         if seen is None:
             notices.append(Notice("page", f"{path}: left as it is; a page of more than 20 MB is not scanned"))

@@ -63,15 +63,15 @@ def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen |
     content = file.read_bytes()
     text = decode(content)
     if entry is not None and (original := undo(text, content, entry)) is not None:
-        found = scan_text(path, original, kinds)
-        if [reference.start for reference in found.references] == [r.start for r in entry.scan.references]:
-            return Seen(now, found, entry)
+        return Seen(now, scan_text(path, original, kinds), entry)
     return Seen(now, scan_text(path, text, kinds))
 
 
 def scan_text(path: str, text: str, kinds: frozenset[str]) -> Scan:
     """Scan a page or a style sheet, by its name."""
-    return scan.scan_css(text) if path.endswith(".css") else scan.scan(text, kinds)
+    if path.endswith(".css"):
+        return scan.scan_css(text) if "css" in kinds else Scan(())
+    return scan.scan(text, kinds)
 
 
 def link(

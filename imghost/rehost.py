@@ -8,15 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imghost import durable, page_map, report, report_page
+from imghost import copies, durable, page_map, report, report_page
 from imghost.cache import Cache
 from imghost.errors import ImghostError
 from imghost.http import Client
-from imghost.page_map import PageMap, Removed
+from imghost.page_map import PageMap
 from imghost.prospect import Job, Notice, Prospect, foresee, mark_of
 from imghost.publish import Published, publish
 from imghost.report import Report
-from imghost.rewriting import Rewriting, remove_copies, rewrite_pages
+from imghost.rewriting import Rewriting, rewrite_pages
 from imghost.telling import remarks, stay_notices, told
 
 
@@ -63,13 +63,14 @@ def _run(job: Job) -> Result:
     try:
         with Client(job.settings.timeout, environ=job.environ) as client:
             prospect = foresee(job, client, cache)
+            copies.return_drawn(prospect, job)
             planned = time.perf_counter()
             published = publish(prospect, job, client, cache)
             requests = client.requests
         uploaded = time.perf_counter()
         _sweep(prospect)
         rewriting = rewrite_pages(published, job)
-        removed = remove_copies(published, rewriting, job)
+        removed = copies.settle(published, rewriting, job)
         notices = _save(published, rewriting, job, cache)
     finally:
         cache.close()
@@ -96,13 +97,10 @@ def _sweep(prospect: Prospect) -> None:
 def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) -> tuple[Notice, ...]:
     """Keep what the next run can use; losing it costs that run time and nothing else."""
     known = {page.path: written.entry for page, written in rewriting.pages if written.entry}
-    removed = {
-        path: Removed(image, str(job.origins.sources.get(path, "")))
-        for path, image in published.prospect.images.items()
-        if not (job.site / path).exists()
-    }
+    removed = copies.removed_now(published.prospect.images, job)
     try:
-        page_map.save(job.page_map, PageMap(mark_of(job.settings), known, removed))
+        hosted = tuple(sorted(copies.hosted_in_site(published)))
+        page_map.save(job.page_map, PageMap(mark_of(job.settings), known, removed, hosted))
         cache.save()
     except OSError as problem:
         reason = problem.strerror or problem

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from imghost.page_map import Removed
+from imghost.page_map import PageMap, Removed
 from imghost.pages import Survey, decode
+from imghost.provenance import Origins
 
 _NO_TEXTS: Final = (
     *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".ico", ".woff", ".woff2", ".ttf", ".otf", ".eot"),
@@ -102,3 +105,31 @@ def put_back(root: Path, paths: Iterable[str], removed: Mapping[str, Removed]) -
         except OSError:
             lost.add(path)
     return lost
+
+
+def renewed(known: PageMap, page_map: Path | None, origins: Origins) -> PageMap:
+    """Go by the sources of this build; a removed copy whose source is gone is no file of the site any more."""
+    found: dict[str, Removed] = {}
+    for path, gone in known.removed.items():
+        place = kept(page_map, path, origins)
+        source = str(origins.sources.get(path, place if Path(place).is_file() else ""))
+        if source or gone.source in {"", place}:
+            found[path] = replace(gone, source=source)
+    return replace(known, removed={path: gone for path, gone in found.items() if _is_known(gone)})
+
+
+def _is_known(gone: Removed) -> bool:
+    return not gone.source or Path(gone.source).is_file()
+
+
+def kept_folder(page_map: Path) -> Path:
+    """Say where the copies are kept that have no source, beside a site's map."""
+    return page_map.with_name(f"{page_map.stem}-copies")
+
+
+def kept(page_map: Path | None, path: str, origins: Origins) -> str:
+    """Say where the copy of a drawn image is kept; empty where it is not."""
+    if page_map is None or origins.is_own_source:
+        return ""
+    name = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return str(kept_folder(page_map) / f"{name}{Path(path).suffix}")

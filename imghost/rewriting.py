@@ -1,10 +1,10 @@
-"""All pages of a site, pointed at what is hosted; then, if asked for, the local copies go."""
+"""All pages of a site, pointed at what is hosted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imghost import durable, removal, resolve
+from imghost import removal, resolve
 from imghost.prospect import Job, Notice
 from imghost.publish import Published
 from imghost.references import PageView
@@ -45,7 +45,7 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
             pages.append((page, Written(page.entry, 0)))
             continue
         better = better_of(page, edits, published.records, published.prospect.images, host, wishes)
-        written = write_page(job.site, page, edits, better)
+        written = write_page(job.site, page, edits, better, job.page_map)
         if written.problem:
             local |= {target.path for _, target in page.resolved()}
             text = f"{page.path}: its references stay as they were: {written.problem}; build again"
@@ -53,15 +53,3 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
         pages.append((page, written))
     hosted = (page for page, written in pages if written.rewritten)
     return Rewriting(tuple(pages), frozenset(local), tuple(notices), remarks(job.settings, host, hosted))
-
-
-def remove_copies(published: Published, rewriting: Rewriting, job: Job) -> tuple[int, int]:
-    """Delete the local copies that are not needed any more, if that is asked for."""
-    if not job.settings.remove_local or rewriting.notices:
-        return 0, 0
-    found = published.prospect.survey
-    candidates = {path for path in published.records if path in found.files and path not in rewriting.local}
-    if not candidates:
-        return 0, 0
-    durable.sync()
-    return removal.remove(job.site, removal.unnamed(found, candidates))

@@ -10,7 +10,7 @@ from pathlib import Path
 from imghost import durable, resolve
 from imghost.improve import improve
 from imghost.models import Record, Reference
-from imghost.page_map import Entry, undo
+from imghost.page_map import Entry, set_aside, undo
 from imghost.pages import decode, encode, stamp
 from imghost.plan import Group
 from imghost.references import PageView
@@ -51,7 +51,13 @@ def url_maker(page: PageView, site: Place, *, is_in_site: bool) -> Callable[[Rec
     return make
 
 
-def write_page(root: Path, page: PageView, edits: Mapping[Reference, str], better: Better | None = None) -> Written:
+def write_page(
+    root: Path,
+    page: PageView,
+    edits: Mapping[Reference, str],
+    better: Better | None = None,
+    page_map: Path | None = None,
+) -> Written:
     """Bring one page to what its edits say; a page that changed since it was scanned is left alone."""
     if page.path.endswith(".css"):
         better = None
@@ -74,6 +80,7 @@ def write_page(root: Path, page: PageView, edits: Mapping[Reference, str], bette
     changed = encode(changed_text(text, changes))
     if changed != content:
         try:
+            set_aside(page_map)
             durable.replace(file, changed, is_durable=False)
         except OSError as problem:
             return Written(None, 0, f"it cannot be written: {problem.strerror or problem}")
