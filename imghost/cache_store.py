@@ -87,15 +87,16 @@ def _serve(store: Path, waiting: SimpleQueue[_Request | None]) -> None:
         requests, is_last = _gathered(waiting)
         if requests and not problem:
             try:
-                database = database or _opened(store)
+                database = _opened(store) if database is None else database
                 _write(database, requests)
             except Exception as error:  # diskcache, SQLite and the system each raise their own
                 problem = _reason(error)
         for request in requests:
             request.problem = problem
             request.done.set()
-    if database:
-        database.close()
+    if database is not None:  # its truth is its length, which a broken disk cannot tell
+        with suppress(Exception):
+            database.close()
 
 
 def _gathered(waiting: SimpleQueue[_Request | None]) -> tuple[list[_Request], bool]:
