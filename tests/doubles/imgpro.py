@@ -32,6 +32,7 @@ from doubles.imgpro_copies import (
     encoded,
     fetched,
     form_of,
+    varied,
 )
 from doubles.imgpro_keys import KeyDesk
 from doubles.server import Fault, Part, Reply, Request, Server
@@ -134,7 +135,7 @@ class ImgPro:
 
     def _route(self, request: Request) -> Reply:
         if request.method == "GET" and (found := re.fullmatch(r"/t/(\w+)\.\w+", request.path)):
-            return self._served(found[1])
+            return self._served(found[1], request.query)
         try:
             # Outside the guard, so that an import may take its time, or fetch what this very host serves.
             part = self._imported(request)
@@ -179,12 +180,12 @@ class ImgPro:
             raise RefusedError(401, "unauthorized", "Invalid API key")
         return key
 
-    def _served(self, name: str) -> Reply:
+    def _served(self, name: str, query: dict[str, str]) -> Reply:
         copy = self.copies.get(name)
         if copy is None or (copy.expires is not None and copy.expires <= self.now()):
             return Reply(404, b"gone", (("Content-Type", "text/plain"),))
-        kind = "jpeg" if copy.ending in {"jpg", "jpeg"} else copy.ending
-        return Reply.image(copy.body, f"image/{kind}")
+        body, kind = varied(copy, query)
+        return Reply.image(body, f"image/{kind}")
 
     def _usage(self, owner: str | None) -> Reply:
         if owner is None:

@@ -28,6 +28,8 @@ TYPES = {
     "idempotency_key_conflict": "idempotency_error",
     "validation_error": "validation_error",
 }
+EDGES = {"s": 320, "m": 640, "l": 1080}
+"""Sizes that the CDN serves, each with its shorter edge in pixels."""
 ENDINGS = {"PNG": "png", "JPEG": "jpeg", "GIF": "gif", "WEBP": "webp", "AVIF": "avif"}
 
 
@@ -180,6 +182,20 @@ def encoded(body: bytes) -> tuple[bytes, str, tuple[int, int]] | None:
             return again.getvalue(), ENDINGS[form], size
     except (UnidentifiedImageError, OSError, SyntaxError):
         return None
+
+
+def varied(copy: Copy, query: dict[str, str]) -> tuple[bytes, str]:
+    """Serve a copy in the size and the format asked for; what is unknown is ignored, and nothing is enlarged."""
+    kind = "jpeg" if copy.ending == "jpg" else copy.ending
+    edge, wanted = EDGES.get(query.get("size", "")), query.get("format", kind)
+    wanted = wanted if wanted in {"png", "webp", "avif"} else kind
+    if (edge is None or edge >= min(copy.width, copy.height)) and wanted == kind:
+        return copy.body, kind
+    with Picture.open(io.BytesIO(copy.body)) as picture:
+        ratio = min(1.0, edge / min(picture.size)) if edge else 1.0
+        again = io.BytesIO()
+        picture.resize((int(picture.width * ratio), int(picture.height * ratio))).save(again, wanted)
+        return again.getvalue(), wanted
 
 
 def fetched(url: object, generation: str, patience: float) -> Part:

@@ -1,0 +1,374 @@
+"""Pages whose moved images get what their author left out, and nothing that the author wrote is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pytest
+from hosts.imgpro_setup import a_setup, offline
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imghost import settings
+from imghost.errors import SettingsError
+from imghost.hosts.directory import Directory, DirectoryOptions
+from imghost.http import Client
+from imghost.improve import GUARD, improve
+from imghost.models import KINDS, Facts, Image, Record
+from imghost.rewrite import changed_text, changes_of
+from imghost.scan import scan
+from imghost.wishes import Better, Known, Wishes, known_of, remarks, wishes_of
+
+HOST = offline()
+URL = "https://src.img.pro/4j2/abc12345.png"
+EVERY = Wishes(responsive=True, format="webp", dimensions=True, lazy=True, fallback=True)
+LARGE = 4000, 3000
+
+
+def known(size=LARGE, media_type="image/png", wishes=EVERY, *, is_animated=False, host=HOST):
+    record = Record("0" * 64, "img.pro", URL, "abc12345", "", 1, media_type, *size, datetime.now(UTC))
+    return known_of(record, Image("a.png", "0" * 64, 1, Facts(media_type, *size, is_animated)), host, wishes)
+
+
+def better(page, wishes, *, stays=(), **about):
+    """Move every image of a page but those that stay, and make it better."""
+    found = scan(page, frozenset(KINDS))
+    edits = {one: URL for one in found.references if one.url not in stays}
+    told = {one: known(wishes=wishes, **about) for one in edits if one.kind == "img"}
+    chosen, added = improve(page, found, edits, Better(wishes, told))
+    return changed_text(page, sorted((*changes_of(page, chosen), *added)))
+
+
+class Images(HTMLParser):
+    """The attributes of a page's images, by a parser that shares no code with ours."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            # Of duplicates a browser takes the first.
+            self.found.append(dict(reversed(attributes)))
+
+
+def attributes(page, wishes, **about):
+    return Images(better(page, wishes, **about)).found
+
+
+class TestDimensions:
+    """`dimensions`: room for an image before it is loaded."""
+
+    WISHES = Wishes(dimensions=True)
+
+    def test_an_image_without_size_gets_its_own(self):
+        [image] = attributes('<img src="a.png" alt="x">', self.WISHES)
+        assert (image["width"], image["height"], image["alt"]) == ("4000", "3000", "x")
+
+    @pytest.mark.parametrize(
+        "own",
+        [
+            'width="20"',
+            "height=20",
+            'WIDTH=""',
+            'style="width: 50%"',
+            'style="color: red;HEIGHT:3em"',
+            'sizes="50vw" srcset="b.png 100w"',
+            'srcset="b.png 100w, c.png 200w"',
+            'data-src="b.png"',
+        ],
+    )
+    def test_an_image_whose_author_sizes_it_stays_as_it_is(self, own):
+        page = f'<img src="a.png" {own}>'
+        assert better(page, self.WISHES) == better(page, Wishes(lazy=True))
+
+    def test_a_style_that_sizes_nothing_does_not_hinder(self):
+        assert attributes('<img src="a.png" style="max-width: 9em">', self.WISHES)[0]["width"] == "4000"
+
+    def test_a_drawing_without_size_gets_none(self):
+        page = '<img src="a.svg">'
+        assert "width" not in attributes(page, self.WISHES, size=(None, None), media_type="image/svg+xml")[0]
+
+    def test_only_the_image_of_a_picture_is_sized(self):
+        page = '<picture><source srcset="dark.png"><img src="a.png"></picture>'
+        assert better(page, self.WISHES).count("width=") == 1
+
+    def test_a_picture_of_two_sizes_gets_none(self):
+        page = '<picture><source srcset="dark.png"><img src="a.png"></picture>'
+        found = scan(page, frozenset(KINDS))
+        told = dict(zip(found.references, (known((800, 300)), known((400, 400))), strict=True))
+        edits = dict.fromkeys(found.references, URL)
+        assert improve(page, found, edits, Better(self.WISHES, told))[1] == ()
+
+    def test_a_picture_with_a_source_from_elsewhere_gets_none(self):
+        page = '<picture><source srcset="https://x.test/b.png"><img src="a.png"></picture>'
+        assert "width" not in attributes(page, self.WISHES, stays={"https://x.test/b.png"})[0]
+
+    def test_the_shape_is_guarded_once_before_the_title(self):
+        page = '<meta charset="utf-8"><title>t</title><img src="a.png"><img src="b.png">'
+        assert f'<meta charset="utf-8">{GUARD}<title>' in better(page, self.WISHES)
+        assert better(page, self.WISHES).count("<style>") == 1
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            '<title>t</title><img src="a.png" width="1">',
+            '<img src="a.png">',
+            '<meta http-equiv="content-security-policy" content="style-src x"><title>t</title><img src=a.png>',
+        ],
+    )
+    def test_no_style_stands_where_it_has_no_use_no_place_or_no_leave(self, page):
+        assert "<style>" not in better(page, self.WISHES)
+
+
+class TestLazy:
+    """`lazy`: images after the first are loaded when they are needed."""
+
+    WISHES = Wishes(lazy=True)
+
+    def test_images_after_the_first_are_loaded_late(self):
+        found = attributes('<img src="a.png"><img src="b.png"><picture><img src="c.png"></picture>', self.WISHES)
+        assert [image.get("loading") for image in found] == [None, "lazy", "lazy"]
+
+    def test_the_first_counts_though_it_stays_local(self):
+        found = attributes('<img src="a.png"><img src="b.png">', self.WISHES, stays={"a.png"})
+        assert [image.get("loading") for image in found] == [None, "lazy"]
+
+    def test_an_image_that_stays_local_is_left_alone(self):
+        found = attributes('<img src="a.png"><img src="b.png">', self.WISHES, stays={"b.png"})
+        assert "loading" not in found[1]
+
+    @pytest.mark.parametrize("own", ['loading="eager"', "loading", 'fetchpriority="high"', 'data-src="b.png"'])
+    def test_what_the_author_says_of_loading_stays(self, own):
+        page = f'<img src="z.png"><img src="a.png" {own}>'
+        assert better(page, self.WISHES) == better(page, Wishes(responsive=True), size=(9, 9))
+
+    def test_what_the_page_preloads_is_not_loaded_late(self):
+        page = '<link rel="preload" as="image" href="a.png"><img src="z.png"><img src="a.png">'
+        assert "loading" not in attributes(page, self.WISHES)[1]
+
+
+class TestResponsive:
+    """`responsive`: a browser chooses among the host's sizes."""
+
+    WISHES = Wishes(responsive=True)
+
+    def test_every_size_is_told_with_its_width(self):
+        [image] = attributes('<img src="a.png">', self.WISHES)
+        assert image["srcset"] == f"{URL}?size=s 426w, {URL}?size=m 853w, {URL}?size=l 1440w, {URL} 4000w"
+        assert image["sizes"] == "(max-width: 4000px) 100vw, 4000px"
+
+    def test_no_size_is_larger_than_the_image(self):
+        assert attributes('<img src="a.png">', self.WISHES, size=(500, 400))[0]["srcset"].endswith(
+            "400w, " + URL + " 500w"
+        )
+        assert "srcset" not in attributes('<img src="a.png">', self.WISHES, size=(320, 320))[0]
+
+    @pytest.mark.parametrize(
+        ("own", "slot"), [('width="300"', 300), ('height="300"', 400), ('width="50%"', 4000), ('width="0"', 4000)]
+    )
+    def test_the_authors_size_bounds_the_choice(self, own, slot):
+        [image] = attributes(f'<img src="a.png" {own}>', self.WISHES)
+        assert image["sizes"] == f"(max-width: {slot}px) 100vw, {slot}px"
+
+    @pytest.mark.parametrize("own", ['srcset="b.png 2x"', 'sizes="9px"', 'srcset=""', "data-srcset=b.png"])
+    def test_an_authors_choice_stays(self, own):
+        image = attributes(f'<img src="a.png" {own}>', self.WISHES)[0]
+        assert "size=" not in image.get("srcset", "")
+        assert image.get("sizes") in {None, "9px"}
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            '<picture><source srcset="b.png"><img src="a.png"></picture>',
+            '<link rel="preload" as="image" href="a.png"><img src="a.png">',
+            '<input type="image" src="a.png">',
+        ],
+    )
+    def test_pictures_preloaded_images_and_buttons_stay_whole(self, page):
+        assert "size=" not in better(page, self.WISHES)
+
+    @pytest.mark.parametrize("form", ["image/gif", "image/webp", "image/png", "image/avif"])
+    def test_an_animated_image_keeps_its_one_address(self, form):
+        wishes = replace(EVERY, dimensions=False, fallback=False, lazy=False)
+        page = '<img src="a.gif">'
+        assert better(page, wishes, media_type=form, is_animated=True) == f'<img src="{URL}">'
+
+    def test_an_image_of_which_nothing_is_known_keeps_its_one_address(self):
+        record = Record("0" * 64, "img.pro", URL, "i", "import", 0, "image/png", 900, 900, datetime.now(UTC))
+        for image in (None, Image("https://x.test/a.png", "0" * 64, 0, Facts("", None, None))):
+            assert known_of(record, image, HOST, EVERY) == Known("", 900, 900)
+
+    def test_only_an_image_with_room_is_laid_out_by_the_browser_alone(self):
+        wishes = Wishes(responsive=True, lazy=True)
+        page = '<img src="z.png"><img src="a.png"><img src="b.png" width="40" height="30">'
+        assert ["auto" in image["sizes"] for image in attributes(page, wishes)] == [False, False, True]
+        wishes = replace(wishes, dimensions=True)
+        assert ["auto" in image["sizes"] for image in attributes(page, wishes)] == [False, True, True]
+        half = '<img src="z.png"><img src="a.png" width="100%" height="30">'
+        assert "auto" not in attributes(half, wishes)[1]["sizes"]
+
+
+class TestFormat:
+    """`format`: the host serves another one."""
+
+    WISHES = Wishes(format="webp")
+
+    @pytest.mark.parametrize("form", ["webp", "avif"])
+    def test_a_picture_that_can_be_converted_is_asked_for_in_the_format(self, form):
+        assert better('<img src="a.png">', Wishes(format=form)) == f'<img src="{URL}?format={form}">'
+
+    @pytest.mark.parametrize("media_type", ["image/gif", "image/webp", "image/avif", "image/svg+xml"])
+    def test_other_formats_stay_what_they_are(self, media_type):
+        assert better('<img src="a.gif">', self.WISHES, media_type=media_type) == f'<img src="{URL}">'
+
+    def test_each_size_is_converted_too(self):
+        page = better('<img src="a.png">', Wishes(format="avif", responsive=True), size=(500, 400))
+        assert f'srcset="{URL}?size=s&amp;format=avif 400w, {URL}?format=avif 500w"' in page
+        assert f'src="{URL}?format=avif"' in page
+
+    def test_the_old_query_and_fragment_follow(self):
+        page = better("<img src='a.png?v=1#only-dark'>", self.WISHES)
+        assert page == f"<img src='{URL}?format=webp&amp;v=1#only-dark'>"
+
+    def test_an_authors_choice_of_sizes_is_converted_as_a_whole(self):
+        page = better('<img src="a.png" srcset="a.png 1x, b.png 2x">', self.WISHES)
+        assert page.count("?format=webp") == 3
+
+    def test_links_and_previews_lead_to_the_image_itself(self):
+        page = '<meta property="og:image" content="a.png"><a href="a.png"><img src="a.png"></a>'
+        assert better(page, self.WISHES).count("format=") == 1
+
+    def test_a_page_asks_for_what_it_preloads(self):
+        page = '<link rel="preload" as="image" href="a.png"><img src="a.png">'
+        assert "format=" not in better(page, self.WISHES)
+
+    def test_a_picture_names_its_types_itself(self):
+        page = '<picture><source type="image/png" srcset="b.png"><img src="a.png"></picture>'
+        assert "format=" not in better(page, self.WISHES)
+
+
+class TestFallback:
+    """`fallback`: the local copy, once."""
+
+    WISHES = Wishes(fallback=True)
+
+    def test_the_local_copy_is_shown_once_and_without_the_hosts_sizes(self):
+        [image] = attributes('<img src="img/a.png#only-dark">', self.WISHES)
+        assert image["onerror"] == ("this.onerror=null;this.removeAttribute('srcset');this.src='img/a.png#only-dark'")
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            '<img src="a.png" onerror="mine()">',
+            '<picture><img src="a.png"></picture>',
+            "<img src=\"a.png\" data-src='b.png'>",
+            '<meta http-equiv="content-security-policy" content="script-src \'self\'"><img src="a.png">',
+        ],
+    )
+    def test_authors_handlers_pictures_and_policies_are_respected(self, page):
+        assert "this.src" not in better(page, self.WISHES)
+
+    def test_a_policy_that_allows_inline_handlers_allows_it(self):
+        policy = "default-src 'self'; script-src 'unsafe-inline'"
+        page = f'<meta http-equiv="content-security-policy" content="{policy}"><img src="a.png">'
+        assert "this.src" in better(page, self.WISHES)
+
+    @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\t\n\f\r "), min_size=1))
+    def test_no_name_breaks_out_of_the_script(self, name):
+        page = '<img src="' + name.replace("&", "&amp;").replace('"', "&quot;") + '">'
+        found = attributes(page, self.WISHES)
+        if "onerror" in found[0]:
+            told = found[0]["onerror"].partition("this.src='")[2]
+            assert told.endswith("'")
+            assert js_string(told[:-1]) == scan(page, frozenset(KINDS)).references[0].url
+
+    def test_a_byte_that_is_no_text_stays_the_pages_own(self):
+        page = b'<img src="\xe9.png">'.decode("utf-8", "surrogateescape")
+        assert b"this.src='\xe9.png'" in better(page, self.WISHES).encode("utf-8", "surrogateescape")
+
+
+def js_string(raw):
+    """Read the inside of a script's string in single quotes; it must not end before its end."""
+    units, at = b"", 0
+    while at < len(raw):
+        assert raw[at] not in "'\n\r\u2028\u2029"
+        if raw.startswith("\\u", at):
+            units, at = units + bytes.fromhex(raw[at + 2 : at + 6]), at + 6
+            continue
+        at += raw[at] == "\\"
+        units, at = units + raw[at].encode("utf-16-be"), at + 1
+    return units.decode("utf-16-be")
+
+
+class TestHosts:
+    """What a host cannot do is said, and not done."""
+
+    def test_a_host_that_serves_one_size_changes_nothing(self):
+        chosen = settings.Settings(responsive=True, format="webp", fallback=True)
+        host = Directory(DirectoryOptions(), a_setup(Client()))
+        assert not wishes_of(chosen, host)
+        assert [text.split()[0] for text in remarks(chosen, host, ())] == ["'responsive'", "'format'", "'fallback'"]
+
+    def test_a_host_that_varies_is_asked_for_all(self):
+        chosen = settings.Settings(responsive=True, format="webp", dimensions=True, lazy=True, fallback=True)
+        assert wishes_of(chosen, HOST) == EVERY
+        assert remarks(chosen, HOST, ()) == ()
+
+    def test_a_fallback_to_copies_that_are_deleted_is_refused(self, tmp_path):
+        with pytest.raises(SettingsError, match="'fallback' shows local copies"):
+            settings.read({"fallback": True, "remove_local": True}, tmp_path)
+
+
+TAGS = st.lists(
+    st.sampled_from(
+        [
+            "<img src=a.png>",
+            "<img src='a b.png'/>",
+            "<IMG\nALT=x SRC=a.png >",
+            '<img srcset="a.png 1x, b.png 2x" src=c.png loading=lazy>',
+            "<picture>",
+            "</picture>",
+            '<a href="a.png">',
+            "</a>",
+            "<title>é</title>",
+            "<noscript><img src=n.png></noscript>",
+            "<!-- <img src=a.png> -->",
+            "<script>'<img src=a.png>'</script>",
+            "<img alt='<img src=a.png>' src=d.png width=3>",
+            '<link rel=preload as=image href="c.png">',
+            "<svg><title>s</title></svg>\r\n",
+            "<img/src=e.png>",
+        ]
+    ),
+    max_size=12,
+)
+
+
+@given(
+    TAGS, st.builds(Wishes, st.booleans(), st.sampled_from(["", "webp"]), st.booleans(), st.booleans(), st.booleans())
+)
+def test_whatever_is_added_the_page_can_be_undone_to_the_byte_and_no_attribute_is_lost(parts, wishes):
+    page = "".join(parts)
+    found = scan(page, frozenset(KINDS))
+    edits = dict.fromkeys(found.references, URL)
+    told = {one: known(wishes=wishes) for one in edits if one.kind == "img"}
+    chosen, added = improve(page, found, edits, Better(wishes, told))
+    changes = sorted((*changes_of(page, chosen), *added))
+    after = changed_text(page, changes)
+    back = changed_text(after, [(at, new, old) for at, old, new in shifted(changes)])
+    assert back == page
+    for before, now in zip(Images(page).found, Images(after).found, strict=True):
+        assert before.keys() <= now.keys()
+        assert all(now[name] == before[name] for name in before.keys() - {"src", "srcset"})
+
+
+def shifted(changes):
+    """Move the changes to where they are in the page that has them."""
+    shift = 0
+    for at, old, new in changes:
+        yield at + shift, old, new
+        shift += len(new) - len(old)
