@@ -6,101 +6,36 @@ import argparse
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from imghost import settings
-from imghost.commands import hosts, records, site
+from imghost.arguments import COMPLETION, few_values, flags_of, make_parser, parse, subparsers, words_of
 from imghost.commands.call import Call
+from imghost.commands.catalogue import COMMANDS
+from imghost.commands.completion import Word, script
+from imghost.commands.style import painted, plain
 from imghost.errors import ImghostError, SettingsError
-from imghost.version import version
 
 DONE: Final = 0
 NOT_AS_ASKED: Final = 1
-NOT_AS_ASKED: Final = 1
 WRONG_USAGE: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A flag of one command's own."""
-
-    name: str
-    about: str
-    metavar: str = ""
-    """Empty for a switch."""
-    is_repeated: bool = False
-    is_required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command: what it runs, what it says of itself, and what it takes."""
-
-    run: Callable[[Call], int]
-    about: str
-    has_site: bool = False
-    flags: tuple[Flag, ...] = ()
-
-
-_COMMANDS: Final[Mapping[str, Command]] = {
-    "rehost": Command(site.rehost, "upload a built site's images and point its pages at them", has_site=True),
-    "plan": Command(site.plan, "show what would be uploaded, what stays local and why; changes nothing", has_site=True),
-    "check": Command(site.check, "exit with 1 if the lock does not cover the site", has_site=True),
-    "verify": Command(
-        records.verify,
-        "fetch every record's URL: exit with 1 if one is dead or altered",
-        flags=(Flag("site", "also check what this site's pages refer to", "SITE"),),
-    ),
-    "status": Command(records.status, "show the lock's records, when they expire, and the host's own numbers"),
-    "adopt": Command(
-        records.adopt, "find a site's images that the host has already, after lost records", has_site=True
-    ),
-    "prune": Command(
-        records.prune,
-        "list hosted images that none of the named sites refers to; delete them with --yes",
-        flags=(
-            Flag("keep", "a site whose images stay; name every version", "SITE", is_repeated=True, is_required=True),
-            Flag("grace", "leave images younger than this (default 7d)", "DURATION"),
-            Flag("yes", "delete"),
-        ),
-    ),
-    "migrate": Command(
-        records.migrate,
-        "move a site's images to another host; the old records stay until they are pruned",
-        has_site=True,
-        flags=(Flag("to", "the host to move to", "HOST", is_required=True),),
-    ),
-    "restore": Command(records.restore, "put a site's local references back", has_site=True),
-    "hosts": Command(hosts.hosts, "list the installed hosts: formats, sizes, retention, price, credential"),
-    "wallet": Command(
-        hosts.wallet,
-        "show the address of the img402 wallet, and its balance",
-        flags=(Flag("rpc-url", "a node of the Base network to ask for the balance", "URL"),),
-    ),
-    "keys": Command(
-        hosts.keys,
-        "make an img.pro key: imghost keys create --email you@example.org",
-        flags=(Flag("email", "where the verification goes", "ADDRESS", is_required=True),),
-    ),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit status: 0 done, 1 not as asked, 2 wrong usage or configuration."""
     try:
-        options = _parser().parse_args(arguments)
+        options = parse(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else WRONG_USAGE
     try:
-        status = _COMMANDS[options.command].run(_call(options))
+        status = _run(options)
         if sys.stdout is not None:  # None where it was closed before we began
             sys.stdout.flush()
     except ImghostError as wrong:
-        _complain(f"error: {wrong}")
+        _complain(f"{painted('error:', 'red', sys.stderr)} {plain(str(wrong))}")
         return WRONG_USAGE
     except BrokenPipeError:
         _give_up_output()  # whoever read it has seen enough
@@ -127,6 +62,19 @@ def _give_up_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _run(options: argparse.Namespace) -> int:
+    if options.command != "completion":
+        return COMMANDS[options.command].run(_call(options))
+    # Needs no configuration: a broken one must not break the shell it is loaded in.
+    from imghost.hosts import registry
+
+    commands = subparsers(make_parser())
+    told = {name: command.about for name, command in COMMANDS.items()} | {"completion": COMPLETION}
+    words = [Word(name, told[name], tuple(flags_of(parser)), words_of(parser)) for name, parser in commands.items()]
+    print(script(options.shell, words, few_values(registry.installed())), end="")
+    return DONE
+
+
 def _call(options: argparse.Namespace) -> Call:
     """Read the configuration, put the command line's options over it, and find the site."""
     raw, folder, origin = _configuration(options.config)
@@ -140,7 +88,7 @@ def _call(options: argparse.Namespace) -> Call:
     if given:
         here = settings.read(_over(raw, given), Path.cwd(), "imghost", given)
         chosen = settings.over(chosen, here, given)
-    command = _COMMANDS[options.command]
+    command = COMMANDS[options.command]
     own = {flag.name: getattr(options, flag.name.replace("-", "_")) for flag in command.flags}
     found = _folder(options.site) if command.has_site else None
     return Call(found, chosen, dict(os.environ), is_strict=options.strict, is_json=options.json, given=own)
@@ -200,52 +148,3 @@ def _toml(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read: {problem.strerror}; name an existing file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise SettingsError(f"{path.name} is not valid TOML: {problem}") from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="imghost",
-        description="Documentation images that live on an image host.",
-        epilog="example: imghost rehost site --host img.pro   (with IMGPRO_API_KEY in the environment)",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"imghost {version()}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, told in _COMMANDS.items():
-        command = subparsers.add_parser(name, help=told.about, description=told.about, allow_abbrev=False)
-        if told.has_site:
-            command.add_argument("site", metavar="SITE", help="the folder that holds the built site")
-        if name == "keys":
-            command.add_argument("action", choices=["create"])
-        for flag in told.flags:
-            _add_flag(command, flag)
-        command.add_argument("--config", metavar="FILE", help="settings, instead of imghost.toml or [tool.imghost]")
-        command.add_argument("--strict", action="store_true", help="exit with 1 if there was a warning")
-        command.add_argument("--json", action="store_true", help="print JSON")
-        for option in settings.options():
-            _add(command, option)
-    return parser
-
-
-def _add_flag(command: argparse.ArgumentParser, flag: Flag) -> None:
-    if not flag.metavar:
-        command.add_argument(f"--{flag.name}", action="store_true", help=flag.about)
-        return
-    action = "append" if flag.is_repeated else "store"
-    command.add_argument(
-        f"--{flag.name}", metavar=flag.metavar, action=action, required=flag.is_required, help=flag.about
-    )
-
-
-def _add(command: argparse.ArgumentParser, option: Field[Any]) -> None:
-    """Add a flag for an option, derived from its declaration."""
-    about, default = option.metadata["about"], settings.default_of(option)
-    flag = f"--{option.name.replace('_', '-')}"
-    if option.name == "options":
-        command.add_argument("--option", dest="options", metavar="KEY=VALUE", action="append", help=about)
-    elif isinstance(default, bool):
-        command.add_argument(flag, dest=option.name, action=argparse.BooleanOptionalAction, default=None, help=about)
-    elif isinstance(default, (tuple, frozenset)):
-        command.add_argument(flag, dest=option.name, metavar="VALUE", action="append", help=about)
-    else:
-        command.add_argument(flag, dest=option.name, metavar="VALUE", help=about)

@@ -19,6 +19,7 @@ from imghost.models import Facts, Image, Record
 from imghost.page_map import PageMap
 from imghost.pages import Survey, survey
 from imghost.plan import Group, Plan, decide, plan
+from imghost.progress import Progress
 from imghost.provenance import Origins, Stay
 from imghost.references import PageView
 from imghost.remote_urls import key_of, selected
@@ -39,6 +40,8 @@ class Job:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     say: Callable[[str], None] = lambda _: None
     """Tells the user what is going on, one line at a time."""
+    progress: Progress | None = None
+    """Shows how far the uploads are; None = a line for each that is done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from imghost import lock as locks
 from imghost import payload
+from imghost.announce import announce, told
 from imghost.cache import Cache, exclusive
 from imghost.environment import Leave, leave_to_upload
 from imghost.errors import Action, BudgetError, HostError, StateError
-from imghost.hosts import Finds, Host, Imports, Quota
+from imghost.hosts import Host, Imports, Quota
 from imghost.http import Client
 from imghost.identify import opened
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
@@ -223,13 +224,14 @@ def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Publish
 
     uploads = sorted(prospect.plan.uploads, key=lambda upload: upload.renewed is not None)
     allowed = _allowed(quota, len(uploads))
-    _announce(uploads[:allowed], work, job)
+    announce(uploads[:allowed], work, job)
     outcomes: list[Outcome] = []
     notices: list[Notice] = []
     try:
-        for outcome in upload_all(uploads[:allowed], work):
-            outcomes.append(outcome)
-            _tell(outcome, job)
+        with told(job, work.host, allowed) as tell:
+            for outcome in upload_all(uploads[:allowed], work):
+                outcomes.append(outcome)
+                tell(outcome)
     except StateError as problem:
         notices.append(Notice("state", str(problem)))
     finally:
@@ -242,24 +244,6 @@ def _allowed(quota: Quota, count: int) -> int:
     if quota.remaining is None:
         return count
     return min(count, max(0, quota.remaining) + (0 if quota.link else 1))
-
-
-def _announce(uploads: Sequence[Upload], work: Work, job: Job) -> None:
-    """Say what will be sent before it is sent."""
-    host = work.host
-    doubtful = [it for it in uploads if (it.image.sha256, host.name, it.variant) in work.doubtful]
-    if doubtful and not isinstance(host, Finds):
-        job.say(f"{len(doubtful)} images may be stored twice: an earlier run ended before {host.name} answered")
-    if uploads and host.needs_network:
-        size = sum(upload.image.bytes for upload in uploads)
-        most = "" if host.limits.is_price_certain else "at most "
-        cost = f" for {most}${host.limits.price * len(uploads):.2f}" if host.limits.price else ""
-        job.say(f"uploading {len(uploads)} images ({size:,} bytes) to {host.name}{cost}")
-
-
-def _tell(outcome: Outcome, job: Job) -> None:
-    if outcome.record and outcome.is_new and outcome.record.host != "directory":
-        job.say(f"uploaded {outcome.upload.paths[0]} to {outcome.record.url}")
 
 
 def _recorded(prospect: Prospect, job: Job, host: Host, outcomes: Sequence[Outcome]) -> tuple[Notice, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,6 +19,7 @@ from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 from imghost import page_map, settings
 from imghost.errors import ImghostError, SettingsError
 from imghost.git import git_top
+from imghost.progress import on_terminal
 from imghost.prospect import Job
 from imghost.provenance import Origins
 from imghost.rehost import Result, rehost
@@ -150,6 +153,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             page_map=None if self._is_serving else self._page_map(config),
             is_serving=self._is_serving,
             say=log.info,
+            progress=on_terminal(sys.stderr, os.environ) if log.isEnabledFor(logging.INFO) else None,
         )
 
     def _roots(self, config: MkDocsConfig) -> Iterable[Path]:

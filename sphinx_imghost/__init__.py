@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sphinx.errors import ConfigError, ExtensionError, SphinxError
 from sphinx.util import logging
+from sphinx.util.display import status_iterator
 
 from imghost import settings
 from imghost.errors import ImghostError
 from imghost.git import git_top
 from imghost.page_map import location
+from imghost.progress import is_watched
 from imghost.prospect import Job
 from imghost.provenance import Origins
 from imghost.rehost import Result, rehost
@@ -116,7 +121,25 @@ def _job(app: Sphinx, chosen: settings.Settings) -> Job:
         page_map=_page_map(app),
         is_serving=_is_serving(),
         say=lambda line: log.info("imghost: %s", line),
+        progress=partial(_progress, app.verbosity) if is_watched(sys.stdout, os.environ) else None,
     )
+
+
+@contextmanager
+def _progress(verbosity: int, total: int) -> Iterator[Callable[[str], None]]:
+    """Show uploads as Sphinx shows all that it does one by one."""
+    paths: deque[str] = deque()
+    shown = status_iterator(iter(paths.popleft, ""), "imghost: uploading... ", "darkgreen", total, verbosity)
+
+    def step(path: str) -> None:
+        paths.append(path)
+        next(shown)
+
+    try:
+        yield step
+    finally:
+        paths.append("")
+        next(shown, None)
 
 
 def _sources(app: Sphinx) -> Iterator[tuple[str, Path]]:

@@ -1,14 +1,16 @@
-"""One call of the command line, and how its answers are printed."""
+"""One call of the command line, and how it tells its user things."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from imghost import page_map
+from imghost.commands.style import painted, plain
+from imghost.progress import on_terminal
 from imghost.prospect import Job
 from imghost.provenance import Origins
 from imghost.settings import Settings
@@ -37,28 +39,22 @@ class Call:
             page_map=page_map.location(self.settings.cache_dir, self.site),
             is_serving=self.environ.get("IMGHOST_SERVE") == "1",
             say=say,
+            progress=on_terminal(sys.stderr, self.environ),
         )
 
 
 def say(line: str) -> None:
     """Tell the user what is going on, beside the command's output."""
-    print(f"imghost: {line}", file=sys.stderr, flush=True)
+    print(f"imghost: {plain(line)}", file=sys.stderr, flush=True)
 
 
 def warn(texts: Iterable[str]) -> None:
     """Print warnings."""
     for text in texts:
-        print(f"imghost: warning: {text}", file=sys.stderr, flush=True)
+        mark = painted("warning:", "yellow", sys.stderr)
+        print(f"imghost: {mark} {plain(text)}", file=sys.stderr, flush=True)
 
 
 def print_json(found: object) -> None:
     """Print what a script reads."""
     print(json.dumps(found, indent=1, ensure_ascii=False))
-
-
-def print_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows in columns."""
-    lines = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from imghost.commands.call import Call, print_json, print_table, say
+from imghost.commands.call import Call, print_json, say
+from imghost.commands.style import size
+from imghost.commands.tables import Row, print_table
 from imghost.errors import HostError, SettingsError
 from imghost.hosts import registry
 from imghost.http import Client
 from imghost.models import MEDIA_TYPES
 from imghost.settings import PERMANENT
-
-_MEGABYTE: Final = 1_000_000
 
 
 def hosts(call: Call) -> int:
@@ -20,11 +18,11 @@ def hosts(call: Call) -> int:
     if call.is_json:
         print_json({"imghost_hosts": 1, "hosts": rows})
         return 0
-    shown = [
-        (row["host"], row["formats"], row["max_bytes"], row["retention"], row["price"], row["credential"])
+    shown = (
+        Row((row["host"], row["max_bytes"], row["retention"], row["price"], row["credential"]), row["formats"])
         for row in rows
-    ]
-    print_table(("host", "formats", "max size", "retention", "price", "credential"), shown)
+    )
+    print_table(("host", "max size", "retention", "price", "credential"), shown, note_below=1)
     return 0
 
 
@@ -32,7 +30,7 @@ def _host_row(name: str, call: Call) -> dict[str, str]:
     kind = registry.host_type(name)
     limits = registry.limits_of(name, call.environ)
     present = [variable for variable in kind.credentials if call.environ.get(variable)]
-    credential = "not needed" if not kind.credentials else "present" if present else f"none ({kind.credentials[0]})"
+    credential = "not needed" if not kind.credentials else "present" if present else f"{kind.credentials[0]} is not set"
     if limits is None:
         return dict.fromkeys(("formats", "max_bytes", "retention", "price"), "?") | {
             "host": name,
@@ -41,7 +39,7 @@ def _host_row(name: str, call: Call) -> dict[str, str]:
     return {
         "host": name,
         "formats": " ".join(ending for kind_, ending in MEDIA_TYPES.items() if kind_ in limits.formats),
-        "max_bytes": f"{limits.max_bytes / _MEGABYTE:.0f} MB" if limits.max_bytes else "any",
+        "max_bytes": size(limits.max_bytes) if limits.max_bytes else "any",
         "retention": f"{limits.retention.days} days" if limits.retention else PERMANENT,
         "price": f"${limits.price}" if limits.price else "free",
         "credential": credential,

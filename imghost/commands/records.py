@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,15 +15,17 @@ from imghost import page_map, resolve
 from imghost import prune as pruning
 from imghost import restore as restoring
 from imghost.commands import site
-from imghost.commands.call import Call, print_json, print_table, warn
+from imghost.commands.call import Call, print_json, warn
 from imghost.commands.money import paid
+from imghost.commands.style import many, size
+from imghost.commands.tables import Row, print_facts, print_table
 from imghost.environment import leave_to_upload
 from imghost.errors import HostError, SettingsError
 from imghost.hosts import Host, Tells, registry
 from imghost.http import Client
 from imghost.models import Record
 from imghost.settings import Settings, read_duration
-from imghost.verify import hosted_in, page_verdicts, verdicts
+from imghost.verify import Verdict, hosted_in, page_verdicts, verdicts
 
 
 def status(call: Call) -> int:
@@ -44,17 +46,27 @@ def status(call: Call) -> int:
     if spent or unresolved:
         print(f"paid ${spent:.2f} for this lock's images; ${unresolved:.2f} more is signed and has bought none yet")
     if usage:
-        told = {name.replace("_", " "): value for name, value in usage.items() if value not in (None, "")}
-        print("  ".join(f"{name} {value}" for name, value in told.items()))
-    if not rows:
-        print(f"{call.settings.lock.name} has no records yet; build once with a credential in the environment")
+        print_facts((name.replace("_", " "), _shown(name, value)) for name, value in usage.items() if value)
+        print()
+    if rows:
+        print_table(
+            ("host", "records", "size", "permanent", "expiring", "expired", "next expiry"), map(_status_row, rows)
+        )
     else:
-        shown = [
-            (row["host"], row["records"], f"{row['bytes']:,}", row["permanent"], row["expiring"], row["expired"])
-            for row in rows
-        ]
-        print_table(("host", "records", "bytes", "permanent", "expiring", "expired"), shown)
+        print(f"{call.settings.lock.name} has no records yet; build once with a credential in the environment")
     return 1 if unresolved else 0
+
+
+def _status_row(row: Mapping[str, Any]) -> Row:
+    colour = "red" if row["expired"] else "yellow" if row["expiring"] else ""
+    counts = (row["permanent"], row["expiring"], row["expired"])
+    return Row((row["host"], row["records"], size(row["bytes"]), *counts, (row["next_expiry"] or "")[:10]), "", colour)
+
+
+def _shown(name: str, value: object) -> str:
+    if isinstance(value, int):
+        return size(value) if name.startswith("bytes") else f"{value:,}"
+    return str(value)
 
 
 def _usage(call: Call, published: str | None) -> dict[str, Any] | None:
@@ -109,12 +121,18 @@ def verify(call: Call) -> int:
         rows = [{"url": it.url, "state": it.state, "reason": it.reason, "pages": list(it.pages)} for it in found]
         print_json({"imghost_verify": 1, "counts": dict(counts), "images": rows})
     else:
-        for verdict in bad:
-            where = f" (in {', '.join(verdict.pages[:3])})" if verdict.pages else ""
-            print(f"{verdict.state:9} {verdict.url} {verdict.reason}{where}")
+        if bad:
+            print_table(("state", "url"), map(_verdict_row, bad))
         print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "no records to verify")
     is_bad = any(verdict.state in {"dead", "altered"} for verdict in bad)
     return 1 if is_bad or (call.is_strict and bad) else 0
+
+
+def _verdict_row(verdict: Verdict) -> Row:
+    more = f" and {len(verdict.pages) - 3} more" if len(verdict.pages) > 3 else ""
+    where = f"in {', '.join(verdict.pages[:3])}{more}" if verdict.pages else ""
+    note = "; ".join(filter(None, (verdict.reason, where)))
+    return Row((verdict.state, verdict.url), note, "red" if verdict.state in {"dead", "altered"} else "yellow")
 
 
 def _opened(name: str, call: Call, client: Client) -> Host | None:
@@ -168,8 +186,10 @@ def prune(call: Call) -> int:
         totals = {"used": found.used, "young": found.young, "deleted": len(rows) - len(failed) if is_deleting else 0}
         print_json({"imghost_prune": 1, **totals, "unused": rows})
     else:
-        for stored in found.unused:
-            print(f"{'deleted' if is_deleting and stored.id not in failed else 'unused':9} {stored.url}")
+        if found.unused:
+            states = ("deleted" if is_deleting and it.id not in failed else "unused" for it in found.unused)
+            rows_shown = (Row((state, it.url)) for state, it in zip(states, found.unused, strict=True))
+            print_table(("state", "url"), rows_shown)
         end = "" if is_deleting or not found.unused else "; --yes deletes them"
         print(f"{len(found.unused)} unused, {found.young} too young to go, {found.used} used{end}")
     warn(f"{name} could not be deleted: {why}" for name, why in failed.items())
@@ -207,7 +227,7 @@ def restore(call: Call) -> int:
         left = [{"page": page, "url": url} for page, url in done.left]
         print_json({"imghost_restore": 1, "pages": done.pages, "left": left})
     else:
-        print(f"{done.pages} pages have their local references back")
+        print(f"{many(done.pages, 'page')} with the local references back")
     return 1 if done.left else 0
 
 

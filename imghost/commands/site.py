@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from itertools import groupby
+from typing import Any
 
 from imghost import report
 from imghost.cache import Cache
 from imghost.commands.call import Call, print_json, say, warn
 from imghost.commands.money import paid
+from imghost.commands.style import many, plain, size
+from imghost.commands.tables import Row, print_facts, print_table
 from imghost.errors import HostError
 from imghost.http import Client
 from imghost.prospect import Prospect, foresee
 from imghost.rehost import rehost as run
-
-_MEGABYTE: Final = 1_000_000
+from imghost.telling import clause
 
 
 def rehost(call: Call) -> int:
@@ -98,32 +100,62 @@ def _planned(prospect: Prospect, quota: tuple[int | None, str]) -> dict[str, Any
         "cost": f"{plan.cost:.2f}",
         "quota": {"remaining": quota[0], "link": quota[1]},
         "kept": [
-            {"path": path, "reason": stay.reason, "remedy": stay.remedy} for path, stay in sorted(plan.kept.items())
+            {
+                "path": path,
+                "bytes": images[path].bytes if path in images else None,
+                "reason": stay.reason,
+                "remedy": stay.remedy,
+            }
+            for path, stay in sorted(plan.kept.items())
         ],
         "removable_bytes": sum(images[path].bytes for path in savable if path in images),
     }
 
 
 def _print_plan(found: Mapping[str, Any]) -> None:
-    print(f"host        {found['host'] or 'none'}")
-    print(f"reused      {found['reused']} images have a URL already")
+    print_facts(_plan_facts(found))
+    uploads = [
+        Row(("renew" if it["renews"] else "upload", size(it["bytes"]), it["path"]), "", "green")
+        for it in found["uploads"]
+    ]
+    kept = list(_kept_rows(found["kept"]))
+    if uploads or kept:
+        print()
+        print_table(("action", "size", "image"), uploads + kept)
+
+
+def _kept_rows(kept: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """List what stays by its reason, which stands once, below the last of those that share it."""
+
+    def why(image: Mapping[str, Any]) -> str:
+        return "; ".join(filter(None, (clause(image["reason"], "it"), image["remedy"])))
+
+    for reason, group in groupby(sorted(kept, key=why), key=why):
+        *others, last = group
+        yield from (_kept_row(image) for image in others)
+        yield _kept_row(last, f"these {len(others) + 1}: {reason}" if others else reason)
+
+
+def _kept_row(image: Mapping[str, Any], note: str = "") -> Row:
+    return Row(("keep", "" if image["bytes"] is None else size(image["bytes"]), image["path"]), note)
+
+
+def _plan_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """List what is decided on before any single image."""
+    yield "host", found["host"] or "none"
+    yield "reused", f"{many(found['reused'], 'image')} with a URL already"
     cost = f", ${found['cost']} at ${found['price']} each" if float(found["price"]) else ""
-    print(f"to upload   {len(found['uploads'])} images, {found['bytes']:,} bytes{cost}")
+    yield "to upload", f"{many(len(found['uploads']), 'image')}, {size(found['bytes'])}{cost}"
     if "budget" in found:
         budget = found["budget"]
-        print(
-            f"budget      max_cost ${budget['max_cost']}; ${budget['spent']} paid so far, ${budget['unresolved']} open"
-        )
-    if found["quota"]["remaining"] is not None or found["quota"]["link"]:
-        print(f"quota       {found['quota']['remaining']} uploads left {found['quota']['link']}")
+        yield "budget", f"max_cost ${budget['max_cost']}; ${budget['spent']} paid so far, ${budget['unresolved']} open"
+    if found["quota"]["remaining"] is not None:
+        yield "quota", f"{many(found['quota']['remaining'], 'upload')} left {found['quota']['link']}"
+    elif found["quota"]["link"]:
+        yield "quota", found["quota"]["link"]
     if found["uploads"] and not found["may_upload"]:
-        print(f"but         nothing can be uploaded: {found['why_not']}")
-    for upload in found["uploads"]:
-        note = " (renewal)" if upload["renews"] else ""
-        print(f"  upload    {upload['path']}  {upload['bytes']:,} bytes{note}")
-    for kept in found["kept"]:
-        print(f"  keep      {kept['path']}: {kept['reason']}")
-    print(f"remove_local would take up to {found['removable_bytes'] / _MEGABYTE:.1f} MB off the site")
+        yield "but", f"nothing can be uploaded: {found['why_not']}"
+    yield "to save", f"{size(found['removable_bytes'])} at most off the site, with remove_local"
 
 
 def check(call: Call) -> int:
@@ -144,6 +176,8 @@ def check(call: Call) -> int:
         print_json({"imghost_check": 1, "covered": len(prospect.plan.reused), "missing": uncovered})
     else:
         for path in uncovered:
-            print(f"{path}: not in {call.settings.lock.name}; build once with a credential and commit the lock")
-        print(f"{len(prospect.plan.reused)} images are covered, {len(uncovered)} are not")
+            print(plain(path))
+        remedy = f": build once with a credential and commit {call.settings.lock.name}" if uncovered else ""
+        covered = len(prospect.plan.reused)
+        print(f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{remedy}")
     return 1 if uncovered or (call.is_strict and prospect.notices) else 0
