@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -59,7 +60,8 @@ def _selection(settings: Settings) -> Callable[[str], Stay | None]:
 def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, Removed], cache: Cache) -> Image | Stay:
     """Digest one image, or take what is known of the very same file."""
     root, name = site, path
-    where, now = site / path, stamp(site / path)
+    where: Path | str = f"{site}{os.sep}{path}"  # paths as objects would take longer than all else here
+    now = stamp(where)
     source = origins.sources.get(path)
     original = stamp(source) if source and (now is None or origins.stands_for_copy) else None
     if source and original and (now is None or original[0] == now[0]):

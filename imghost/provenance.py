@@ -48,10 +48,22 @@ def judge(site: Path, path: str, origins: Origins) -> Stay | None:
     source = origins.sources.get(path)
     if source is None:
         return _judge_own(site, path)
-    real = _real(str(source))
-    if _is_packaged(real, origins.packages):
+    named = str(source)
+    folder, name = os.path.split(named)
+    if os.path.islink(named):  # noqa: PTH114
+        folder, name = os.path.split(os.path.realpath(named))
+    return _judge_source(folder, origins.roots, origins.packages, is_named_so=name in _PACKAGE_FOLDERS)
+
+
+@lru_cache(maxsize=4096)
+def _judge_source(
+    folder: str, roots: tuple[Path, ...], packages: tuple[Path, ...], *, is_named_so: bool
+) -> Stay | None:
+    """Judge the files of a folder that are no links themselves: they all lie where it lies."""
+    real = os.path.join(_real_folder(folder), "")  # noqa: PTH118
+    if is_named_so or _is_packaged(real, packages):
         return Stay("belongs to the theme or an installed package")
-    if not any(_is_below(real, _real_folder(str(root))) for root in origins.roots):
+    if not any(_is_below(real, _real_folder(str(root))) for root in roots):
         return Stay(
             "has its source outside the project",
             "move it into the project, or name its folder in the option 'sources'",
@@ -62,7 +74,7 @@ def judge(site: Path, path: str, origins: Origins) -> Stay | None:
 
 def _judge_own(site: Path, path: str) -> Stay | None:
     """Judge a file that has no source but itself: it must lie in the site, links followed."""
-    if _is_below(_real(str(site / path)), _real_folder(str(site))):
+    if _is_below(_real(f"{site}{os.sep}{path}"), _real_folder(str(site))):
         return None
     return Stay("is a link out of the site", "put the file itself there", code="origin")
 
@@ -82,6 +94,7 @@ def _real_folder(folder: str) -> str:
 def forget_links() -> None:
     """Forget which links were followed; a new run must look again."""
     _real_folder.cache_clear()
+    _judge_source.cache_clear()
 
 
 def _is_below(path: str, folder: str) -> bool:
