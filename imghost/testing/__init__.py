@@ -1,14 +1,14 @@
 """For authors of hosts: the contract that every host keeps, a server to build a double on, and a fake host.
 
 `HttpContract` (or `HostContract` for a host without the network) is subclassed, with `FindsContract`,
-`DeletesContract` and `TellsContract` for what a host can more. `Loopback` is a server on loopback with faults.
+`DeletesContract`, `TellsContract` and `VariesContract` for what a host can more. `Loopback` is a server with faults.
 `FakeHost` uploads to a `FakeStore`, for tests of what stands above hosts.
 """
 
 from imghost.testing.bench import Bench, Double, a_setup, expect
 from imghost.testing.contract import HostContract
 from imghost.testing.contract_http import HttpContract
-from imghost.testing.contract_more import DeletesContract, FindsContract, TellsContract
+from imghost.testing.contract_more import DeletesContract, FindsContract, TellsContract, VariesContract
 from imghost.testing.fake import FakeHost, FakeOptions, FakeStore, fake_host, write_entry
 from imghost.testing.hostile import hostile_urls
 from imghost.testing.loopback import Fault, Loopback, Reply, Seen
@@ -29,6 +29,7 @@ __all__ = [
     "Reply",
     "Seen",
     "TellsContract",
+    "VariesContract",
     "a_payload",
     "a_setup",
     "draw",

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from imghost.errors import Action
-from imghost.hosts import Deletes, Finds, Host, HostType, Limits, Quota, Setup, Tells
+from imghost.hosts import Deletes, Finds, Host, HostType, Limits, Quota, Setup, Tells, Varies
 from imghost.http import Client
 from imghost.images import dimensions
 from imghost.models import MEDIA_TYPES, Hosted, Payload
@@ -209,5 +209,5 @@ class HostContract:
         """A host that offers to find, list, delete or tell is tried on that, too."""
         with self.bench(tmp_path) as bench:
             tried = {protocol for base in type(self).__mro__ for protocol in getattr(base, "_offers", ())}
-            for protocol in {Finds, Deletes, Tells} - tried - set(self.unoffered):
+            for protocol in {Finds, Deletes, Tells, Varies} - tried - set(self.unoffered):
                 expect(not isinstance(bench.host, protocol), f"subclass {protocol.__name__}Contract, too")

@@ -1,11 +1,14 @@
-"""The contract of what a host may offer beside uploads: to find, to list and delete, to tell the usage."""
+"""The contract of what a host may offer beside uploads: to find, to list and delete, to tell the usage, to vary."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from imghost.hosts import Deletes, Finds, Host, Tells, Usage
+from imghost.hosts import Deletes, Finds, Host, Tells, Usage, Varies
+from imghost.models import Record
 from imghost.testing.bench import expect
 from imghost.testing.contract import HostContract
 from imghost.testing.pictures import a_payload
@@ -83,6 +86,31 @@ class TellsContract(HostContract):
             link = usage.link
             expect(not link or link.startswith(("https://", "http://127.0.0.1")), f"a link that is none: {link!r}")
             expect((usage.plan + link).isprintable(), "its texts are not printable")
+
+
+class VariesContract(HostContract):
+    """What holds for a host that serves what it has in other sizes and formats."""
+
+    _offers = (Varies,)
+
+    def test_other_sizes_and_formats_are_images_of_the_host(self, tmp_path: Path) -> None:
+        """Their addresses follow from the record, so that nobody is asked."""
+        with self.bench(tmp_path) as bench:
+            payload = a_payload(tmp_path)
+            hosted = bench.host.upload(payload)
+            record = Record(
+                payload.image, bench.host.name, hosted.url, hosted.id, "", payload.bytes, payload.media_type,
+                2_000, 1_000, datetime.now(UTC), hosted.expires,
+            )  # fmt: skip
+            asked, varied = bench.client.requests, _fit(bench.host, Varies)
+            sizes = varied.variants(record)
+            expect(bool(sizes), "an image of 2000 x 1000 pixels has no smaller copy")
+            for url, width in sizes:
+                expect(bench.host.accepts(url), f"it does not accept its own {url!r}")
+                expect(re.fullmatch("[1-9][0-9]{0,4}w", width) is not None, f"{width!r} is no width")
+            for name in ("webp", "avif"):
+                expect(bench.host.accepts(varied.converted(hosted.url, name)), f"it does not accept its own {name}")
+            expect(bench.client.requests == asked, "naming other sizes sent a request")
 
 
 def _fit(host: Host, protocol: type) -> Any:

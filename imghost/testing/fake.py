@@ -123,7 +123,7 @@ class FakeStore:
                 return self._put(path, seen.body)
             if seen.method == "DELETE":
                 return Reply.json({"deleted": self._remove(path)})
-            if seen.target == "/usage":
+            if path.partition("?")[0] == "usage":
                 return Reply.json({"used": self.stored, "limit": self.quota})
             if path.endswith("/"):
                 return Reply.json({"images": [self._entry(name) for name in self.images if name.startswith(path)]})

@@ -28,7 +28,15 @@ from imghost.hosts.img402 import Img402
 from imghost.hosts.imgpro import ImgPro
 from imghost.hosts.s3 import S3
 from imghost.models import MEDIA_TYPES, Hosted
-from imghost.testing import Bench, DeletesContract, FindsContract, HostContract, HttpContract, TellsContract
+from imghost.testing import (
+    Bench,
+    DeletesContract,
+    FindsContract,
+    HostContract,
+    HttpContract,
+    TellsContract,
+    VariesContract,
+)
 
 
 class DirectoryOnDisk(HostContract):
@@ -100,7 +108,7 @@ class Img402Permanent(Served):
         return {"IMGHOST_STATE_DIR": str(folder / "state")}
 
 
-class ImgProAnonymous(Served):
+class ImgProAnonymous(Served, VariesContract):
     kind = ImgPro
     credential: str | None = None
     retention: timedelta | None = timedelta(days=30)
