@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from imghost import lock as locks
@@ -127,8 +128,11 @@ def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[
     is_local = host is not None and not host.needs_network
     remote = job.settings.remote
 
+    @cache
     def is_ours(path: str) -> bool:
-        return is_local and host is not None and host.accepts(path)
+        # A site in this one has its images in a folder of its own, and its own builds look after them.
+        parts = path.split("/")
+        return is_local and host is not None and any(host.accepts("/".join(parts[n:])) for n in range(len(parts)))
 
     def is_remote(url: str) -> bool:
         return bool(remote) and selected(url, remote) and not (host is not None and host.accepts(url))

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import threading
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
