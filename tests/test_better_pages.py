@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import mimetypes
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -419,6 +422,52 @@ class TestHosts:
         before = tree(small(project))
         run(capsys, None, "--host", "img.pro", *EVERY)
         assert tree(project / "site") == before
+
+
+class TestGenerators:
+    """The options work in a generator's configuration, and what a host cannot do is no warning there."""
+
+    def test_mkdocs_builds_strictly(self, project):
+        write(
+            project,
+            {
+                "mkdocs.yml": "site_name: S\nplugins:\n  - imghost:\n      host: directory\n      dimensions: true\n"
+                "      lazy: true\n      format: avif\n      responsive: true\n",
+                "docs/index.md": "![a](a.png) ![b](b.png)\n",
+                "docs/a.png": picture(1),
+                "docs/b.png": picture(2),
+            },
+        )
+        done = build(project, "mkdocs", "build", "--strict")
+        assert done.returncode == 0, done.stderr
+        assert "'format' changes nothing: directory converts no images" in done.stderr
+        page = (project / "site/index.html").read_text("utf-8")
+        assert page.count('<img width="40" height="30"') == 2
+        assert page.count(' loading="lazy"') == 1
+
+    def test_sphinx_builds_strictly_and_again_the_same(self, project):
+        write(
+            project,
+            {
+                "conf.py": "extensions = ['sphinx_imghost']\nimghost_host = 'directory'\nimghost_dimensions = True\n"
+                "imghost_lazy = True\nimghost_responsive = True\nimghost_fallback = True\n",
+                "index.rst": "Title\n=====\n\n.. image:: a.png\n\n.. image:: b.png\n   :width: 20px\n",
+                "a.png": picture(1),
+                "b.png": picture(2),
+            },
+        )
+        for _ in range(2):
+            done = build(project, "sphinx", "-b", "html", "-W", ".", "site")
+            assert done.returncode == 0, done.stderr
+            page = (project / "site/index.html").read_text("utf-8")
+            assert page.count('width="40" height="30"') == page.count('loading="lazy"') == page.count("<style>") == 1
+
+
+def build(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environ = {name: text for name, text in os.environ.items() if name != "IMGPRO_API_KEY"}
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=folder, env=environ, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_double_serves_sizes_as_the_host_does(host):
