@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types wheel matrix clean
+.PHONY: demo test lint types docs wheel matrix clean
 
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
@@ -17,6 +17,10 @@ lint: $(VENV)/.linted
 
 types: $(VENV)/.linted
 	$(BIN)/mypy
+
+# The documentation, built by MkDocs with imghost itself, into build/docs.
+docs: $(READY)
+	$(BIN)/python -m mkdocs build --strict
 
 # The built wheel, in an environment of its own: three packages, entry points, licence.
 wheel: $(VENV)/.linted

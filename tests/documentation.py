@@ -1,0 +1,152 @@
+"""The documentation's blocks that the code decides: `python tests/documentation.py` writes them, a test compares them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from dataclasses import MISSING, Field, fields
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from readme import _shown as shown_default
+
+from imghost import settings
+from imghost.hosts import Limits, registry
+from imghost.hosts.img402 import TIERS
+from imghost.models import MEDIA_TYPES
+
+DOCS = Path(__file__).parent.parent / "docs"
+_SHARED = {
+    "api_url": "The service's API, or a proxy or a test server in its place.",
+    "bucket": "The bucket's name.",
+    "public": "Whether the service may show the image on its own pages.",
+    "region": "The storage's region; none = what the environment says.",
+    "tags": "What the service files the images under, at most ten.",
+    "tier": "How images are paid: `permanent`, `1-year`, `free` or `auto`.",
+    "url_hosts": "Other hosts whose image URLs are accepted.",
+}
+"""What options mean that say it by their names in the code."""
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Write a table in Markdown."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def options() -> str:
+    """List the options with every way to write them."""
+    rows = [
+        (f"`{option.name}`", shown_default(option.name), _flag(option), option.metadata["about"])
+        for option in settings.options()
+    ]
+    return table(("option", "default", "on the command line", "meaning"), rows)
+
+
+def _flag(option: Field[Any]) -> str:
+    name, default = option.name.replace("_", "-"), settings.default_of(option)
+    if option.name == "options":
+        return "`--option KEY=VALUE`, repeated"
+    if isinstance(default, bool):
+        return f"`--{name}`, `--no-{name}`"
+    return f"`--{name} VALUE`" + (", repeated" if isinstance(default, (tuple, frozenset)) else "")
+
+
+def host_options() -> str:
+    """List every host's own options, as their declarations say."""
+    parts = []
+    for name in registry.installed():
+        kind = registry.host_type(name)
+        told = _told(kind.Options)
+        rows = [
+            (f"`{option.name}`", _default(option), told.get(option.name) or _SHARED[option.name])
+            for option in fields(kind.Options)
+        ]
+        parts.append(f"### `{name}`\n\n{table(('option', 'default', 'meaning'), rows)}")
+    return "\n\n".join(parts)
+
+
+def _default(option: Field[Any]) -> str:
+    value = None if option.default is MISSING else option.default
+    return "none" if value in (None, (), "") else f"`{value}`"
+
+
+def _told(kind: type[Any]) -> dict[str, str]:
+    """Read what a class's source says below each of its fields."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]
+    return {
+        str(field.target.id): " ".join(str(text.value.value).split()).replace("None = ", "none = ")
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
+
+
+def hosts() -> str:
+    """List what each host takes."""
+    rows = []
+    for name in registry.installed():
+        limits = registry.limits_of(name, {})
+        assert limits is not None
+        variables = registry.host_type(name).credentials
+        rows.append(
+            (f"`{name}`", _formats(limits), _size(limits), ", ".join(f"`{it}`" for it in variables) or "none needed")
+        )
+    return table(("host", "takes", "up to", "credential, in the environment (any one)"), rows)
+
+
+def tiers() -> str:
+    """List img402's tiers as the code knows them."""
+    rows = [(f"`{name}`", _price(limits), _promise(limits.retention), _size(limits)) for name, limits in TIERS.items()]
+    return table(("tier", "an image, at most", "least promise", "up to"), rows)
+
+
+def _formats(limits: Limits) -> str:
+    return ", ".join(ending for media_type, ending in MEDIA_TYPES.items() if media_type in limits.formats)
+
+
+def _size(limits: Limits) -> str:
+    return f"{limits.max_bytes // 1_000_000:,} MB" if limits.max_bytes else "any size"
+
+
+def _price(limits: Limits) -> str:
+    return f"${limits.price}" if limits.price else "free"
+
+
+def _promise(retention: timedelta | None) -> str:
+    return f"{retention.days} days" if retention else "permanent"
+
+
+def guards() -> str:
+    """Take over what the security policy says of threats."""
+    text = (DOCS.parent / "SECURITY.md").read_text("utf-8")
+    return text[text.index("## What imghost guards") :].rstrip()
+
+
+BLOCKS = {"guards": guards, "options": options, "host options": host_options, "hosts": hosts, "tiers": tiers}
+
+
+def written(text: str) -> str:
+    """Put the blocks into a page's text."""
+    for name, make in BLOCKS.items():
+        mark = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+        if mark.search(text):
+            block = f"\n{make()}\n\n"
+            text = mark.sub(lambda found, block=block: f"{found[1]}{block}{found[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def pages() -> list[Path]:
+    """List the documentation's pages."""
+    return sorted(DOCS.glob("*.md"))
+
+
+if __name__ == "__main__":
+    for page in pages():
+        page.write_text(written(page.read_text("utf-8")), "utf-8")

@@ -1,0 +1,180 @@
+"""The documentation builds from nothing, and what it says is what the code does."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from documentation import BLOCKS, DOCS, pages, written
+from sites import small_site
+
+from imghost import settings
+from imghost.cli import main
+from imghost.hosts import registry
+
+ROOT = DOCS.parent
+PAGES = {page.name: page.read_text("utf-8") for page in pages()}
+CODE = "\n".join(
+    path.read_text("utf-8")
+    for package in ("imghost", "mkdocs_imghost", "sphinx_imghost")
+    for path in sorted((ROOT / package).rglob("*.py"))
+)
+
+
+def fences(language: str) -> Iterator[tuple[str, str]]:
+    """List the code blocks in a language, with their page's name."""
+    for name, text in PAGES.items():
+        yield from ((name, block) for block in re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_the_code_decides_is_what_the_page_says(name):
+    """Where this fails, `python tests/documentation.py` writes it."""
+    assert written(PAGES[name]) == PAGES[name]
+
+
+def test_every_such_block_is_in_a_page():
+    assert [block for block in BLOCKS if f"<!-- {block} -->" not in "".join(PAGES.values())] == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """Build the site as `make docs` does."""
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    environ = os.environ | {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(ROOT / "mkdocs.yml"), "-d", str(folder)]
+    done = subprocess.run(command, cwd=folder.parent, env=environ, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def parsed(site: Path) -> Iterator[tuple[Path, BeautifulSoup]]:
+    for page in sorted(site.rglob("*.html")):
+        yield page, BeautifulSoup(page.read_text("utf-8"), "lxml")
+
+
+def test_every_link_and_image_leads_somewhere(site):
+    lost = []
+    for page, soup in parsed(site):
+        for element in soup.find_all(["a", "img", "link", "script"]):
+            url = urlsplit(element.get("href") or element.get("src") or "")
+            if url.scheme or url.netloc or not url.path:
+                continue
+            target = (site if url.path.startswith("/") else page.parent) / unquote(url.path.lstrip("/"))
+            if not (target / "index.html" if target.is_dir() else target).is_file():
+                lost.append((page.relative_to(site), url.path))
+    assert [entry for entry in lost if entry[0].name != "404.html"] == []
+
+
+def test_pages_load_nothing_from_elsewhere(site):
+    for page, soup in parsed(site):
+        for element in soup.find_all(["img", "script", "link"]):
+            if element.name != "link" or "stylesheet" in element.get("rel", []):
+                url = element.get("src") or element.get("href") or ""
+                assert not urlsplit(url).netloc, (page, url)
+
+
+def test_imghost_moved_every_image_of_its_own_documentation(site):
+    shown = {image["src"].rpartition("/")[0][-8:] for _, soup in parsed(site) for image in soup.find_all("img")}
+    assert shown == {"_imghost"}
+    assert len(list((site / "_imghost").iterdir())) == len([*DOCS.glob("*.png"), *(DOCS / "images").iterdir()])
+
+
+def test_the_files_to_paste_are_in_their_page_whole(site):
+    text = BeautifulSoup((site / "ci/index.html").read_text("utf-8"), "lxml").get_text()
+    for snippet in sorted((DOCS / "ci").iterdir()):
+        assert snippet.read_text("utf-8").strip() in text, snippet.name
+
+
+def check(raw: dict[str, Any]) -> None:
+    """Read settings as a front end does, the host's own, too."""
+    chosen = settings.read(raw, ROOT)
+    if chosen.host != "auto":
+        registry.read_host_options(registry.host_type(chosen.host).Options, chosen.options, chosen.host)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what an application's own tags hold as nothing."""
+
+
+_Loader.add_multi_constructor("!", lambda *_: None)
+
+
+def test_every_configuration_in_a_page_is_right():
+    seen = 0
+    for _, block in [*fences("yaml"), ("", (ROOT / "mkdocs.yml").read_text("utf-8"))]:
+        if "--8<--" in block:
+            continue
+        found = yaml.load(block, _Loader)
+        for plugin in found.get("plugins", []):
+            if isinstance(plugin, dict) and "imghost" in plugin:
+                check(plugin["imghost"])
+                seen += 1
+    for _, block in fences("toml"):
+        if "imghost.toml" in block:
+            check(tomllib.loads(block))
+            seen += 1
+    for _, block in fences("python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Assign) and (name := ast.unparse(node.targets[0])).startswith("imghost_"):
+                check({name.removeprefix("imghost_"): ast.literal_eval(node.value)})
+                seen += 1
+    assert seen > 12
+
+
+COMMANDS = sorted(
+    {
+        command[command.index("imghost ") + 8 :]
+        for _, block in fences("console")
+        for line in block.splitlines()
+        for command in line.removeprefix("$ ").split(" && ")
+        if re.match(r"(?:\w+=\S+ )*imghost ", command)
+    }
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_in_a_page_is_understood(command, tmp_path, monkeypatch, capsys):
+    """Run it in a small project without a credential or a network; a misuse would print the usage."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    for name in ("site", "public", "_site", "output", "archive", "pages"):
+        small_site(tmp_path / name, count=1)
+    status = main(shlex.split(command))
+    told = capsys.readouterr()
+    assert "usage:" not in told.err
+    assert "unknown" not in told.err
+    named = command.split()[0]
+    expected = {"rehost": 0, "plan": 0, "restore": 0, "status": 0, "verify": 0, "check": 1, "migrate": 0}
+    # What needs a host's answer is refused here, for that reason alone.
+    assert status == expected.get(named, 2), told.err
+
+
+def test_there_are_commands_to_try():
+    assert len(COMMANDS) >= 12
+    assert {command.split()[0] for command in COMMANDS} >= {"rehost", "plan", "check", "verify", "prune", "migrate"}
+
+
+def test_every_variable_that_is_told_is_one_that_the_code_reads_and_the_other_way_round():
+    told = set(re.findall(r"IMGHOST_[A-Z_]+", "\n".join(PAGES.values())))
+    read = set(re.findall(r"IMGHOST_[A-Z_]+", CODE))
+    assert told == read
+    assert read >= {"IMGHOST_ALLOW_PULL_REQUESTS", "IMGHOST_ALLOW_API_URL", "IMGHOST_ALLOW_REMOTE", "IMGHOST_SERVE"}
+
+
+def test_the_picture_of_the_line_is_drawn_without_anything_from_elsewhere():
+    text = (DOCS / "images/line.svg").read_text("utf-8")
+    assert not re.search(r"<script|href=|<image|@import", text)
+    assert re.findall(r"url\((?!#)", text) == []
