@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imghost import csp, resolve, scan
+from imghost import csp, resolve
 from imghost.models import Reference, Scan
 from imghost.page_map import Entry, PageMap, undo
 from imghost.pages import MAX_PAGE, Stamp, decode, stamp
@@ -69,6 +69,8 @@ def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen |
 
 def scan_text(path: str, text: str, kinds: frozenset[str]) -> Scan:
     """Scan a page or a style sheet, by its name."""
+    from imghost import scan  # a build in which no page was written anew does without
+
     if path.endswith(".css"):
         return scan.scan_css(text) if "css" in kinds else Scan(())
     return scan.scan(text, kinds)

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imghost import durable, resolve
-from imghost.improve import improve
 from imghost.models import Record, Reference
 from imghost.page_map import Entry, set_aside, undo
 from imghost.pages import decode, encode, stamp
 from imghost.plan import Group
 from imghost.references import PageView
 from imghost.resolve import Place, Target
-from imghost.rewrite import changed_text, changes_of
 from imghost.wishes import Better
 
 
@@ -77,6 +75,8 @@ def write_page(
     if text is None:
         return Written(None, 0, "it is not as the last run left it")
     changes = _changes(text, page, edits, better)
+    from imghost.rewrite import changed_text
+
     changed = encode(changed_text(text, changes))
     if changed != content:
         try:
@@ -98,8 +98,12 @@ def _changes(
     text: str, page: PageView, edits: Mapping[Reference, str], better: Better | None
 ) -> tuple[tuple[int, str, str], ...]:
     """List what changes in a page, in order."""
+    from imghost.rewrite import changes_of
+
     if not better or not edits:
         return changes_of(text, edits)
+    from imghost.improve import improve
+
     chosen, added = improve(text, page.scan, edits, better)
     return tuple(sorted((*changes_of(text, chosen), *added)))
 
