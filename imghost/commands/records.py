@@ -112,7 +112,8 @@ def verify(call: Call) -> int:
             site = Path(str(call.given["site"])).absolute()
             accepts = [host.accepts for host in hosts.values() if host and host.needs_network]
             urls = hosted_in(site, lambda url: any(accept(url) for accept in accepts))
-            found += page_verdicts(urls, found, client, settings.concurrency)
+            told = page_verdicts(urls, found, client, settings.concurrency)
+            found = [verdict for verdict in found if verdict.url not in urls] + told
     if skipped := len(lock.records) - len(own):
         warn([f"{skipped} records have a URL that the present settings do not accept and were not fetched"])
     bad = [verdict for verdict in found if verdict.state != "alive"]
@@ -122,7 +123,7 @@ def verify(call: Call) -> int:
         print_json({"imghost_verify": 1, "counts": dict(counts), "images": rows})
     else:
         if bad:
-            print_table(("state", "url"), map(_verdict_row, bad))
+            print_table(("state", "url"), map(_verdict_row, bad), is_cut=False)
         print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "no records to verify")
     is_bad = any(verdict.state in {"dead", "altered"} for verdict in bad)
     return 1 if is_bad or (call.is_strict and bad) else 0
@@ -189,7 +190,7 @@ def prune(call: Call) -> int:
         if found.unused:
             states = ("deleted" if is_deleting and it.id not in failed else "unused" for it in found.unused)
             rows_shown = (Row((state, it.url)) for state, it in zip(states, found.unused, strict=True))
-            print_table(("state", "url"), rows_shown)
+            print_table(("state", "url"), rows_shown, is_cut=False)
         end = "" if is_deleting or not found.unused else "; --yes deletes them"
         print(f"{len(found.unused)} unused, {found.young} too young to go, {found.used} used{end}")
     warn(f"{name} could not be deleted: {why}" for name, why in failed.items())

@@ -8,22 +8,24 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final, TextIO
 
+from imghost.progress import is_terminal
+
 _CODES: Final = {"bold": "1", "faint": "2", "red": "1;31", "green": "32", "yellow": "1;33"}
 
 
-def painted(text: str, colour: str, stream: TextIO, environ: Mapping[str, str] | None = None) -> str:
+def painted(text: str, colour: str, stream: TextIO | None, environ: Mapping[str, str] | None = None) -> str:
     """Paint a text for a stream, or leave it: without a terminal, with `NO_COLOR`, on a terminal that has none."""
     if not text or not _has_colours(stream, os.environ if environ is None else environ):
         return text
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
 
 
-def _has_colours(stream: TextIO, environ: Mapping[str, str]) -> bool:
+def _has_colours(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
     if environ.get("NO_COLOR"):
         return False
     if environ.get("FORCE_COLOR"):
         return True
-    if not stream.isatty() or environ.get("TERM") == "dumb":
+    if not is_terminal(stream) or environ.get("TERM") == "dumb":
         return False
     # The old console of Windows prints the codes as they are.
     return sys.platform != "win32" or bool(environ.get("WT_SESSION") or environ.get("TERM"))

@@ -1,0 +1,313 @@
+"""What a user sees: on a terminal of some width, in a pipe, in CI, without colours."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from doubles.imgpro import VERIFIED, ImgPro
+from sites import picture, small_site, write
+
+from imghost import lock as locks
+from imghost.commands.style import columns, plain, shortened, size
+from imghost.progress import on_terminal
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+
+RECORD = (
+    '{{"sha256": "{digest:064x}", "host": "img.pro", "url": "{url}", "id": "{digest}", "variant": "", "bytes": 1234567, '
+    '"media_type": "image/png", "width": 40, "height": 30, "uploaded": "2026-01-02T03:04:05Z", "expires": null}}\n'
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    small_site(tmp_path / "site")
+    return tmp_path
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a terminal got: raw, and the lines as they stand in the end."""
+
+    status: int
+    raw: str
+
+    @property
+    def lines(self) -> list[str]:
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw.replace("\r\n", "\n"))
+        return [line.rpartition("\r")[2].rstrip() for line in text.split("\n")]
+
+
+def on_a_terminal(*arguments: str, width: int = 80, program: str = "imghost", **environ: str) -> Shown:
+    """Run a command whose three streams are a terminal of a width."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    command = [sys.executable, "-m", program, *arguments]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | environ) as running:
+        os.close(theirs)
+        printed = b""
+        with suppress(OSError):  # Linux says so at the end
+            while chunk := os.read(ours, 65536):
+                printed += chunk
+        os.close(ours)
+        status = running.wait(60)
+    return Shown(status, printed.decode())
+
+
+def piped(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "imghost", *arguments],
+        capture_output=True, text=True, check=False, timeout=60, env=os.environ | environ,
+    )  # fmt: skip
+
+
+def with_records(project: Path, urls: list[str]) -> None:
+    records = "".join(RECORD.format(digest=number, url=url) for number, url in enumerate(urls))
+    write(project, {"imghost.lock": '{"imghost_lock": 1, "host": "img.pro"}\n' + records})
+
+
+class TestUploads:
+    def test_terminal_shows_what_will_be_sent_one_bar_and_one_summary(self, project):
+        with ImgPro("images") as host:
+            shown = on_a_terminal("rehost", "site", "--option", f"api_url={host.api_url}", IMGPRO_API_KEY=VERIFIED)
+        assert shown.status == 0
+        announced, bar, summary, end = shown.lines
+        assert re.fullmatch(r"imghost: uploading 3 images \([\d,]+ bytes\) to img.pro", announced)
+        assert re.fullmatch(r"imghost: uploading  \[#+\]  3/3", bar)
+        assert "3 uploaded" in summary
+        assert end == ""
+        assert shown.raw.count("\x1b[?25l") == 4  # drawn once at the start and once for each image, in one line
+        assert shown.raw.rindex("\x1b[?25h") > shown.raw.rindex("\x1b[?25l"), "the cursor is back"
+
+    @pytest.mark.parametrize("environ", [{"CI": "true"}, {"TERM": "dumb"}])
+    def test_nobody_watches_a_ci_or_a_dumb_terminal(self, project, environ):
+        with ImgPro("images") as host:
+            flags = ["--option", f"api_url={host.api_url}"]
+            shown = on_a_terminal("rehost", "site", *flags, IMGPRO_API_KEY=VERIFIED, **environ)
+        assert len([line for line in shown.lines if line.startswith("imghost: uploaded images/")]) == 3
+        assert "[#" not in shown.raw
+
+    def test_pipe_gets_a_line_for_each_image_and_no_code(self, project):
+        with ImgPro("images") as host:
+            done = piped("rehost", "site", "--option", f"api_url={host.api_url}", IMGPRO_API_KEY=VERIFIED)
+        assert done.stderr.count("imghost: uploaded images/") == 3
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "\r" not in done.stdout + done.stderr
+
+    def test_warm_run_is_one_line_and_imports_no_bar(self, project):
+        with ImgPro("images") as host:
+            flags = ["rehost", "site", "--option", f"api_url={host.api_url}"]
+            piped(*flags, IMGPRO_API_KEY=VERIFIED)
+            shown = on_a_terminal(*flags, IMGPRO_API_KEY=VERIFIED, PYTHONVERBOSE="")
+            assert len(shown.lines) == 2, shown.lines
+            code = "import sys; from imghost.cli import main; main(sys.argv[1:]); print('click' in sys.modules)"
+            done = subprocess.run(
+                [sys.executable, "-c", code, *flags], capture_output=True, text=True, check=True, timeout=60
+            )
+        assert done.stdout.endswith("False\n")
+
+    def test_narrow_terminal_gets_a_narrow_bar(self, project):
+        with ImgPro("images") as host:
+            flags = ["--option", f"api_url={host.api_url}"]
+            shown = on_a_terminal("rehost", "site", *flags, width=40, IMGPRO_API_KEY=VERIFIED)
+        assert all(len(line) <= 40 for line in shown.lines if "[" in line)
+
+    def test_terminal_that_goes_away_does_not_end_the_run(self, tmp_path):
+        class Gone:
+            def isatty(self) -> bool:
+                return True
+
+            def write(self, _: str) -> int:
+                raise OSError(5, "Input/output error")
+
+            flush = write
+
+        progress = on_terminal(Gone(), {})  # type: ignore[arg-type]
+        with progress(2) as step:
+            step("a.png")
+            step("b.png")
+
+
+class TestTables:
+    LONG = "images/" + "a-name-that-says-everything-" * 4 + "end.png"
+
+    @pytest.mark.parametrize("width", [80, 50, 120])
+    def test_plan_fits_the_terminal(self, project, width):
+        write(project / "site", {self.LONG: picture(9), "more.html": f'<img src="{self.LONG}">', "images/b.png": "no"})
+        write(project / "site", {"last.html": '<img src="images/b.png"><img src="images/1.png" data-imghost="off">'})
+        shown = on_a_terminal("plan", "site", "--host", "img.pro", width=width)
+        assert shown.status == 0
+        assert all(columns(line) <= width for line in shown.lines), shown.lines
+        (long,) = [line for line in shown.lines if "end.png" in line]
+        assert "…" in long
+
+    def test_pipe_has_every_path_whole(self, project):
+        write(project / "site", {self.LONG: picture(9), "more.html": f'<img src="{self.LONG}">'})
+        done = piped("plan", "site", "--host", "img.pro")
+        assert self.LONG in done.stdout
+        assert "\x1b" not in done.stdout
+
+    @pytest.mark.parametrize("command", [["hosts"], ["status"]])
+    def test_tables_fit_80_columns(self, project, command):
+        with_records(project, [f"https://src.img.pro/{'deep/' * 20}{number}.png" for number in range(3)])
+        shown = on_a_terminal(*command, "--host", "img.pro")
+        assert all(len(line) <= 80 for line in shown.lines), shown.lines
+        assert "\x1b[1mhost " in shown.raw
+        assert len(shown.lines) > 2
+
+    def test_dead_urls_are_a_table_with_whole_urls_and_the_reason_below(self, project):
+        with ImgPro("images") as host:
+            where = ["--option", f"api_url={host.api_url}"]
+            piped("rehost", "site", *where, IMGPRO_API_KEY=VERIFIED)
+            host.copies.clear()
+            shown = on_a_terminal("verify", "--host", "img.pro", "--site", "site", *where, width=40)
+        assert shown.status == 1
+        assert shown.lines[0].split() == ["state", "url"]
+        urls = [record.url for record in locks.read(project / "imghost.lock").records]
+        assert sorted(line.split()[1] for line in shown.lines if line.startswith("dead ")) == sorted(urls)
+        assert "\x1b[1;31mdead\x1b[0m" in shown.raw
+        assert all(len(line) <= 40 for line in shown.lines if "http" not in line), shown.lines
+        assert shown.lines[-2] == "3 dead"
+
+    def test_reason_stands_once_below_those_that_share_it(self, project):
+        done = piped("plan", "site", "--exclude", "images/*", "--host", "img.pro")
+        assert done.stdout.count("exclude") == 1
+        assert "these 4: it matches" in done.stdout
+
+    def test_escape_codes_in_a_name_do_not_reach_the_terminal(self, project):
+        write(project / "site", {"images/\x1b]0;x\x07.png": picture(5), "e.html": '<img src="images/%1b]0;x%07.png">'})
+        done = piped("plan", "site", "--host", "img.pro")
+        assert "\\x1b]0;x\\x07.png" in done.stdout
+        assert "\x1b" not in done.stdout + done.stderr
+
+
+class TestColours:
+    def test_errors_are_red_only_where_they_are_seen_and_wanted(self, project):
+        assert "\x1b[1;31merror:\x1b[0m" in on_a_terminal("plan", "nowhere").raw
+        for environ in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}):
+            assert "\x1b" not in on_a_terminal("plan", "nowhere", **environ).raw
+        assert "\x1b" not in piped("plan", "nowhere").stderr
+        assert "\x1b[1;31m" in piped("plan", "nowhere", FORCE_COLOR="1").stderr
+
+    def test_closed_streams_are_no_terminal(self, project):
+        command = f"exec {sys.executable} -m imghost hosts >&- 2>&-"
+        assert subprocess.run(["sh", "-c", command], check=False, timeout=60).returncode == 0
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ("plna", "there is no command 'plna'; did you mean 'plan'?"),
+            ("plan site --max-cots 3", "there is no option '--max-cots'; did you mean '--max-cost'?"),
+            ("plan", "the following arguments are required: SITE; see imghost plan --help"),
+            ("plan site more", "'more' is one argument too many; see imghost plan --help"),
+        ],
+    )
+    def test_wrong_usage_is_one_line(self, project, arguments, said):
+        done = piped(*arguments.split())
+        assert (done.returncode, done.stderr) == (2, f"imghost: error: {said}\n")
+
+    def test_nothing_typed_shows_the_help(self, project):
+        done = piped()
+        assert done.returncode == 2
+        assert "commands:" in done.stderr
+
+    def test_help_of_each_command_has_an_example_that_can_be_typed(self, project):
+        from imghost.arguments import make_parser, subparsers
+        from imghost.commands.catalogue import COMMANDS
+
+        commands = subparsers(make_parser())
+        assert {*COMMANDS, "completion"} == {*commands}
+        for name, told in COMMANDS.items():
+            printed = commands[name].format_help()
+            for line in told.example.splitlines():
+                assert f"\n  {line}\n" in printed
+                words = line.partition(" ||")[0].split()[1:]
+                make_parser().parse_args(words)
+        assert "completion bash" in commands["completion"].format_help()
+
+
+def completed(*words: str) -> list[str]:
+    """Ask bash what it would complete the last word to."""
+    program = (
+        'eval "$("$0" -m imghost completion bash)"; COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); _imghost; '
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", program, sys.executable, "imghost", *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["pl"], ["plan"]),
+        (["hosts", "--max-"], ["--max-cost", "--max-uploads", "--max-edge"]),
+        (["plan", "site", "--host", "img"], ["img.pro", "img402"]),
+        (["plan", "--oversize", "=", "k"], ["keep"]),
+        (["keys", "c"], ["create"]),
+        (["completion", ""], ["bash", "zsh", "fish", "--help"]),
+        (["prune", "--ke"], ["--keep"]),
+        (["plan", "si"], []),
+        (["nonsense", "--"], []),
+    ],
+)
+def test_bash_completes(project, words, found):
+    assert completed(*words) == found
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_scripts_name_every_command_and_flag_also_where_the_configuration_is_broken(project, shell):
+    write(project, {"imghost.toml": "not toml"})
+    done = piped("completion", shell)
+    assert done.returncode == 0
+    for word in ("rehost", "migrate", "max-uploads", "rpc-url", "no-frozen", "imageupload.io"):
+        assert word in done.stdout
+
+
+def test_cutting_keeps_both_ends_and_counts_columns():
+    assert shortened("a/b.png", 20) == "a/b.png"
+    for text in ("images/" + "x" * 50 + "/end.png", "画像/" + "図" * 30 + ".png"):
+        for most in range(8, 40):
+            assert columns(shortened(text, most)) <= most
+        assert shortened(text, 30)[:2] == text[:2]
+        assert shortened(text, 30)[-4:] == ".png"
+    assert plain("a\x1b[2Jb") == "a\\x1b[2Jb"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1234, "1.23 kB"),
+        (754_121, "754 kB"),
+        (5_000_000_000, "5 GB"),
+        (20_000_000, "20 MB"),
+    ],
+)
+def test_sizes_are_for_people(count, text):
+    assert size(count) == text
