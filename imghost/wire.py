@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import Any, Final, Protocol
 
 import certifi
+import h11
 import httpcore
 import httpx
 
@@ -35,6 +36,8 @@ FOREIGN: Final = (
     httpcore.ProtocolError,
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
+    # httpcore lets this one through where a body ends before its declared length.
+    h11.LocalProtocolError,
     OSError,
 )
 
@@ -200,7 +203,7 @@ def _explained(error: Exception, exchange: Exchange) -> HostError:
     """Say what a failure means for the upload, by how far the request had come."""
     if isinstance(error, OSError):
         return HostError(Action.FILE, f"the file to send cannot be read: {error.strerror}")
-    if isinstance(error, (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol)):
+    if isinstance(error, (httpcore.LocalProtocolError, h11.LocalProtocolError, httpcore.UnsupportedProtocol)):
         return _unsendable(exchange)
     if exchange.proxy and exchange.stage in {Stage.CONNECT, Stage.TUNNEL}:
         return _proxied(error, exchange)

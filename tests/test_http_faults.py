@@ -1,5 +1,8 @@
 """The HTTP client against a server that misbehaves: each fault ends in time, as what it is."""
 
+import os
+import socket
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -152,3 +155,26 @@ def test_a_header_that_cannot_be_sent_stops_without_being_told(value: str) -> No
 def test_what_is_no_url_stops(url: str) -> None:
     with Client(1, environ={}) as client:
         assert refused(client, url).action is Action.STOP
+
+
+def test_file_that_shrinks_while_it_is_sent_is_its_own_fault(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(bytes(40_000_000))
+    with socket.create_server(("127.0.0.1", 0)) as listener, Client(10, environ={}) as client:
+
+        def shrink_then_read() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                os.truncate(file, 1000)
+                while connection.recv(1 << 20):
+                    pass
+
+        server = threading.Thread(target=shrink_then_read)
+        server.start()
+        with pytest.raises(HostError, match="changed while it was sent") as refusal:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            client.send("POST", url, file=FilePart("image", "a.png", "image/png", file))
+        client.close()
+        server.join()
+    assert (refusal.value.action, refusal.value.is_ambiguous) == (Action.FILE, True)
