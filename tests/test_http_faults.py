@@ -172,9 +172,9 @@ def test_file_that_shrinks_while_it_is_sent_is_its_own_fault(tmp_path: Path) -> 
 
         server = threading.Thread(target=shrink_then_read)
         server.start()
+        url, part = f"http://127.0.0.1:{listener.getsockname()[1]}/api", FilePart("image", "a.png", "image/png", file)
         with pytest.raises(HostError, match="changed while it was sent") as refusal:
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-            client.send("POST", url, file=FilePart("image", "a.png", "image/png", file))
+            client.send("POST", url, file=part)
         client.close()
         server.join()
     assert (refusal.value.action, refusal.value.is_ambiguous) == (Action.FILE, True)
