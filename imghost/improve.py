@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from imghost import csp
 from imghost.elements import Element
@@ -38,8 +38,8 @@ class _Shown:
     source: Reference | None
     """What its `src` is, if that moves."""
     moved: tuple[Reference, ...]
-    picture: tuple[int, int] | None
-    """The span of the `<picture>` around it."""
+    picture: tuple[Reference, ...] | None
+    """What the `<picture>` around it refers to, if one is."""
     is_first: bool
 
     def has(self, name: str) -> bool:
@@ -51,7 +51,7 @@ def improve(
     text: str, scan: Scan, edits: Mapping[Reference, str], better: Better
 ) -> tuple[dict[Reference, str], tuple[tuple[int, str, str], ...]]:
     """Choose the URLs anew, and list what is added to the page: where, nothing, and the text that comes there."""
-    images, title = _read(text, edits)
+    images, title = _read(text, scan, edits)
     known = better.known
     # A browser fetches what is preloaded by its plain address, so nothing else may be asked for in its place.
     preloaded = {url for reference, url in edits.items() if reference.kind == "preload"}
@@ -59,7 +59,7 @@ def improve(
     added: list[tuple[int, str, str]] = []
     for image in images:
         is_early = any(edits[reference] in preloaded for reference in image.moved)
-        if not image.picture and not is_early:
+        if image.picture is None and not is_early:
             chosen |= {one: known[one].url for one in image.moved if known[one].url}
         if new := _attributes(image, scan, better, is_early=is_early):
             added.append((image.at, "", "".join(f' {name}="{_escaped(told)}"' for name, told in new.items())))
@@ -75,7 +75,7 @@ def _attributes(image: _Shown, scan: Scan, better: Better, *, is_early: bool) ->
         return {}
     wishes, new = better.wishes, dict[str, str]()
     if wishes.dimensions:
-        new |= _dimensions(image, scan, better.known)
+        new |= _dimensions(image, better.known)
     if wishes.lazy and not is_early:
         new |= _lazy(image)
     if wishes.responsive and not is_early:
@@ -85,54 +85,68 @@ def _attributes(image: _Shown, scan: Scan, better: Better, *, is_early: bool) ->
     return new
 
 
-def _read(text: str, edits: Mapping[Reference, str]) -> tuple[list[_Shown], int | None]:
+class _Place(NamedTuple):
+    """Where an `<img>` is: its tag, and the span of the `<picture>` around it."""
+
+    tag: Tag
+    picture: tuple[int, int] | None
+    is_first: bool
+
+
+def _read(text: str, scan: Scan, edits: Mapping[Reference, str]) -> tuple[list[_Shown], int | None]:
     """Find the images of a page that move, and where its title begins."""
-    moving = sorted((one for one in edits if one.kind == "img"), key=lambda one: one.start)
-    starts = [one.start for one in moving]
-    found: list[tuple[Tag, int | None, bool]] = []
+    written = sorted((one for one in scan.references if one.kind == "img"), key=lambda one: one.start)
+    starts = [one.start for one in written]
+
+    def between(start: int, end: int) -> tuple[Reference, ...]:
+        return tuple(written[bisect_left(starts, start) : bisect_left(starts, end)])
+
+    def shown(place: _Place) -> _Shown:
+        tag = place.tag
+        element = Element("img", HTML, text, attributes(text, tag.body, tag.end))
+        moved = tuple(one for one in between(tag.body, tag.end) if one in edits)
+        source = element.given.get("src")
+        own = next((one for one in moved if source and source.start <= one.start < source.end), None)
+        beside = between(*place.picture) if place.picture else None
+        return _Shown(element, tag.body, own, moved, beside, place.is_first)
+
+    places, title = _walk(text)
+    return [image for image in map(shown, places) if image.moved], title
+
+
+def _walk(text: str) -> tuple[list[_Place], int | None]:
+    """Find a page's images, and where its title begins."""
+    found: list[tuple[Tag, int | None]] = []
     ends: dict[int, int] = {}
-    pictures: list[int] = []
+    open_pictures: list[int] = []
     title: int | None = None
-    is_first = True
     for tag in tags(text, with_styles=False):
         if tag.namespace != HTML:
             continue
         if tag.name == "picture":
-            pictures.append(tag.end)
-        elif tag.name == "/picture" and pictures:
-            ends[pictures.pop()] = tag.end
+            open_pictures.append(tag.end)
+        elif tag.name == "/picture" and open_pictures:
+            ends[open_pictures.pop()] = tag.end
+        elif tag.name == "img":
+            found.append((tag, open_pictures[-1] if open_pictures else None))
         elif tag.name == "title" and title is None:
             title = tag.body - len("<title")
-        elif tag.name == "img":
-            found.append((tag, pictures[-1] if pictures else None, is_first))
-            is_first = False
-
-    def shown(tag: Tag, picture: int | None, is_first: bool) -> _Shown:
-        element = Element("img", HTML, text, attributes(text, tag.body, tag.end))
-        moved = tuple(moving[bisect_left(starts, tag.body) : bisect_left(starts, tag.end)])
-        source = element.given.get("src")
-        own = next((one for one in moved if source and source.start <= one.start < source.end), None)
-        span = None if picture is None else (picture, ends.get(picture, len(text)))
-        return _Shown(element, tag.body, own, moved, span, is_first)
-
-    images = [shown(*one) for one in found]
-    return [image for image in images if image.moved], title
+    spans = (None if start is None else (start, ends.get(start, len(text))) for _, start in found)
+    return [_Place(tag, span, at == 0) for at, ((tag, _), span) in enumerate(zip(found, spans, strict=True))], title
 
 
-def _dimensions(image: _Shown, scan: Scan, known: Mapping[Reference, Known]) -> dict[str, str]:
+def _dimensions(image: _Shown, known: Mapping[Reference, Known]) -> dict[str, str]:
     """Add the image's own size, where nothing else decides it."""
     if not image.source or image.has("width") or image.has("height") or image.has("sizes"):
         return {}
     if _FLUID.search(image.element.says("srcset")) or _SIZED.search(image.element.says("style")):
         return {}
-    if image.picture:
-        # A source of another size than the image would be shown out of shape.
-        start, end = image.picture
-        inside = {one for one in scan.references if start <= one.start < end and one.kind == "img"}
-        if len({(known[one].width, known[one].height) if one in known else None for one in inside}) != 1:
-            return {}
     size = known[image.source]
     if not size.width or not size.height:
+        return {}
+    # In a picture a source of another size than the image would be shown out of shape.
+    beside = (known.get(one) for one in image.picture or ())
+    if any(one is None or (one.width, one.height) != (size.width, size.height) for one in beside):
         return {}
     mark = {} if image.has("data-imghost") else {"data-imghost": "sized"}
     return {"width": str(size.width), "height": str(size.height)} | mark
@@ -145,7 +159,7 @@ def _lazy(image: _Shown) -> dict[str, str]:
 
 def _responsive(image: _Shown, known: Mapping[Reference, Known], new: Mapping[str, str]) -> dict[str, str]:
     """Add the sizes to choose from; the image is shown as large as it was."""
-    if not image.source or image.picture or image.has("srcset") or image.has("sizes"):
+    if not image.source or image.picture is not None or image.has("srcset") or image.has("sizes"):
         return {}
     choices = known[image.source].choices
     if not choices:
@@ -173,7 +187,7 @@ def _natural(known: Known, height: int) -> int:
 
 def _fallback(image: _Shown) -> dict[str, str]:
     """Add what shows the local copy when the hosted one does not load, once."""
-    if not image.source or image.picture or image.has("onerror"):
+    if not image.source or image.picture is not None or image.has("onerror"):
         return {}
     local = "".join(map(_in_script, image.source.url))
     return {"onerror": f"this.onerror=null;this.removeAttribute('srcset');this.src='{local}'"}
