@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NPM_PEERS ?= $(or $(TMPDIR),/tmp)/imghost-bench-npm
 
-.PHONY: demo test lint types docs wheel matrix clean
+.PHONY: demo test lint types docs wheel matrix bench clean
 
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
@@ -29,6 +30,19 @@ wheel: $(VENV)/.linted
 # The Sphinx versions that are not in the main environment.
 matrix:
 	tests/matrix.sh $(PYTHON)
+
+# What speed costs and saves, beside plain builds and other tools; writes the table of benchmarks/README.md.
+# The peers get environments of their own: for Python in .venv-bench, for npm in a folder of the system's temporary one.
+bench: .venv-bench/.ready
+	.venv-bench/bin/python -m benchmarks --npm $(NPM_PEERS)
+
+.venv-bench/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-bench/bin/python -m pip install --quiet --editable ".[mkdocs,sphinx]" mkdocs-material mkdocs-glightbox furo \
+		"images-upload-cli<4"
+	npm install --silent --no-audit --no-fund --prefix $(NPM_PEERS) picgo || echo "npm is missing: PicGo is left out"
+	touch $@
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

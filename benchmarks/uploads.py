@@ -1,0 +1,150 @@
+"""Uploads to a local host that takes its time: how near to the ideal, how much memory, and beside others."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import sites
+from benchmarks.measure import Row, Taken, environ, median, python, run
+from benchmarks.server import serving
+
+DELAY = 0.1
+"""Seconds that the host takes for an answer, beside the peers."""
+_LARGE = """
+import sys, threading
+from benchmarks.measure import peak
+from pathlib import Path
+from imghost import images, payload
+from imghost.http import Client, FilePart
+folder, url, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+with Client() as client:
+    def upload(number):
+        image = images.read(folder, f"p{number}.png")
+        with (folder / image.path).open("rb") as source:
+            made = payload.prepare(image, source, "strip", folder)
+        part = FilePart("file", made.name, made.media_type, made.file)
+        assert client.send("POST", url, form={"a": "b"}, file=part).status == 200
+        made.file.unlink()
+    threads = [threading.Thread(target=upload, args=(number,)) for number in range(count)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert client.requests == count
+print(peak())
+"""
+_PICGO = """
+const { PicGo } = require(process.argv[2] + '/node_modules/picgo');
+const fs = require('fs');
+const [, , , config, url, ...files] = process.argv;
+fs.writeFileSync(config, JSON.stringify({ picBed: { uploader: 'local', current: 'local' }, silent: true }));
+const picgo = new PicGo(config);
+// As its own uploaders do it: one image after another, each as a multipart form.
+picgo.helper.uploader.register('local', {
+  handle: async (ctx) => {
+    for (const image of ctx.output) {
+      const answer = await ctx.request({
+        method: 'POST', url, headers: { 'Content-Type': 'multipart/form-data' },
+        formData: { file: { value: image.buffer, options: { filename: image.fileName } } },
+        data: (() => { const form = new FormData(); form.append('file', new Blob([image.buffer]), image.fileName);
+                       return form; })(),
+      });
+      const body = answer.data || (typeof answer === 'string' ? JSON.parse(answer) : answer);
+      image.imgUrl = body.link || body.data?.link;
+      delete image.buffer;
+    }
+    return ctx;
+  },
+});
+picgo.upload(files).then((done) => {
+  const count = Array.isArray(done) ? done.filter((one) => one.imgUrl).length : 0;
+  if (count !== files.length) { console.error(done); process.exit(1); }
+  process.exit(0);
+});
+"""
+_CLI = """
+import asyncio, sys
+from pathlib import Path
+from images_upload_cli.main import upload_images
+async def local(client, image):  # as its hosts' functions do it
+    response = await client.post(url=sys.argv[1], files={"source": image})
+    return response.json()["image"]["url"]
+links = asyncio.run(upload_images(local, tuple(map(Path, sys.argv[2:])), False))
+assert len(links) == len(sys.argv) - 2
+"""
+
+
+def cold(folder: Path, count: int, at_once: int, delay: float) -> list[Row]:
+    """Upload a site's images at a host that answers late, and compare with what the delay alone takes."""
+    ratios = []
+    for _ in range(3):
+        with serving(delay) as server:
+            _rehosted(folder, server.url, count, at_once)
+            report = json.loads((folder / "report.json").read_text())
+            assert report["images"]["uploaded"] == count, report["failures"][:1]
+            ratios.append(report["seconds"]["upload"] / (math.ceil(count / at_once) * delay))
+    what = f"cold, {count} uploads, {at_once} at a time, {delay * 1000:.0f} ms latency, to ceil(N/c) × latency"
+    return [Row(what, median(ratios), 1.15, note="with the question for the quota, the payloads and the records")]
+
+
+def _rehosted(folder: Path, url: str, count: int, at_once: int) -> Taken:
+    """Upload a new site's images by the command line; the pages are few."""
+    shutil.rmtree(folder, ignore_errors=True)
+    sites.images(folder / "site" / "images", count, 20_000)
+    shown = "".join(f'<img src="images/p{number}.png" alt="">\n' for number in range(count))
+    (folder / "site" / "index.html").write_text(f"<!doctype html><title>Page</title>\n{shown}")
+    sites.imghost_settings(url, folder)
+    command = ["rehost", "site", "--concurrency", str(at_once), "--report", "report.json"]
+    return run([sys.executable, "-m", "imghost", *command], folder, environ(IMGPRO_API_KEY=sites.KEY))
+
+
+def memory(folder: Path, count: int, length: int) -> list[Row]:
+    """Upload large images at once, and compare the most memory with that of small ones."""
+    peaks = []
+    for size in (20_000, length):
+        shutil.rmtree(folder, ignore_errors=True)
+        sites.large_images(folder, count, size)
+        with serving() as server:
+            peaks.append(median([_peak(folder, server.url, count) for _ in range(2)]))
+    shutil.rmtree(folder)
+    note = f"{peaks[0] / 1e6:.0f} MB to {peaks[1] / 1e6:.0f} MB; the client and its payloads, without a host's limit"
+    what = f"memory over the base while uploading {count} × {length // 1_000_000} MB"
+    return [Row(what, (peaks[1] - peaks[0]) / 1e6, 25, "MB", note)]
+
+
+def _peak(folder: Path, url: str, count: int) -> float:
+    run(python(_LARGE, folder, url, str(count)), folder)
+    return float((folder / ".benchmark.log").read_text())
+
+
+def beside_others(folder: Path, count: int, npm: Path | None) -> list[Row]:
+    """Upload the same files to the same host with PicGo and images-upload-cli, command beside command."""
+    ours = []
+    for _ in range(3):
+        with serving(DELAY) as server:
+            ours.append(_rehosted(folder, server.url, count, 16).wall)
+    files: Sequence[Path] = sorted((folder / "site" / "images").iterdir())
+    names = [os.fspath(file) for file in files]
+    script = folder / "picgo.cjs"
+    script.write_text(_PICGO)
+    peers: dict[str, list[str | Path]] = {"images-upload-cli": python(_CLI)}
+    if npm:
+        peers["PicGo"] = ["node", script, npm, folder / "picgo.json"]
+    rows = [] if npm else [Row("to PicGo", None, 1.0, note="skipped: npm or node is missing")]
+    for name, command in peers.items():
+        what = f"{count} files to the same local host, to {name} (time that passes)"
+        try:
+            with serving(DELAY) as server:
+                taken = run([*command, server.url, *names], folder).wall
+                assert server.count >= count, "it has not uploaded all"
+        except (RuntimeError, OSError, AssertionError) as problem:
+            rows.append(Row(what, None, 1.0, note=f"skipped: {str(problem).splitlines()[-1][:160]}"))
+            continue
+        times = taken / median(ours)
+        note = f"{median(ours):.2f} s, with start and rewriting, to {taken:.1f} s: {times:.0f} times as fast"
+        rows.append(Row(what, median(ours) / taken, 1.0, note=note))
+    return rows
