@@ -131,7 +131,8 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             source = file.abs_src_path
             if source is None:
                 continue
-            self._sources[file.dest_uri] = Path(source)
+            if str(self._sources.get(file.dest_uri)) != source:  # this runs twice, and paths are slow to make
+                self._sources[file.dest_uri] = Path(source)
             folder = file.src_dir
             if folder and folder != config.docs_dir and Path(folder).is_relative_to(tempfile.gettempdir()):
                 self._generated.add(Path(folder))
