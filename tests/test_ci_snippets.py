@@ -289,6 +289,22 @@ class TestReadTheDocs:
         assert len(host.server.requests()) == asked
 
 
+def test_frozen_in_ci_alone_stops_a_build_whose_lock_lacks_an_image(tmp_path, host):
+    """The line that is offered: at home the same project uploads."""
+    (line,) = re.findall(r"frozen: .*", (SNIPPETS.parent / "ci.md").read_text("utf-8"))
+    project = Project(tmp_path, host, "https://unused.test/")
+    config = (project.folder / "mkdocs.yml").read_text("utf-8")
+    write(project.folder, {"mkdocs.yml": config.replace("host: img.pro", f"host: img.pro\n      {line}")})
+    key = {"IMGPRO_API_KEY": VERIFIED}
+    stopped = project.attempt("mkdocs build --strict", key)
+    assert (stopped.returncode, host.server.requests()) == (1, [])
+    project.run("unset CI; mkdocs build --strict", key)
+    assert len(host.uploads) == 1
+    asked = len(host.server.requests())
+    project.run("mkdocs build --strict", key)
+    assert len(host.server.requests()) == asked
+
+
 class TestAction:
     @pytest.fixture
     def project(self, tmp_path, host):
