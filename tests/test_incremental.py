@@ -7,6 +7,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from generator import CSS, NAMES, PAGES, SNIPPETS, Generator, naming
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -92,6 +93,14 @@ class Steps(RuleBasedStateMachine):
     @rule(is_on=st.booleans())
     def copies_may_go(self, is_on: bool) -> None:
         self.made.raw["remove_local"] = is_on
+        if is_on:
+            self.made.raw["fallback"] = False
+
+    @rule(option=st.sampled_from(["dimensions", "lazy", "fallback"]), is_on=st.booleans())
+    def page_may_be_improved(self, option: str, is_on: bool) -> None:
+        self.made.raw[option] = is_on
+        if option == "fallback" and is_on:
+            self.made.raw["remove_local"] = False
 
     @rule(seed=SEEDS, days=st.sampled_from([None, 5, 50]))
     def record_comes(self, seed: int, days: int | None) -> None:
@@ -135,7 +144,6 @@ class Steps(RuleBasedStateMachine):
         self.made.site.mkdir(exist_ok=True)
         step = self.made.step()
         clean, result = self.made.clean()
-        self.last = (step, clean)
         assert step == clean
         assert [notice.code for notice in self.made.result.notices] == [notice.code for notice in result.notices]
         again = self.made.step()
@@ -143,6 +151,7 @@ class Steps(RuleBasedStateMachine):
 
 
 Steps.TestCase.settings = settings(
-    max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestSteps = Steps.TestCase
+# A failure is told after it was made as small as can be, which takes a while.
+TestSteps = pytest.mark.timeout(600)(Steps.TestCase)
