@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
+import io
+import os
 import re
+import shutil
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from datetime import timedelta
 from itertools import pairwise
@@ -15,6 +21,7 @@ from typing import Any
 from readme import _shown as shown_default
 
 from imghost import settings
+from imghost.cli import main
 from imghost.hosts import Limits, registry
 from imghost.hosts.img402 import TIERS
 from imghost.models import MEDIA_TYPES
@@ -129,7 +136,41 @@ def guards() -> str:
     return text[text.index("## What imghost guards") :].rstrip()
 
 
-BLOCKS = {"guards": guards, "options": options, "host options": host_options, "hosts": hosts, "tiers": tiers}
+def plan() -> str:
+    """Show what `imghost plan` prints for a page with three of the example's images."""
+    names = ("overview.png", "mast.jpg", "tile.png")
+    shown = "".join(f'<img src="{name}">' for name in names)
+    printed = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
+        site = Path(folder) / "public"
+        site.mkdir()
+        (site / "index.html").write_text(f"<title>x</title>{shown}", "utf-8")
+        for name in names:
+            shutil.copyfile(DOCS.parent / "example_site/images" / name, site / name)
+        with contextlib.chdir(folder), contextlib.redirect_stdout(printed), narrow():
+            main(["plan", "public", "--host", "directory"])
+    return f"```console\n$ imghost plan public --host directory\n{printed.getvalue().rstrip()}\n```"
+
+
+@contextlib.contextmanager
+def narrow() -> Iterator[None]:
+    """Print for a terminal of 80 columns."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "80"
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
+
+
+BLOCKS = {
+    "plan": plan,
+    "guards": guards,
+    "options": options,
+    "host options": host_options,
+    "hosts": hosts,
+    "tiers": tiers,
+}
 
 
 def written(text: str) -> str:
