@@ -15,6 +15,7 @@ test: $(READY)
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/zizmor --offline --quiet .github/workflows action.yml
 
 types: $(VENV)/.linted
 	$(BIN)/mypy

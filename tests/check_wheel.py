@@ -14,6 +14,7 @@ PACKAGES = ("imghost", "mkdocs_imghost", "sphinx_imghost")
 ENTRIES = {
     "console_scripts": {"imghost"},
     "imghost.hosts": {"directory", "imageupload.io", "img.pro", "img402", "s3"},
+    "markdown.extensions": {"imghost"},
     "mkdocs.plugins": {"imghost"},
     "properdocs.plugins": {"imghost"},
 }
