@@ -48,12 +48,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted; what was uploaded is kept, run the command again to go on")
         return 130
+    finally:
+        _give_up_complaints()
     return status
 
 
 def _complain(text: str) -> None:
     with suppress(OSError):
         print(f"imghost: {text}", file=sys.stderr)
+
+
+def _give_up_complaints() -> None:
+    """Forget what could not be told, else Python tries again at its exit and gives its own status."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _give_up_output() -> None:

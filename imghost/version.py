@@ -8,5 +8,5 @@ def version() -> str:
 
     try:
         return installed("imghost")
-    except PackageNotFoundError:
+    except (PackageNotFoundError, OSError):
         return "unknown"
