@@ -104,6 +104,11 @@ class Server:
         with self._lock:
             self._marked.append((fault, lambda request: marker in request.body))
 
+    def calm(self) -> None:
+        """Forget the faults that no request has had yet."""
+        with self._lock:
+            self._queue.clear()
+
     def requests(self, method: str | None = None, path: str | None = None) -> list[Request]:
         """Give the requests so far that fit."""
         with self._lock:

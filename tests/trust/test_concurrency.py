@@ -153,7 +153,7 @@ def test_the_order_of_files_on_the_disk_changes_no_byte(tmp_path: Path) -> None:
         first.build()
         second.build()
         assert tree(first.site) == tree(second.site)
-        lines = [[line for line in (it.root / "imghost.lock").read_text().splitlines()] for it in (first, second)]
+        lines = [(it.root / "imghost.lock").read_text().splitlines() for it in (first, second)]
         assert [line.partition('"uploaded"')[0] for line in lines[0]] == [
             line.partition('"uploaded"')[0] for line in lines[1]
         ]
