@@ -54,6 +54,8 @@ class Generator:
     now: datetime = NOW
     records: dict[int, timedelta | None] = field(default_factory=dict)
     """Seed -> life of its record in the lock."""
+    is_command: bool = False
+    """Whether the command line does it, which knows of no sources."""
     written: dict[str, object] = field(default_factory=dict)
     """What the step-by-step site has, by path."""
 
@@ -105,7 +107,9 @@ class Generator:
     def job(self, site: Path, known: Path | None, cache: str) -> Job:
         raw = {"host": "directory", "site_url": "https://x.test/small/", "cache_dir": cache} | self.raw
         chosen = settings.read(raw, self.folder, "test")
-        origins = Origins(roots=(self.folder / "src",), sources=self.sources())
+        origins = Origins(is_own_source=True)
+        if not self.is_command:
+            origins = Origins(roots=(self.folder / "src",), sources=self.sources())
         return Job(site, chosen, {}, origins, known, now=lambda: self.now)
 
     def step(self) -> dict[str, bytes]:

@@ -90,6 +90,7 @@ class Steps(RuleBasedStateMachine):
     def site_moves(self, site_url: str | None) -> None:
         self.made.raw["site_url"] = site_url
 
+    @precondition(lambda self: not self.made.is_command)  # what it deleted only a whole build brings back
     @rule(is_on=st.booleans())
     def copies_may_go(self, is_on: bool) -> None:
         self.made.raw["remove_local"] = is_on
@@ -150,8 +151,22 @@ class Steps(RuleBasedStateMachine):
         assert again == step
 
 
-Steps.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
-# A failure is told after it was made as small as can be, which takes a while.
-TestSteps = pytest.mark.timeout(600)(Steps.TestCase)
+class CommandSteps(Steps):
+    """The same with the command line, for which the site itself is the source."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made.is_command = True
+
+
+def bounded(machine: type[Steps], examples: int) -> type:
+    """Make the tests of a machine; a failure is told after it was made small, which takes a while."""
+    chosen = settings(
+        max_examples=examples, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    machine.TestCase.settings = chosen
+    return pytest.mark.timeout(600)(machine.TestCase)
+
+
+TestSteps = bounded(Steps, 9)
+TestCommandSteps = bounded(CommandSteps, 4)

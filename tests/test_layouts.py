@@ -171,3 +171,21 @@ def test_parallel_sphinx_build_writes_what_a_serial_one_writes(tmp_path):
     run(tmp_path, "sphinx", "-W", "-q", "-b", "html", ".", "out/serial")
     check(tmp_path / "out/parallel", f"{ORIGIN}/", {"_imghost"})
     assert tree(tmp_path / "out/parallel", ".html") == tree(tmp_path / "out/serial", ".html")
+
+
+def test_feeds_and_json_stay_as_they_are_and_keep_what_they_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    feed = (
+        f'<rss><channel><item><enclosure url="{ORIGIN}/one.png"/><description>&lt;img src="two.png"&gt;</description>'
+    )
+    texts = {"feed.xml": feed, "search.json": '{"image": "three.png"}', "atom.xml": "<link href='four.png'/>"}
+    names = ("one", "two", "three", "four", "five")
+    images = {f"{name}.png": picture(seed) for seed, name in enumerate(names)}
+    page = "".join(f'<img src="{name}">' for name in images)
+    write(tmp_path / "site", texts | images | {"index.html": page})
+    flags = ["--host", "directory", "--site-url", ORIGIN, "--remove-local"]
+    assert main(["rehost", "site", *flags]) == 0
+    left = tree(tmp_path / "site")
+    assert {path: left[path].decode() for path in texts} == texts
+    assert [name for name in images if name in left] == ["one.png", "two.png", "three.png", "four.png"]
+    assert left["index.html"].count(b"_imghost/") == 5
