@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -10,97 +11,165 @@ from typing import Final
 from urllib.parse import quote
 
 from imghost.report import Report, Shown
+from imghost.report_style import SCRIPT, STYLE
 
-_STYLE: Final = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8881; --bad: #c62828; --good: #2e7d32 }
-@media (prefers-color-scheme: dark) { :root { --bad: #ef9a9a; --good: #a5d6a7 } }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 76rem; padding: 1.5rem }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem }
-dl { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1rem 0 }
-dl div { background: var(--soft); border-radius: .5rem; padding: .5rem 1rem; min-width: 6rem }
-dt { font-size: .8rem; opacity: .8 } dd { margin: 0; font-size: 1.25rem; font-variant-numeric: tabular-nums }
-form { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0 }
-input, select { font: inherit; padding: .25rem .5rem }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; vertical-align: top; padding: .5rem; border-bottom: 1px solid var(--line) }
-td { overflow-wrap: anywhere } td.n, td.u { white-space: nowrap; overflow-wrap: normal } td.n { text-align: right }
-tr { content-visibility: auto; contain-intrinsic-size: auto 5rem }
-img { width: 6rem; height: 4rem; object-fit: contain; background: var(--soft); border-radius: .25rem }
-.failed { color: var(--bad) } .uploaded { color: var(--good) } small { opacity: .8 }
-"""
+_STATES: Final = ("failed", "kept", "uploaded", "hosted")
+"""In the order of what somebody should look at."""
+_FIRST_PAGES: Final = 4
+_MOST_PAGES: Final = 50
+_MOST_FAILURES: Final = 10
 
-_SCRIPT: Final = """
-const words = document.getElementById("words"), state = document.getElementById("state");
-const rows = [...document.querySelectorAll("tbody tr")], shown = document.getElementById("shown");
-function select() {
-  let count = 0;
-  for (const row of rows) {
-    const fits = row.textContent.toLowerCase().includes(words.value.toLowerCase())
-      && (!state.value || row.dataset.state === state.value);
-    row.hidden = !fits; count += fits;
-  }
-  shown.textContent = count + " of " + rows.length + " images";
+_HEAD: Final = {
+    "Image": "",
+    "Path and address": "path",
+    "State": "state",
+    "Size": "bytes",
+    "Lives until": "until",
+    "Shown on": "pages",
 }
-words.addEventListener("input", select); state.addEventListener("input", select); select();
-"""
-
-_STATES: Final = ("hosted", "uploaded", "kept", "failed")
+"""Each column's name, and what it is sorted by."""
 
 
 def as_html(report: Report, site: Path, folder: Path) -> str:
     """Write the report on a site as a page that lies in a folder, which local thumbnails are relative to."""
-    counts = report.counts
-    totals = {
-        "Host": report.host or "none",
-        "Pages rewritten": f"{counts.pages_rewritten:,} of {counts.pages:,}",
-        "References rewritten": f"{counts.references_rewritten:,} of {counts.references:,}",
-        "Images": f"{counts.images:,}",
-        "Uploaded": f"{counts.uploaded:,} ({report.bytes_uploaded:,} bytes)",
-        "Known already": f"{counts.cached:,}",
-        "Kept local": f"{counts.kept:,}",
-        "Failed": f"{counts.failed:,}",
-        "Requests": f"{report.requests:,}",
-        "Cost": f"${report.cost:.2f}",
-    }
-    boxes = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in totals.items())
-    states = "".join(f"<option>{name}</option>" for name in _STATES)
     rows = "\n".join(_row(image, site, folder) for image in report.images)
+    total = len(report.images)
+    head = "".join(_column(name, key) for name, key in _HEAD.items())
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>imghost report</title><style>{_STYLE}</style></head><body>
-<main><h1>Images of this site</h1><small>{escape(report.site)}</small>
-<dl>{boxes}</dl>
-<form onsubmit="return false"><label>Find <input id="words" type="search"></label>
-<label>State <select id="state"><option value="">all</option>{states}</select></label>
-<output id="shown" aria-live="polite"></output></form>
-<table><thead><tr><th scope="col">Image</th><th scope="col">Path and address</th><th scope="col">State</th>
-<th scope="col">Size</th><th scope="col">Until</th><th scope="col">Pages</th></tr></thead>
-<tbody>
+<meta name="referrer" content="no-referrer"><meta name="color-scheme" content="light dark">
+<title>Images of {escape(report.site)} – imghost report</title><style>{STYLE}</style></head><body>
+<header><h1>Images of {escape(report.site)}</h1><p>{_sentence(report)}</p></header>
+<main><dl aria-label="Totals">{_totals(report)}</dl>
+{_failures(report)}<form role="search" aria-label="Images" hidden>
+<label class="find"><span>Find</span><input id="words" type="search" placeholder="path, address, reason or page"
+ autocomplete="off" aria-keyshortcuts="/"></label>
+<fieldset><legend>State</legend>{_choices(report)}</fieldset>
+<output id="shown" aria-live="polite">{total:,} images</output></form>
+<table role="table"><caption>Every image that the site's pages refer to</caption>
+<thead role="rowgroup"><tr role="row">{head}</tr></thead>
+<tbody role="rowgroup">
 {rows}
-</tbody></table></main><script>{_SCRIPT}</script></body></html>
+</tbody></table><p id="none" hidden>No image fits. <button type="button" id="all">Show all</button></p>
+</main><script>{SCRIPT}</script></body></html>
 """
 
 
-def _row(image: Shown, site: Path, folder: Path) -> str:
-    local = _relative(site / image.path, folder)
-    hosted = image.url if "://" in image.url else _relative(site / image.url, folder) if image.url else ""
-    address = f'<br><a href="{escape(hosted)}"><small>{escape(image.url)}</small></a>' if hosted else ""
-    reason = f"<br><small>{escape(image.reason)}</small>" if image.reason else ""
-    pixels = f"<br><small>{image.size[0]} × {image.size[1]}</small>" if image.size else ""
-    until = image.expires or ("permanent" if image.url else "")
+def _sentence(report: Report) -> str:
+    """Say in a line what readers get."""
+    counts = report.counts
+    host = escape(report.host or "no host")
     return (
-        f'<tr data-state="{image.state}"><td><img src="{escape(hosted or local)}" alt="" loading="lazy"></td>'
-        f'<td><a href="{escape(local)}">{escape(image.path)}</a>{address}</td>'
-        f'<td class="{image.state}">{image.state}{reason}</td>'
-        f'<td class="n">{image.bytes:,} bytes{pixels}</td><td class="u">{until}</td>'
-        f"<td>{'<br>'.join(_pages(image))}</td></tr>"
+        f"{_many(counts.references_rewritten, 'reference')} in {_many(counts.pages_rewritten, 'page')} "
+        f"point to <strong>{host}</strong>."
     )
 
 
-def _pages(image: Shown, most: int = 5) -> Iterator[str]:
-    yield from (escape(page) for page in image.pages[:most])
-    if len(image.pages) > most:
-        yield f"<small>and {len(image.pages) - most} more</small>"
+def _totals(report: Report) -> str:
+    counts = report.counts
+    totals = (
+        ("Images", f"{counts.images:,}", ""),
+        ("Uploaded", f"{counts.uploaded:,}", _size(report.bytes_uploaded)),
+        ("Known already", f"{counts.cached:,}", ""),
+        ("Kept local", f"{counts.kept:,}", ""),
+        ("Failed", f"{counts.failed:,}", ""),
+        ("Pages", f"{counts.pages_rewritten:,}", f"of {counts.pages:,} rewritten"),
+        ("References", f"{counts.references_rewritten:,}", f"of {counts.references:,} rewritten"),
+        ("Requests", f"{report.requests:,}", ""),
+        ("Cost", f"${report.cost:.2f}", ""),
+    )
+    boxes = (
+        f"<div{' class=bad' if name == 'Failed' and counts.failed else ''}><dt>{name}</dt><dd>{value}"
+        f"{f' <small>{more}</small>' if more else ''}</dd></div>"
+        for name, value, more in totals
+    )
+    return "".join(boxes)
+
+
+def _failures(report: Report) -> str:
+    """List first what somebody should look at."""
+    if not report.failures:
+        return ""
+    lines = (
+        f"<li><b>{escape(failure.path)}</b>: {escape(failure.reason)}"
+        f"{f'; <em>{escape(failure.remedy)}</em>' if failure.remedy else ''}</li>"
+        for failure in report.failures[:_MOST_FAILURES]
+    )
+    more = len(report.failures) - _MOST_FAILURES
+    rest = f"<p>and {more:,} more, below</p>" if more > 0 else ""
+    title = f"{_many(len(report.failures), 'image')} could not be uploaded"
+    heading = f'<section class="failures" aria-labelledby="f"><h2 id="f">{title}</h2>'
+    return f"{heading}<ul>{''.join(lines)}</ul>{rest}</section>\n"
+
+
+def _choices(report: Report) -> str:
+    found = Counter(image.state for image in report.images)
+    choices = [("", "all", len(report.images)), *((state, state, found[state]) for state in _STATES if found[state])]
+    return "".join(
+        f'<label><input type="radio" name="state" value="{value}"{"" if value else " checked"}>'
+        f"<span>{name} <small>{count:,}</small></span></label>"
+        for value, name, count in choices
+    )
+
+
+def _column(name: str, key: str) -> str:
+    if not key:
+        return f'<th role="columnheader" scope="col">{name}</th>'
+    return f'<th role="columnheader" scope="col" data-key="{key}"><button type="button">{name}</button></th>'
+
+
+def _row(image: Shown, site: Path, folder: Path) -> str:
+    local = "" if "://" in image.path or not (site / image.path).is_file() else _relative(site / image.path, folder)
+    hosted = image.url if "://" in image.url else _relative(site / image.url, folder) if image.url else ""
+    name = f'<a href="{escape(local)}">{escape(image.path)}</a>' if local else escape(image.path)
+    address = f'<a class="url" href="{escape(hosted)}">{escape(image.url)}</a>' if hosted else ""
+    reason = f'<span class="why">{escape(image.reason)}</span>' if image.reason else ""
+    pixels = f"<small>{image.size[0]} × {image.size[1]}</small>" if image.size else ""
+    until = image.expires or ("permanent" if image.url else "")
+    return (
+        f'<tr role=row data-state="{image.state}" data-bytes="{image.bytes}" data-pages="{len(image.pages)}">'
+        f"<td role=cell>{_thumbnail(hosted or local, local, image)}</td>"
+        f'<th role=rowheader scope="row">{name}{address}</th>'
+        f'<td role=cell><span class="state {image.state}">{image.state}</span>{reason}</td>'
+        f'<td role=cell class="n">{_size(image.bytes)}{pixels}</td><td role=cell class="u">{until}</td>'
+        f"<td role=cell>{''.join(_pages(image, site, folder))}</td></tr>"
+    )
+
+
+def _thumbnail(address: str, local: str, image: Shown) -> str:
+    """Show what readers get, or where that does not load, the local copy; the path beside it names the image."""
+    if not address:
+        return ""
+    other = f' data-local="{escape(local)}"' if local and local != address else ""
+    size = f' width="{image.size[0]}" height="{image.size[1]}"' if image.size else ""
+    return f'<img src="{escape(address)}" alt="" loading="lazy" decoding="async"{size}{other}>'
+
+
+def _pages(image: Shown, site: Path, folder: Path) -> Iterator[str]:
+    """List the pages, all but the first few folded up, where they can be found all the same."""
+    lines = [
+        f'<li><a href="{escape(_relative(site / page, folder))}">{escape(page)}</a></li>'
+        for page in image.pages[:_MOST_PAGES]
+    ]
+    if lines:
+        yield f"<ul>{''.join(lines[:_FIRST_PAGES])}</ul>"
+    if rest := lines[_FIRST_PAGES:]:
+        yield f"<details><summary>and {len(image.pages) - _FIRST_PAGES:,} more</summary><ul>{''.join(rest)}"
+        if len(image.pages) > _MOST_PAGES:
+            yield f"<li>and {len(image.pages) - _MOST_PAGES:,} more</li>"
+        yield "</ul></details>"
+
+
+def _size(count: int) -> str:
+    """Write a number of bytes as people read it, in the columns of its neighbours."""
+    for unit, step in (("MB", 1_000_000), ("kB", 1_000)):
+        if count >= step:
+            return f"{count / step:,.1f} {unit}"
+    return f"{count} B" if count else ""
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}" + "s" * (count != 1)
 
 
 def _relative(path: Path, folder: Path) -> str:
