@@ -22,7 +22,7 @@ from trust.points import Tracer
 
 IMAGES = 4
 LIFE = 60 * DAY
-STEPS = counted("STEPS", 15)
+STEPS = counted("STEPS", 20)
 SOAKS = "IMGHOST_SOAK_ORDERS" in os.environ
 MACHINES = st.integers(0, 1)
 
@@ -134,7 +134,7 @@ def test_any_order_of_events_leaves_working_sites_and_one_copy_of_each_image() -
     """The numbers of orders and of steps in each are raised for a soak."""
     machine = Publishing
     machine.TestCase.settings = settings(
-        max_examples=counted("ORDERS", 10),
+        max_examples=counted("ORDERS", 30),
         stateful_step_count=STEPS,
         deadline=None,
         derandomize=not SOAKS,
