@@ -46,7 +46,7 @@ class Shown:
     @property
     def lines(self) -> list[str]:
         text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.raw.replace("\r\n", "\n"))
-        return [line.rpartition("\r")[2].rstrip() for line in text.split("\n")]
+        return [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
 
 
 def on_a_terminal(*arguments: str, width: int = 80, program: str = "imghost", **environ: str) -> Shown:
@@ -311,3 +311,43 @@ def test_cutting_keeps_both_ends_and_counts_columns():
 )
 def test_sizes_are_for_people(count, text):
     assert size(count) == text
+
+
+class TestTools:
+    """Each generator's own style: one bar among MkDocs' lines, Sphinx's own way to count."""
+
+    def test_mkdocs_shows_the_bar_between_its_lines_and_none_where_it_is_quiet(self, project):
+        write(
+            project, {"docs/index.md": "![a](a.png) ![b](b.png)\n", "docs/a.png": picture(1), "docs/b.png": picture(2)}
+        )
+        with ImgPro("images") as host:
+            options = f"{{host: img.pro, options: {{api_url: '{host.api_url}'}}}}"
+            write(project, {"mkdocs.yml": f"site_name: x\nplugins:\n  - imghost: {options}\n"})
+            environ = {"IMGPRO_API_KEY": VERIFIED, "NO_MKDOCS_2_WARNING": "1"}
+            quiet = on_a_terminal("build", "-q", program="mkdocs", **environ)
+            write(project, {"docs/a.png": picture(3), "docs/b.png": picture(4)})
+            shown = on_a_terminal("build", program="mkdocs", **environ)
+        assert (quiet.status, quiet.lines) == (0, [""])
+        assert shown.status == 0
+        (at,) = [
+            number for number, line in enumerate(shown.lines) if re.fullmatch(r"imghost: uploading  \[#+\]  2/2", line)
+        ]
+        assert shown.lines[at - 1].startswith("INFO    -  imghost: uploading 2 images (")
+        assert shown.lines[at + 1].startswith("INFO    -  imghost: 2 references to 2 images")
+
+    @pytest.mark.parametrize("environ", [{}, {"CI": "true"}])
+    def test_sphinx_counts_as_it_counts_everything_and_tells_a_ci_every_url(self, project, environ):
+        write(
+            project,
+            {"index.rst": "x\n=\n\n.. image:: a.png\n.. image:: b.png\n", "a.png": picture(1), "b.png": picture(2)},
+        )
+        with ImgPro("images") as host:
+            conf = f"extensions = ['sphinx_imghost']\nimghost_host = 'img.pro'\nimghost_options = {{'api_url': '{host.api_url}'}}\n"
+            write(project, {"conf.py": conf})
+            shown = on_a_terminal("-b", "html", ".", "out", program="sphinx", IMGPRO_API_KEY=VERIFIED, **environ)
+        assert shown.status == 0, shown.raw
+        counted = [
+            line for line in shown.lines if re.fullmatch(r"imghost: uploading\.\.\. \[100%\] _images/[ab]\.png", line)
+        ]
+        told = [line for line in shown.lines if line.startswith("imghost: uploaded _images/")]
+        assert (len(counted), len(told)) == ((0, 2) if environ else (1, 0))
