@@ -7,6 +7,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -149,3 +151,31 @@ def test_each_edit_leaves_what_a_clean_build_leaves(tmp_path, monkeypatch, build
         clean = build(tmp_path / "clean", options, is_dirty=False)
         assert sorted(dirty) == sorted(clean), name
         assert dirty == clean, name
+
+
+_KILLED = """
+import os, runpy, sys
+pages = []
+
+def die_at_the_second_page(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith(".html"):
+        pages.append(arguments[1])
+        if len(pages) == 2:
+            os._exit(9)
+
+sys.addaudithook(die_at_the_second_page)
+sys.argv = ["sphinx-build", "-b", "html", "-d", "_build/state", ".", "_build/html"]
+runpy.run_module("sphinx", run_name="__main__")
+"""
+
+
+def test_build_after_one_that_was_killed_among_its_pages_leaves_what_a_clean_one_leaves(tmp_path):
+    write(tmp_path, SPHINX)
+    local = sphinx(tmp_path, {"host": "img.pro"}, is_dirty=False)
+    (tmp_path / "options.json").write_text('{"imghost_host": "directory"}')
+    done = subprocess.run([sys.executable, "-c", _KILLED], cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.returncode == 9, done.stderr
+    assert any(b"_imghost" in content for path, content in shown(tmp_path / "_build/html").items() if path in local)
+    after = sphinx(tmp_path, {"host": "img.pro"}, is_dirty=True)
+    pages = [path for path in local if path.endswith(".html")]
+    assert {path: after[path] for path in pages} == {path: local[path] for path in pages}
