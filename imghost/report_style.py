@@ -12,6 +12,7 @@ STYLE: Final = """
     --link: #7db7ff; --bad: #ff9c94; --good: #7fd69a; --warm: #e5bd6b; --check: #fff1 }
 }
 * { box-sizing: border-box }
+html { scroll-padding-top: 7rem }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 82rem; padding: 1.5rem;
   background: var(--back); color: var(--text) }
 a { color: var(--link) }
@@ -38,7 +39,7 @@ input[type=search] { font: inherit; width: 100%; padding: .35rem .6rem; border: 
   border-radius: .4rem; background: var(--card); color: var(--text) }
 ::placeholder { color: var(--soft); opacity: 1 }
 fieldset { border: 0; margin: 0; padding: 0; min-width: 0; display: flex; flex-wrap: wrap; gap: .25rem }
-legend { float: left; width: 100% }
+legend { float: left; width: 100%; margin-bottom: -.25rem }
 fieldset label { position: relative }
 fieldset input { position: absolute; inset: 0; opacity: 0; margin: 0; cursor: pointer }
 fieldset span { display: block; padding: .35rem .7rem; border: 1px solid var(--line); border-radius: .4rem;

@@ -111,7 +111,7 @@ def test_a_package_imports_only_the_tool_it_is_for(package: str) -> None:
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     """A build that has nothing to upload, and `imghost --help`, start without them."""
     hosts = [name for name in EDGES if name.startswith("imghost.hosts.")]
-    heavy = ["httpx", "bs4", "PIL", "diskcache", "rich", "eth_account", "mkdocs", "sphinx"]
+    heavy = ["httpx", "bs4", "PIL", "diskcache", "click", "eth_account", "mkdocs", "sphinx"]
     program = (
         f"import sys, imghost.rehost, imghost.cli, {', '.join(hosts)}\n"
         f"print([name for name in {heavy} if name in sys.modules])"
