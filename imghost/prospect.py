@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from imghost import lock as locks
 from imghost import page_map, provenance, references, removal, resolve
@@ -25,6 +26,9 @@ from imghost.provenance import Origins, Stay
 from imghost.references import PageView
 from imghost.remote_urls import key_of, selected
 from imghost.settings import Settings
+
+
+_NO_HOST: Final = "no host is chosen and no credential is in the environment; set the option 'host'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,7 @@ def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[
 def _leave(job: Job, host: Host | None) -> Leave:
     """Decide whether images may be sent to this host; a part of the site itself may always be written."""
     if host is None:
-        return Leave(may_upload=False, reason="no host is chosen and no credential is in the environment")
+        return Leave(may_upload=False, reason=_NO_HOST)
     if not host.needs_network:
         return Leave(may_upload=True)
     leave = leave_to_upload(job.settings, job.environ, is_serving=job.is_serving)
@@ -219,6 +223,6 @@ def _plan(
     now: datetime,
 ) -> Plan:
     if host is None:
-        kept = dict(stays) | {path: Stay("has no host to go to") for path in images}
+        kept = dict(stays) | {path: Stay(_NO_HOST) for path in images}
         return Plan({}, (), kept)
     return plan(images, stays, list(groups), records, host, settings, now)
