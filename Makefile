@@ -4,13 +4,20 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NPM_PEERS ?= $(or $(TMPDIR),/tmp)/imghost-bench-npm
 
-.PHONY: demo test lint types docs wheel matrix bench clean
+.PHONY: demo test soak lint types docs wheel matrix bench clean
 
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs.
+soak: $(READY)
+	IMGHOST_SOAK_KILLS=$(or $(KILLS),1000) IMGHOST_SOAK_ERRORS=$(or $(ERRORS),1000) \
+	IMGHOST_SOAK_ROUNDS=$(or $(ROUNDS),50) IMGHOST_SOAK_ORDERS=$(or $(ORDERS),1000) \
+	IMGHOST_SOAK_STEPS=$(or $(STEPS),30) IMGHOST_SOAK_FUZZ=$(or $(FUZZ),100000) \
+	$(BIN)/python -m pytest tests/trust tests/fuzz -s
 
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .

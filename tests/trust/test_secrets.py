@@ -57,7 +57,7 @@ def forms(secret: str) -> Iterator[bytes]:
 
 def found(secret: str, root: Path, *printed: str) -> list[str]:
     """List the files and outputs that hold a secret in any form."""
-    places = {name: content for name, content in tree(root).items()}
+    places = dict(tree(root))
     places |= {f"output {number}": text.encode() for number, text in enumerate(printed)}
     places |= {f"name {name}": name.encode() for name in places}
     return sorted({name for name, content in places.items() for form in forms(secret) if form in content})
