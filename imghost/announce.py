@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from imghost.hosts import Finds, Host
 from imghost.models import IMPORT
+from imghost.report import many
 
 if TYPE_CHECKING:
     from imghost.plan import Upload
@@ -25,7 +26,7 @@ def announce(uploads: Sequence[Upload], work: Work, job: Job) -> None:
         size = sum(upload.image.bytes for upload in uploads)
         most = "" if host.limits.is_price_certain else "at most "
         cost = f" for {most}${host.limits.price * len(uploads):.2f}" if host.limits.price else ""
-        job.say(f"uploading {len(uploads)} images ({size:,} bytes) to {host.name}{cost}")
+        job.say(f"uploading {many(len(uploads), 'image')} ({size:,} bytes) to {host.name}{cost}")
 
 
 @contextmanager

@@ -27,7 +27,6 @@ from imghost.references import PageView
 from imghost.remote_urls import key_of, selected
 from imghost.settings import Settings
 
-
 _NO_HOST: Final = "no host is chosen and no credential is in the environment; set the option 'host'"
 
 

@@ -122,8 +122,8 @@ def _upload(upload: Uploaded) -> dict[str, Any]:
 def summary(report: Report) -> str:
     """Say in one line what the run came to."""
     counts = report.counts
-    moved = f"{_many(counts.references_rewritten, 'reference')} to {_many(counts.cached + counts.uploaded, 'image')}"
-    where = f"in {_many(counts.pages_rewritten, 'page')} point to {report.host}"
+    moved = f"{many(counts.references_rewritten, 'reference')} to {many(counts.cached + counts.uploaded, 'image')}"
+    where = f"in {many(counts.pages_rewritten, 'page')} point to {report.host}"
     parts = [f"{moved} {where}" if counts.references_rewritten else "no reference was rewritten"]
     if counts.uploaded:
         parts.append(f"{counts.uploaded} uploaded ({report.bytes_uploaded:,} bytes)")
@@ -136,5 +136,6 @@ def summary(report: Report) -> str:
     return ", ".join(parts)
 
 
-def _many(count: int, word: str) -> str:
+def many(count: int, word: str) -> str:
+    """Count things in words."""
     return f"{count:,} {word}" + "s" * (count != 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tempfile
@@ -259,6 +258,8 @@ def _refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> No
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Phrase the remedy for a mistyped name: the nearest right one, or all there are."""
+    import difflib
+
     names = sorted(known)
     close = difflib.get_close_matches(str(name)[:80], names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"

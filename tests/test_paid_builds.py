@@ -14,6 +14,9 @@ from doubles.img402_paid import PaidImg402
 from sites import picture, small_site, write
 
 from imghost.cli import main
+from imghost.hosts.journal import Journal, lock_name
+from imghost.hosts.journal_place import FILE
+from imghost.hosts.payments import Budget, Purchase, Signed, State
 
 DOLLAR = 1_000_000
 CONFIG = """
@@ -157,7 +160,7 @@ def test_plan_and_status_tell_the_money(tmp_path, purse, monkeypatch, capsys):
         assert main(["rehost", "site", *flags]) == 0
         capsys.readouterr()
         assert main(["status", "--json", *flags]) == 0
-        assert json.loads(capsys.readouterr().out)["money"] == {"spent": "3.00", "unresolved": "0.00"}
+        assert json.loads(capsys.readouterr().out)["money"] == {"spent": "3.00", "unresolved": "0.00", "lost": []}
 
 
 def test_wallet_prints_the_address_and_without_one_says_so(purse, monkeypatch, capsys):
@@ -186,3 +189,22 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path, purse):
     assert done.returncode == 2
     assert 'pip install "imghost[x402]"' in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_lost_payment_is_told_and_paid_again_only_by_the_users_word(tmp_path, purse, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMGHOST_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("IMG402_PRIVATE_KEY", purse.key)
+    digest = "ab" * 32
+    journal = Journal(tmp_path / "state" / FILE)
+    signed = Signed("X-PAYMENT", "cheque", 1, purse.address, purse.address, DOLLAR, "0x1", 2_000_000_000)
+    budget = Budget(DOLLAR, lock_name(tmp_path / "imghost.lock"), 0.0)
+    made, _ = journal.reserve(Purchase("https://img402.dev/api", digest, 0), DOLLAR, budget, lambda _: signed)
+    journal.refuse(made, State.LOST, 1)
+    assert main(["status"]) == 1
+    assert f"lost {digest}" in capsys.readouterr().out
+    assert main(["wallet", "--pay-again", "0" * 64]) == 2
+    assert main(["wallet", "--pay-again", digest]) == 0
+    capsys.readouterr()
+    assert main(["status", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["money"] == {"spent": "0.00", "unresolved": "1.00", "lost": []}

@@ -105,7 +105,12 @@ COMMANDS: Final[Mapping[str, Command]] = {
         hosts.wallet,
         "show the img402 wallet's address and balance",
         "imghost wallet --rpc-url https://mainnet.base.org",
-        flags=(Flag("rpc-url", "a node of the Base network to ask for the balance", "URL"),),
+        flags=(
+            Flag("rpc-url", "a node of the Base network to ask for the balance", "URL"),
+            Flag(
+                "pay-again", "let a lost payment's image be paid once more: the digest that its warning names", "SHA256"
+            ),
+        ),
     ),
     "keys": Command(
         hosts.keys,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from imghost.commands.call import Call, print_json, say
 from imghost.commands.style import size
 from imghost.commands.tables import Row, print_table
-from imghost.errors import HostError, SettingsError
+from imghost.errors import HostError, SettingsError, StateError
 from imghost.hosts import registry
 from imghost.http import Client
 from imghost.models import MEDIA_TYPES
@@ -53,6 +53,8 @@ def wallet(call: Call) -> int:
     address = wallet_address(call.environ)
     if address is None:
         raise SettingsError("no wallet is in the environment; set IMG402_PRIVATE_KEY or IMG402_PRIVATE_KEY_FILE")
+    if digest := call.given.get("pay-again"):
+        return _pay_again(call, str(digest))
     balance = None
     if url := call.given.get("rpc-url"):
         with Client(call.settings.timeout, environ=call.environ) as client:
@@ -64,6 +66,20 @@ def wallet(call: Call) -> int:
         print_json({"imghost_wallet": 1, "address": address, "usdc": None if balance is None else str(balance)})
     else:
         print(address if balance is None else f"{address}  {balance} USDC")
+    return 0
+
+
+def _pay_again(call: Call, digest: str) -> int:
+    """Let an image whose payment was lost be paid once more: only the user may decide that."""
+    from imghost.hosts.journal_place import journal_of
+
+    try:
+        count = journal_of(call.environ, call.settings.folder, call.settings.cache_dir).allow_again(digest)
+    except StateError as problem:
+        raise SettingsError(str(problem)) from None
+    if not count:
+        raise SettingsError(f"no lost payment is known for {digest:.80}; `imghost status` tells what is unresolved")
+    print(f"the next build may pay once more for {digest}")
     return 0
 
 

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from imghost.commands.call import Call, warn
 from imghost.errors import StateError
 
 
-def paid(call: Call) -> tuple[Decimal, Decimal]:
-    """Give the US dollars that bought images for this lock, and those that were signed and bought none yet."""
+@dataclass(frozen=True, slots=True)
+class Money:
+    """US dollars, and what they did not buy."""
+
+    spent: Decimal = Decimal(0)
+    """What bought images for this lock."""
+    unresolved: Decimal = Decimal(0)
+    """What was signed for it and bought none yet."""
+    lost: tuple[str, ...] = ()
+    """Digests of the images that were paid for and never given."""
+
+
+def paid(call: Call) -> Money:
+    """Say what was paid for the call's lock."""
     from imghost.hosts.journal_place import journal_of
 
     settings = call.settings
     try:
         journal = journal_of(call.environ, settings.folder, settings.cache_dir)
-        return journal.spent(settings.lock), journal.unresolved(settings.lock)
+        return Money(journal.spent(settings.lock), journal.unresolved(settings.lock), journal.lost(settings.lock))
     except StateError as problem:
         warn([f"the payments are not known: {problem}"])
-        return Decimal(0), Decimal(0)
+        return Money()

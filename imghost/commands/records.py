@@ -17,13 +17,14 @@ from imghost import restore as restoring
 from imghost.commands import site
 from imghost.commands.call import Call, print_json, warn
 from imghost.commands.money import paid
-from imghost.commands.style import many, size
+from imghost.commands.style import size
 from imghost.commands.tables import Row, print_facts, print_table
 from imghost.environment import leave_to_upload
 from imghost.errors import HostError, SettingsError
 from imghost.hosts import Host, Tells, registry
 from imghost.http import Client
 from imghost.models import Record
+from imghost.report import many
 from imghost.settings import Settings, read_duration
 from imghost.verify import Verdict, hosted_in, page_verdicts, verdicts
 
@@ -37,14 +38,17 @@ def status(call: Call) -> int:
         by_host.setdefault(record.host, []).append(record)
     rows = [_host_status(name, records, call.settings, now) for name, records in sorted(by_host.items())]
     usage = _usage(call, lock.host)
-    spent, unresolved = paid(call)
+    paid_for = paid(call)
+    spent, unresolved = paid_for.spent, paid_for.unresolved
     if call.is_json:
-        money = {"spent": f"{spent:.2f}", "unresolved": f"{unresolved:.2f}"}
+        money = {"spent": f"{spent:.2f}", "unresolved": f"{unresolved:.2f}", "lost": list(paid_for.lost)}
         found = {"imghost_status": 1, "lock": str(call.settings.lock), "host": lock.host}
         print_json(found | {"hosts": rows, "usage": usage, "money": money})
         return 1 if unresolved else 0
     if spent or unresolved:
         print(f"paid ${spent:.2f} for this lock's images; ${unresolved:.2f} more is signed and has bought none yet")
+    for digest in paid_for.lost:
+        print(f"lost {digest}: ask the host; `imghost wallet --pay-again {digest[:8]}…` lets it be paid once more")
     if usage:
         print_facts((name.replace("_", " "), _shown(name, value)) for name, value in usage.items() if value)
         print()

@@ -11,12 +11,13 @@ from imghost import report
 from imghost.cache import Cache
 from imghost.commands.call import Call, print_json, say, warn
 from imghost.commands.money import paid
-from imghost.commands.style import many, plain, size
+from imghost.commands.style import plain, size
 from imghost.commands.tables import Row, print_facts, print_table
 from imghost.errors import HostError
 from imghost.http import Client
 from imghost.prospect import Prospect, foresee
 from imghost.rehost import rehost as run
+from imghost.report import many
 from imghost.telling import clause
 
 
@@ -48,11 +49,11 @@ def plan(call: Call) -> int:
     warn(notice.text for notice in prospect.notices)
     found = _planned(prospect, quota)
     if prospect.plan.price:
-        spent, unresolved = paid(call)
+        money = paid(call)
         found["budget"] = {
             "max_cost": f"{call.settings.max_cost:.2f}",
-            "spent": f"{spent:.2f}",
-            "unresolved": f"{unresolved:.2f}",
+            "spent": f"{money.spent:.2f}",
+            "unresolved": f"{money.unresolved:.2f}",
         }
     if call.is_json:
         print_json(found)

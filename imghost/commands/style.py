@@ -64,8 +64,3 @@ def size(count: int) -> str:
         if count >= step:
             return f"{count / step:.3g} {unit}" if count < 100 * step else f"{count / step:,.0f} {unit}"
     return f"{count} B"
-
-
-def many(count: int, word: str) -> str:
-    """Count things in words."""
-    return f"{count:,} {word}" + "s" * (count != 1)

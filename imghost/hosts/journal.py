@@ -109,6 +109,14 @@ class Journal:
             text = "UPDATE payments SET again = 1 WHERE image = ? AND state = 'lost'"
             return connection.execute(text, (image,)).rowcount
 
+    def lost(self, lock: Path) -> tuple[str, ...]:
+        """List the images (digests of what was sent) that were paid for a lock and never given."""
+        if not self._is_there():
+            return ()
+        with self._transaction() as connection:
+            query = "SELECT image FROM payments WHERE lock = ? AND state = 'lost' AND again = 0 ORDER BY image"
+            return tuple(image for (image,) in connection.execute(query, (lock_name(lock),)))
+
     def spent(self, lock: Path) -> Decimal:
         """Sum up the dollars that bought images for a lock."""
         return self._sum(lock, (State.DONE,))
