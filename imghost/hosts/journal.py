@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imghost.durable import sync_folder
-from imghost.errors import BudgetError, StateError
+from imghost.errors import BudgetError, StateError, printable
 from imghost.hosts.payments import UNRESOLVED, Budget, Payment, Purchase, Signed, State
 from imghost.hosts.x402 import ATOMS, dollars
 
@@ -155,8 +155,8 @@ class Journal:
                     connection.execute("ROLLBACK")
                     raise
                 connection.execute("COMMIT")
-        except (OSError, sqlite3.Error) as problem:
-            reason = f"the payment journal {self.file} cannot be used: {problem}"
+        except (OSError, UnicodeError, sqlite3.Error) as problem:  # SQLite's own words repeat a broken file's bytes
+            reason = f"the payment journal {self.file} cannot be used: {printable(problem)}"
         else:
             return
         raise StateError(f"{reason}; make room or repair it, or name another folder in IMGHOST_STATE_DIR")
