@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,10 @@ from imghost.cli import main
 
 
 def ran(folder: Path, *command: str) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=100, env=os.environ | {"PATH": path}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -68,3 +73,60 @@ def test_a_generators_site_is_rehosted_and_the_next_build_uploads_nothing(tmp_pa
     generate(tmp_path)
     assert main(["rehost", str(site), "--host", "directory", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"]["failed"] == 0
+
+
+def test_notebook_outputs_of_myst_nb_are_rehosted(tmp_path):
+    """A notebook's stored output is a picture that the build writes: its own source."""
+    pytest.importorskip("myst_nb", reason="myst-nb is not installed")
+    output = {
+        "output_type": "display_data", "metadata": {},
+        "data": {"image/png": base64.b64encode(picture(5)).decode(), "text/plain": "a picture"},
+    }  # fmt: skip
+    cell = {
+        "cell_type": "code",
+        "id": "a",
+        "execution_count": 1,
+        "metadata": {},
+        "source": "draw()",
+        "outputs": [output],
+    }
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    conf = (
+        "project = 'Small'\nextensions = ['myst_nb', 'sphinx_imghost']\nnb_execution_mode = 'off'\n"
+        "root_doc = 'home'\nimghost_host = 'directory'\nimghost_report = 'report.json'\n"
+    )
+    write(tmp_path, {"conf.py": conf, "home.ipynb": json.dumps(notebook)})
+    ran(tmp_path, sys.executable, "-m", "sphinx", "-b", "html", ".", "_build/html")
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert report["images"] == {"found": 1, "cached": 0, "uploaded": 1, "kept": 0, "failed": 0}
+    assert "_imghost/" in (tmp_path / "_build/html/home.html").read_text("utf-8")
+
+
+def test_mike_deploys_versions_whose_images_are_hosted(tmp_path):
+    """Each version is built and committed to a branch by mike; each has its own copies in the embedded directory."""
+    pytest.importorskip("mike", reason="mike is not installed")
+    write(
+        tmp_path,
+        {
+            "mkdocs.yml": "site_name: Small\ntheme: {name: material, font: false}\nplugins:\n  - mike\n  - imghost: {host: directory}\n",
+            "docs/index.md": "# Home\n\n![one](one.png)\n",
+            "docs/one.png": picture(1),
+            ".gitignore": "site/\n.cache/\n",
+        },
+    )
+    for command in (("init", "-q"), ("config", "user.name", "T"), ("config", "user.email", "t@x.test"), ("add", "-A")):
+        ran(tmp_path, "git", *command)
+    ran(tmp_path, "git", "commit", "-qm", "Begin")
+    mike = str(Path(sys.executable).with_name("mike"))
+    for version in ("1.0", "2.0"):
+        ran(tmp_path, mike, "deploy", version)
+        write(tmp_path, {"docs/one.png": picture(9)})
+    for version, seed in (("1.0", 1), ("2.0", 9)):
+        page = subprocess.run(
+            ["git", "show", f"gh-pages:{version}/index.html"], cwd=tmp_path, capture_output=True, check=True
+        ).stdout
+        (url,) = [url for url in image_urls(page) if "_imghost/" in url]
+        image = subprocess.run(
+            ["git", "show", f"gh-pages:{version}/{url}"], cwd=tmp_path, capture_output=True, check=True
+        ).stdout
+        assert image == picture(seed)
