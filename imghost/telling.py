@@ -26,7 +26,8 @@ _VERBS = ("is ", "has ", "belongs ", "matches ", "moves ", "was ", "cannot ")
 
 def clause(reason: str, subject: str) -> str:
     """Make a clause of a reason that completes one; others stand alone."""
-    return f"{subject} {reason}" if reason.startswith(_VERBS) else reason
+    predicate = reason.removeprefix("it ")
+    return f"{subject} {predicate}" if predicate.startswith(_VERBS) else reason
 
 
 def remarks(published: Published) -> tuple[str, ...]:
