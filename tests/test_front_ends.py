@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
 
 from imghost import settings
 from imghost.arguments import make_parser
@@ -18,7 +19,8 @@ def test_mkdocs_has_every_option():
 def test_sphinx_has_every_option(tmp_path):
     (tmp_path / "index.rst").write_text("Home\n====\n")
     extension = {"extensions": ["sphinx_imghost"]}
-    app = Sphinx(tmp_path, None, tmp_path / "out", tmp_path / "trees", "html", extension, status=None, warning=None)
+    with docutils_namespace():
+        app = Sphinx(tmp_path, None, tmp_path / "out", tmp_path / "trees", "html", extension, status=None, warning=None)
     assert {name for name in app.config.values if name.startswith("imghost_")} == {f"imghost_{name}" for name in NAMES}
 
 
