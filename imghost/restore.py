@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imghost import durable, page_map, references, removal, resolve
+from imghost import durable, references, removal, resolve
 from imghost.images import NotAnImage
 from imghost.images import read as read_image
 from imghost.models import MEDIA_TYPES, Record, Reference
@@ -87,8 +87,3 @@ def forget(path: Path | None) -> None:
     """Forget what was rewritten: nothing is any more."""
     if path is not None:
         path.unlink(missing_ok=True)
-
-
-def load(path: Path | None, mark: str) -> PageMap:
-    """Read the map of a site."""
-    return page_map.load(path, mark)

@@ -219,15 +219,9 @@ def _chosen(call: Call, client: Client) -> Host:
 
 def restore(call: Call) -> int:
     """Put a site's local references back."""
-    job = call.job()
-    assert job.page_map is not None
-    lock = locks.read(call.settings.lock)
-    known = page_map.load(job.page_map, "")
-    place = resolve.place(call.settings.site_url)
-    done = restoring.restore(job.site, known, lock.records, place, call.settings.references)
+    done = _restored(call)
     if not done.left:
-        job.page_map.unlink(missing_ok=True)
-    warn(f"{page}: {url} stays: no file of the site has its bytes; build the site again" for page, url in done.left)
+        restoring.forget(call.job().page_map)
     if call.is_json:
         left = [{"page": page, "url": url} for page, url in done.left]
         print_json({"imghost_restore": 1, "pages": done.pages, "left": left})
@@ -238,12 +232,17 @@ def restore(call: Call) -> int:
 
 def migrate(call: Call) -> int:
     """Move a site's images to another host: back to local, then to the new one."""
-    job = call.job()
-    assert job.page_map is not None
-    lock = locks.read(call.settings.lock)
-    known = page_map.load(job.page_map, "")
-    place = resolve.place(call.settings.site_url)
-    done = restoring.restore(job.site, known, lock.records, place, call.settings.references)
-    warn(f"{page}: {url} stays: no file of the site has its bytes; build the site again" for page, url in done.left)
+    done = _restored(call)
     status = site.rehost(call)
     return 1 if done.left else status
+
+
+def _restored(call: Call) -> restoring.Restored:
+    """Put the call's site back to local references, and warn of what stays."""
+    job = call.job()
+    known = page_map.load(job.page_map, "")
+    records = locks.read(call.settings.lock).records
+    place = resolve.place(call.settings.site_url)
+    done = restoring.restore(job.site, known, records, place, call.settings.references)
+    warn(f"{page}: {url} stays: no file of the site has its bytes; build the site again" for page, url in done.left)
+    return done
