@@ -165,7 +165,8 @@ def _checked(connection: sqlite3.Connection, pragma: str) -> dict[str, str]:
 def schema_digest(connection: sqlite3.Connection) -> str:
     """Fingerprint everything that a database's schema holds."""
     query = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name LIMIT 99"
-    return hashlib.sha256(json.dumps(connection.execute(query).fetchall()).encode()).hexdigest()
+    found = json.dumps(connection.execute(query).fetchall(), default=repr)  # a blob in place of a text, for one
+    return hashlib.sha256(found.encode()).hexdigest()
 
 
 def _check_settings(found: list[tuple[object, object]]) -> None:

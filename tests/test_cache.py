@@ -437,6 +437,7 @@ HOSTILE: dict[str, Poison] = {
     "form of a later SQLite": read_only,
     "sparse giant": sparse("cache.db"),
     "sparse giant log": sparse("cache.db-wal"),
+    "schema in blobs": sql("UPDATE sqlite_master SET tbl_name = CAST(tbl_name AS BLOB) WHERE name = 'Cache'"),
     "journal": file("cache.db-journal", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\0" * 600),
     "store that is a file": no_folder,
 }
