@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from imghost import provenance
 from imghost.cache import Cache, Known
-from imghost.files import open_beneath
+from imghost.files import digest, open_beneath
 from imghost.models import Image
 from imghost.page_map import Removed
 from imghost.pages import stamp
 from imghost.provenance import Origins, Stay
 from imghost.settings import Settings
+
+_GONE: Final = Stay("is gone since the pages were scanned", "build again", code="page")
 
 
 def identify(
@@ -70,7 +72,7 @@ def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, R
         where, now = source, original
     if now is None:
         # The local copy was removed and had no source: what was known of it then still holds.
-        return removed[path].image if path in removed else Stay("is gone since the pages were scanned", code="page")
+        return removed[path].image if path in removed else _GONE
     known = cache.facts(str(where), now)
     if known is None:
         try:
@@ -83,7 +85,7 @@ def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, R
         is_drawing = known.startswith("is an SVG")
         return Stay(known) if is_drawing else Stay(known, "put a real image there, or exclude it", code="type")
     sha256, facts = known
-    return Image(path, sha256, now[0], facts)
+    return Image(path, sha256, now[0], facts, (str(where), now))
 
 
 def _read(root: Path, name: str) -> Known:
@@ -95,6 +97,21 @@ def _read(root: Path, name: str) -> Known:
     except NotAnImage as reason:
         return str(reason)
     return image.sha256, image.facts
+
+
+def has_changed(image: Image, site: Path, origins: Origins) -> bool:
+    """Say whether an image's file has other bytes than when it was identified; one that is gone has none."""
+    if image.seen is None:
+        return False
+    where, then = image.seen
+    now = stamp(where)
+    if now is None or now == then:
+        return False
+    try:
+        with opened(image.path, site, origins) as file:
+            return digest(file) != image.sha256
+    except OSError:
+        return True  # it is no plain file of the site any more
 
 
 def opened(path: str, site: Path, origins: Origins) -> BinaryIO:

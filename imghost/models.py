@@ -87,6 +87,8 @@ class Image:
     sha256: str
     bytes: int
     facts: Facts
+    seen: tuple[str, tuple[int, int, int]] | None = field(default=None, compare=False, repr=False)
+    """The file that told all this, and its stamp then; None where no file of this machine did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from imghost.cache import Cache
 from imghost.errors import ImghostError
 from imghost.http import Client
 from imghost.page_map import PageMap
-from imghost.prospect import Job, Notice, Prospect, foresee, mark_of
+from imghost.prospect import Job, Notice, Prospect, foresee
 from imghost.publish import Published, publish
+from imghost.recheck import recheck
 from imghost.report import Report
 from imghost.rewriting import Rewriting, rewrite_pages
 from imghost.telling import remarks, stay_notices, told
@@ -65,7 +66,7 @@ def _run(job: Job) -> Result:
             prospect = foresee(job, client, cache)
             copies.return_drawn(prospect, job)
             planned = time.perf_counter()
-            published = publish(prospect, job, client, cache)
+            published = recheck(publish(prospect, job, client, cache), job)
             requests = client.requests
         uploaded = time.perf_counter()
         _sweep(prospect)
@@ -100,7 +101,7 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
     removed = copies.removed_now(published.prospect.images, job)
     try:
         hosted = tuple(sorted(copies.hosted_in_site(published)))
-        page_map.save(job.page_map, PageMap(mark_of(job.settings), known, removed, hosted))
+        page_map.save(job.page_map, PageMap(published.prospect.known.mark, known, removed, hosted), published.prospect.known)
         cache.save()
     except OSError as problem:
         reason = problem.strerror or problem

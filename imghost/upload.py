@@ -5,6 +5,7 @@ A record is kept in the worker, the moment it is earned, so that nothing that st
 
 from __future__ import annotations
 
+import errno
 import queue
 import random
 import threading
@@ -156,11 +157,20 @@ def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
         with course.guard:
             course.fatal = course.fatal or problem
         return Outcome(upload, failure=Failure(path, str(problem)))
-    except (ImghostError, OSError) as problem:
+    except ImghostError as problem:
         return Outcome(upload, failure=Failure(path, printable(problem)))
+    except OSError as problem:
+        return Outcome(upload, failure=_uncopied(path, problem))
     except Exception as problem:  # a host by others may raise anything, and its text may hold a secret
         reason = f"the host {work.host.name!r} broke with {type(problem).__name__}"
         return Outcome(upload, failure=Failure(path, reason, "report it to the host's authors"))
+
+
+def _uncopied(path: str, problem: OSError) -> Failure:
+    """Tell why no copy of an image could be made to send: it cannot be read, or the disk takes no more."""
+    reason = f"no copy of it can be made to send: {printable(problem.strerror or problem)}"
+    is_full = problem.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+    return Failure(path, reason, "make room, or set TMPDIR" if is_full else "build again")
 
 
 def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:

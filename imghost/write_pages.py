@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from imghost import durable, resolve
 from imghost.models import Record, Reference
-from imghost.page_map import Entry, set_aside, undo
+from imghost.page_map import Entry, digest_of, undo
 from imghost.pages import decode, encode, stamp
 from imghost.plan import Group
 from imghost.references import PageView
@@ -17,8 +17,7 @@ from imghost.resolve import Place, Target
 from imghost.wishes import Better
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What became of one page."""
 
     entry: Entry | None
@@ -54,23 +53,26 @@ def write_page(
     page: PageView,
     edits: Mapping[Reference, str],
     better: Better | None = None,
-    page_map: Path | None = None,
+    before: Callable[[], None] = lambda: None,
 ) -> Written:
-    """Bring one page to what its edits say; a page that changed since it was scanned is left alone."""
+    """Bring one page to what its edits say; a page that changed since it was scanned is left alone.
+
+    `before` is called before a file changes.
+    """
     if page.path.endswith(".css"):
         better = None
     wanted = _wanted(edits, better)
     if not page.is_read and page.entry and page.entry.wanted == wanted:
         return Written(page.entry, len(edits))
     if page.is_read and not edits and (page.entry is None or not page.entry.digest):
-        return Written(Entry(page.stamp, "", page.scan, (), wanted), 0)
+        return Written(Entry(page.stamp, "", page.scan, (), wanted, page.origin), 0)
     file = root / page.path
-    if stamp(file) != page.stamp:
-        return Written(None, 0, "it changed while the build ran")
     try:
         content = file.read_bytes()
     except OSError as problem:
         return Written(None, 0, f"it cannot be read: {problem.strerror or problem}")
+    if stamp(file) != page.stamp:  # asked after the read, so that what was read is what was scanned
+        return Written(None, 0, "it changed while the build ran")
     text = _original(content, page)
     if text is None:
         return Written(None, 0, "it is not as the last run left it")
@@ -80,12 +82,12 @@ def write_page(
     changed = encode(changed_text(text, changes))
     if changed != content:
         try:
-            set_aside(page_map)
+            before()
             durable.replace(file, changed, is_durable=False)
         except OSError as problem:
             return Written(None, 0, f"it cannot be written: {problem.strerror or problem}")
-    digest = hashlib.sha256(changed).hexdigest() if changes else ""
-    return Written(Entry(stamp(file) or page.stamp, digest, page.scan, changes, wanted), len(edits))
+    digest = digest_of(changed) if changes else ""
+    return Written(Entry(stamp(file) or page.stamp, digest, page.scan, changes, wanted, page.origin), len(edits))
 
 
 def _original(content: bytes, page: PageView) -> str | None:

@@ -1,0 +1,30 @@
+"""Images that changed while the run went on: their references stay local, since what was uploaded is out of date."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from imghost.identify import has_changed
+from imghost.prospect import Job
+from imghost.provenance import Stay
+from imghost.publish import Published
+
+_CHANGED: Final = Stay("it changed while the build ran", "build again", code="page")
+
+
+def recheck(published: Published, job: Job) -> Published:
+    """Take back the records of images whose files are no longer those that were identified.
+
+    The lock keeps them, as the records of bytes that the site had. Where no page was read and nothing
+    uploaded, no time has gone by and nothing is asked.
+    """
+    prospect = published.prospect
+    if not published.outcomes and not any(view.is_read for view in prospect.views):
+        return published
+    known = ((path, prospect.images.get(path)) for path in published.records)
+    changed = {path for path, image in known if image and has_changed(image, job.site, job.origins)}
+    if not changed:
+        return published
+    records = {path: record for path, record in published.records.items() if path not in changed}
+    return replace(published, records=records, kept={**published.kept, **dict.fromkeys(changed, _CHANGED)})
