@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from imghost.errors import Action, HostError
+from imghost.hide import credentials, hidden, hidden_text
 
 if TYPE_CHECKING:
     import httpx
@@ -118,7 +119,7 @@ class Client:
         body: bytes | BinaryIO | None = None,
         limit: int = LIMIT,
     ) -> Answer:
-        """Send one request and give its answer, a redirect too.
+        """Send one request and give its answer, a redirect too, without the credentials that the headers hold.
 
         `body` is sent as it is; an open file is read from where it stands.
 
@@ -130,7 +131,7 @@ class Client:
             if file is not None:
                 source = stack.enter_context(_opened(file.file))
                 parts["files"] = {file.field: (file.name, source, file.media_type)}
-            return self._send(method, url, parts, limit)
+            return _without(credentials(parts["headers"]), self._send(method, url, parts, limit))
 
     def fetch(self, url: str, *, limit: int = LIMIT) -> Answer:
         """Look at what a URL serves, without any credential: the body is cut at `limit` bytes.
@@ -162,6 +163,14 @@ class Client:
 
                 self._wire = Wire(self._timeout, self._environ, self._connections)
             return self._wire
+
+
+def _without(secrets: tuple[str, ...], answer: Answer) -> Answer:
+    """Hide what a host repeats of a request's credentials, in a message, an address or a header."""
+    if not secrets:
+        return answer
+    headers = {name: hidden_text(text, secrets) for name, text in answer.headers.items()}
+    return Answer(answer.status, headers, hidden(answer.body, secrets))
 
 
 def _opened(file: Path) -> Any:

@@ -26,6 +26,7 @@ from imghost.provenance import Origins, Stay
 from imghost.references import PageView
 from imghost.remote_urls import key_of, selected
 from imghost.settings import Settings
+from imghost.version import version
 
 _NO_HOST: Final = "no host is chosen and no credential is in the environment; set the option 'host'"
 
@@ -117,12 +118,12 @@ def replanned(prospect: Prospect, job: Job, lock: locks.Lock) -> Prospect:
 
 def _open(job: Job, lock: locks.Lock, client: Client) -> Host | None:
     name = registry.chosen(job.settings, job.environ, lock.host)
-    return registry.open_host(name, job.settings, job.environ, client, job.site) if name else None
+    return registry.open_host(name, job.settings, job.environ, client, job.site, now=job.now) if name else None
 
 
 def mark_of(settings: Settings) -> str:
     """Name what decides which references a page has: a map made otherwise does not tell unread pages."""
-    return f"1 {','.join(sorted(settings.references))}"
+    return f"{version()} {','.join(sorted(settings.references))}"
 
 
 def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[tuple[PageView, ...], list[Notice]]:

@@ -7,9 +7,9 @@ its own: foreign exceptions never leave it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -86,6 +86,8 @@ class Setup:
     """The lock that this build writes; what is paid is counted by it."""
     cache_dir: Path | None = None
     """Where nothing secret may be kept, since a CI may restore it anywhere."""
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    """The run's clock."""
 
 
 class Host(Protocol):

@@ -134,16 +134,17 @@ def retry_after(answer: Answer) -> float | None:
     text = answer.headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,12}", text):
         return float(text)
-    until = _http_date(text)
+    until = http_date(text)
     return None if until is None else max(0.0, (until - moment_of(answer)).total_seconds())
 
 
 def moment_of(answer: Answer) -> datetime:
     """Give the moment of an answer by the host's clock, or by ours if it does not say."""
-    return _http_date(answer.headers.get("date", "")) or datetime.now(UTC)
+    return http_date(answer.headers.get("date", "")) or datetime.now(UTC)
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """Read a date as headers have it; None where it is none."""
     try:
         found = parsedate_to_datetime(text)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
@@ -193,7 +194,7 @@ def extra_origins(api_url: str, origin: str, url_hosts: Sequence[str]) -> tuple[
     if parts is None:
         raise SettingsError("option 'api_url' should be an https URL (http on loopback only)")
     for name in url_hosts:
-        if not _HOST.fullmatch(name):
+        if not _HOST.fullmatch(name) or split_origin(f"https://{name}") is None:
             raise SettingsError(
                 f"option 'url_hosts' should list hosts like 'images.example.org', not {printable(name, 80)!r}"
             )

@@ -15,6 +15,7 @@ from typing import Final
 from imghost.errors import Action, HostError, printable
 from imghost.hosts import Limits, Quota, Setup, Stored, Usage
 from imghost.hosts.answers import extra_origins, image_urls, read_object, unclear
+from imghost.hosts.clock import HostClock
 from imghost.hosts.imageupload_answers import SLUG, Entry, read_allowance, read_entry, read_headers
 from imghost.hosts.imageupload_api import Api, Pace
 from imghost.hosts.imageupload_refusals import ToolError, refused_upload, text_of, upgrade_link
@@ -59,7 +60,7 @@ class ImageUpload:
         mcp_url = options.mcp_url or f"{options.api_url.rstrip('/')}/mcp"
         # Another address than the host's own is a proxy or a test server, whose rate nobody has published.
         paces = (Pace(60, MINUTE), Pace(120, MINUTE)) if self._site == ORIGIN else None
-        self._api = Api(setup.client, options.api_url, mcp_url, setup.credential, paces)
+        self._api = Api(setup.client, options.api_url, mcp_url, setup.credential, HostClock(setup.now), paces)
         self._stock = Stock(self._api, self._folder)
         self._guard = threading.Lock()
         self._doubts: set[tuple[str, int]] = set()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from imghost.hosts import Secret
-from imghost.hosts.answers import moment_of, unclear
+from imghost.hosts.answers import unclear
+from imghost.hosts.clock import HostClock
 from imghost.hosts.imageupload_refusals import refused_tool, text_of
 from imghost.hosts.imageupload_settings import NAME
 from imghost.http import Answer, Client, FilePart
@@ -21,8 +20,6 @@ from imghost.models import Payload
 
 LIST_LIMIT: Final = 1 << 20
 """Bytes that a list of a hundred images may take."""
-CREDIBLE: Final = timedelta(days=3_650)
-"""How far a host's clock may be from ours before it is not believed."""
 
 
 class Pace:
@@ -59,7 +56,13 @@ class Api:
     """Sends the requests; the credential is revealed here and nowhere else."""
 
     def __init__(
-        self, client: Client, url: str, mcp_url: str, secret: Secret | None, paces: tuple[Pace, Pace] | None = None
+        self,
+        client: Client,
+        url: str,
+        mcp_url: str,
+        secret: Secret | None,
+        clock: HostClock,
+        paces: tuple[Pace, Pace] | None = None,
     ) -> None:
         self._client = client
         self._url = f"{url.rstrip('/')}/api/upload"
@@ -68,11 +71,11 @@ class Api:
         self._paces = paces
         """For uploads and for tools; None = as fast as it goes."""
         self._numbers = itertools.count(1)
-        self._ahead = timedelta()
+        self._clock = clock
 
     def now(self) -> datetime:
-        """Give the moment by the host's clock, as its last answer told it, so that a wrong clock here does no harm."""
-        return datetime.now(UTC) + self._ahead
+        """Give the moment by the host's clock."""
+        return self._clock.now()
 
     def upload(self, payload: Payload, form: Mapping[str, str]) -> Answer:
         """Store an image; the part's Content-Type is the payload's."""
@@ -98,15 +101,8 @@ class Api:
         key = self._secret.reveal() if self._secret else ""
         own = {"Authorization": f"Bearer {key}"} if key else {}
         answer = self._client.send("POST", url, headers={**(headers or {}), **own}, **parts)
-        ahead = moment_of(answer) - datetime.now(UTC)
-        self._ahead = ahead if abs(ahead) < CREDIBLE else timedelta()
-        # A host that repeats the credential, in a message or an address, must not get it printed or recorded.
-        body = answer.body
-        quoted = json.dumps(key)[1:-1]
-        twice = json.dumps(quoted)[1:-1]
-        for written in (twice, quoted, key, quoted.replace("/", "\\/")) if key else ():
-            body = body.replace(written.encode(), b"<hidden>")
-        return replace(answer, body=body)
+        self._clock.hear(answer)
+        return answer
 
 
 def _result(answer: Answer) -> Mapping[str, Any]:

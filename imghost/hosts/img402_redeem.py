@@ -149,7 +149,7 @@ class Redeemer:
             return self.remembered(known)
         if known and known.state is State.TOKEN and known.token != payment.token:
             return known
-        said = x402.complaint(answer)
+        said = x402.complaint(answer, payment.header or "")
         is_poor = bool(_POOR.search(said))
         if now > payment.valid_before + GRACE and payment.state in {State.SIGNED, State.TOKEN}:
             refusals = payment.refusals + (0 if is_poor else 1)

@@ -15,6 +15,7 @@ from typing import Final
 from imghost.errors import Action, HostError, printable
 from imghost.hosts import Limits, Quota, Setup, Stored, Usage, imgpro_variants
 from imghost.hosts.answers import extra_origins, image_urls
+from imghost.hosts.clock import HostClock
 from imghost.hosts.imgpro_account import Account, read_account
 from imghost.hosts.imgpro_answers import Generation, Media, is_success, read, read_existing, read_media
 from imghost.hosts.imgpro_api import Api, What
@@ -62,7 +63,7 @@ class ImgPro:
         self.lacks_credential = setup.credential is None and self._is_long()
         lives = [life for life in (fields.ttl, None if setup.credential else ANONYMOUS) if life is not None]
         self.limits = Limits(_FORMATS, 20_000_000, keeps_animated_png=False, retention=min(lives, default=None))
-        self._api = Api(setup.client, options.api_url, setup.credential, fields)
+        self._api = Api(setup.client, options.api_url, setup.credential, fields, HostClock(setup.now))
         self._is_automatic = options.api == "auto"
         self._generation = GENERATIONS[options.api]
         self._stock = Stock(self._api)
@@ -254,7 +255,7 @@ class ImgPro:
         if self._retention is None:
             return False
         least = self._retention - min(REPLAY, self._retention / 4) if is_new else min(DUE, self._retention / 4)
-        return expires >= datetime.now(UTC) + least
+        return expires >= self._api.now() + least
 
     def _counts(self, expires: datetime | None) -> bool:
         return expires is None or self._lasts(expires, is_new=False)

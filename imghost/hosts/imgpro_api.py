@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from imghost.hosts import Secret
+from imghost.hosts.clock import HostClock
 from imghost.hosts.imgpro_answers import Generation
 from imghost.hosts.imgpro_settings import Fields
 from imghost.http import Answer, Client, FilePart
@@ -25,16 +26,21 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 class Api:
     """Sends the requests; the credential is revealed here and nowhere else."""
 
-    def __init__(self, client: Client, url: str, secret: Secret | None, fields: Fields) -> None:
+    def __init__(self, client: Client, url: str, secret: Secret | None, fields: Fields, clock: HostClock) -> None:
         self._client = client
         self._url = url.rstrip("/")
         self._secret = secret
         self.fields = fields
+        self._clock = clock
 
     @property
     def has_key(self) -> bool:
         """Say whether there is a credential."""
         return self._secret is not None
+
+    def now(self) -> datetime:
+        """Give the moment by the host's clock."""
+        return self._clock.now()
 
     def usage(self) -> Answer:
         """Ask for the account's quota."""
@@ -92,8 +98,5 @@ class Api:
         key = self._secret.reveal() if self._secret else ""
         own = {"Authorization": f"Bearer {key}"} if key else {}
         answer = self._client.send(method, self._url + path, headers={**headers, **own}, **parts)
-        # A host that repeats the credential, in a message or an address, must not get it printed or recorded.
-        body = answer.body
-        for written in (key, json.dumps(key)[1:-1], json.dumps(key)[1:-1].replace("/", "\\/")) if key else ():
-            body = body.replace(written.encode(), b"<hidden>")
-        return replace(answer, body=body)
+        self._clock.hear(answer)
+        return answer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -52,11 +53,18 @@ def chosen(settings: Settings, environ: Mapping[str, str], published: str | None
 
 
 def open_host(
-    name: str, settings: Settings, environ: Mapping[str, str], client: Client, site: Path, *, is_asking: bool = False
+    name: str,
+    settings: Settings,
+    environ: Mapping[str, str],
+    client: Client,
+    site: Path,
+    *,
+    is_asking: bool = False,
+    now: Callable[[], datetime] | None = None,
 ) -> Host:
     """Make the host ready to be asked; raises SettingsError for what cannot work, before anything is sent.
 
-    Who is only asking about what is there needs no promise of retention.
+    Who is only asking about what is there needs no promise of retention. `now` is the run's clock.
     """
     kind = host_type(name)
     options = read_host_options(kind.Options, settings.options, name)
@@ -75,6 +83,7 @@ def open_host(
         max_cost=settings.max_cost,
         lock=settings.lock,
         cache_dir=settings.cache_dir,
+        **({"now": now} if now else {}),
     )
     host = kind(options, setup)
     if not is_asking:

@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from imghost.errors import Action, HostError, printable
+from imghost.hide import hidden_text
 from imghost.http import Answer
 
 CHAIN: Final = 8453
@@ -195,20 +196,24 @@ def read_receipt(answer: Answer, amount: int) -> dict[str, str]:
     return receipt
 
 
-def complaint(answer: Answer) -> str:
-    """Say why a host did not take a payment, as far as its 402 tells; made to be printed."""
+def complaint(answer: Answer, cheque: str = "") -> str:
+    """Say why a host did not take a payment, as far as its 402 tells; made to be printed, without the cheque."""
+    return printable(hidden_text(_complaint(answer), (cheque,) if cheque else ()), 120)
+
+
+def _complaint(answer: Answer) -> str:
     for name in ("payment-response", "x-payment-response", "payment-required"):
         try:
             found = decoded(answer.headers.get(name, ""))
         except ValueError:
             continue
         if isinstance(found, dict) and (said := found.get("errorReason") or found.get("error")):
-            return printable(said, 120)
+            return str(said)
     try:
         body = answer.json()
     except ValueError:
         return ""
-    return printable(body["error"], 120) if isinstance(body, dict) and isinstance(body.get("error"), str) else ""
+    return body["error"] if isinstance(body, dict) and isinstance(body.get("error"), str) else ""
 
 
 def encoded(value: object) -> str:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imghost.hosts.answers import error_code, moment, retry_after
+from imghost.errors import SettingsError
+from imghost.hosts.answers import error_code, extra_origins, moment, retry_after
 from imghost.http import Answer
 
 
@@ -90,3 +91,20 @@ def test_what_is_no_date_is_refused(value: object) -> None:
 def test_dates_come_in_three_forms() -> None:
     assert moment(None) is None
     assert moment("2026-02-17T00:00:00Z") == moment(1_771_286_400) == moment("2026-02-17T01:00:00+01:00")
+
+
+API = "https://api.example.org"
+
+
+@pytest.mark.parametrize("name", ["images.example.org", "localhost", "a.b:1", "images.example.org:65535"])
+def test_a_host_that_serves_images_is_named_with_or_without_a_port(name: str) -> None:
+    assert extra_origins(API, API, [name]) == (f"https://{name}",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.b:0", "a.b:65536", "a.b:99999", "a.b:", "a.b:x", "https://a.b", "a.b/c", "a@b.c", "", "A.b", "a b", "[::1]"],
+)
+def test_what_is_no_host_is_refused_in_the_settings(name: str) -> None:
+    with pytest.raises(SettingsError, match="url_hosts"):
+        extra_origins(API, API, [name])

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
+from imghost.hosts.clock import HostClock
 from imghost.hosts.imageupload_answers import read_allowance, read_entries, read_entry, read_folders, read_slug
 from imghost.hosts.imageupload_api import Api, Pace
 from imghost.hosts.imageupload_refusals import ToolError, refused_upload
@@ -248,7 +249,9 @@ def test_tools_that_say_nothing_of_the_quota_are_an_error_only_for_who_asks(answ
 def test_uploads_at_the_hosts_pace_are_never_refused_for_their_speed(tmp_path: Path) -> None:
     with Double(rate=3, span=0.2) as double, Client(5.0, environ={}) as client:
         host = a_host(double.api_url, client)
-        host._api = Api(client, double.api_url, "", None, (Pace(3, 0.25), Pace(9, 0.1)))
+        host._api = Api(
+            client, double.api_url, "", None, HostClock(lambda: datetime.now(UTC)), (Pace(3, 0.25), Pace(9, 0.1))
+        )
         double.server.route = lambda request: double._route(
             type(request)(
                 request.method, request.target, {**request.headers, "authorization": f"Bearer {STARTER}"}, request.body

@@ -24,6 +24,7 @@ from hosts.imgpro_setup import (
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Deletes, Finds, Imports, Secret, Tells
+from imghost.hosts.clock import HostClock
 from imghost.hosts.imgpro_answers import Generation
 from imghost.hosts.imgpro_api import Api
 from imghost.hosts.imgpro_settings import ImgProOptions, read_fields
@@ -212,7 +213,13 @@ def test_a_list_that_goes_in_circles_ends_with_an_error(generation: str, cursor:
 def test_a_list_without_end_is_given_up(generation: Generation) -> None:
     server = Server(lambda r: Reply.json({"cursor": r.query.get("cursor", "") + "x", "has_more": True}))
     with server, Client(environ={}) as client:
-        api = Api(client, server.url, Secret(VERIFIED), read_fields(ImgProOptions(), PERMANENT))
+        api = Api(
+            client,
+            server.url,
+            Secret(VERIFIED),
+            read_fields(ImgProOptions(), PERMANENT),
+            HostClock(lambda: datetime.now(UTC)),
+        )
         stock = Stock(api, pages=20)
         with pytest.raises(HostError, match="does not end its list"):
             stock.whole(generation)
