@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from imghost import lock as locks
-from imghost import payload, upload
+from imghost import payload, scratch, upload
 from imghost.cache import Cache
 from imghost.confirm import confirm
 from imghost.errors import HostError, ImghostError, SettingsError, printable
@@ -42,8 +41,8 @@ def adopt(job: Job) -> Adopted:
         if not prospect.leave.may_upload:
             raise SettingsError(f"nothing can be asked: {prospect.leave.reason}")
         wanted = [planned for planned in prospect.plan.uploads if planned.renewed is None]
-        with tempfile.TemporaryDirectory(prefix="imghost-") as folder:
-            found = [_found(planned, job, host, client, Path(folder)) for planned in wanted]
+        with scratch.payloads() as folder:
+            found = [_found(planned, job, host, client, folder) for planned in wanted]
     records = tuple(record for record in found if isinstance(record, Record))
     if records:
         locks.write(job.settings.lock, locks.merged(locks.read(job.settings.lock), records, host.name))

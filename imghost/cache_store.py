@@ -6,8 +6,6 @@ Imported at the first write only, since it brings diskcache.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Mapping
@@ -19,10 +17,12 @@ from typing import Any, Final
 
 import diskcache
 
-from imghost import durable
+from imghost import durable, scratch
 from imghost.cache_check import SETTINGS, DoubtError, checked_rows, quarantine
 from imghost.safe_disk import SafeDisk
 
+_NEW: Final = ".store-"
+"""What a store is called while it is made."""
 _PATIENCE: Final = 10.0
 """Seconds to wait for another process's write."""
 
@@ -131,6 +131,7 @@ def _opened(store: Path) -> Any:
         # diskcache expands it, and would open another folder.
         raise OSError("its path has the name of an environment variable in it")
     prepare(store.parent)
+    scratch.sweep(store.parent, _NEW)
     if os.path.lexists(store):
         try:
             checked_rows(store, is_for_writing=True)
@@ -143,16 +144,15 @@ def _opened(store: Path) -> Any:
 
 def _create(store: Path) -> None:
     """Make a store aside and move it into place, so that nobody ever reads one half-made."""
-    new = Path(tempfile.mkdtemp(prefix=".store-", dir=store.parent))
-    try:
-        _database(new).close()
-        durable.sync_folder(new)
-        new.rename(store)
-        durable.sync_folder(store.parent)
-    except OSError:
-        shutil.rmtree(new, ignore_errors=True)
-        if not store.exists():  # else another process was first
-            raise
+    with scratch.folder(store.parent, _NEW) as new:
+        try:
+            _database(new).close()
+            durable.sync_folder(new)
+            new.rename(store)
+            durable.sync_folder(store.parent)
+        except OSError:
+            if not store.exists():  # else another process was first
+                raise
 
 
 def _database(store: Path) -> Any:

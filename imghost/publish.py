@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -128,7 +128,7 @@ def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> 
     try:
         check_budget(plan, job.settings)
         with _workshop() as folder:
-            work = _work(host, prospect, job, client, cache, Path(folder))
+            work = _work(host, prospect, job, client, cache, folder)
             quota = patiently(host.ready, work)
             return _uploaded(prospect, job, replace(work, is_first_alone=not quota.is_proven), quota)
     except BudgetError as over:
@@ -137,15 +137,19 @@ def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> 
         return _refused(prospect, "upload", f"nothing is uploaded to {host.name}: {refusal}")
 
 
-def _workshop() -> AbstractContextManager[str]:
+@contextmanager
+def _workshop() -> Iterator[Path]:
     """Make a folder of this run's own for payloads; raises StateError."""
-    import tempfile
+    from imghost import scratch
 
-    try:
-        return tempfile.TemporaryDirectory(prefix="imghost-", ignore_cleanup_errors=True)
-    except OSError as problem:
-        reason = problem.strerror or str(problem)
-    raise StateError(f"no folder can be made for what is to be sent: {reason}; make room, or set TMPDIR")
+    with ExitStack() as held:
+        try:
+            folder = held.enter_context(scratch.payloads())
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            text = f"no folder can be made for what is to be sent: {reason}; make room, or set TMPDIR"
+            raise StateError(text) from None
+        yield folder
 
 
 def _refused(prospect: Prospect, code: str, why: str, *, is_refused: bool = False) -> Published:
