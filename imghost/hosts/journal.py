@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from imghost.durable import sync_folder
 from imghost.errors import BudgetError, StateError, printable
-from imghost.hosts.payments import UNRESOLVED, Budget, Payment, Purchase, Signed, State
+from imghost.hosts.payments import COLUMNS, UNRESOLVED, Budget, Payment, Purchase, Signed, State, read_payment
 from imghost.hosts.x402 import ATOMS, dollars
 
 WAIT: Final = 30.0
@@ -29,10 +29,13 @@ _VERSION: Final = 1
 _GUARD: Final = threading.Lock()
 
 
-_COLUMNS: Final = tuple(field.name for field in fields(Payment))
 _CREATE: Final = f"""CREATE TABLE payments (
-    {", ".join(_COLUMNS)}, PRIMARY KEY (url, image, period, attempt)
+    {", ".join(COLUMNS)}, PRIMARY KEY (url, image, period, attempt)
 ) WITHOUT ROWID"""
+
+# By name, since a journal may have its columns in another order.
+_INSERT: Final = f"""INSERT OR REPLACE INTO payments ({", ".join(COLUMNS)})
+    VALUES ({", ".join(f":{column}" for column in COLUMNS)})"""  # noqa: S608 - names of ours
 
 
 class Journal:
@@ -74,9 +77,8 @@ class Journal:
                 )
             attempt = 0 if known is None else known.attempt + known.again
             made = _payment(purchase, attempt, budget.lock, sign(attempt), self._clock(), known)
-            marks = ", ".join("?" * len(_COLUMNS))
-            values = [getattr(made, column) for column in _COLUMNS]
-            connection.execute(f"INSERT OR REPLACE INTO payments VALUES ({marks})", values)  # noqa: S608
+            values = {column: getattr(made, column) for column in COLUMNS}
+            connection.execute(_INSERT, values)
         return made, True
 
     def keep_token(self, payment: Payment, token: str, expires: float, paid_by: str | None) -> None:
@@ -114,8 +116,8 @@ class Journal:
         if not self._is_there():
             return ()
         with self._transaction() as connection:
-            query = "SELECT image FROM payments WHERE lock = ? AND state = 'lost' AND again = 0 ORDER BY image"
-            return tuple(image for (image,) in connection.execute(query, (lock_name(lock),)))
+            found = _payments(connection, "lock = ? AND state = 'lost' AND again = 0 ORDER BY image", lock_name(lock))
+            return tuple(payment.image for payment in found)
 
     def spent(self, lock: Path) -> Decimal:
         """Sum up the dollars that bought images for a lock."""
@@ -129,8 +131,8 @@ class Journal:
         if not self._is_there():
             return Decimal(0)
         with self._transaction() as connection:
-            found = connection.execute("SELECT state, amount FROM payments WHERE lock = ?", (lock_name(lock),))
-            return Decimal(sum(amount for state, amount in found if state in states)) / ATOMS
+            found = _payments(connection, "lock = ?", lock_name(lock))
+            return Decimal(sum(payment.amount for payment in found if payment.state in states)) / ATOMS
 
     def _change(self, payment: Payment, only: tuple[State, ...], **values: object) -> None:
         values = {**values, "changed_at": self._clock()}
@@ -187,24 +189,25 @@ def lock_name(lock: Path | None) -> str:
 
 
 def _latest(connection: sqlite3.Connection, purchase: Purchase) -> Payment | None:
-    text = (
-        f"SELECT {', '.join(_COLUMNS)} FROM payments "  # noqa: S608 - names of ours
-        "WHERE url = ? AND image = ? AND period = ? ORDER BY attempt DESC LIMIT 1"
-    )
-    found = connection.execute(text, (purchase.url, purchase.image, purchase.period)).fetchone()
-    if found is None:
-        return None
-    values = dict(zip(_COLUMNS, found, strict=True))
-    return Payment(**{**values, "state": State(values["state"])})
+    where = "url = ? AND image = ? AND period = ? ORDER BY attempt DESC LIMIT 1"
+    return next(iter(_payments(connection, where, purchase.url, purchase.image, purchase.period)), None)
+
+
+def _payments(connection: sqlite3.Connection, where: str, *values: object) -> list[Payment]:
+    """Read lines of the journal; raises DatabaseError for one that no version has written."""
+    text = f"SELECT {', '.join(COLUMNS)} FROM payments WHERE {where}"  # noqa: S608 - names of ours
+    try:
+        return [read_payment(row) for row in connection.execute(text, values)]
+    except ValueError as problem:
+        raise sqlite3.DatabaseError(str(problem)) from None
 
 
 def _committed(connection: sqlite3.Connection, budget: Budget) -> int:
     """Sum up what counts against a budget; the cheque that is being replaced is void, and counts no more."""
-    found = connection.execute("SELECT state, amount, signed_at FROM payments WHERE lock = ?", (budget.lock,))
     return sum(
-        amount
-        for state, amount, signed_at in found
-        if state in UNRESOLVED or (state == State.DONE and signed_at >= budget.since)
+        payment.amount
+        for payment in _payments(connection, "lock = ?", budget.lock)
+        if payment.state in UNRESOLVED or (payment.state is State.DONE and payment.signed_at >= budget.since)
     )
 
 

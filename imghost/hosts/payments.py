@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 
 class State(StrEnum):
@@ -36,10 +37,11 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A payment, ready to be sent: the header is a cheque."""
+    """A payment, ready to be sent."""
 
     name: str
-    header: str
+    header: str | None
+    """The cheque: whoever has it can cash it, once. The journal drops it when the image is there."""
     version: int
     payer: str
     pay_to: str
@@ -53,8 +55,8 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
-class Payment:
-    """One line of the journal."""
+class Payment(Signed):
+    """One line of the journal: what was signed, for what, and how far it has come."""
 
     url: str
     image: str
@@ -62,15 +64,6 @@ class Payment:
     attempt: int
     lock: str
     state: State
-    version: int
-    payer: str
-    pay_to: str
-    amount: int
-    nonce: str
-    valid_before: int
-    name: str
-    header: str | None
-    """The payment's header, dropped once the image is there."""
     token: str | None
     token_expires: float | None
     hosted: str | None
@@ -86,6 +79,23 @@ class Payment:
 
     def __repr__(self) -> str:
         return f"Payment({self.image[:12]}, {self.state}, amount={self.amount})"
+
+
+COLUMNS: Final = tuple(field.name for field in fields(Payment))
+_TYPES: Final = {"str": (str,), "State": (str,), "int": (int,), "float": (int, float)}
+_LAST: Final = 253_402_300_800
+"""Seconds, and a number that none of a payment's reaches: the year 10,000, and more dollars than there are."""
+
+
+def read_payment(row: Sequence[Any]) -> Payment:
+    """Read a line of the journal, in the order of `COLUMNS`; raises ValueError where it makes no sense."""
+    values = dict(zip(COLUMNS, row, strict=True))
+    for field in fields(Payment):
+        value, (kind, *optional) = values[field.name], str(field.type).split(" | ")
+        is_sound = (value is None and optional) or type(value) in _TYPES[kind]
+        if not is_sound or (isinstance(value, (int, float)) and not 0 <= value < _LAST):
+            raise ValueError(f"a payment's {field.name} makes no sense")
+    return Payment(**{**values, "state": State(values["state"])})
 
 
 @dataclass(frozen=True, slots=True)
