@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NPM_PEERS ?= $(or $(TMPDIR),/tmp)/imghost-bench-npm
 
-.PHONY: demo test soak lint types docs wheel matrix bench clean
+.PHONY: demo test soak fuzz lint types docs wheel matrix bench clean
 
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
@@ -18,6 +18,18 @@ soak: $(READY)
 	IMGHOST_SOAK_ROUNDS=$(or $(ROUNDS),50) IMGHOST_SOAK_ORDERS=$(or $(ORDERS),1000) \
 	IMGHOST_SOAK_STEPS=$(or $(STEPS),30) IMGHOST_SOAK_FUZZ=$(or $(FUZZ),100000) \
 	$(BIN)/python -m pytest tests/trust tests/fuzz -s
+
+# A search guided by coverage, with atheris: `make fuzz TARGET=page SECONDS=600`; without a target each in turn.
+fuzz: .venv-fuzz/.ready
+	for target in $(or $(TARGET),$(notdir $(wildcard tests/fuzz/corpus/*))); do \
+		.venv-fuzz/bin/python tests/fuzz/search.py $$target -max_total_time=$(or $(SECONDS),600) || exit 1; \
+	done
+
+.venv-fuzz/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-fuzz/bin/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3]" --group fuzz
+	touch $@
 
 lint: $(VENV)/.linted
 	$(BIN)/ruff check .

@@ -313,3 +313,26 @@ def test_a_place_that_git_commits_or_ci_caches_is_refused_unless_it_is_named(tmp
         journal_of({"XDG_STATE_HOME": str(cache / "x")}, project, cache, platform="linux")
     named = {**inside, "IMGHOST_STATE_DIR": str(project / "state")}
     assert journal_of(named, project, project / "state").file.is_relative_to(project.resolve())
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("state", "paid"), ("state", b"signed"), ("amount", "10000"), ("amount", -1), ("amount", 1e4)),
+        *(("signed_at", None), ("expires", float("inf")), ("header", 7), ("attempt", 10**12)),
+    ],
+)
+def test_a_line_that_no_version_has_written_is_refused_in_words(journal: Journal, column: str, value: object) -> None:
+    """Else a broken file ends a build in a traceback, or its sum lets a budget be overdrawn."""
+    reserved(journal, budget=a_budget(lock=lock_name(journal.file)))
+    with closing(sqlite3.connect(journal.file)) as connection, connection:
+        connection.execute(f"UPDATE payments SET {column} = ?", (value,))
+    asks: list[Callable[[], object]] = [
+        lambda: journal.find(a_purchase()),
+        lambda: journal.unresolved(journal.file),
+        lambda: journal.spent(journal.file),
+        lambda: reserved(journal, 1, a_budget(lock=lock_name(journal.file))),
+    ]
+    for ask in asks:
+        with pytest.raises(StateError, match=f"a payment's {column} makes no sense|is not a valid State"):
+            ask()

@@ -1,7 +1,8 @@
 """Fuzz one target: `python tests/fuzz/search.py TARGET [options of libFuzzer]`.
 
-With atheris the search is guided by coverage and new inputs go to the corpus; without it the corpus is mutated
-at random for as many rounds as `IMGHOST_SOAK_FUZZ` says.
+With atheris (the dependency group `fuzz`) the search is guided by imghost's coverage; what it finds goes to
+`build/fuzz/TARGET`, crashes included, and `-merge=1` brings what is new in it into the corpus. Without atheris the
+corpus is mutated at random for as many rounds as `IMGHOST_SOAK_FUZZ` says.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 CORPUS = Path(__file__).with_name("corpus")
+FOUND = Path(__file__).parents[2] / "build" / "fuzz"
 
 
 def seeds(target: str) -> list[bytes]:
@@ -36,22 +39,35 @@ def mutants(inputs: list[bytes], count: int, seed: int) -> Iterator[bytes]:
         yield bytes(raw)
 
 
-def main(target: str) -> None:
-    from fuzz.targets import TARGETS
+def guided(target: str, options: list[str]) -> None:
+    """Search with atheris, which must see our modules before anything else imports them."""
+    import atheris
 
-    judge: Callable[[bytes], None] = TARGETS[target]
-    try:
-        import atheris
-    except ImportError:
-        count = int(os.environ.get("IMGHOST_SOAK_FUZZ", "10000"))
-        for raw in mutants(seeds(target), count, int.from_bytes(os.urandom(8), "big")):
-            judge(raw)
-        print(f"{target}: {count} mutated inputs, no crash; install atheris to be guided by coverage")
-        return
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], *sys.argv[2:], str(CORPUS / target)], judge)
+    with atheris.instrument_imports(include=["imghost"]):
+        from fuzz.targets import TARGETS
+    found = FOUND / target
+    found.mkdir(parents=True, exist_ok=True)
+    # libFuzzer writes into the first folder and only reads the others; a merge goes the other way.
+    folders = [str(found), str(CORPUS / target)]
+    if "-merge=1" in options:
+        folders.reverse()
+    crashes = f"-artifact_prefix={found.parent}/{target}-"
+    atheris.Setup([sys.argv[0], crashes, *options, *folders], TARGETS[target])
     atheris.Fuzz()
 
 
+def unguided(target: str) -> None:
+    """Mutate the corpus at random."""
+    from fuzz.targets import TARGETS
+
+    count = int(os.environ.get("IMGHOST_SOAK_FUZZ", "10000"))
+    for raw in mutants(seeds(target), count, int.from_bytes(os.urandom(8), "big")):
+        TARGETS[target](raw)
+    print(f"{target}: {count} mutated inputs, no crash; install atheris to be guided by coverage")
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    if find_spec("atheris"):
+        guided(sys.argv[1], sys.argv[2:])
+    else:
+        unguided(sys.argv[1])

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import tempfile
 from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import fields
+from functools import partial
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from imghost import css, lock, page_map, srcset
 from imghost.cache import Cache
 from imghost.errors import HostError, ImghostError
-from imghost.hosts.imageupload_answers import read_entry, read_slug
+from imghost.hosts.answers import refusal
+from imghost.hosts.imageupload_answers import (
+    read_allowance,
+    read_entries,
+    read_entry,
+    read_folders,
+    read_headers,
+    read_slug,
+)
+from imghost.hosts.imageupload_api import _result
+from imghost.hosts.imageupload_refusals import refused_upload
+from imghost.hosts.imgpro_account import read_account
 from imghost.hosts.imgpro_answers import read_batch, read_existing, read_list, read_media
 from imghost.hosts.imgpro_refusals import read_refusal
 from imghost.hosts.journal import Journal
-from imghost.hosts.x402 import read_challenge
+from imghost.hosts.payments import Payment, Purchase
+from imghost.hosts.x402 import complaint, read_challenge, read_receipt
 from imghost.http import Answer
 from imghost.images import NotAnImage, dimensions, inspect, stripped
 from imghost.models import KINDS
@@ -24,6 +42,20 @@ from imghost.rewrite import changed_text, changes_of
 from imghost.scan import scan
 
 URL = "https://src.img.pro/t/fuzz.png"
+CORPUS = Path(__file__).with_name("corpus")
+LOCK = Path("/fuzz/imghost.lock")
+STAMP = (3, 4, 5)
+BLANK: dict[str, Any] = dict.fromkeys((column.name for column in fields(Payment)), "")
+WHOLE = {"url": "u", "image": "i", "period": 0, "attempt": 0, "lock": str(LOCK), "state": "signed", "amount": 1}
+TIMES = {"again": 0, "refusals": 0, "signed_at": 1.0, "changed_at": 1.0, "valid_before": 1, "version": 2}
+NONE = dict.fromkeys(("token_expires", "expires"))
+GOOD = BLANK | WHOLE | TIMES | NONE
+"""A payment as the journal has it."""
+HEADERS = (
+    *("retry-after", "date", "payment-required", "payment-response", "x-payment-response"),
+    *("x-quota-used", "x-quota-limit", "x-quota-remaining", "content-type"),
+)
+"""What our hosts read of an answer's headers."""
 
 
 def page(raw: bytes) -> None:
@@ -60,28 +92,86 @@ def lock_file(raw: bytes) -> None:
 
 
 def store(raw: bytes) -> None:
-    """Read a local store whose database is these bytes."""
+    """Read a local store whose database is these bytes, or whose rows are these lines of a key and a value."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "store").mkdir()
-        (Path(folder) / "store" / "cache.db").write_bytes(raw)
+        database = Path(folder) / "store" / "cache.db"
+        database.parent.mkdir()
+        if raw.startswith(b"SQLite") or not raw:
+            database.write_bytes(raw)
+        else:
+            database.write_bytes((CORPUS / "store" / "good").read_bytes())
+            put_rows(database, raw)
         cache = Cache.load(Path(folder))
         assert all(record.url for record in cache.records())
+        assert all(len(upload) == 3 for upload in cache.intents())
+        cache.facts("a.png", STAMP)
         cache.close()
 
 
+def put_rows(database: Path, raw: bytes) -> None:
+    """Write rows as diskcache has them; a key with a `#` gets the value's digest, as a record's row has."""
+    pairs = [line.partition(b" ") for line in raw.split(b"\n")]
+    rows = [(key.decode("utf-8", "replace"), value.decode("utf-8", "replace")) for key, _, value in pairs]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM Cache")
+        for key, value in rows:
+            connection.execute(
+                "INSERT OR REPLACE INTO Cache (key, raw, store_time, access_time, access_count, size, mode, value)"
+                " VALUES (?, 1, 1.0, 1.0, 0, 0, 1, ?)",
+                (key.replace("#", row_key(value)), value),
+            )
+
+
+def row_key(value: str) -> str:
+    """Digest what names a row: a record's or an upload's key, or the one path that is asked for."""
+    try:
+        found = json.loads(value)
+        parts = [found["sha256"], found["host"], found["variant"]] if isinstance(found, dict) else found
+        text = "\0".join(parts)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        text = "a.png"
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def journal(raw: bytes) -> None:
-    """Read a payment journal of these bytes; it is never taken for an empty one."""
+    """Read a payment journal of these bytes, or of payments that are JSON: never an empty one, no other error."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "payments.sqlite3"
-        file.write_bytes(raw)
+        file.write_bytes(raw if raw.startswith(b"SQLite") else b"")
         Path(folder).chmod(0o700)
         file.chmod(0o600)
-        try:
-            assert Journal(file).unresolved(Path(folder) / "imghost.lock") >= 0
-        except ImghostError as refused:
-            verdict = str(refused)
-            assert verdict.isprintable()
-        assert not raw or file.read_bytes()
+        kept = Journal(file, clock=lambda: 0.0)
+        if raw and not raw.startswith(b"SQLite"):
+            kept.prepare()
+            put_payments(file, raw)
+        before = file.read_bytes()
+        for ask in (
+            lambda: kept.unresolved(LOCK) >= 0,
+            lambda: kept.spent(LOCK) >= 0,
+            lambda: all(kept.lost(LOCK)),
+            lambda: kept.find(Purchase("u", "i")) is None or isinstance(kept.find(Purchase("u", "i")), Payment),
+        ):
+            try:
+                assert ask()
+            except ImghostError as refused:
+                verdict = str(refused)
+                assert verdict.isprintable()
+        assert not before or file.read_bytes()
+
+
+def put_payments(file: Path, raw: bytes) -> None:
+    """Write rows of whatever types: each line is the JSON of the columns that are not as in a good payment."""
+    names = [column.name for column in fields(Payment)]
+    with closing(sqlite3.connect(file)) as connection, connection:
+        for line in raw.split(b"\n"):
+            try:
+                found = json.loads(line)
+            except (ValueError, RecursionError):
+                found = None
+            row = GOOD | (found if isinstance(found, dict) else {"state": line})
+            values = [row[name] if isinstance(row[name], (str, int, float, bytes)) else None for name in names]
+            with suppress(OverflowError, UnicodeError, sqlite3.IntegrityError):  # no value that a row can have
+                connection.execute(f"INSERT OR REPLACE INTO payments VALUES ({', '.join('?' * len(names))})", values)
 
 
 def pages_map(raw: bytes) -> None:
@@ -110,24 +200,34 @@ def image(raw: bytes) -> None:
 
 
 def answer(raw: bytes) -> None:
-    """Read a host's answer as each of our hosts does."""
-    status = 200 + (raw[0] if raw else 0) * 2
-    whole = Answer(status, {"content-type": "application/json"}, raw[1:])
+    """Read a host's answer as each of our hosts does: a byte for the status, headers up to a zero byte, the body."""
+    head, _, body = raw[1:].rpartition(b"\0")
+    told = [line.decode("latin-1") for line in head.split(b"\n")]
+    headers = {"content-type": "application/json"} | dict(zip(HEADERS, told, strict=False))
+    whole = Answer(200 + (raw[0] if raw else 0) * 2, headers, body)
+    for refused in (refusal("x", whole), refused_upload(whole, "https://imageupload.io")):
+        assert str(refused).isprintable()
     read_refusal(whole)
+    read_headers(headers)
+    assert read_receipt(whole, 10_000)["amount"] == "0.01"
+    assert complaint(whole, "cheque").isprintable()
+    readers: list[Callable[[], object]] = [lambda: read_challenge("img402", whole), lambda: _result(whole)]
     try:
-        read_challenge("img402", whole)
-    except HostError as refused:
-        verdict = str(refused)
-        assert verdict.isprintable()
-    try:
-        body = json.loads(raw[1:])
-    except (ValueError, RecursionError):
-        return
-    for read in (read_media, read_existing, read_list, read_batch, read_entry, read_slug):
+        found = whole.json()
+    except ValueError:
+        found = None
+    for read in (read_media, read_existing, read_list, read_batch, read_account, read_entry, read_slug):
+        readers.append(partial(read, found))
+    if isinstance(found, dict):
+        readers += [partial(read, found) for read in (read_entries, read_folders, read_allowance)]
+    for ask in readers:
         try:
-            read(body)
-        except (ValueError, HostError):
+            ask()
+        except ValueError:
             continue
+        except HostError as refused:
+            verdict = str(refused)
+            assert verdict.isprintable()
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
