@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 KINDS: Final = ("img", "link", "poster", "meta", "preload", "style", "svg", "object", "icon", "css")
 """Kinds of references, by the names of the option `references`."""
@@ -30,8 +30,7 @@ MEDIA_TYPES: Final = MappingProxyType(
 """The formats that may leave the machine, and the ending that each gets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """One URL in a page: the span of its text, and how it is written there.
 
     `start` and `end` are character offsets of the URL alone, without quotes, descriptors or `url(`.
@@ -55,8 +54,7 @@ class Reference:
     """Whether the element has a `crossorigin` attribute, so that another origin must allow it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """What one page refers to."""
 
     references: tuple[Reference, ...]

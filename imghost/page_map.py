@@ -1,4 +1,4 @@
-"""The map of what was rewritten in each page, so that a page that its generator did not write again can follow.
+"""The map of what was found and rewritten in each page: pages follow that nobody wrote again, or wrote the same.
 
 It lives with the output's state. It is a hint: a page that is not exactly as the map says counts as new.
 """
@@ -9,15 +9,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType, NoneType
+from typing import Any, Final, NamedTuple
 
 from imghost import durable
 from imghost.models import Facts, Image, Reference, Scan
 from imghost.pages import Stamp
 
-_VERSION: Final = 3
+_VERSION: Final = 4
+_REFERENCE: Final = [
+    (str, int, int, str, *written, bool, int, str, bool)
+    for written in ((str, NoneType), (str, str), (NoneType, str), (NoneType, NoneType))
+]
 MAX_BYTES: Final = 256_000_000
 
 
@@ -25,8 +30,7 @@ Change = tuple[int, str, str]
 """Where in the page as the generator wrote it, the text there, and the text that took its place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One page as the last run left it."""
 
     stamp: Stamp
@@ -38,10 +42,11 @@ class Entry:
     """What was put into it, in order."""
     wanted: str = ""
     """Digest of what it was to become, so that a page nobody touched need not be read to know that it is."""
+    origin: str = ""
+    """SHA-256 of the page's bytes as the generator wrote them; empty where `scan` does not count any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(NamedTuple):
     """An image whose local copy `remove_local` deleted, as it was then."""
 
     image: Image
@@ -49,14 +54,13 @@ class Removed:
     """The file that it was a copy of; empty = none."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageMap:
+class PageMap(NamedTuple):
     """What the last run knew of a site's pages."""
 
     mark: str = ""
-    """The settings that decide what a reference is; a map made under others does not count."""
-    pages: Mapping[str, Entry] = field(default_factory=dict)
-    removed: Mapping[str, Removed] = field(default_factory=dict)
+    """What decides which references a page has; a scan made under another mark does not count."""
+    pages: Mapping[str, Entry] = MappingProxyType({})
+    removed: Mapping[str, Removed] = MappingProxyType({})
     """Images whose local copy was removed, by their path in the site."""
     hosted: tuple[str, ...] = ()
     """Files that a host which is a part of the site has in it."""
@@ -68,10 +72,18 @@ def location(folder: Path, site: Path) -> Path:
     return folder / f"imghost-pages-{key}.json"
 
 
+def digest_of(content: bytes) -> str:
+    """Digest a page's bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def undo(text: str, content: bytes, entry: Entry) -> str | None:
     """Put the generator's references back into a page; None where it is not as the map says."""
-    if not entry.digest or hashlib.sha256(content).hexdigest() != entry.digest:
-        return None
+    return undone(text, entry) if entry.digest and digest_of(content) == entry.digest else None
+
+
+def undone(text: str, entry: Entry) -> str | None:
+    """Put the generator's references back into a page whose digest is the entry's."""
     pieces: list[str] = []
     at = shift = 0
     for place, before, after in entry.changes:
@@ -85,27 +97,45 @@ def undo(text: str, content: bytes, entry: Entry) -> str | None:
 
 
 def load(path: Path | None, mark: str) -> PageMap:
-    """Read the map; a missing, broken or outdated one is an empty one."""
+    """Read the map; a missing, broken or outdated one is an empty one.
+
+    Of a site that was emptied since only what the generator's own pages said is left.
+    """
     if path is None:
         return PageMap(mark)
     try:
-        path = path if path.exists() else _aside(path)
-        if path.stat().st_size > MAX_BYTES:
-            return PageMap(mark)
-        found = json.loads(path.read_bytes())
-        if found["imghost_pages"] != _VERSION:
-            return PageMap(mark)
-        pages = {name: _entry(row) for name, row in found["pages"].items()}
-        removed = {name: _removed(name, row) for name, row in found["removed"].items()}
-        hosted = tuple(str(path) for path in found["hosted"])
-        return PageMap(mark, pages if found["mark"] == mark else _stale(pages), removed, hosted)
+        if path.exists() or _aside(path).exists():
+            found = _read(path if path.exists() else _aside(path))
+            return found if found.mark == mark else found._replace(mark=mark, pages=_stale(found.pages))
+        last = _read(_last(path))
+        return PageMap(mark, _memories(last.pages) if last.mark == mark else {})
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return PageMap(mark)
 
 
+def _read(path: Path) -> PageMap:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(path)
+    found = json.loads(path.read_bytes())
+    if found["imghost_pages"] != _VERSION:
+        raise ValueError(path)
+    pages = {name: _entry(row) for name, row in found["pages"].items()}
+    removed = {name: _removed(name, row) for name, row in found["removed"].items()}
+    return PageMap(str(found["mark"]), pages, removed, tuple(str(path) for path in found["hosted"]))
+
+
+_NEVER: Final[Stamp] = (-1, -1, -1)
+"""The stamp of no file."""
+
+
 def _stale(pages: Mapping[str, Entry]) -> dict[str, Entry]:
     """Keep what undoes a rewritten page, but let none count as unchanged."""
-    return {name: replace(entry, stamp=(-1, -1, -1)) for name, entry in pages.items()}
+    return {name: entry._replace(stamp=_NEVER, origin="") for name, entry in pages.items()}
+
+
+def _memories(pages: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Keep what was found in pages, which counts wherever the generator writes the same again."""
+    return {name: entry._replace(stamp=_NEVER, digest="", changes=()) for name, entry in pages.items()}
 
 
 def set_aside(path: Path | None) -> None:
@@ -118,24 +148,36 @@ def set_aside(path: Path | None) -> None:
             path.replace(_aside(path))
 
 
+def retire(path: Path) -> None:
+    """Take the map of a site away that is emptied and generated anew; what it remembers of pages may still help."""
+    _aside(path).unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        path.replace(_last(path))
+
+
 def _aside(path: Path) -> Path:
     return path.with_suffix(".unfinished")
 
 
-def save(path: Path | None, known: PageMap) -> None:
-    """Write the map; where it cannot be written, the old one must not stand for the new pages."""
-    if path is None:
+def _last(path: Path) -> Path:
+    return path.with_suffix(".last")
+
+
+def save(path: Path | None, known: PageMap, last: PageMap | None = None) -> None:
+    """Write the map, unless it is the last one; where it cannot be written, that must not stand for new pages."""
+    if path is None or (known == last and path.exists()):
         return
-    rows = {name: _row(entry) for name, entry in known.pages.items()}
     removed = {
         path: [gone.source, gone.image.sha256, gone.image.bytes, *astuple(gone.image.facts)]
         for path, gone in known.removed.items()
     }
-    found = {"imghost_pages": _VERSION, "mark": known.mark, "pages": rows, "removed": removed, "hosted": known.hosted}
+    # Named tuples are written as lists.
+    found = {"imghost_pages": _VERSION} | known._asdict() | {"removed": removed}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         durable.replace(path, json.dumps(found, separators=(",", ":")), is_durable=False)
-        _aside(path).unlink(missing_ok=True)
+        for older in (_aside(path), _last(path)):
+            older.unlink(missing_ok=True)
     except OSError:
         path.unlink(missing_ok=True)
         raise
@@ -146,33 +188,19 @@ def _removed(path: str, row: list[Any]) -> Removed:
     return Removed(Image(path, sha256, size, Facts(*facts)), source)
 
 
-def _row(entry: Entry) -> list[Any]:
-    references = [
-        [
-            reference.kind,
-            reference.start,
-            reference.end,
-            reference.url,
-            reference.quote,
-            reference.css,
-            reference.in_srcset,
-            reference.group,
-            reference.held,
-            reference.needs_cors,
-        ]
-        for reference in entry.scan.references
-    ]
-    scan = entry.scan
-    return [entry.stamp, entry.digest, entry.wanted, scan.base, scan.policies, references, entry.changes]
-
-
 def _entry(row: list[Any]) -> Entry:
-    stamp, digest, wanted, base, policies, references, changes = row
-    size, modified, inode = stamp
+    (size, modified, inode), digest, (references, base, policies), changes, wanted, origin = row
     return Entry(
         (int(size), int(modified), int(inode)),
         str(digest),
-        Scan(tuple(Reference(*found) for found in references), base, tuple(policies)),
+        Scan(tuple(map(_reference, references)), base, tuple(policies)),
         tuple((start, before, after) for start, before, after in changes),
         str(wanted),
+        str(origin),
     )
+
+
+def _reference(row: list[Any]) -> Reference:
+    if tuple(map(type, row)) not in _REFERENCE:
+        raise TypeError(row)
+    return Reference(*row)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from imghost import csp, resolve
 from imghost.models import Reference, Scan
-from imghost.page_map import Entry, PageMap, undo
-from imghost.pages import MAX_PAGE, Stamp, decode, stamp
+from imghost.page_map import Entry, PageMap, digest_of, undone
+from imghost.pages import MAX_PAGE, Stamp, decode, encode, stamp
 from imghost.plan import Group
 from imghost.remote_urls import absolute
 from imghost.resolve import Place, Target
@@ -18,8 +18,7 @@ _UNSEEN_BY_CSP = frozenset({"link", "meta"})
 """Kinds that a page's policy for images says nothing about."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageView:
+class PageView(NamedTuple):
     """One page (or style sheet): its references, and the image that each of them means."""
 
     path: str
@@ -32,6 +31,8 @@ class PageView:
     """What the last run rewrote in it, where the page is still as that run left it."""
     is_read: bool = True
     """False where the page's stamp alone told that it is as the last run left it."""
+    origin: str = ""
+    """SHA-256 of the page's bytes as the generator wrote them; empty where nobody will ask."""
 
     def resolved(self) -> Iterable[tuple[Reference, Target]]:
         """List the references that mean an image of this site."""
@@ -39,20 +40,21 @@ class PageView:
         return ((reference, target) for reference, target in pairs if target)
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A page as the generator wrote it, before anything is resolved."""
 
     stamp: Stamp
     scan: Scan
     entry: Entry | None = None
     is_read: bool = True
+    origin: str = ""
 
 
 def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen | None:
     """Scan one page, or take what the last run knew of it; None = too large or gone.
 
-    A page that the last run rewrote, and nobody since, is seen as it was before that.
+    A page that the last run rewrote, and nobody since, is seen as it was before that. One that the generator
+    has written again just as it was then is not scanned again.
     """
     file = root / path
     if (now := stamp(file)) is None or now[0] > MAX_PAGE:
@@ -61,10 +63,21 @@ def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen |
     if entry is not None and entry.stamp == now:
         return Seen(now, entry.scan, entry, is_read=False)
     content = file.read_bytes()
-    text = decode(content)
-    if entry is not None and (original := undo(text, content, entry)) is not None:
-        return Seen(now, scan_text(path, original, kinds), entry)
-    return Seen(now, scan_text(path, text, kinds))
+    text, digest = decode(content), digest_of(content)
+    if entry is not None and digest == entry.digest and (original := undone(text, entry)) is not None:
+        origin = entry.origin or digest_of(encode(original))
+        return Seen(now, _scan_of(path, original, kinds, entry, origin), entry, origin=origin)
+    return Seen(now, _scan_of(path, text, kinds, entry, digest), origin=digest)
+
+
+def _scan_of(path: str, text: str, kinds: frozenset[str], entry: Entry | None, origin: str) -> Scan:
+    """Scan a text, unless the map knows it: it is believed only where each URL stands just where it says."""
+    if entry is None or entry.origin != origin:
+        return scan_text(path, text, kinds)
+    references = entry.scan.references
+    if all(text[reference.start : reference.end] == reference.url for reference in references):
+        return entry.scan
+    return scan_text(path, text, kinds)
 
 
 def scan_text(path: str, text: str, kinds: frozenset[str]) -> Scan:
@@ -98,7 +111,7 @@ def link(
             form = "absolute" if reference.kind == "meta" and site.authority else "relative"
             target = Target(absolute(reference.url), form)
         targets.append(None if target is None or is_ours(target.path) else target)
-    return PageView(path, seen.stamp, seen.scan, tuple(targets), base or "/", seen.entry, seen.is_read)
+    return PageView(path, seen.stamp, seen.scan, tuple(targets), base or "/", seen.entry, seen.is_read, seen.origin)
 
 
 def groups_of(page: PageView, origins: tuple[str, ...]) -> dict[int, Group]:

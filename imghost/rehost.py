@@ -101,7 +101,8 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
     removed = copies.removed_now(published.prospect.images, job)
     try:
         hosted = tuple(sorted(copies.hosted_in_site(published)))
-        page_map.save(job.page_map, PageMap(published.prospect.known.mark, known, removed, hosted), published.prospect.known)
+        last = published.prospect.known
+        page_map.save(job.page_map, PageMap(last.mark, known, removed, hosted), last)
         cache.save()
     except OSError as problem:
         reason = problem.strerror or problem

@@ -6,7 +6,6 @@ import hashlib
 import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -114,8 +113,8 @@ def renewed(known: PageMap, page_map: Path | None, origins: Origins) -> PageMap:
         place = kept(page_map, path, origins)
         source = str(origins.sources.get(path, place if Path(place).is_file() else ""))
         if source or gone.source in {"", place}:
-            found[path] = replace(gone, source=source)
-    return replace(known, removed={path: gone for path, gone in found.items() if _is_known(gone)})
+            found[path] = gone._replace(source=source)
+    return known._replace(removed={path: gone for path, gone in found.items() if _is_known(gone)})
 
 
 def _is_known(gone: Removed) -> bool:

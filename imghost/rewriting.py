@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cache, partial
+from typing import NamedTuple
 
-from imghost import removal, resolve
+from imghost import page_map, removal, resolve
 from imghost.prospect import Job, Notice
 from imghost.publish import Published
 from imghost.references import PageView
@@ -12,8 +13,7 @@ from imghost.wishes import better_of, remarks, wishes_of
 from imghost.write_pages import Written, edits_of, url_maker, write_page
 
 
-@dataclass(frozen=True, slots=True)
-class Rewriting:
+class Rewriting(NamedTuple):
     """What became of the pages."""
 
     pages: tuple[tuple[PageView, Written], ...]
@@ -33,6 +33,7 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
     local: set[str] = set()
     notices: list[Notice] = []
     lost: set[str] = set()
+    set_aside = cache(partial(page_map.set_aside, job.page_map))  # once, before the first change
     for page, groups in published.prospect.groups:
         edits = edits_of(page, groups, published.records, url_maker(page, site, is_in_site=is_in_site))
         needed = {target.path for reference, target in page.resolved() if reference not in edits}
@@ -45,10 +46,10 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
             pages.append((page, Written(page.entry, 0)))
             continue
         better = better_of(page, edits, published.records, published.prospect.images, host, wishes)
-        written = write_page(job.site, page, edits, better, job.page_map)
+        written = write_page(job.site, page, edits, better, set_aside)
         if written.problem:
             local |= {target.path for _, target in page.resolved()}
-            text = f"{page.path}: its references stay as they were: {written.problem}; build again"
+            text = f"{page.path}: its references stay as they were: {written.problem}"
             notices.append(Notice("page", text))
         pages.append((page, written))
     hosted = (page for page, written in pages if written.rewritten)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from imghost import css, srcset
@@ -134,7 +134,7 @@ class _Page:
         """Close a `<picture>`: what its image asks for, its sources ask for too."""
         self._open_media[cover.name] -= 1
         for at in cover.members if cover.has_cors else ():
-            self.found[at] = replace(self.found[at], needs_cors=True)
+            self.found[at] = self.found[at]._replace(needs_cors=True)
         return cover.name
 
     def _picture(self) -> _Cover | None:

@@ -70,12 +70,12 @@ def write_page(
     try:
         content = file.read_bytes()
     except OSError as problem:
-        return Written(None, 0, f"it cannot be read: {problem.strerror or problem}")
+        return Written(None, 0, f"it cannot be read: {problem.strerror or problem}; make it readable and build again")
     if stamp(file) != page.stamp:  # asked after the read, so that what was read is what was scanned
-        return Written(None, 0, "it changed while the build ran")
+        return Written(None, 0, "it changed while the build ran; build again")
     text = _original(content, page)
     if text is None:
-        return Written(None, 0, "it is not as the last run left it")
+        return Written(None, 0, "it is not as the last run left it; build again")
     changes = _changes(text, page, edits, better)
     from imghost.rewrite import changed_text
 
@@ -85,7 +85,8 @@ def write_page(
             before()
             durable.replace(file, changed, is_durable=False)
         except OSError as problem:
-            return Written(None, 0, f"it cannot be written: {problem.strerror or problem}")
+            why = f"{problem.strerror or problem}; {durable.remedy(problem)} and build again"
+            return Written(None, 0, f"it cannot be written: {why}")
     digest = digest_of(changed) if changes else ""
     return Written(Entry(stamp(file) or page.stamp, digest, page.scan, changes, wanted, page.origin), len(edits))
 

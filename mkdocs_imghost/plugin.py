@@ -87,7 +87,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         if self._is_dirty and not known.exists():
             utils.clean_directory(config.site_dir)  # so that every page is written again
         elif not self._is_dirty:
-            known.unlink(missing_ok=True)
+            page_map.retire(known)
             self._stash = Stash.take(Path(config.site_dir), self._settings)
 
     @event_priority(100)

@@ -1,0 +1,160 @@
+"""What the map of pages remembers saves time, and is never believed against a page's own text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sites import picture, tree, write
+
+from imghost import Job, Settings, page_map, rehost
+from imghost.provenance import Origins
+
+PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'
+BELOW = '<base href="../"><img src="images/0.png"><img src="images/1&#46;png"><img src=images/1.png>\n'
+PLAIN = "<!doctype html>\n<p>nothing</p>\n"
+
+_RUN = """
+import sys
+from pathlib import Path
+from test_page_map import job
+from imghost import rehost
+made = rehost(job(Path(sys.argv[1])))
+print(made.report.counts.references_rewritten, "scanned" if "imghost.scan" in sys.modules else "remembered")
+"""
+
+
+def job(folder: Path) -> Job:
+    settings = Settings(host="directory", folder=folder, cache_dir=folder / "cache", lock=folder / "imghost.lock")
+    return Job(folder / "site", settings, {}, Origins(is_own_source=True), folder / "cache" / "map.json")
+
+
+def generated(folder: Path, **pages: str) -> Path:
+    """Write a site as a generator does that empties it first."""
+    (folder / "cache").mkdir(parents=True, exist_ok=True)
+    page_map.retire(folder / "cache" / "map.json")
+    files = {"index.html": PAGE, "below/index.html": BELOW, "plain.html": PLAIN}
+    images = {f"images/{number}.png": picture(number) for number in range(2)}
+    return write(folder / "site", files | {f"{name}.html": text for name, text in pages.items()} | images)
+
+
+def said(folder: Path) -> str:
+    """Rehost in a new process; gives what was rewritten, and whether a page was scanned."""
+    env = {"PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run([sys.executable, "-c", _RUN, folder], capture_output=True, text=True, env=env, check=True)
+    return done.stdout.strip()
+
+
+def clean(folder: Path, **pages: str) -> dict[str, bytes]:
+    """Give the pages of a site that was rehosted with nothing remembered."""
+    generated(folder, **pages)
+    rehost(job(folder))
+    return tree(folder / "site", ".html")
+
+
+def test_pages_that_the_generator_writes_again_the_same_are_not_scanned(tmp_path: Path) -> None:
+    """A site that is emptied and built again costs a digest a page, and comes out the same."""
+    generated(tmp_path, index=PAGE, below=PLAIN)
+    (tmp_path / "site/below/index.html").write_text('<img src="../images/1.png">')
+    assert said(tmp_path) == "3 scanned"
+    before = tree(tmp_path / "site", ".html")
+    generated(tmp_path, index=PAGE, below=PLAIN)
+    (tmp_path / "site/below/index.html").write_text('<img src="../images/1.png">')
+    assert said(tmp_path) == "3 remembered"
+    assert tree(tmp_path / "site", ".html") == before
+
+
+def test_a_page_that_came_out_otherwise_is_scanned(tmp_path: Path) -> None:
+    before = clean(tmp_path)
+    generated(tmp_path, index=PAGE.replace("images/0.png", "images/1.png"))
+    assert said(tmp_path).endswith("scanned")
+    after = tree(tmp_path / "site", ".html")
+    assert after["index.html"] != before["index.html"]
+    assert after == clean(tmp_path / "other", index=PAGE.replace("images/0.png", "images/1.png"))
+
+
+def test_a_page_is_scanned_for_other_kinds_than_those_that_were_asked_for(tmp_path: Path) -> None:
+    generated(tmp_path)
+    first = job(tmp_path)
+    only = replace(first, settings=replace(first.settings, references=frozenset({"link"})))
+    assert rehost(only).report.counts.references_rewritten == 1
+    generated(tmp_path)
+    assert rehost(first).report.counts.references_rewritten == 5
+
+
+def test_what_was_removed_or_undone_in_a_site_that_is_emptied_is_forgotten(tmp_path: Path) -> None:
+    """Only what pages say is kept of the old site: nothing tells of copies that are there again."""
+    clean(tmp_path)
+    place = tmp_path / "cache" / "map.json"
+    page_map.retire(place)
+    mark = json.loads(place.with_suffix(".last").read_text())["mark"]
+    known = page_map.load(place, mark)
+    assert (known.removed, known.hosted, len(known.pages)) == ({}, (), 3)
+    assert all(entry.origin and not entry.digest and not entry.changes for entry in known.pages.values())
+    assert not page_map.load(place, "another").pages
+
+
+def _moved(reference: list[Any]) -> None:
+    """Name the same words where they are only text."""
+    at = PAGE.index("images/")
+    reference[1:3] = [at, at + len("images/0.png")]
+
+
+def _elsewhere(reference: list[Any]) -> None:
+    reference[1:3] = [0, 15]
+
+
+def _longer(reference: list[Any]) -> None:
+    reference[3] = "images/0.png?"
+
+
+def _of_texts(reference: list[Any]) -> None:
+    reference[1:3] = ["1", "2"]
+
+
+def _short(reference: list[Any]) -> None:
+    reference.pop()
+
+
+@pytest.mark.parametrize("change", [_elsewhere, _longer, _of_texts, _short])
+def test_a_map_that_somebody_changed_changes_no_page(change: Callable[[list[Any]], None], tmp_path: Path) -> None:
+    """What stands in the page decides: a span that does not hold its URL has the page scanned again."""
+    wanted = clean(tmp_path)
+    generated(tmp_path)
+    place = tmp_path / "cache" / "map.last"
+    found = json.loads(place.read_text())
+    change(found["pages"]["index.html"][2][0][0])
+    place.write_text(json.dumps(found))
+    rehost(job(tmp_path))
+    assert tree(tmp_path / "site", ".html") == wanted
+
+
+def test_a_map_that_somebody_changed_puts_nothing_but_hosted_urls_into_pages(tmp_path: Path) -> None:
+    """Whoever can write the local store can at most have a page's own words replaced by the image's address."""
+    wanted = clean(tmp_path)
+    generated(tmp_path)
+    place = tmp_path / "cache" / "map.last"
+    found = json.loads(place.read_text())
+    entry = found["pages"]["index.html"]
+    entry[3] = [[0, "<!doctype html>", "<script>alert(1)</script>"]]
+    _moved(entry[2][0][0])
+    place.write_text(json.dumps(found))
+    rehost(job(tmp_path))
+    page = tree(tmp_path / "site", ".html")["index.html"]
+    url = wanted["index.html"].split(b'src="')[1].split(b'"')[0]
+    assert page == wanted["index.html"].replace(url, b"images/0.png").replace(b"<p>images/0.png", b"<p>" + url)
+
+
+def test_a_map_that_did_not_change_is_not_written_again(tmp_path: Path) -> None:
+    clean(tmp_path)
+    place = tmp_path / "cache" / "map.json"
+    before = place.stat()
+    rehost(job(tmp_path))
+    after = place.stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
