@@ -43,6 +43,8 @@ class Job:
     """Where the map of rewritten references lives; None = the generator writes every page again."""
     is_serving: bool = False
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], object] | None = None
+    """How to wait between tries; None = as long as asked, or until the run is stopped."""
     say: Callable[[str], None] = lambda _: None
     """Tells the user what is going on, one line at a time."""
     progress: Progress | None = None

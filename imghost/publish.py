@@ -198,6 +198,7 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
         concurrency=job.settings.concurrency,
         verify=job.settings.verify and host.needs_network,
         urls={record.url: record.sha256 for record in prospect.lock.records if record.host == host.name},
+        sleep=job.sleep,
     )
 
 
