@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -42,6 +43,15 @@ def replace(path: Path, content: bytes | str, *, is_durable: bool) -> None:
         raise
     if is_durable:
         sync_folder(path.parent)
+
+
+def remedy(problem: OSError) -> str:
+    """Say what a user can do about a file that cannot be written."""
+    if problem.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return "make room"
+    if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "make it writable"
+    return "mend that"
 
 
 def sync_folder(folder: Path) -> None:
