@@ -166,8 +166,9 @@ def _run(arguments: list[str], *, apart: bool) -> None:
     from sphinx.cmd.build import build_main
 
     if apart:
-        path = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-        ended = subprocess.run([sys.executable, "-m", "sphinx", *arguments], capture_output=True, text=True, env=path)
+        path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "sphinx", *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
         assert ended.returncode == 0, ended.stderr
         return
     told = io.StringIO()
