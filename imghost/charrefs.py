@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
 from html.entities import html5
-from typing import Final
+from typing import Final, NamedTuple
 
 _REFERENCE: Final = re.compile(r"&(?:#[xX]([0-9a-fA-F]++);?|#([0-9]++);?|([a-zA-Z][a-zA-Z0-9]*+)(;?))")
 _LONGEST: Final = max(len(name) for name in html5 if not name.endswith(";"))
 _ENDS_NAME: Final = re.compile(r"[=a-zA-Z0-9]")
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A raw text as a browser reads it, and the way back from its offsets to the raw ones."""
 
     text: str

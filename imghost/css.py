@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from imghost.foreign import names
 
@@ -36,8 +36,7 @@ _IMAGES: Final = ("background", "list-style", "border-image", "content", "cursor
 _IMAGE_NAME: Final = re.compile(r"[^?#]*\.(?:png|jpe?g|gif|webp|avif|svg)(?:[?#]|\Z)", re.IGNORECASE | re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An image's URL in CSS: its span, what it says, and how it is quoted."""
 
     start: int

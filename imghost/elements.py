@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from imghost.foreign import HTML, SVG, names
 from imghost.tokens import SPACE, Attribute, ascii_lower, value
@@ -25,8 +24,7 @@ _META_NAMES: Final = frozenset(
 _ICON_ENDINGS: Final = ("icon", "icon-precomposed")
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(NamedTuple):
     """A start tag with its attributes."""
 
     name: str
@@ -49,8 +47,7 @@ class Element:
         return HELD_BY_SCRIPT if self.name == "img" and "toggler" in classes else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """Where an element's references of one kind are written."""
 
     kind: str

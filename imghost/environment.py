@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from imghost.git import git_top
 from imghost.settings import Settings
@@ -48,8 +48,7 @@ def _is_side_branch(branch: str, folder: Path) -> bool:
     return head.startswith("ref: ") and head != f"ref: refs/remotes/origin/{branch}"
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(NamedTuple):
     """Whether this build may send anything, and why not."""
 
     may_upload: bool

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_PAGE: Final = 20_000_000
 """Bytes; a larger page is left as it is."""
@@ -17,8 +16,7 @@ Stamp = tuple[int, int, int]
 """A file's size in bytes, modification time in nanoseconds, and inode."""
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """What files a site has, by their relative paths with forward slashes."""
 
     root: Path

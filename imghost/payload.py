@@ -6,9 +6,8 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from imghost.errors import ImghostError, printable
 from imghost.files import Window, digest
@@ -33,8 +32,7 @@ class ChangedError(PayloadError):
     """A file whose bytes are no longer those that were planned."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Why a host gets no payload of an image, and what the user can change."""
 
     reason: str

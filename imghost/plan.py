@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from imghost.errors import BudgetError
 from imghost.hosts import Host, Limits
@@ -19,8 +18,7 @@ MAX_IMPORTS: Final = 200
 """External images that one build brings home, unless `max_uploads` says otherwise: pages may be strangers'."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """References of one page that move together or not at all: the images they mean, and what holds them."""
 
     page: str
@@ -28,8 +26,7 @@ class Group:
     held: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """One image to upload, known by its bytes, with every path at which the site has it."""
 
     image: Image
@@ -39,8 +36,7 @@ class Upload:
     """The record that runs out; it counts until the renewal is there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a run would do."""
 
     reused: Mapping[str, Record]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from imghost import lock as locks
 from imghost import page_map, provenance, references, removal, resolve
@@ -51,16 +51,14 @@ class Job:
     """Shows how far the uploads are; None = a line for each that is done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """Something worth a warning; `code` is stable, for `suppress_warnings`."""
 
     code: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prospect:
+class Prospect(NamedTuple):
     """What a run would do, and all that was found on the way."""
 
     survey: Survey
@@ -115,7 +113,7 @@ def replanned(prospect: Prospect, job: Job, lock: locks.Lock) -> Prospect:
     planned = _plan(
         prospect.images, prospect.stays, prospect.all_groups, records, prospect.host, job.settings, job.now()
     )
-    return replace(prospect, lock=lock, plan=planned)
+    return prospect._replace(lock=lock, plan=planned)
 
 
 def _open(job: Job, lock: locks.Lock, client: Client) -> Host | None:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 _PACKAGE_FOLDERS: Final = frozenset({"site-packages", "dist-packages"})
 
 
-@dataclass(frozen=True, slots=True)
-class Origins:
+class Origins(NamedTuple):
     """Which files of a site are copies of what, and the folders that images may come from."""
 
     roots: tuple[Path, ...] = ()
-    sources: Mapping[str, Path] = field(default_factory=dict)
+    sources: Mapping[str, Path] = MappingProxyType({})
     """Path in the site -> the file that was copied there."""
     packages: tuple[Path, ...] = ()
     """Folders of themes, whose files differ from machine to machine."""
@@ -31,8 +30,7 @@ class Origins:
     """Whether a source's stamp may stand for its copy's: no plugin rewrites such files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stay:
+class Stay(NamedTuple):
     """Why an image stays local; the reason completes "it …"."""
 
     reason: str

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost import lock as locks
 from imghost import payload
@@ -22,6 +23,7 @@ from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.plan import Upload, check_budget, decide
 from imghost.prospect import Job, Notice, Prospect, replanned
 from imghost.provenance import Stay
+from imghost.report import many
 
 if TYPE_CHECKING:  # what uploads need is imported where one begins: most builds have none
     from imghost.upload import Outcome, Work
@@ -29,8 +31,7 @@ if TYPE_CHECKING:  # what uploads need is imported where one begins: most builds
 _SKEW: Final = timedelta(seconds=300)
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """What has a URL now, and what has not."""
 
     prospect: Prospect
@@ -51,7 +52,7 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
     if not host.needs_network:
         return _placed(prospect, job, client, cache)
     if not prospect.plan.uploads:
-        return replace(_left(prospect, prospect.leave), notices=_named_in_lock(prospect, job))
+        return _left(prospect, prospect.leave)._replace(notices=_named_in_lock(prospect, job))
     try:
         with ExitStack() as held:
             is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
@@ -65,9 +66,10 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
             with closing(Cache.load(job.settings.cache_dir)) as fresh:
                 prospect, job, notices = _by_the_hosts_clock(prospect, job, client)
                 done = _carried_out(prospect, job, client, fresh)
-                return replace(done, notices=(*notices, *done.notices))
+                return done._replace(notices=(*notices, *done.notices))
     except StateError as problem:
-        return _refused(prospect, "state", f"nothing is uploaded: {problem}")
+        why = str(problem).removeprefix("nothing is uploaded, since ")
+        return _refused(prospect, "state", f"nothing is uploaded: {why}")
 
 
 def _by_the_hosts_clock(prospect: Prospect, job: Job, client: Client) -> tuple[Prospect, Job, tuple[Notice, ...]]:
@@ -98,7 +100,7 @@ def _placed(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
         barred = [path for upload in plan.uploads if upload.variant == IMPORT for path in upload.paths]
         stays = {path: Stay(leave.reason, code=leave.code) for path in barred}
         own = tuple(upload for upload in plan.uploads if upload.variant != IMPORT)
-        prospect = replace(prospect, plan=replace(plan, uploads=own, kept=dict(plan.kept) | stays))
+        prospect = prospect._replace(plan=plan._replace(uploads=own, kept=dict(plan.kept) | stays))
     return _carried_out(prospect, job, client, cache)
 
 
@@ -154,7 +156,7 @@ def _workshop() -> Iterator[Path]:
 
 def _refused(prospect: Prospect, code: str, why: str, *, is_refused: bool = False) -> Published:
     left = _left(prospect, Leave(may_upload=False, reason=why))
-    return replace(left, notices=(Notice(code, why),), is_refused=is_refused)
+    return left._replace(notices=(Notice(code, why),), is_refused=is_refused)
 
 
 def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
@@ -232,16 +234,18 @@ def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Publish
     announce(uploads[:allowed], work, job)
     outcomes: list[Outcome] = []
     notices: list[Notice] = []
+    fatal = ""
     try:
         with told(job, work.host, allowed) as tell:
             for outcome in upload_all(uploads[:allowed], work):
                 outcomes.append(outcome)
                 tell(outcome)
     except StateError as problem:
-        notices.append(Notice("state", str(problem)))
+        fatal = str(problem)
     finally:
         notices += _recorded(prospect, job, work.host, outcomes)
-    return _sorted_out(prospect, outcomes, uploads[allowed:], _over(quota, work.host), notices)
+    done = _sorted_out(prospect, outcomes, uploads[allowed:], _over(quota, work.host))
+    return done._replace(notices=(*notices, *_warnings(done, fatal)))
 
 
 def _allowed(quota: Quota, count: int) -> int:
@@ -283,28 +287,35 @@ def _over(quota: Quota, host: Host) -> str:
     return f"the quota at {host.name} allows {quota.remaining} more uploads{link}"
 
 
-def _sorted_out(
-    prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str, notices: list[Notice]
-) -> Published:
+def _sorted_out(prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str) -> Published:
     """Sort outcomes into records, failures and what was not tried."""
     from imghost.upload import Outcome
 
     records = dict(prospect.plan.reused)
     kept = dict(prospect.plan.kept)
     failures: list[Failure] = []
-    stops: dict[str, int] = {}
     stopped = next((outcome.stop for outcome in outcomes if outcome.stop), over)
-    for outcome in (*outcomes, *(Outcome(upload, stop=stopped) for upload in beyond)):
+    every = (*outcomes, *(Outcome(upload, stop=stopped) for upload in beyond))
+    for outcome in every:
         if outcome.record:
             records |= dict.fromkeys(outcome.upload.paths, outcome.record)
             continue
-        if outcome.stop:
-            stops[outcome.stop] = stops.get(outcome.stop, 0) + 1
         left = [path for path in outcome.upload.paths if path not in records]
         if outcome.stop or outcome.failure is None:
             kept |= {path: Stay(f"was not uploaded: {outcome.stop}") for path in left}
         else:
             failures += [replace(outcome.failure, path=path) for path in left]
-    notices += [Notice("upload", f"{why}: {count} images stay local") for why, count in stops.items()]
-    notices += [Notice("upload", str(outcome.failure)) for outcome in outcomes if outcome.failure and not outcome.stop]
-    return Published(prospect, records, kept, tuple(outcomes), tuple(failures), tuple(notices))
+    return Published(prospect, records, kept, every, tuple(failures))
+
+
+def _warnings(done: Published, fatal: str) -> Iterator[Notice]:
+    """Warn of what stopped the uploads, once, with how many images that concerns, and of each image that failed."""
+    stops = Counter(outcome.stop for outcome in done.outcomes if outcome.stop and not outcome.record)
+    if fatal:
+        stops[fatal] += 0
+    for why, count in stops.items():
+        left = f": {many(count, 'image')} {'stays' if count == 1 else 'stay'} local" if count else ""
+        yield Notice("state" if why == fatal else "upload", f"{why}{left}")
+    for outcome in done.outcomes:
+        if outcome.failure and not outcome.stop:
+            yield Notice("upload", str(outcome.failure))

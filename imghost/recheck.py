@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from imghost.identify import has_changed
@@ -27,4 +26,4 @@ def recheck(published: Published, job: Job) -> Published:
     if not changed:
         return published
     records = {path: record for path, record in published.records.items() if path not in changed}
-    return replace(published, records=records, kept={**published.kept, **dict.fromkeys(changed, _CHANGED)})
+    return published._replace(records=records, kept={**published.kept, **dict.fromkeys(changed, _CHANGED)})

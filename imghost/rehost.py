@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from imghost import copies, durable, page_map, report, report_page
 from imghost.cache import Cache
@@ -21,8 +22,7 @@ from imghost.rewriting import Rewriting, rewrite_pages
 from imghost.telling import remarks, stay_notices, told
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What a run came to: the report, and what is worth a warning once all is written."""
 
     report: Report
@@ -105,8 +105,9 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
         page_map.save(job.page_map, PageMap(last.mark, known, removed, hosted), last)
         cache.save()
     except OSError as problem:
-        reason = problem.strerror or problem
-        return (Notice("cache", f"the local store cannot be written: {reason}; make room or change cache_dir"),)
+        why = f"{problem.strerror or problem}; {durable.remedy(problem)}, or change 'cache_dir'"
+        where = Path(problem.filename).parent if problem.filename else job.settings.cache_dir
+        return (Notice("cache", f"the local store {where} cannot be written: {why}"),)
     return ()
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 LONGEST: Final = 2_000
@@ -28,8 +27,7 @@ _KEPT: Final = "/?%:=&@!$'()*+,;~[]"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """An http or https URL, taken apart without leaving anything to interpretation."""
 
     scheme: str

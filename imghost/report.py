@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from imghost.models import Failure, Record
 
 
-@dataclass(frozen=True, slots=True)
-class Uploaded:
+class Uploaded(NamedTuple):
     """One upload of the run, and the pages that show the image."""
 
     path: str
@@ -20,8 +19,7 @@ class Uploaded:
     pages: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """How many were found, and what became of them: each image file counts once, under one of the four."""
 
     pages: int = 0
@@ -35,8 +33,7 @@ class Counts:
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """One image of the site as the HTML report shows it."""
 
     path: str
@@ -51,8 +48,7 @@ class Shown:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What a run found and did. Money in US dollars, times in seconds."""
 
     site: str
@@ -65,7 +61,7 @@ class Report:
     bytes_uploaded: int = 0
     requests: int = 0
     cost: Decimal = Decimal("0.00")
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = MappingProxyType({})
     removed: tuple[int, int] = (0, 0)
     """Local copies that were deleted, and their bytes."""
 

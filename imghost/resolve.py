@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
@@ -18,8 +17,7 @@ _UNSEEN: Final = dict.fromkeys(map(ord, "\t\n\r"))
 """What a browser takes out of a URL, wherever it stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a site will live: its origin (scheme and authority, empty if unknown) and its path, with slashes."""
 
     scheme: str = ""
@@ -28,8 +26,7 @@ class Place:
     """Percent-encoded as `quoted` does it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """What a reference means: an image's path in the site, and the form in which it was written."""
 
     path: str

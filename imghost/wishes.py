@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from imghost import csp
 from imghost.hosts import Host, Varies
@@ -16,8 +16,7 @@ _CONVERTED: Final = frozenset({"image/png", "image/jpeg"})
 _STILL: Final = _CONVERTED | {"image/gif", "image/webp", "image/avif"}
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What the options ask for."""
 
     responsive: bool = False
@@ -27,11 +26,10 @@ class Wishes:
     fallback: bool = False
 
     def __bool__(self) -> bool:
-        return any(astuple(self))
+        return any(tuple(self))
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What is known of the hosted image that a reference moves to."""
 
     url: str = ""
@@ -42,12 +40,11 @@ class Known:
     """Addresses to choose from by width, each with its descriptor, the whole image last."""
 
 
-@dataclass(frozen=True, slots=True)
-class Better:
+class Better(NamedTuple):
     """What a page's images shall be, beside moved."""
 
-    wishes: Wishes = field(default_factory=Wishes)
-    known: Mapping[Reference, Known] = field(default_factory=dict)
+    wishes: Wishes = Wishes()
+    known: Mapping[Reference, Known] = MappingProxyType({})
 
 
 def wishes_of(settings: Settings, host: Host | None) -> Wishes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -13,7 +12,7 @@ from imghost.plan import Plan, check_budget
 
 
 def many(count: int, price: str = "0") -> Plan:
-    return replace(planned([image(f"{number}.png") for number in range(count)]), price=Decimal(price))
+    return planned([image(f"{number}.png") for number in range(count)])._replace(price=Decimal(price))
 
 
 @pytest.mark.parametrize(("count", "most", "fits"), [(3, 3, True), (3, 2, False), (0, 0, True), (1, 0, False)])

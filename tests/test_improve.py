@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -194,7 +193,7 @@ class TestResponsive:
 
     @pytest.mark.parametrize("form", ["image/gif", "image/webp", "image/png", "image/avif"])
     def test_an_animated_image_keeps_its_one_address(self, form):
-        wishes = replace(EVERY, dimensions=False, fallback=False, lazy=False)
+        wishes = EVERY._replace(dimensions=False, fallback=False, lazy=False)
         page = '<img src="a.gif">'
         assert better(page, wishes, media_type=form, is_animated=True) == f'<img src="{URL}">'
 
@@ -207,7 +206,7 @@ class TestResponsive:
         wishes = Wishes(responsive=True, lazy=True)
         page = '<img src="z.png"><img src="a.png"><img src="b.png" width="40" height="30">'
         assert ["auto" in image["sizes"] for image in attributes(page, wishes)] == [False, False, True]
-        wishes = replace(wishes, dimensions=True)
+        wishes = wishes._replace(dimensions=True)
         assert ["auto" in image["sizes"] for image in attributes(page, wishes)] == [False, True, True]
         half = '<img src="z.png"><img src="a.png" width="100%" height="30">'
         assert "auto" not in attributes(half, wishes)[1]["sizes"]
