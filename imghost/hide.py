@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 HIDDEN: Final = "<hidden>"
 
-_SECRET: Final = frozenset(
-    {"authorization", "cookie", "payment-signature", "x-amz-security-token", "x-api-key", "x-payment", "x-upload-token"}
-)
+_SECRET: Final = re.compile(r"authorization|cookie|token|secret|password|signature|payment|api-?key", re.I)
+"""Names of headers that hold credentials, of whatever host."""
 _SHORTEST: Final = 8
 """Letters that a credential has at least; what is shorter would be found in any text."""
 
 
 def credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
     """List the credentials that a request's headers hold, without words before them like `Bearer`."""
-    sent = (text.rpartition(" ")[2] for name, text in headers.items() if name.lower() in _SECRET)
+    sent = (text.rpartition(" ")[2] for name, text in headers.items() if _SECRET.search(name))
     return tuple(text for text in sent if len(text) >= _SHORTEST)
 
 

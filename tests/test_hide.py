@@ -21,7 +21,7 @@ from imghost.http import Client
 KEYS = ("plain-key-12345", 'quo"ted\\key/1', "img/live/slash", "a" * 256)
 NAMES = (
     *("Authorization", "X-Upload-Token", "PAYMENT-SIGNATURE", "X-PAYMENT"),
-    *("X-Amz-Security-Token", "x-api-key", "Cookie"),
+    *("X-Amz-Security-Token", "x-api-key", "Cookie", "Shelf-Token"),
 )
 
 

@@ -18,6 +18,9 @@ from imghost.errors import Action, HostError, SettingsError, printable
 from imghost.hosts.registry import origin_of, split_origin
 from imghost.http import Answer
 
+MOST: Final = 10**15
+"""No size and no count is as large; what a host gives beyond it is none, and would not fit a line."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:

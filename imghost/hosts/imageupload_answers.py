@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from imghost.errors import printable
-from imghost.hosts.answers import moment
+from imghost.hosts.answers import MOST, moment
 from imghost.hosts.imageupload_settings import CONSUMED, LIVES
 
 SLUG: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -198,4 +198,4 @@ def _count(raw: object) -> int | None:
 
 
 def _whole(raw: object) -> int | None:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0 else None
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < MOST else None

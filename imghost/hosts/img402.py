@@ -39,6 +39,8 @@ from imghost.models import Hosted, Image, Payload
 from imghost.settings import nearest
 
 FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
+"""What the journal and the lock can keep, in one line."""
 _FILE: Final = r"/[A-Za-z0-9]{1,64}\.(?:png|jpe?g|gif|webp)"
 
 TIERS: Final[Mapping[str, Limits]] = MappingProxyType(
@@ -195,7 +197,7 @@ class Img402:
         """Read the image object; fields that are not known are ignored."""
         found = read_object(NAME, answer)
         url, name, expires = found.get("url"), found.get("id"), found.get("expiresAt")
-        if not isinstance(url, str) or not isinstance(name, str):
+        if not isinstance(url, str) or not isinstance(name, str) or not _ID.fullmatch(name):
             raise unclear(NAME, "has no `url` and `id`")
         if "expiresAt" not in found or not isinstance(expires, (str, type(None))):
             raise unclear(NAME, "does not say how long the image lives")

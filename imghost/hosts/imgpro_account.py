@@ -9,7 +9,7 @@ from typing import Any
 
 from imghost.errors import printable
 from imghost.hosts import Quota, Usage
-from imghost.hosts.answers import moment
+from imghost.hosts.answers import MOST, moment
 from imghost.hosts.imgpro_answers import Generation
 from imghost.hosts.imgpro_refusals import link_in
 
@@ -96,7 +96,7 @@ def _left(used: int | None, limit: int | None) -> int | None:
 
 
 def _count(raw: object) -> int | None:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0 else None
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < MOST else None
 
 
 def _limit(raw: object) -> int | None:

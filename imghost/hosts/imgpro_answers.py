@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeVar
 
 from imghost.errors import Action, HostError, printable
-from imghost.hosts.answers import moment, unclear
+from imghost.hosts.answers import MOST, moment, unclear
 from imghost.hosts.imgpro_refusals import NAME, link_in
 from imghost.http import Answer
 
@@ -189,7 +189,7 @@ def _text(raw: object) -> str:
 
 
 def _count(raw: object) -> int | None:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) and raw > 0 else None
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 < raw < MOST else None
 
 
 def _object(body: object) -> Mapping[str, Any]:

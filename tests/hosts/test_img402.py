@@ -190,6 +190,10 @@ def test_the_double_refuses_what_the_host_refuses(tmp_path: Path) -> None:
         {"url": None, "id": "a", "expiresAt": None},
         {"url": ["https://i.img402.dev/a.png"], "id": "a", "expiresAt": None},
         {"url": "https://i.img402.dev/a.png", "id": 7, "expiresAt": None},
+        *(
+            {"url": "https://i.img402.dev/a.png", "id": odd, "expiresAt": None}
+            for odd in ("", "a b", "\ud800", "\x00", "a\n", "é", "a" * 201)
+        ),
         {"url": "https://i.img402.dev/a.png", "id": "a"},
         {"url": "https://i.img402.dev/a.png", "id": "a", "expiresAt": 1_800_000_000},
         {"url": "https://i.img402.dev/a.png", "id": "a", "expiresAt": True},
