@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,18 @@ def build(task: dict[str, Any]) -> int:
     else:
         await_tracer()
     try:
-        return cli.main(task["arguments"])
+        return cli.main(task["arguments"]) if "ahead" not in task else build_at(task)
     except BaseException:
         traceback.print_exc()
         return 120
+
+
+def build_at(task: dict[str, Any]) -> int:
+    """Build by a clock that is ahead of the machine's, which a command has no option for."""
+    host = place.Elsewhere(task["api_url"])
+    project = place.Project(Path(task["folder"]), host, tuple(map(tuple, task["options"])), task["name"])
+    project.build(now=lambda: place.today() + timedelta(seconds=task["ahead"]))
+    return 0
 
 
 class Death:

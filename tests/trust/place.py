@@ -20,7 +20,8 @@ from urllib.parse import urljoin, urlsplit
 
 from doubles.imgpro import VERIFIED, ImgPro
 from doubles.imgpro_copies import Copy
-from sites import picture, tree, write
+from sites import picture as drawn
+from sites import tree, write
 
 import imghost
 from imghost import page_map, settings
@@ -32,6 +33,10 @@ _GIVEN = dict(os.environ)  # before the tests' own fixture takes such variables 
 SITE_URL = "https://docs.example/"
 _URL = re.compile(rb'(\b(?:src|href|poster|content|srcset)="|url\()([^")]*)')
 _HOUR = 3600
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where a disk costs no time, for tests that are not about one; None = where all temporary files are."""
+
+picture = cache(drawn)
 
 
 def counted(name: str, usual: int) -> int:
@@ -60,14 +65,25 @@ def built_site(site: Path, count: int = 3, first: int = 0) -> Path:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A host in another process, of which only the address is known here."""
+
+    api_url: str
+
+
+@dataclass(frozen=True)
 class Project:
     """A project's folder, and the host that it publishes with."""
 
     root: Path
-    host: ImgPro
+    host: Any
+    """A double, which most tests take from img.pro."""
     options: tuple[tuple[str, Any], ...] = ()
     name: str = "site"
     """The site's folder."""
+    chosen: str = "img.pro"
+    """The host's name."""
+    key: tuple[str, str] = ("IMGPRO_API_KEY", VERIFIED)
 
     @property
     def site(self) -> Path:
@@ -79,28 +95,16 @@ class Project:
 
     def command(self, *more: str) -> list[str]:
         """Give the command that builds; run it in the project's folder."""
-        where = ["--host", "img.pro", "--option", f"api_url={self.host.api_url}", "--site-url", SITE_URL]
+        where = ["--host", self.chosen, "--option", f"api_url={self.host.api_url}", "--site-url", SITE_URL]
         own = [f"--{name.replace('_', '-')}={value}" for name, value in self.options]
-        return [
-            sys.executable,
-            "-m",
-            "imghost",
-            "rehost",
-            self.name,
-            *where,
-            "--retries",
-            "3",
-            "--timeout",
-            "3",
-            *own,
-            *more,
-        ]
+        rest = ["--retries", "3", "--timeout", "3", *own, *more]
+        return [sys.executable, "-m", "imghost", "rehost", self.name, *where, *rest]
 
     def environ(self, **more: str) -> dict[str, str]:
         """Give a process's environment, with the key; no byte code is written, so that each run does the same."""
         here = str(Path(imghost.__file__).parents[1])
         own = {"PATH": os.environ["PATH"], "PYTHONPATH": here, "PYTHONDONTWRITEBYTECODE": "1"}
-        return own | {"HOME": str(self.root), "TMPDIR": str(self.root), "IMGPRO_API_KEY": VERIFIED} | more
+        return own | {"HOME": str(self.root), "TMPDIR": str(self.root), self.key[0]: self.key[1]} | more
 
     def run(self, *more: str, before: Sequence[str] = (), **kept: Any) -> subprocess.CompletedProcess[str]:
         """Build in a process of its own, behind another command if one is given."""
@@ -108,24 +112,23 @@ class Project:
         return subprocess.run([*before, *self.command(*more)], cwd=self.root, **kept)
 
     def build(
-        self, environ: Mapping[str, str] | None = None, now: Callable[[], datetime] | None = None, **raw: Any
+        self,
+        environ: Mapping[str, str] | None = None,
+        now: Callable[[], datetime] | None = None,
+        sleep: Callable[[float], object] | None = None,
+        **raw: Any,
     ) -> Result:
         """Build in this process, with what is left of an earlier run as old as it would be next day."""
         _age(self.root)
-        where = {
-            "host": "img.pro",
-            "options": {"api_url": self.host.api_url},
-            "site_url": SITE_URL,
-            "retries": 3,
-            "timeout": 3,
-        }
-        chosen = settings.read({**where, **dict(self.options), **raw}, self.root)
+        where = {"host": self.chosen, "options": {"api_url": self.host.api_url}, "site_url": SITE_URL}
+        chosen = settings.read({**where, "retries": 3, "timeout": 3, **dict(self.options), **raw}, self.root)
         job = Job(
             site=self.site,
             settings=chosen,
-            environ={"IMGPRO_API_KEY": VERIFIED} if environ is None else environ,
+            environ=dict([self.key]) if environ is None else environ,
             origins=Origins(is_own_source=True),
             page_map=page_map.location(chosen.cache_dir, self.site),
+            sleep=sleep,
         )
         return rehost(replace(job, now=now) if now else job)
 
@@ -148,7 +151,7 @@ def rest(page: bytes) -> bytes:
     return _URL.sub(rb"\1", re.sub(rb'(srcset=")[^"]*', rb"\1", page))
 
 
-def crawl(site: Path, before: Mapping[str, bytes], host: ImgPro) -> dict[str, int]:
+def crawl(site: Path, before: Mapping[str, bytes], host: Any) -> dict[str, int]:
     """Follow every reference of every page; gives how many of each page point to the host.
 
     Each must be as it was and lead to a file, or be a URL that serves the image that was there before.
@@ -168,8 +171,10 @@ def crawl(site: Path, before: Mapping[str, bytes], host: ImgPro) -> dict[str, in
     return moved
 
 
-def shows(host: ImgPro, url: str, image: bytes) -> bool:
-    """Say whether a URL serves an image that was made of these bytes."""
+def shows(host: Any, url: str, image: bytes) -> bool:
+    """Say whether a URL serves an image that was made of these bytes; only img.pro stores other ones than are sent."""
+    if not isinstance(host, ImgPro):
+        return url.startswith(f"{host.server.url}/") and _fetched(url) == image
     name = url.rpartition("/")[2].partition(".")[0]
     if not url.startswith(f"{host.server.url}/t/") or name not in host.copies:
         return False
@@ -181,8 +186,14 @@ def shows(host: ImgPro, url: str, image: bytes) -> bool:
 @cache
 def _is_served(url: str, _: float) -> bool:
     """Fetch a URL, once for each copy that was ever there."""
+    return bool(_fetched(url))
+
+
+def _fetched(url: str) -> bytes:
+    """Fetch an image; nothing where it is none."""
     with urllib.request.urlopen(url, timeout=10) as answer:
-        return bool(answer.status == 200 and answer.headers["content-type"].startswith("image/") and answer.read())
+        is_image = answer.status == 200 and answer.headers["content-type"].startswith("image/")
+        return bytes(answer.read()) if is_image else b""
 
 
 def duplicates(host: ImgPro) -> int:

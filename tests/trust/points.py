@@ -71,14 +71,18 @@ class Tracer:
         assert "attached" in told, told
         return self._ended(project, status)
 
-    def kill(self, project: Project, event: int, *more: str) -> Ended:
-        """Build a project, without strace, in a process that kills itself at one of the events of Python."""
-        self.begin(project, *more, dies=event)
+    def kill(self, project: Project, event: int, ahead: float = 0) -> Ended:
+        """Build a project, without strace, in a process that kills itself at one of the events of Python.
+
+        Its clock may be ahead of this machine's by some seconds.
+        """
+        where = {"api_url": project.host.api_url, "options": project.options, "name": project.name}
+        self._start(project, (), dies=event, **({"ahead": ahead, **where} if ahead else {}))
         return self.end(project)
 
-    def begin(self, project: Project, *more: str, dies: int = NEVER) -> None:
-        """Begin a build without strace; `end` waits for it."""
-        self._start(project, more, dies=dies)
+    def begin(self, project: Project, *more: str, dies: int = NEVER) -> int:
+        """Begin a build without strace, and give its process; `end` waits for it."""
+        return self._start(project, more, dies=dies)
 
     def end(self, project: Project) -> Ended:
         """Wait for the build that was begun."""
@@ -150,3 +154,11 @@ def spread(points: list[Point], count: int) -> list[Point]:
         step = max(1.0, len(here) / share)
         chosen += [here[int(number * step)] for number in range(min(share, len(here)))]
     return chosen[:count]
+
+
+def repeated(points: list[Point], count: int) -> list[Point]:
+    """Choose as many points as asked for; where a build has fewer, each again, as its threads take another order."""
+    chosen: list[Point] = []
+    while len(chosen) < count:
+        chosen += spread(points, count - len(chosen))
+    return chosen

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import formatdate
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from doubles.imgpro import DAY, ImgPro
@@ -16,14 +19,17 @@ from doubles.server import Reply, Request
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from sites import picture, tree, write
-from trust.place import Project, assert_done, built_site, counted, crawl, duplicates, today
+from sites import tree, write
+from trust.place import MEMORY, Project, assert_done, counted, crawl, duplicates, pages, picture, today
 from trust.points import Tracer
 
 IMAGES = 4
 LIFE = 60 * DAY
-STEPS = counted("STEPS", 20)
+ORDERS = counted("ORDERS", 100)
+STEPS = counted("STEPS", 30)
 SOAKS = "IMGHOST_SOAK_ORDERS" in os.environ
+EVENTS = 420
+"""Events of Python in a build that uploads, of which a kill hits one."""
 MACHINES = st.integers(0, 1)
 
 
@@ -39,70 +45,92 @@ class Publishing(RuleBasedStateMachine):
     """Two machines that publish one source with one account, each with its own cache and lock."""
 
     builder: Tracer
+    tally: ClassVar[Counter[str]] = Counter()
+    """How many there were of each event, over all orders."""
 
     @initialize(generation=st.sampled_from(["images", "upload"]))
     def begin(self, generation: str) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="machine-"))
+        self.tally["orders"] += 1
+        self.root = Path(tempfile.mkdtemp(prefix="machine-", dir=MEMORY))
         self.host = Dated(generation, lifetime=LIFE, quota=10_000).__enter__()
         options = (("retention", "30d"),)
         self.machines = [Project(self.root / name, self.host, options) for name in "ab"]
         self.seeds = list(range(IMAGES))
         self.before: list[dict[str, bytes]] = [{}, {}]
         for machine in (0, 1):
-            self.generate(machine)
+            self.write(machine)
 
     def teardown(self) -> None:
         if hasattr(self, "host"):
+            self.tally["copies"] += len(self.host.copies)
             self.host.__exit__(None, None, None)
             shutil.rmtree(self.root)
 
     def now(self) -> datetime:
         return today() + timedelta(seconds=self.host.clock)
 
-    @rule(number=st.integers(0, IMAGES - 1), seed=st.integers(0, 30))
-    def edit(self, number: int, seed: int) -> None:
-        """Change an image of the source."""
+    def write(self, machine: int) -> None:
+        """Write the site anew, as a generator's clean build does."""
+        images = {f"images/{number}.png": picture(seed) for number, seed in enumerate(self.seeds)}
+        files = {**pages(IMAGES), **images, "images/copy.png": picture(self.seeds[0])}
+        self.before[machine] = tree(write(self.machines[machine].site, files))
+
+    def publish(self, machine: int) -> None:
+        """Publish; whatever happened before, the site is then complete."""
+        project = self.machines[machine]
+        result = project.build(now=self.now, sleep=lambda _: time.sleep(0.001))
+        assert not [notice for notice in result.notices if notice.code != "cache"], result.notices
+        assert_done(project, self.before[machine])
+        self.tally["uploads"] += result.report.counts.uploaded
+
+    @rule(number=st.integers(0, IMAGES - 1), seed=st.integers(0, 30), machine=MACHINES)
+    def edit(self, number: int, seed: int, machine: int) -> None:
+        """Change an image of the source, which one machine sees at once and the other when it generates."""
+        self.tally["edit"] += 1
         self.seeds[number] = seed
+        self.write(machine)
 
     @rule(machine=MACHINES)
     def generate(self, machine: int) -> None:
-        """Have the generator write the site anew, as a clean build does."""
-        site = built_site(self.machines[machine].site, count=IMAGES)
-        images = {f"images/{number}.png": picture(seed) for number, seed in enumerate(self.seeds)}
-        self.before[machine] = tree(write(site, {**images, "images/copy.png": picture(self.seeds[0])}))
+        self.tally["generate"] += 1
+        self.write(machine)
 
     @rule(machine=MACHINES)
     def build(self, machine: int) -> None:
-        """Publish; whatever happened before, the site is then complete."""
-        project = self.machines[machine]
-        result = project.build(now=self.now)
-        assert not [notice for notice in result.notices if notice.code != "cache"], result.notices
-        assert_done(project, self.before[machine])
+        self.tally["build"] += 1
+        self.tally["build by the second machine"] += machine
+        self.publish(machine)
 
-    @rule(machine=MACHINES, event=st.integers(1, 400))
+    @rule(machine=MACHINES, event=st.integers(1, EVENTS))
     def kill(self, machine: int, event: int) -> None:
-        """Publish in a process that dies on its way."""
-        if self.host.clock == 0:  # a process of its own goes by the machine's clock
-            self.builder.kill(self.machines[machine], event)
+        """Publish in a process that dies on its way, if it comes so far."""
+        ended = self.builder.kill(self.machines[machine], event, self.host.clock)
+        assert ended.status in {0, -9}, ended.err
+        self.tally["kill"] += 1
+        self.tally["kill that hit"] += ended.status == -9
 
     @rule(machine=MACHINES)
     def lose_answer(self, machine: int) -> None:
         """Publish while an answer is lost after the host has stored the image."""
+        self.tally["lose an answer"] += 1
         self.host.die_after_store()
-        self.build(machine)
+        self.publish(machine)
         self.host.server.calm()
 
     @rule(machine=MACHINES)
     def lose_cache(self, machine: int) -> None:
+        self.tally["lose the cache"] += 1
         shutil.rmtree(self.machines[machine].root / ".cache", ignore_errors=True)
 
     @rule(machine=MACHINES)
     def lose_lock(self, machine: int) -> None:
+        self.tally["lose the lock"] += 1
         (self.machines[machine].root / "imghost.lock").unlink(missing_ok=True)
 
     @rule(machine=MACHINES)
     def pull(self, machine: int) -> None:
         """Take the other machine's lock, merged as git does."""
+        self.tally["pull"] += 1
         locks = [it.root / "imghost.lock" for it in (self.machines[machine], self.machines[1 - machine])]
         lines = [line for file in locks if file.exists() for line in file.read_text("ascii").splitlines(keepends=True)]
         if lines:
@@ -111,11 +139,12 @@ class Publishing(RuleBasedStateMachine):
     @rule(days=st.sampled_from([1, 70]))
     def wait(self, days: int) -> None:
         """Let time pass; where images end, the pages of old builds end with them."""
+        self.tally["expire" if days * DAY > LIFE else "wait"] += 1
         self.host.clock += days * DAY
         for name in [name for name, copy in self.host.copies.items() if (copy.expires or 0) <= self.host.now()]:
             del self.host.copies[name]
         for machine in (0, 1):
-            self.generate(machine)
+            self.write(machine)
 
     @invariant()
     def every_reference_works(self) -> None:
@@ -126,21 +155,39 @@ class Publishing(RuleBasedStateMachine):
     @invariant()
     def no_image_is_stored_twice(self) -> None:
         if hasattr(self, "host"):
+            self.tally["steps"] += 1
             assert duplicates(self.host) == 0
+
+
+REQUIRED = {
+    "edit",
+    "build",
+    "kill that hit",
+    "lose the cache",
+    "lose the lock",
+    "expire",
+    "build by the second machine",
+}
+"""What must have happened for the test to have shown anything."""
 
 
 @pytest.mark.timeout(36_000)
 def test_any_order_of_events_leaves_working_sites_and_one_copy_of_each_image() -> None:
     """The numbers of orders and of steps in each are raised for a soak."""
     machine = Publishing
+    machine.tally.clear()
     machine.TestCase.settings = settings(
-        max_examples=counted("ORDERS", 30),
+        max_examples=ORDERS,
         stateful_step_count=STEPS,
         deadline=None,
         derandomize=not SOAKS,
+        database=None,
+        print_blob=True,
         suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate] if SOAKS else list(Phase),
+        phases=[Phase.generate] if SOAKS else [Phase.generate, Phase.shrink],
     )
     with Tracer() as builder:
         machine.builder = builder
         machine.TestCase().runTest()
+    print(f"\n{', '.join(f'{count} {event}' for event, count in machine.tally.items())}, 0 duplicates")
+    assert all(machine.tally[event] >= max(1, ORDERS // 30) for event in REQUIRED), machine.tally
