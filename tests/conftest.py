@@ -1,15 +1,19 @@
-"""What every test has: an environment without credentials, and without signs of a CI."""
+"""What every test has: an environment without credentials and signs of a CI, and a search for credentials at its end."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
+import canaries
 import pytest
 
 _SIGNS = (
     "CI", "GITHUB_", "GITLAB_", "CI_", "READTHEDOCS", "PULL_REQUEST", "VERCEL", "CF_PAGES", "BUILD_REASON",
     "CIRCLE", "BITBUCKET", "CHANGE_ID", "IMGHOST_", "IMG402_", "IMGPRO_", "IMAGEUPLOAD_", "AWS_",
 )  # fmt: skip
+_SEARCHED = pytest.StashKey[set[Path]]()
 
 
 @pytest.fixture(autouse=True)
@@ -18,3 +22,35 @@ def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_SIGNS) and name != "IMGHOST_CORPORA":
             monkeypatch.delenv(name)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hear what tests read of outputs, from the first one on."""
+    config.stash[_SEARCHED] = set()
+    canaries.listen()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Fail a test, whatever came of it, that leaves a credential in what it printed or wrote."""
+    report = yield
+    if call.when == "teardown":
+        folder = getattr(item, "funcargs", {}).get("tmp_path")
+        item.config.stash[_SEARCHED].add(folder)
+        if found := canaries.leaks(folder, *(text for _, text in report.sections)):
+            report.outcome = "failed"
+            told = f"\n{report.longrepr}" if report.longrepr else ""
+            report.longrepr = f"a credential is in {', '.join(found[:20])}{told}"
+    return report
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _search_of_shared_folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Search, at the very end, the folders that tests share; corpora are only unpacked and read there."""
+    yield
+    folders = set(tmp_path_factory.getbasetemp().iterdir()) - request.config.stash[_SEARCHED]
+    # What is a link leads to a test's own folder.
+    shared = sorted(one for one in folders if not one.is_symlink() and not one.name.startswith("corpora"))
+    assert [(folder.name, found) for folder in shared if (found := canaries.files_with(folder))] == []

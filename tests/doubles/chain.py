@@ -12,6 +12,8 @@ import warnings
 from functools import cache
 from typing import Any
 
+from canaries import private_key
+
 from doubles.server import Reply, Request, Server
 
 _DEPTH = sys.getrecursionlimit()
@@ -127,7 +129,7 @@ class Chain:
 
     def wallet(self, dollars: float = 100.0) -> Any:
         """Make an account with so much USDC, and no ether at all."""
-        account = Account.create()
+        account = Account.from_key(private_key())
         with self.guard:
             self.token.functions.mint(account.address, round(dollars * 1_000_000)).transact(
                 {"from": Account.from_key(FACILITATOR).address}

@@ -6,14 +6,15 @@ import io
 from dataclasses import dataclass
 from typing import Any
 
+from canaries import credential
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
 from doubles.server import Part
 
-FREE = "iu_live_free00000000000000000000000000000"
-STARTER = "iu_live_starter00000000000000000000000000"
-PRO = "iu_live_pro000000000000000000000000000000"
+FREE = credential("iu_live_free")
+STARTER = credential("iu_live_starter")
+PRO = credential("iu_live_pro")
 PLANS = {FREE: "free", STARTER: "starter", PRO: "pro"}
 QUOTAS = {"free": 10, "starter": 50, "pro": None}
 MAX_BYTES = {"free": 25_000_000, "starter": 25_000_000, "pro": 50_000_000}

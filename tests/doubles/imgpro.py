@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from canaries import credential
+
 from doubles.imgpro_copies import (
     DAY,
     MONTH,
@@ -39,10 +41,10 @@ from doubles.server import Fault, Part, Reply, Request, Server
 
 __all__ = ["DAY", "EXHAUSTED", "MONTH", "READ_ONLY", "UNVERIFIED", "UPGRADE_LINK", "VERIFIED", "VERIFY_LINK", "ImgPro"]
 
-VERIFIED = "img_live_verified0000000000000000"
-UNVERIFIED = "img_live_unverified00000000000000"
-READ_ONLY = "img_live_readonly0000000000000000"
-EXHAUSTED = "img_live_exhausted000000000000000"
+VERIFIED = credential("img_live_verified")
+UNVERIFIED = credential("img_live_unverified")
+READ_ONLY = credential("img_live_readonly")
+EXHAUSTED = credential("img_live_exhausted")
 
 
 @dataclass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from canaries import credential
+
 from doubles.imgpro_copies import RefusedError
 from doubles.server import Reply, Request
 
@@ -25,7 +27,7 @@ class KeyDesk:
             raise RefusedError(429, "rate_limited", "Too many", action={"type": "wait", "seconds": 3600})
         if list(self.keys.values()).count(email) == 3:
             raise RefusedError(403, "key_limit_reached", "Three keys are there")
-        key = f"img_live_made{len(self.keys):020d}"
+        key = credential(f"img_live_made{len(self.keys)}x")
         self.keys[key] = email
         limits = {"uploads": uploads, "storage_mb": 5000, "retention_days": 30}
         made = {"key": key, "key_id": f"k{len(self.keys)}", "status": "active", "verified": False, "limits": limits}

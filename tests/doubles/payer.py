@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from canaries import private_key
+
 from imghost.hosts import Secret, Setup
 from imghost.hosts.img402 import Img402, Img402Options
 from imghost.hosts.img402_paid import Till
@@ -18,7 +20,7 @@ from imghost.http import Client
 from imghost.models import Payload
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 200
-KEY = f"0x{7:064x}"
+KEY = private_key()
 
 
 class Counting:

@@ -16,10 +16,11 @@ from typing import Any, Self
 
 import boto3
 import httpx
+from canaries import credential
 from moto.server import ThreadedMotoServer
 
-SECRET = "canarySecret0123456789/abcdefghijklmnop"
-TOKEN = "canaryToken0123456789//////////abcdefghij"
+SECRET = credential("secret/")
+TOKEN = credential("token//////////")
 VARIABLES = {"AWS_ACCESS_KEY_ID": "AKIACANARYCANARY0000", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
 """A credential, as the environment has it."""
 NOTHING = {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from canaries import planted
 from doubles.chain import shared_chain
 from doubles.img402_paid import PAYEE, PaidImg402
 from doubles.payer import KEY, PNG, Counting, a_host, a_payload, changed
@@ -720,7 +721,7 @@ def test_the_wallets_address_and_balance_can_be_asked_for(tmp_path: Path) -> Non
     chain = shared_chain()
     account = chain.wallet(12.5)
     key = bytes(account.key).hex()
-    file = tmp_path / "key"
+    file = planted(tmp_path / "key")
     file.write_text(f"0x{key}\n")
     assert wallet_address({}) is None
     assert wallet_address({"IMG402_PRIVATE_KEY": key}) == account.address
