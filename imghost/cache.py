@@ -6,6 +6,7 @@ nothing of it is opened for writing, or even made, before the first write.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from imghost import durable
 from imghost.errors import LockError, StateError
 from imghost.models import MEDIA_TYPES, Facts, Record
 from imghost.pages import Stamp
@@ -113,7 +115,7 @@ class Cache:
     def intend(self, sha256: str, host: str, variant: str) -> None:
         """Note that an upload begins; raises StateError, and then nothing may be sent."""
         value = json.dumps([sha256, host, variant])
-        self._write({_key("intent", sha256, host, variant): value}, "nothing is uploaded, since it cannot be noted in")
+        self._write({_key("intent", sha256, host, variant): value}, "no more is uploaded, since it cannot be noted in")
 
     def settle(self, sha256: str, host: str, variant: str) -> None:
         """Note that an upload ended without a record: the host is known not to have it. Raises StateError."""
@@ -162,13 +164,13 @@ class Cache:
     def _write(self, changes: Changes, what: str) -> None:
         try:
             if not self.is_writable:
-                raise OSError("the folder cannot be written")  # noqa: TRY301
+                raise PermissionError(errno.EACCES, "the folder cannot be written")
             self._apply(changes)
         except OSError as problem:
-            reason = problem.strerror or str(problem)
+            reason = _told(problem)
         else:
             return
-        raise StateError(f"{what} the local store {self._folder}: {reason}; make room, or change 'cache_dir'")
+        raise StateError(f"{what} the local store {self._folder}: {reason}")
 
     def _apply(self, changes: Changes) -> None:
         with self._guard:
@@ -206,14 +208,18 @@ def exclusive(folder: Path, wait: float = 30.0) -> Iterator[bool]:
         yield False
         return
     except OSError as problem:
-        reason = problem.strerror or str(problem)
-        text = f"nothing is uploaded, since {folder} cannot be written: {reason}; make room, or change 'cache_dir'"
-        raise StateError(text) from None
+        raise StateError(f"nothing is uploaded, since {folder} cannot be written: {_told(problem)}") from None
     try:
         yield True
     finally:
         with suppress(OSError):  # the end of the process lets go of it, too
             held.release()
+
+
+def _told(problem: OSError) -> str:
+    """Say why the store cannot be written, and what to change; SQLite's own words have no number."""
+    remedy = durable.remedy(problem) if problem.errno else "make room"
+    return f"{problem.strerror or problem}; {remedy}, or change 'cache_dir'"
 
 
 def _is_writable(store: Path) -> bool:

@@ -28,6 +28,7 @@ from imghost.report import many
 if TYPE_CHECKING:  # what uploads need is imported where one begins: most builds have none
     from imghost.upload import Outcome, Work
 
+NOT_UPLOADED: Final = "was not uploaded: "
 _SKEW: Final = timedelta(seconds=300)
 
 
@@ -302,7 +303,7 @@ def _sorted_out(prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequenc
             continue
         left = [path for path in outcome.upload.paths if path not in records]
         if outcome.stop or outcome.failure is None:
-            kept |= {path: Stay(f"was not uploaded: {outcome.stop}") for path in left}
+            kept |= {path: Stay(f"{NOT_UPLOADED}{outcome.stop}") for path in left}
         else:
             failures += [replace(outcome.failure, path=path) for path in left]
     return Published(prospect, records, kept, every, tuple(failures))

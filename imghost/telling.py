@@ -9,7 +9,7 @@ from decimal import Decimal
 from imghost.hosts import Host
 from imghost.models import Failure, Record
 from imghost.prospect import Job, Notice
-from imghost.publish import Published
+from imghost.publish import NOT_UPLOADED, Published
 from imghost.report import Counts, Report, Shown, Uploaded
 from imghost.rewriting import Rewriting
 
@@ -31,8 +31,11 @@ def clause(reason: str, subject: str) -> str:
 
 
 def remarks(published: Published) -> tuple[str, ...]:
-    """Say, a line for each reason, how many images stay local without anything being wrong."""
+    """Say, a line for each reason that no warning has, how many images stay local."""
+    warned = [notice.text for notice in published.notices]
     reasons = Counter(stay.reason for stay in published.kept.values() if not stay.code)
+    for reason in [one for one in reasons if any(one.removeprefix(NOT_UPLOADED) in text for text in warned)]:
+        del reasons[reason]
     return tuple(
         f"{count} {'image stays' if count == 1 else 'images stay'} local: {clause(reason, 'each')}"
         for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -54,6 +57,7 @@ def told(
     }
     failed = {failure.path for failure in published.failures}
     host = published.prospect.host
+    is_shown = job.settings.report is not None and job.settings.report.suffix == ".html"
     counts = Counts(
         pages=len(published.prospect.survey.pages),
         pages_rewritten=sum(1 for _, written in rewriting.pages if written.rewritten),
@@ -74,7 +78,7 @@ def told(
             Failure(path, clause(stay.reason, "it"), stay.remedy) for path, stay in sorted(published.kept.items())
         ),
         failures=published.failures,
-        images=tuple(_shown(published, pages_of, new, failed)),
+        images=tuple(_shown(published, pages_of, new, failed)) if is_shown else (),
         bytes_uploaded=sum(record.bytes for record in new.values()),
         requests=requests,
         cost=_cost(host, new.values()),

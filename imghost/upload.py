@@ -143,7 +143,7 @@ def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
     if course.stopped:
         return Outcome(upload, stop=str(course.stopped))
     if course.fatal or course.interrupted.is_set():
-        return Outcome(upload, stop="the run was stopped")
+        return Outcome(upload, stop=str(course.fatal or "the run was stopped"))
     try:
         record, is_new = _upload(upload, work, course)
         return Outcome(upload, record, is_new)
@@ -156,7 +156,7 @@ def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
     except StateError as problem:
         with course.guard:
             course.fatal = course.fatal or problem
-        return Outcome(upload, failure=Failure(path, str(problem)))
+        return Outcome(upload, failure=Failure(path, str(problem)), stop=str(course.fatal))
     except ImghostError as problem:
         return Outcome(upload, failure=Failure(path, printable(problem)))
     except OSError as problem:

@@ -83,12 +83,18 @@ def write_page(
     if changed != content:
         try:
             before()
+        except OSError as problem:
+            return Written(None, 0, f"the map of changes cannot be put aside: {problem.filename}: {_told(problem)}")
+        try:
             durable.replace(file, changed, is_durable=False)
         except OSError as problem:
-            why = f"{problem.strerror or problem}; {durable.remedy(problem)} and build again"
-            return Written(None, 0, f"it cannot be written: {why}")
+            return Written(None, 0, f"it cannot be written: {_told(problem)}")
     digest = digest_of(changed) if changes else ""
     return Written(Entry(stamp(file) or page.stamp, digest, page.scan, changes, wanted, page.origin), len(edits))
+
+
+def _told(problem: OSError) -> str:
+    return f"{problem.strerror or problem}; {durable.remedy(problem)} and build again"
 
 
 def _original(content: bytes, page: PageView) -> str | None:

@@ -590,7 +590,7 @@ def test_few_stores_are_put_aside(folder: Path) -> None:
     cache = Cache.load(folder)
     assert "cannot be put aside" in cache.warnings[0]
     assert not cache.is_writable
-    with pytest.raises(StateError, match="nothing is uploaded"):
+    with pytest.raises(StateError, match="no more is uploaded"):
         cache.intend(*RECORD.key)
     assert len(list(folder.iterdir())) == 11
 
@@ -642,8 +642,8 @@ class TestTrouble:
         for limit in (20_000, 150_000):
             done = run(code, folder, limit)
             noted, _, text = done.stdout.partition(" ")
-            assert text.startswith("nothing is uploaded, since it cannot be noted in the local store"), done.stderr
-            assert "still nothing is uploaded" in text
+            assert text.startswith("no more is uploaded, since it cannot be noted in the local store"), done.stderr
+            assert "still no more is uploaded" in text
             cache = Cache.load(folder)
             assert cache.warnings == ()
             assert cache.records() == (RECORD,)
@@ -675,8 +675,8 @@ class TestTrouble:
             path.chmod(0o755)
         first, second, third = done.stdout.splitlines() or [done.stderr, "", ""]
         assert first == "1 1 () False"
-        assert second.startswith("nothing is uploaded, since it cannot be noted in the local store")
-        assert "cannot be written" in second
+        assert second.startswith("no more is uploaded, since it cannot be noted in the local store")
+        assert "the folder cannot be written; make it writable, or change 'cache_dir'" in second
         assert third.startswith("nothing is uploaded, since ")
         assert sorted(path.name for path in (folder / "store").iterdir()) == ["cache.db"]
 
@@ -709,7 +709,7 @@ class TestTrouble:
     def test_a_cache_folder_that_is_a_file_is_one_error_at_the_first_write(self, tmp_path: Path) -> None:
         (tmp_path / "cache").touch()
         cache = Cache.load(tmp_path / "cache")
-        with pytest.raises(StateError, match="nothing is uploaded"):
+        with pytest.raises(StateError, match="no more is uploaded"):
             cache.intend(*RECORD.key)
         with pytest.raises(StateError, match="nothing is uploaded"), exclusive(tmp_path / "cache", wait=0):
             pass

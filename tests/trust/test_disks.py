@@ -1,0 +1,185 @@
+"""Disks that are really full, or really read-only: no page breaks, no image is lost or stored twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from doubles.imgpro import ImgPro
+from sites import picture, tree, write
+from trust.disks import READ_ONLY, SMALL, disk
+from trust.place import Project, assert_done, built_site, crawl, duplicates
+
+PAGE = 4096
+"""Bytes that a disk in memory gives a file at a time."""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with ImgPro("images") as host:
+        yield Project(tmp_path, host)
+
+
+@pytest.mark.parametrize("pages_left", [0, 12, 18, 30])
+def test_a_disk_that_fills_up_at_any_step_loses_nothing(project: Project, pages_left: int) -> None:
+    """Site, records and what is made for sending are all on the disk that is full sooner or later."""
+    root = project.root / "small"
+    root.mkdir()
+    project = Project(root, project.host)
+    with disk(root, SMALL, "8m") as small:
+        seen = small.viewed(project)
+        before = tree(built_site(seen.site))
+        filler = small.fill(left=pages_left * PAGE)
+        done = small.run(project, "--strict")
+        assert done.returncode in {0, 1, 2}, done.stderr
+        assert "Traceback" not in done.stderr
+        if pages_left == 0:
+            assert project.host.copies == {}
+            assert "No space left on device" in done.stderr
+            assert "make room" in done.stderr
+        crawl(seen.site, before, project.host)
+        assert not [path for path in tree(seen.site) if ".imghost-" in path]
+        filler.unlink()
+        stored = len(project.host.copies)
+        again = small.run(project)
+        assert again.returncode == 0, again.stderr
+        assert_done(seen, before)
+        assert len(project.host.copies) == max(stored, 3)
+
+
+def test_where_an_upload_cannot_be_noted_none_is_made(project: Project) -> None:
+    before = tree(built_site(project.site))
+    store = project.root / ".cache"
+    store.mkdir()
+    with disk(store, SMALL, "1m") as small:
+        small.fill()
+        done = small.run(project, "--strict")
+        assert done.returncode == 1
+        why = f"{project.cache} cannot be written: No space left on device; make room, or change 'cache_dir'"
+        assert f"warning: nothing is uploaded: {why}\n" in done.stderr
+    assert project.host.server.requests("POST") == []
+    assert tree(project.site) == before
+
+
+def test_where_a_record_cannot_be_kept_no_more_is_sent_and_nothing_is_stored_twice(project: Project) -> None:
+    """The store runs full at its making, at a record, and at an intent; what was sent before counts."""
+    counts: list[int] = []
+    store = project.root / ".cache"
+    store.mkdir()
+    for pages_left in (48, 76, 100):
+        project.host.copies.clear()
+        (project.root / "imghost.lock").unlink(missing_ok=True)
+        before = tree(built_site(project.site, count=16))
+        with disk(store, SMALL, "1m") as small:
+            filler = small.fill(left=pages_left * PAGE)
+            done = small.run(project, "--concurrency", "1")
+            assert done.returncode == 0, done.stderr
+            assert "Traceback" not in done.stderr
+            assert "database or disk is full; make room, or change 'cache_dir'" in done.stderr
+            assert done.stderr.count("database or disk is full") == 1
+            counts.append(len(project.host.copies))
+            crawl(project.site, before, project.host)
+            filler.unlink()
+            assert small.run(project).returncode == 0
+            assert_done(project, before)
+        assert len(project.host.copies) == 16
+    assert counts[0] == 0 < counts[1] < counts[2] < 16
+
+
+def test_a_lock_on_a_full_disk_costs_no_image_and_its_lines_are_printed(project: Project) -> None:
+    before = tree(built_site(project.site))
+    folder = project.root / "locks"
+    folder.mkdir()
+    with disk(folder, SMALL, "64k") as small:
+        filler = small.fill()
+        done = small.run(project, "--lock", "locks/imghost.lock", "--strict")
+        assert done.returncode == 1
+        assert "imghost.lock cannot be written: No space left on device; make room" in done.stderr
+        receipts = [line.partition("receipt: ")[2] for line in done.stderr.splitlines() if "receipt: " in line]
+        assert {json.loads(line)["sha256"] for line in receipts} == {it.sent for it in project.host.copies.values()}
+        assert_done(project, before)
+        assert list(tree(small.seen(folder))) == ["filler"]
+        filler.unlink()
+        built_site(project.site)
+        assert small.run(project, "--lock", "locks/imghost.lock").returncode == 0
+        assert len((small.seen(folder) / "imghost.lock").read_text().splitlines()) == 4
+    assert len(project.host.copies) == 3
+
+
+def test_a_page_that_the_disk_has_no_room_for_stays_and_smaller_ones_move(project: Project) -> None:
+    project.site.mkdir()
+    with disk(project.site, SMALL, "1m") as small:
+        seen = small.viewed(project)
+        built_site(seen.site)
+        before = tree(write(seen.site, {"large.html": '<img src="images/1.png">' + "<p>words" * 5_000}))
+        filler = small.fill(left=PAGE)
+        before |= {"filler": filler.read_bytes()}
+        done = small.run(project, "--strict")
+        assert done.returncode == 1
+        why = "it cannot be written: No space left on device; make room and build again"
+        assert f"large.html: its references stay as they were: {why}" in done.stderr
+        assert done.stderr.count("cannot be written") == 1
+        moved = crawl(seen.site, before, project.host)
+        assert moved["large.html"] == 0 < moved["index.html"]
+        assert not [path for path in tree(seen.site) if ".imghost-" in path]
+        filler.unlink()
+        assert small.run(project).returncode == 0
+        assert_done(seen, {path: content for path, content in before.items() if path != "filler"})
+    assert len(project.host.uploads) == 3
+
+
+def test_a_site_that_is_read_only_stays_as_it_is_and_each_page_is_told(project: Project) -> None:
+    before = tree(built_site(project.site))
+    with disk(project.site, READ_ONLY) as shut:
+        done = shut.run(project, "--strict")
+        assert done.returncode == 1
+        for page in ("index.html", "below/index.html"):
+            assert (
+                f"{page}: its references stay as they were: it cannot be written: the file is read-only;" in done.stderr
+            )
+        assert done.stderr.count("; make it writable and build again") == 2
+    assert "plain.html" not in done.stderr
+    assert tree(project.site) == before
+    assert project.run("--strict").returncode == 0
+    assert_done(project, before)
+    assert len(project.host.uploads) == 3
+
+
+def test_a_read_only_site_takes_no_copies_either(project: Project) -> None:
+    before = tree(built_site(project.site))
+    with disk(project.site, READ_ONLY) as shut:
+        done = shut.run(project, "--host", "directory", "--strict", env=project.environ(IMGPRO_API_KEY=""))
+        assert done.returncode in {1, 2}, done.stderr
+    assert "Traceback" not in done.stderr
+    assert tree(project.site) == before
+
+
+def test_a_read_only_page_stays_and_the_others_move(project: Project) -> None:
+    before = tree(built_site(project.site))
+    with disk(project.site / "index.html", READ_ONLY) as shut:
+        done = shut.run(project, "--strict")
+        assert done.returncode == 1
+    assert "index.html: its references stay as they were" in done.stderr
+    moved = crawl(project.site, before, project.host)
+    assert moved["index.html"] == 0 < moved["below/index.html"]
+
+
+def test_a_read_only_store_is_read_and_nothing_is_uploaded(project: Project) -> None:
+    """An upload could not be noted, and no page changes while the map of changes cannot be put aside."""
+    built_site(project.site)
+    assert project.run().returncode == 0
+    stored = set(project.host.copies)
+    before = tree(write(built_site(project.site), {"images/2.png": picture(40)}))
+    with disk(project.root / ".cache", READ_ONLY) as shut:
+        done = shut.run(project, "--strict")
+        assert done.returncode == 1
+        why = "Read-only file system; make it writable"
+        assert f"nothing is uploaded: {project.cache} cannot be written: {why}, or change 'cache_dir'\n" in done.stderr
+        assert f".json: {why} and build again\n" in done.stderr
+    assert set(project.host.copies) == stored
+    crawl(project.site, before, project.host)
+    assert project.run().returncode == 0
+    assert_done(project, before)
+    assert duplicates(project.host) == 0
