@@ -117,11 +117,13 @@ def _run(uploads: Sequence[Upload], work: Work, course: Course) -> Iterator[Outc
     for worker in workers:
         waiting.put(None)
         worker.start()
+    is_stopped = True
     try:
         for _ in uploads:
             yield outcomes.get()
+        is_stopped = False  # a worker may still be on its way out, which is no reason to stop what comes next
     finally:
-        if any(worker.is_alive() for worker in workers):
+        if is_stopped:
             course.interrupted.set()
         deadline = time.monotonic() + _GRACE
         for worker in workers:
