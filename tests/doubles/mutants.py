@@ -124,6 +124,10 @@ class Mutator:
                 break
         return reply
 
+    def garbled(self, reply: Reply) -> Reply:
+        """Change an answer in its bytes, its headers or its first line, and not in what its JSON says."""
+        return self._chance.choice((self._bytes, self._headers, self._line))(reply)
+
     def _value(self) -> object:
         """Choose what to put in a value's place."""
         pick = self._chance.random()
@@ -146,11 +150,12 @@ class Mutator:
         except (ValueError, RecursionError):
             value = self._value()
         for _ in range(self._chance.choice((1, 1, 2, 4))):
-            value = self._reshaped(value)
+            value = self.reshaped(value)
         body = written(value).encode("utf-8", "surrogatepass")
         return replace(reply, body=body, length=None)
 
-    def _reshaped(self, value: Any) -> Any:
+    def reshaped(self, value: Any) -> Any:
+        """Change JSON in one place, and give what it is then."""
         path = self._chance.choice(list(places(value)))
         if not path:
             return self._chance.choice((value, value, [value], {"data": value}, {"media": value}, self._value()))
@@ -234,7 +239,7 @@ class Mutator:
         error = self._chance.choice((said, {"code": said, "type": said, "message": said, "action": {"seconds": 1}}))
         body = {"error": error, "message": said, "quota": {}, "retry_after": 1}
         for _ in range(self._chance.randint(0, 3)):
-            body = self._reshaped(body)
+            body = self.reshaped(body)
         return replace(reply, status=status, body=written(body).encode("utf-8", "surrogatepass"), length=None)
 
     def _line(self, reply: Reply) -> Reply:

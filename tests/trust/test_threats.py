@@ -116,11 +116,12 @@ THREATS: dict[str, tuple[str, ...]] = {
     ),
     "T28 a payment other than agreed": (
         "test_x402.py::test_ten_thousand_mutated_challenges_are_all_refused",
-        "hosts/test_img402_paid.py::test_three_hundred_mutated_challenges_over_http_get_no_signature",
+        "hosts/test_img402_paid.py::test_mutated_challenges_over_http_get_no_signature",
     ),
     "T29 a payment that is asked for twice": (
         "test_pay_once.py::test_a_build_that_is_killed_at_a_step_uploads_and_pays_once_with_the_next",
         "test_pay_once.py::test_a_build_on_another_machine_pays_nothing_for_what_was_paid",
+        "test_pay_once_hostile.py::test_however_a_till_cheats_and_whoever_asks_again_one_payment_settles",
         "hosts/test_img402_paid.py::test_a_second_402_after_the_settlement_is_never_signed_again_in_the_run",
     ),
     "T30 a payment that is valid too long": (
@@ -132,6 +133,7 @@ THREATS: dict[str, tuple[str, ...]] = {
         "hosts/test_imageupload_trust.py::test_words_of_the_host_are_printed_on_one_harmless_line",
     ),
     "T32 an answer without an end": (
+        "hosts/test_mutated_answers.py::test_a_mutated_answer_ends_as_an_image_of_the_host_or_as_one_printable_line",
         "test_http_faults.py::test_a_fault_ends_in_time_as_an_ambiguous_retry_and_the_next_request_succeeds",
         "hosts/test_answers.py::test_json_that_readers_disagree_on_is_refused",
     ),
@@ -151,6 +153,7 @@ THREATS: dict[str, tuple[str, ...]] = {
     ),
     "T38 a .netrc": ("test_http.py::test_the_environment_of_the_process_and_netrc_change_nothing",),
     "T39 a key in a traceback or a log": (
+        "test_hide.py::test_what_a_host_repeats_of_a_request_is_hidden_before_anybody_reads_it",
         "trust/test_secrets.py::test_a_credential_is_nowhere_though_the_host_repeats_it_and_every_logger_is_on",
         "trust/test_secrets.py::test_a_credential_of_a_wrong_shape_is_refused_and_not_shown",
     ),
