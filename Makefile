@@ -14,7 +14,8 @@ test: $(READY)
 
 # The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs.
 soak: $(READY)
-	IMGHOST_SOAK_KILLS=$(or $(KILLS),1000) IMGHOST_SOAK_ERRORS=$(or $(ERRORS),1000) \
+	IMGHOST_SOAK_KILLS=$(or $(KILLS),1000) IMGHOST_SOAK_THREADED_KILLS=$(or $(THREADED_KILLS),500) \
+	IMGHOST_SOAK_ERRORS=$(or $(ERRORS),1000) \
 	IMGHOST_SOAK_ROUNDS=$(or $(ROUNDS),50) IMGHOST_SOAK_ORDERS=$(or $(ORDERS),1000) \
 	IMGHOST_SOAK_STEPS=$(or $(STEPS),30) IMGHOST_SOAK_FUZZ=$(or $(FUZZ),100000) \
 	$(BIN)/python -m pytest tests/trust tests/fuzz -s

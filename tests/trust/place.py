@@ -44,6 +44,15 @@ def counted(name: str, usual: int) -> int:
     return int(_GIVEN.get(f"IMGHOST_SOAK_{name}", usual))
 
 
+TOLD: list[str] = []
+"""What the tests counted, for the end of the run."""
+
+
+def tell(counts: str) -> None:
+    """Have counts printed at the end of the run, whether or not what tests print is shown."""
+    TOLD.append(counts)
+
+
 def pages(count: int) -> dict[str, str | bytes]:
     """Write two pages that show this many images in every way that moves, beside one that shows none."""
     shown = "".join(f'<p><img src="images/{number}.png" alt="n {number}"></p>\n' for number in range(count))

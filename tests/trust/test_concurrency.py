@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from doubles.imgpro import ImgPro
 from sites import tree
-from trust.place import Project, assert_done, built_site, counted, crawl, duplicates, references
+from trust.place import Project, assert_done, built_site, counted, crawl, duplicates, references, tell
 from trust.points import Ended, Tracer
 
 from imghost import lock
@@ -61,12 +61,13 @@ def test_eight_builds_on_one_cache_and_lock_store_each_image_once(
             assert len(lock.read(projects[0].root / "imghost.lock").records) == 6
             for project, was in zip(projects, before, strict=True):
                 assert_done(project, was)
-    print(f"\n{rounds} rounds of {BUILDS} builds, 0 duplicates")
+    tell(f"{rounds} rounds of {BUILDS} builds on one cache and lock ({generation}), 0 duplicates")
 
 
 @pytest.mark.timeout(3600)
 def test_eight_builds_of_one_site_leave_it_whole(tmp_path: Path, builders: list[Tracer]) -> None:
-    for number in range(counted("ROUNDS", 3)):
+    rounds = counted("ROUNDS", 3)
+    for number in range(rounds):
         with ImgPro("images") as host:
             project = Project(tmp_path / str(number), host)
             before = tree(built_site(project.site, count=6))
@@ -75,6 +76,7 @@ def test_eight_builds_of_one_site_leave_it_whole(tmp_path: Path, builders: list[
             project.build()
             assert_done(project, before)
             assert len(host.copies) == 6
+    tell(f"{rounds} rounds of {BUILDS} builds of one site, 0 duplicates")
 
 
 def test_builds_with_different_images_all_keep_their_records(tmp_path: Path, builders: list[Tracer]) -> None:
@@ -92,7 +94,8 @@ def test_builds_with_different_images_all_keep_their_records(tmp_path: Path, bui
 @pytest.mark.parametrize("generation", ["images", "upload"])
 def test_two_machines_at_once_store_each_image_once(tmp_path: Path, builders: list[Tracer], generation: str) -> None:
     """They share nothing but the account: each has its own cache and its own lock."""
-    for number in range(counted("ROUNDS", 4)):
+    rounds = counted("ROUNDS", 4)
+    for number in range(rounds):
         with ImgPro(generation) as host:
             machines = [Project(tmp_path / f"{number}-{name}", host) for name in "ab"]
             before = [tree(built_site(machine.site, count=6)) for machine in machines]
@@ -100,6 +103,7 @@ def test_two_machines_at_once_store_each_image_once(tmp_path: Path, builders: li
             assert (len(host.copies), duplicates(host)) == (6, 0)
             for machine, was in zip(machines, before, strict=True):
                 assert_done(machine, was)
+    tell(f"{rounds} rounds of two machines at once ({generation}), 0 duplicates")
 
 
 def test_the_same_source_and_lock_give_the_same_bytes_with_and_without_a_network(tmp_path: Path) -> None:

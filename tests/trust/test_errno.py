@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from doubles.imgpro import ImgPro
 from sites import tree
-from trust.place import Project, assert_done, built_site, counted, crawl, scratch
+from trust.place import Project, assert_done, built_site, counted, crawl, scratch, tell
 from trust.points import Ended, Point, Tracer, can_trace, repeated
 
 pytestmark = pytest.mark.skipif(not can_trace(), reason="strace is not installed, or may not trace here")
@@ -88,6 +88,6 @@ def test_a_build_in_which_any_call_fails_ends_in_order_and_the_next_completes_it
     points = {point for point, _, _ in chosen}
     calls, causes = {name for name, _ in points}, {cause for _, cause, _ in chosen}
     told = f"{len(chosen)} errno points ({len(points)} different calls of {len(known)}, {len(set(chosen))} faults)"
-    print(f"\n{told}, {len(calls)} system calls, {len(causes)} causes, {len(problems)} tracebacks, 0 duplicates")
+    tell(f"{told}, {len(calls)} system calls, {len(causes)} causes, {len(problems)} tracebacks, 0 duplicates")
     assert not problems, "\n".join(problems)
     assert len(chosen) >= 80

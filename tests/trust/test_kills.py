@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from doubles.imgpro import ImgPro
 from sites import tree
-from trust.place import Project, assert_done, assert_whole, built_site, counted, crawl, duplicates, scratch
+from trust.place import Project, assert_done, assert_whole, built_site, counted, crawl, duplicates, scratch, tell
 from trust.points import Point, Tracer, can_trace, repeated
 
 pytestmark = pytest.mark.skipif(not can_trace(), reason="strace is not installed, or may not trace here")
@@ -59,7 +59,7 @@ def test_a_build_killed_at_any_call_is_completed_by_the_next_without_a_second_co
         hits = sum(pool.map(all_killed, (rounds[::2], rounds[1::2])))
     calls = len({name for name, _ in chosen})
     told = f"{count} kill points ({len(set(chosen))} different ones of {len(known)}) over {calls} system calls"
-    print(f"\n{told}, {hits} hit, 0 pages half-written, 0 duplicates")
+    tell(f"{told}, {hits} hit, 0 pages half-written, 0 duplicates")
     assert hits >= 50 or count < 60
     # Threads share the work differently each time, so that some points are never reached.
     assert hits >= 0.75 * count

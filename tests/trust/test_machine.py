@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sites import tree, write
-from trust.place import MEMORY, Project, assert_done, counted, crawl, duplicates, pages, picture, today
+from trust.place import MEMORY, Project, assert_done, counted, crawl, duplicates, pages, picture, tell, today
 from trust.points import Tracer
 
 IMAGES = 4
@@ -189,5 +189,5 @@ def test_any_order_of_events_leaves_working_sites_and_one_copy_of_each_image() -
     with Tracer() as builder:
         machine.builder = builder
         machine.TestCase().runTest()
-    print(f"\n{', '.join(f'{count} {event}' for event, count in machine.tally.items())}, 0 duplicates")
+    tell(f"{', '.join(f'{count} {event}' for event, count in machine.tally.items())}, 0 duplicates")
     assert all(machine.tally[event] >= max(1, ORDERS // 30) for event in REQUIRED), machine.tally

@@ -23,7 +23,7 @@ from doubles.img402 import Img402
 from doubles.imgpro import VERIFIED, ImgPro
 from doubles.server import Reply, Request
 from sites import tree
-from trust.place import Project, assert_whole, built_site, counted, crawl, references, scratch
+from trust.place import Project, assert_whole, built_site, counted, crawl, references, scratch, tell
 from trust.points import Ended, Tracer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux names processes safely")
@@ -201,6 +201,6 @@ def test_builds_killed_at_random_with_eight_threads_are_completed_without_a_seco
         total = sum(pool.map(all_of, (range(first, first + kills, 2), range(first + 1, first + kills, 2))), Counter())
     extras = ", ".join(f"{total[f'extra at {name}']} at {name}" for name in KINDS)
     told = f"{kills} random kills with {THREADS} threads from seed {first}: {total['hit']} hit"
-    print(f"\n{told}, {total['amid uploads']} amid uploads; copies too many: {extras}; {total['reported']} reported")
+    tell(f"{told}, {total['amid uploads']} amid uploads; copies too many: {extras}; {total['reported']} reported")
     assert total["hit"] >= kills // 2
     assert total["amid uploads"] >= kills // 4
