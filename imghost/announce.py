@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from imghost.hosts import Finds, Host
+from imghost.hosts import Host, may_store_twice
 from imghost.models import IMPORT
 from imghost.report import many
 
@@ -20,7 +20,7 @@ def announce(uploads: Sequence[Upload], work: Work, job: Job) -> None:
     """Say what will be sent before it is sent."""
     host = work.host
     doubtful = [it for it in uploads if (it.image.sha256, host.name, it.variant) in work.doubtful]
-    if doubtful and not isinstance(host, Finds):
+    if doubtful and may_store_twice(host):
         job.say(f"{len(doubtful)} images may be stored twice: an earlier run ended before {host.name} answered")
     if uploads and host.needs_network:
         size = sum(upload.image.bytes for upload in uploads)

@@ -64,6 +64,8 @@ class Report(NamedTuple):
     seconds: Mapping[str, float] = MappingProxyType({})
     removed: tuple[int, int] = (0, 0)
     """Local copies that were deleted, and their bytes."""
+    duplicates_possible: int = 0
+    """Second copies that the host may have, since an answer was lost and it cannot be asked."""
 
 
 def as_json(report: Report) -> str:
@@ -91,6 +93,7 @@ def as_mapping(report: Report) -> dict[str, Any]:
             "kept": counts.kept,
             "failed": counts.failed,
         },
+        "duplicates_possible": report.duplicates_possible,
         "bytes_uploaded": report.bytes_uploaded,
         "requests": report.requests,
         "cost": f"{report.cost:.2f}",

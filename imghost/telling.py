@@ -10,7 +10,7 @@ from imghost.hosts import Host
 from imghost.models import Failure, Record
 from imghost.prospect import Job, Notice
 from imghost.publish import NOT_UPLOADED, Published
-from imghost.report import Counts, Report, Shown, Uploaded
+from imghost.report import Counts, Report, Shown, Uploaded, many
 from imghost.rewriting import Rewriting
 
 
@@ -36,10 +36,24 @@ def remarks(published: Published) -> tuple[str, ...]:
     reasons = Counter(stay.reason for stay in published.kept.values() if not stay.code)
     for reason in [one for one in reasons if any(one.removeprefix(NOT_UPLOADED) in text for text in warned)]:
         del reasons[reason]
-    return tuple(
-        f"{count} {'image stays' if count == 1 else 'images stay'} local: {clause(reason, 'each')}"
-        for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    return (
+        *_of_repeats(published),
+        *(
+            f"{count} {'image stays' if count == 1 else 'images stay'} local: {clause(reason, 'each')}"
+            for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+        ),
     )
+
+
+def _of_repeats(published: Published) -> tuple[str, ...]:
+    host, count = published.prospect.host, _repeats(published)
+    if host is None or not count:
+        return ()
+    return (f"{host.name} may have {many(count, 'image')} twice: an answer was lost, and the host cannot be asked",)
+
+
+def _repeats(published: Published) -> int:
+    return sum(outcome.repeats for outcome in published.outcomes)
 
 
 def told(
@@ -84,6 +98,7 @@ def told(
         cost=_cost(host, new.values()),
         seconds=seconds,
         removed=removed,
+        duplicates_possible=_repeats(published),
     )
 
 

@@ -10,14 +10,15 @@ import queue
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
 from imghost.confirm import confirm
 from imghost.errors import Action, HostError, ImghostError, StateError, printable
-from imghost.hosts import Finds, Host
+from imghost.hosts import Finds, Host, may_store_twice
 from imghost.http import Client
 from imghost.images import dimensions
 from imghost.models import IMPORT, MEDIA_TYPES, Failure, Hosted, Payload, Record
@@ -42,6 +43,8 @@ class Outcome:
     failure: Failure | None = None
     stop: str = ""
     """Why no further upload was tried, where that is the reason."""
+    repeats: int = 0
+    """How often it was sent again to a host that may have stored it before, and cannot be asked."""
 
 
 Answered = TypeVar("Answered")
@@ -60,6 +63,8 @@ class Course:
     stopped: HostError | None = None
     fatal: ImghostError | None = None
     urls: dict[str, str] = field(default_factory=dict)
+    repeats: Counter[str] = field(default_factory=Counter)
+    """By the payload's image."""
     interrupted: threading.Event = field(default_factory=threading.Event)
 
 
@@ -105,7 +110,10 @@ def upload_all(uploads: Sequence[Upload], work: Work) -> Iterator[Outcome]:
 
 
 def _run(uploads: Sequence[Upload], work: Work, course: Course) -> Iterator[Outcome]:
-    """Give the uploads to daemon threads, so that a stop does not wait for a host that hangs."""
+    """Give the uploads to daemon threads, so that a stop does not wait for a host that hangs.
+
+    An interrupt comes out once what was under way had its time, and what came of that was given.
+    """
     waiting: queue.SimpleQueue[Upload | None] = queue.SimpleQueue()
     outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     for upload in uploads:
@@ -117,24 +125,30 @@ def _run(uploads: Sequence[Upload], work: Work, course: Course) -> Iterator[Outc
     for worker in workers:
         waiting.put(None)
         worker.start()
-    is_stopped = True
     try:
         for _ in uploads:
             yield outcomes.get()
-        is_stopped = False  # a worker may still be on its way out, which is no reason to stop what comes next
-    finally:
-        if is_stopped:
-            course.interrupted.set()
-        deadline = time.monotonic() + _GRACE
-        for worker in workers:
-            worker.join(timeout=max(0.0, deadline - time.monotonic()))
+    except BaseException as end:
+        course.interrupted.set()
+        _await(workers)
+        while isinstance(end, KeyboardInterrupt) and not outcomes.empty():
+            yield outcomes.get()
+        raise
+    _await(workers)  # one may still be on its way out, which is no reason to stop what comes next
+
+
+def _await(workers: Sequence[threading.Thread]) -> None:
+    deadline = time.monotonic() + _GRACE
+    for worker in workers:
+        worker.join(timeout=max(0.0, deadline - time.monotonic()))
 
 
 def _serve(
     waiting: queue.SimpleQueue[Upload | None], outcomes: queue.SimpleQueue[Outcome], work: Work, course: Course
 ) -> None:
     while (upload := waiting.get()) is not None:
-        outcomes.put(_outcome(upload, work, course))
+        outcome = _outcome(upload, work, course)
+        outcomes.put(replace(outcome, repeats=course.repeats[upload.image.sha256]))
 
 
 def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
@@ -185,7 +199,7 @@ def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
         is_doubtful = (upload.image.sha256, work.host.name, upload.variant) in work.doubtful
         work.intend(payload)
         hosted = _looked_up(payload, work, course) if is_doubtful else None
-        hosted = hosted or patiently(lambda: work.host.upload(payload), work, course)
+        hosted = hosted or _sent(payload, work, course, is_doubtful=is_doubtful)
         if not work.host.accepts(hosted.url):
             raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
         record = recorded(upload, payload, hosted, work.host.name, work.now())
@@ -196,6 +210,24 @@ def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
         return record, hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
+
+
+def _sent(payload: Payload, work: Work, course: Course, *, is_doubtful: bool) -> Hosted:
+    """Upload patiently, and count each time that this may store a second copy."""
+    is_unclear = is_doubtful
+
+    def send() -> Hosted:
+        nonlocal is_unclear
+        if is_unclear and may_store_twice(work.host):
+            with course.guard:
+                course.repeats[payload.image] += 1
+        try:
+            return work.host.upload(payload)
+        except HostError as refusal:
+            is_unclear = refusal.is_ambiguous
+            raise
+
+    return patiently(send, work, course)
 
 
 def _looked_up(payload: Payload, work: Work, course: Course) -> Hosted | None:

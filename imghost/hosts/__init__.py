@@ -170,6 +170,14 @@ class Finds(Protocol):
         ...
 
 
+def may_store_twice(host: Host) -> bool:
+    """Say whether bytes that are sent again, after a try of which nothing is known, may be a second image there.
+
+    A host that can be asked for what it has looks first; one that knows a repeated upload says `is_idempotent`.
+    """
+    return not isinstance(host, Finds) and not getattr(host, "is_idempotent", False)
+
+
 @runtime_checkable
 class Deletes(Protocol):
     """A host whose images can be listed and deleted."""

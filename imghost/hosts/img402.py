@@ -97,6 +97,7 @@ class Img402:
     def __init__(self, options: Img402Options, setup: Setup, signer: Signer | None = None) -> None:
         _check(options, setup)
         self.lacks_credential = options.tier != "free" and setup.credential is None
+        self.is_idempotent = options.tier not in {"free", "auto"}
         self.limits = _limits(options.tier, setup.retention)
         self.origins = (
             "https://i.img402.dev",
