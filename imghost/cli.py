@@ -18,6 +18,7 @@ from imghost.commands.catalogue import COMMANDS
 from imghost.commands.completion import Word, script
 from imghost.commands.style import painted, plain
 from imghost.errors import ImghostError, SettingsError
+from imghost.signals import ending_in_order, status_of
 
 DONE: Final = 0
 NOT_AS_ASKED: Final = 1
@@ -25,7 +26,22 @@ WRONG_USAGE: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit status: 0 done, 1 not as asked, 2 wrong usage or configuration."""
+    """Run one command; gives the exit status: 0 done, 1 not as asked, 2 wrong usage or configuration.
+
+    A run that a signal ended gives 128 and the signal's number, as shells do.
+    """
+    try:
+        with ending_in_order():
+            return _status(arguments)
+    except KeyboardInterrupt as interrupt:
+        _complain("interrupted; what was uploaded is kept, run the command again to go on")
+        return status_of(interrupt)
+    finally:
+        _give_up_complaints()
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    """Run one command, and say what is wrong in one line."""
     try:
         options = parse(arguments)
     except SystemExit as stop:
@@ -45,11 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(f"error: {where}{problem.strerror or problem}; mend that and run it again")
         _give_up_output()
         return NOT_AS_ASKED
-    except KeyboardInterrupt:
-        _complain("interrupted; what was uploaded is kept, run the command again to go on")
-        return 130
-    finally:
-        _give_up_complaints()
     return status
 
 
