@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 
 from imghost import durable, removal
-from imghost.models import Image
 from imghost.page_map import Removed
 from imghost.prospect import Job, Prospect
 from imghost.publish import Published
@@ -75,12 +74,13 @@ def hosted_in_site(published: Published) -> set[str]:
     return {record.url for record in published.records.values()}
 
 
-def removed_now(images: Mapping[str, Image], job: Job) -> dict[str, Removed]:
+def removed_now(prospect: Prospect, job: Job) -> dict[str, Removed]:
     """List the images whose local copy is gone, with what brings them back, and forget copies of others."""
     removed: dict[str, Removed] = {}
-    for path, image in images.items():
+    there = prospect.survey.files if not job.settings.remove_local else frozenset()
+    for path, image in prospect.images.items():
         # Paths as objects would take longer than the question itself.
-        if "://" not in path and not os.path.exists(f"{job.site}{os.sep}{path}"):  # noqa: PTH110
+        if path not in there and "://" not in path and not os.path.exists(f"{job.site}{os.sep}{path}"):  # noqa: PTH110
             place = removal.kept(job.page_map, path, job.origins)
             source = job.origins.sources.get(path, place if Path(place).is_file() else "")
             removed[path] = Removed(image, str(source))

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from imghost import provenance
 from imghost.cache import Cache, Known
 from imghost.files import digest, open_beneath
 from imghost.models import Image
 from imghost.page_map import Removed
 from imghost.pages import stamp
-from imghost.provenance import Origins, Stay
+from imghost.provenance import Judge, Origins, Stay
 from imghost.settings import Settings
 
 _GONE: Final = Stay("is gone since the pages were scanned", "build again", code="page")
@@ -30,9 +29,9 @@ def identify(
     """Identify every image, by its path in the site: what it is, or why it stays."""
     images: dict[str, Image] = {}
     stays: dict[str, Stay] = {}
-    selects = _selection(settings)
+    selects, judge = _selection(settings), Judge(site, origins)
     for path in sorted(paths):
-        found = selects(path) or provenance.judge(site, path, origins)
+        found = selects(path) or judge(path)
         image = found or _identified(path, site, origins, removed, cache)
         if isinstance(image, Image):
             images[path] = image
@@ -62,30 +61,30 @@ def _selection(settings: Settings) -> Callable[[str], Stay | None]:
 def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, Removed], cache: Cache) -> Image | Stay:
     """Digest one image, or take what is known of the very same file."""
     root, name = site, path
-    where: Path | str = f"{site}{os.sep}{path}"  # paths as objects would take longer than all else here
+    where = f"{site}{os.sep}{path}"  # paths as objects would take longer than all else here
     now = stamp(where)
     source = origins.sources.get(path)
-    original = stamp(source) if source and (now is None or origins.stands_for_copy) else None
+    original = stamp(str(source)) if source and (now is None or origins.stands_for_copy) else None
     if source and original and (now is None or original[0] == now[0]):
         if now is None:
             root, name = source.parent, source.name
-        where, now = source, original
+        where, now = str(source), original
     if now is None:
         # The local copy was removed and had no source: what was known of it then still holds.
         return removed[path].image if path in removed else _GONE
-    known = cache.facts(str(where), now)
+    known = cache.facts(where, now)
     if known is None:
         try:
             known = _read(root, name)
         except OSError as problem:
             return Stay(f"cannot be read: {problem.strerror or problem}", "change its mode", code="type")
-        cache.remember_facts(str(where), now, known)
+        cache.remember_facts(where, now, known)
     if isinstance(known, str):
         # Drawings with links or scripts are common and harmless where they are, so they are worth no warning.
         is_drawing = known.startswith("is an SVG")
         return Stay(known) if is_drawing else Stay(known, "put a real image there, or exclude it", code="type")
     sha256, facts = known
-    return Image(path, sha256, now[0], facts, (str(where), now))
+    return Image(path, sha256, now[0], facts, (where, now))
 
 
 def _read(root: Path, name: str) -> Known:

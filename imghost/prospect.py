@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from imghost import lock as locks
-from imghost import page_map, provenance, references, removal, resolve
+from imghost import page_map, references, removal, resolve
 from imghost.cache import Cache
 from imghost.environment import Leave, leave_to_upload
 from imghost.hosts import Host, registry
@@ -83,7 +83,6 @@ class Prospect(NamedTuple):
 def foresee(job: Job, client: Client, cache: Cache) -> Prospect:
     """Scan the site, find its images and plan; raises ImghostError for a wrong set-up."""
     started = time.perf_counter()
-    provenance.forget_links()
     settings = job.settings
     lock = locks.read(settings.lock)
     host = _open(job, lock, client)

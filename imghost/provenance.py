@@ -7,8 +7,7 @@ is judged at its source.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -39,67 +38,75 @@ class Stay(NamedTuple):
     """The warning's stable code; empty where there is nothing to warn of."""
 
 
-def judge(site: Path, path: str, origins: Origins) -> Stay | None:
-    """Decide whether an image of the site may leave the machine; None = it may."""
-    if origins.is_own_source:
-        return _judge_own(site, path)
-    source = origins.sources.get(path)
-    if source is None:
-        return _judge_own(site, path)
-    named = str(source)
-    folder, name = os.path.split(named)
-    if os.path.islink(named):  # noqa: PTH114
-        folder, name = os.path.split(os.path.realpath(named))
-    return _judge_source(folder, origins.roots, origins.packages, is_named_so=name in _PACKAGE_FOLDERS)
+_PACKAGED: Final = Stay("belongs to the theme or an installed package")
+_OUTSIDE: Final = Stay(
+    "has its source outside the project",
+    "move it into the project, or name its folder in the option 'sources'",
+    code="origin",
+)
+_LINK_OUT: Final = Stay("is a link out of the site", "put the file itself there", code="origin")
 
 
-@lru_cache(maxsize=4096)
-def _judge_source(
-    folder: str, roots: tuple[Path, ...], packages: tuple[Path, ...], *, is_named_so: bool
-) -> Stay | None:
-    """Judge the files of a folder that are no links themselves: they all lie where it lies."""
-    real = os.path.join(_real_folder(folder), "")  # noqa: PTH118
-    if is_named_so or _is_packaged(real, packages):
-        return Stay("belongs to the theme or an installed package")
-    if not any(_is_below(real, _real_folder(str(root))) for root in roots):
-        return Stay(
-            "has its source outside the project",
-            "move it into the project, or name its folder in the option 'sources'",
-            code="origin",
-        )
-    return None
+class Judge:
+    """Decides which images of a site may leave the machine; what is true of a folder is found once."""
+
+    def __init__(self, site: Path, origins: Origins) -> None:
+        self._site = str(site)
+        self._roots = [os.path.realpath(root) for root in origins.roots]
+        self._packages = [os.path.realpath(package) for package in origins.packages]
+        self._sources: Mapping[str, Path] = {} if origins.is_own_source else origins.sources
+        self._judged: dict[str, Stay | None] = {}
+        self._real_folders: dict[str, str] = {}
+        self._links: dict[str, frozenset[str]] = {}
+
+    def __call__(self, path: str) -> Stay | None:
+        """Decide for one image of the site; None = it may."""
+        source = self._sources.get(path)
+        if source is None:
+            return self._of_own(path)
+        folder, _, name = str(source).rpartition(os.sep)
+        if name in self._links_in(folder):
+            folder, name = os.path.split(os.path.realpath(source))
+        if name in _PACKAGE_FOLDERS:
+            return _PACKAGED
+        if folder not in self._judged:
+            self._judged[folder] = self._of_sources(folder)
+        return self._judged[folder]
+
+    def _of_sources(self, folder: str) -> Stay | None:
+        """Judge the files of a folder that are no links themselves: they all lie where it lies."""
+        real = os.path.join(self._real(folder), "")  # noqa: PTH118
+        if not _PACKAGE_FOLDERS.isdisjoint(Path(real).parts) or any(_is_below(real, one) for one in self._packages):
+            return _PACKAGED
+        return None if any(_is_below(real, root) for root in self._roots) else _OUTSIDE
+
+    def _of_own(self, path: str) -> Stay | None:
+        """Judge a file that has no source but itself: it must lie in the site, links followed."""
+        folder, name = os.path.split(f"{self._site}{os.sep}{path}")
+        real = os.path.join(self._real(folder), name)  # noqa: PTH118
+        if name in self._links_in(folder):
+            real = os.path.realpath(real)
+        return None if _is_below(real, self._real(self._site)) else _LINK_OUT
+
+    def _real(self, folder: str) -> str:
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(folder)
+        return self._real_folders[folder]
+
+    def _links_in(self, folder: str) -> frozenset[str]:
+        if folder not in self._links:
+            self._links[folder] = _links(folder)
+        return self._links[folder]
 
 
-def _judge_own(site: Path, path: str) -> Stay | None:
-    """Judge a file that has no source but itself: it must lie in the site, links followed."""
-    if _is_below(_real(f"{site}{os.sep}{path}"), _real_folder(str(site))):
-        return None
-    return Stay("is a link out of the site", "put the file itself there", code="origin")
-
-
-def _real(path: str) -> str:
-    """Follow links; the folder's part is remembered, since many images share one."""
-    folder, name = os.path.split(path)
-    real = os.path.join(_real_folder(folder), name)  # noqa: PTH118
-    return os.path.realpath(real) if os.path.islink(real) else real  # noqa: PTH114
-
-
-@lru_cache(maxsize=4096)
-def _real_folder(folder: str) -> str:
-    return os.path.realpath(folder)
-
-
-def forget_links() -> None:
-    """Forget which links were followed; a new run must look again."""
-    _real_folder.cache_clear()
-    _judge_source.cache_clear()
+def _links(folder: str) -> frozenset[str]:
+    """List the links in a folder: one question for all of its files."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:
+        return frozenset()
 
 
 def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _is_packaged(real: str, packages: Iterable[Path]) -> bool:
-    if not _PACKAGE_FOLDERS.isdisjoint(Path(real).parts):
-        return True
-    return any(_is_below(real, _real_folder(str(package))) for package in packages)

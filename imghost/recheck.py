@@ -15,11 +15,11 @@ _CHANGED: Final = Stay("it changed while the build ran", "build again", code="pa
 def recheck(published: Published, job: Job) -> Published:
     """Take back the records of images whose files are no longer those that were identified.
 
-    The lock keeps them, as the records of bytes that the site had. Where no page was read and nothing
-    uploaded, no time has gone by and nothing is asked.
+    The lock keeps them, as the records of bytes that the site had. Where nothing was uploaded no time has gone
+    by, and nothing is asked.
     """
     prospect = published.prospect
-    if not published.outcomes and not any(view.is_read for view in prospect.views):
+    if not published.outcomes:
         return published
     known = ((path, prospect.images.get(path)) for path in published.records)
     changed = {path for path, image in known if image and has_changed(image, job.site, job.origins)}

@@ -98,7 +98,7 @@ def _sweep(prospect: Prospect) -> None:
 def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) -> tuple[Notice, ...]:
     """Keep what the next run can use; losing it costs that run time and nothing else."""
     known = {page.path: written.entry for page, written in rewriting.pages if written.entry}
-    removed = copies.removed_now(published.prospect.images, job)
+    removed = copies.removed_now(published.prospect, job)
     try:
         hosted = tuple(sorted(copies.hosted_in_site(published)))
         last = published.prospect.known

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imghost.provenance import Origins, Stay, forget_links, judge
+from imghost.provenance import Judge, Origins, Stay
 
 
 class Place:
@@ -21,11 +21,10 @@ class Place:
             folder.mkdir(parents=True)
         (root / "home" / "secret.png").write_bytes(b"secret")
         (self.site / "a.png").write_bytes(b"a")
-        forget_links()
 
     def judge(self, source: Path, *more_roots: Path, packages: tuple[Path, ...] = ()) -> Stay | None:
         origins = Origins((self.project, *more_roots), {"a.png": source}, packages)
-        return judge(self.site, "a.png", origins)
+        return Judge(self.site, origins)("a.png")
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def test_a_project_that_is_reached_over_a_link_is_still_the_project(place: Place
     (place.docs / "a.png").write_bytes(b"a")
     assert place.judge(place.root / "short/docs/a.png") is None
     origins = Origins((place.root / "short",), {"a.png": place.docs / "a.png"})
-    assert judge(place.site, "a.png", origins) is None
+    assert Judge(place.site, origins)("a.png") is None
 
 
 def test_a_folder_beside_the_project_with_a_longer_name_is_outside(place: Place) -> None:
@@ -147,7 +146,7 @@ def test_a_theme_that_is_reached_over_a_link_is_still_the_theme(place: Place) ->
 
 
 def test_a_file_that_the_build_made_is_its_own_source(place: Place) -> None:
-    assert judge(place.site, "a.png", Origins((place.project,))) is None
+    assert Judge(place.site, Origins((place.project,)))("a.png") is None
 
 
 @pytest.mark.usefixtures("link")
@@ -155,8 +154,8 @@ def test_a_link_that_the_build_made_out_of_the_site_stays(place: Place) -> None:
     (place.site / "b.png").symlink_to(place.root / "home/secret.png")
     (place.site / "more").symlink_to(place.root / "home")
     origins = Origins((place.project,))
-    assert is_warned(judge(place.site, "b.png", origins))
-    assert is_warned(judge(place.site, "more/secret.png", origins))
+    assert is_warned(Judge(place.site, origins)("b.png"))
+    assert is_warned(Judge(place.site, origins)("more/secret.png"))
 
 
 @pytest.mark.usefixtures("link")
@@ -166,16 +165,16 @@ def test_on_the_command_line_the_site_is_the_source_and_links_out_of_it_stay(pla
     (place.site / "c.png").symlink_to("a.png")
     (place.site / "d.png").symlink_to("../docs/x.png")
     (place.docs / "x.png").write_bytes(b"x")
-    assert judge(place.site, "a.png", own) is None
-    assert judge(place.site, "c.png", own) is None
-    assert is_warned(judge(place.site, "b.png", own))
-    assert is_warned(judge(place.site, "d.png", own))
+    assert Judge(place.site, own)("a.png") is None
+    assert Judge(place.site, own)("c.png") is None
+    assert is_warned(Judge(place.site, own)("b.png"))
+    assert is_warned(Judge(place.site, own)("d.png"))
 
 
 @pytest.mark.usefixtures("link")
 def test_a_site_that_is_a_link_itself_is_the_site(place: Place) -> None:
     (place.root / "public").symlink_to(place.site)
-    assert judge(place.root / "public", "a.png", Origins(is_own_source=True)) is None
+    assert Judge(place.root / "public", Origins(is_own_source=True))("a.png") is None
 
 
 @pytest.mark.usefixtures("link")
@@ -184,7 +183,6 @@ def test_a_new_run_looks_at_links_again(place: Place) -> None:
     assert is_warned(place.judge(place.docs / "img/a.png"))
     (place.docs / "img").unlink()
     (place.docs / "img").mkdir()
-    forget_links()
     assert place.judge(place.docs / "img/a.png") is None
 
 
