@@ -31,7 +31,8 @@ def killed(tracer: Tracer, point: Point, generation: str) -> bool:
         ended = tracer.inject(project, point, "signal=KILL")
         assert ended.status in {0, -9}, ended.err
         assert_whole(crawl(project.site, before, host), before)
-        project.build()
+        notices = project.build().notices
+        assert not [notice for notice in notices if notice.code != "cache"], (point, generation, notices)
         assert_done(project, before)
         assert not list(project.cache.glob(".store-*"))
         stored = len(host.copies)
