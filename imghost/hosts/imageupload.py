@@ -216,7 +216,7 @@ class ImageUpload:
             )
         if entry.expires is None:
             return
-        if self._retention is not None and entry.expires >= now + self._retention - SLACK:
+        if self._retention is not None and entry.expires - now >= self._retention - SLACK:
             return
         days = max(1, (entry.expires - now).days)
         raise HostError(
@@ -245,7 +245,7 @@ class ImageUpload:
             return entry.has_life
         if self._retention is None or entry.expires.timestamp() <= payload.period:
             return False
-        return entry.expires >= self._api.now() + min(DUE, self._retention / 4)
+        return entry.expires - self._api.now() >= min(DUE, self._retention / 4)
 
     def listed(self) -> Iterator[Stored]:
         """List this project's images: those in its folder that this program has named.

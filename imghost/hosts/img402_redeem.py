@@ -207,7 +207,8 @@ class Redeemer:
         return self._finished(payment, self._hosted(payment, answer), moment_of(answer), None)
 
     def _finished(self, payment: Payment, hosted: Hosted, now: datetime, paid_by: str | None) -> Hosted:
-        ends = None if hosted.expires is None else hosted.expires.timestamp()
+        # The journal knows whole seconds, and none before 1970; what ended then has ended.
+        ends = None if hosted.expires is None else max(0.0, hosted.expires.replace(microsecond=0).timestamp())
         paid = replace(payment, paid_by=paid_by or payment.paid_by)
         with self._guard:
             self._troubles.pop(_purchase(payment), None)
@@ -245,7 +246,8 @@ def outlasts(expires: datetime | None, start: datetime, retention: timedelta | N
     """Say whether an image lives as long as asked, give or take the hour that clocks may differ."""
     if expires is None:
         return True
-    return retention is not None and expires + timedelta(hours=1) >= start + retention
+    # A difference of two moments is always a time; a sum may lie beyond the last of them.
+    return retention is not None and expires - start >= retention - timedelta(hours=1)
 
 
 def _unresolved(payment: Payment, reason: str, cause: HostError | None = None) -> HostError:
@@ -276,4 +278,4 @@ def _life(expires: object, answer: Answer) -> float:
         end = moment(expires)
     except ValueError:
         end = None
-    return _TOKEN_LIFE if end is None else min((end - moment_of(answer)).total_seconds(), 86_400.0)
+    return _TOKEN_LIFE if end is None else max(0.0, min((end - moment_of(answer)).total_seconds(), 86_400.0))

@@ -255,7 +255,7 @@ class ImgPro:
         if self._retention is None:
             return False
         least = self._retention - min(REPLAY, self._retention / 4) if is_new else min(DUE, self._retention / 4)
-        return expires >= self._api.now() + least
+        return expires - self._api.now() >= least
 
     def _counts(self, expires: datetime | None) -> bool:
         return expires is None or self._lasts(expires, is_new=False)

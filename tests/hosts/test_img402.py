@@ -293,3 +293,14 @@ def test_importing_the_host_leaves_httpx_alone() -> None:
 
     code = "import imghost.hosts.img402, sys; sys.exit('httpx' in sys.modules or 'httpcore' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "1969-12-31T00:00:00Z"])
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT", ""])
+def test_the_first_and_the_last_moment_that_there_are_can_be_compared(tmp_path: Path, end: str, date: str) -> None:
+    body = {"url": "https://i.img402.dev/abc.png", "id": "abc", "expiresAt": end}
+    with a_host(Server(lambda _: Reply.json(body, 200, Date=date))) as host:
+        if end.startswith("9999") and "9999" not in date:
+            assert host.upload(a_payload(tmp_path)).expires is not None
+        else:
+            assert "sooner than `retention` asks" in refused(host, a_payload(tmp_path)).reason

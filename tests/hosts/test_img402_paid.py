@@ -2,12 +2,13 @@
 
 import base64
 import copy
+import json
 import random
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -292,6 +293,22 @@ def test_an_image_that_ends_too_soon_says_what_was_paid_and_is_not_bought_again(
         assert "$1.00 was paid" in refused(shop.host(), tmp_path).reason
         assert shop.paid == 1_000_000
         assert shop.host(retention=timedelta(days=30)).upload(a_payload(tmp_path)).expires is not None
+        assert shop.paid == 1_000_000
+
+
+@pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "1969-12-31T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
+def test_no_end_of_an_image_or_of_a_token_makes_the_journal_unreadable(tmp_path: Path, end: str) -> None:
+    with a_shop(tmp_path, changes={"expiresAt": end}) as shop:
+        honest = shop.double._given
+        shop.double._given = lambda sale: Reply.json({**json.loads(honest(sale).body), "expiresAt": end})  # type: ignore[method-assign]
+        with suppress(HostError):
+            shop.host().upload(a_payload(tmp_path))
+        (payment,) = shop.double.payments()
+        again = shop.host()
+        assert shop.state(again) == State.DONE
+        with suppress(HostError):
+            again.upload(a_payload(tmp_path))
+        assert shop.double.payments() == [payment]
         assert shop.paid == 1_000_000
 
 
