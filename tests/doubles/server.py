@@ -73,6 +73,8 @@ class Server:
     """Bytes of bodies read so far."""
     connections: int = 0
     """Connections accepted so far."""
+    pick: Callable[[Request], Fault | None] = lambda request: None
+    """Picks the fault of a request that no other fault is meant for; asked once for each, in the thread that answers."""
 
     def __post_init__(self) -> None:
         self._queue: deque[tuple[Fault, Callable[[Request], bool]]] = deque()
@@ -225,7 +227,8 @@ class Server:
                     return fault
             if only:
                 return None
-            return next((fault for fault, fits in self._marked if fits(request)), None)
+            marked = next((fault for fault, fits in self._marked if fits(request)), None)
+        return marked or self.pick(request)
 
     def _broken(self, fault: Fault, connection: socket.socket, reply: Reply) -> bool:
         if fault in {Fault.RESET_BEFORE_BODY, Fault.RESET_AFTER_BODY, Fault.RESET_AFTER_ROUTE}:
