@@ -1,0 +1,111 @@
+"""What is left after a loss of power: a disk's image as it is at some moment, without what nobody has synced."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from doubles.imgpro import ImgPro
+from doubles.server import Reply, Request
+from sites import tree
+from trust.disks import FROM_FILE, Disk, disk
+from trust.place import Project, assert_done, built_site, crawl
+
+from imghost import lock
+from imghost.cache import Cache
+
+IMAGES = 3
+
+
+@pytest.fixture
+def blank(tmp_path: Path) -> Path:
+    """Make a disk's image with nothing on it."""
+    file = tmp_path / "disk"
+    with file.open("wb") as empty:
+        empty.truncate(16 * 2**20)
+    if shutil.which("mkfs.ext4"):
+        subprocess.run(["mkfs.ext4", "-q", str(file)], check=True)
+    return file
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    (tmp_path / "project").mkdir()
+    with ImgPro("images") as host:
+        yield Project(tmp_path / "project", host)
+
+
+def write_site(mounted: Disk, project: Project) -> dict[str, bytes]:
+    """Generate the site, and have it all on the disk, as it is once a generator ran some while ago."""
+    seen = mounted.viewed(project)
+    before = tree(built_site(seen.site, count=IMAGES))
+    subprocess.run(["sync", "--file-system", str(seen.root)], check=True)
+    return before
+
+
+def snapshots(project: Project, blank: Path) -> dict[str, Path]:
+    """Build, and copy the disk's image at each request, as the host sees it, and at the end."""
+    taken: dict[str, Path] = {}
+
+    def take(name: str) -> None:
+        taken[name] = blank.with_name(f"{name}.disk")
+        shutil.copyfile(blank, taken[name])
+
+    server = project.host.server
+    inner = server.route
+
+    def route(request: Request) -> Reply:
+        if request.method == "POST":
+            take(f"sent-{len(project.host.copies)}")
+        elif "/t/" in request.path:
+            take(f"asked-{request.path.rpartition('/')[2].partition('.')[0]}")
+        return inner(request)
+
+    server.route = route
+    with disk(project.root, FROM_FILE, str(blank)) as mounted:
+        write_site(mounted, project)
+        assert mounted.run(project, "--concurrency", "1").returncode == 0
+        take("ended")
+    server.route = inner
+    return taken
+
+
+def store_on(image: Path, project: Project) -> Cache:
+    """Read the store that a disk's image has, from a copy of it, since SQLite takes no path over `/proc`."""
+    copy = image.with_suffix(".store")
+    with disk(project.root, FROM_FILE, str(image)) as mounted:
+        shutil.copytree(mounted.viewed(project).cache, copy)
+    return Cache.load(copy)
+
+
+def test_no_record_is_lost_with_the_power(project: Project, blank: Path) -> None:
+    """An upload is noted before it is sent, its record kept before its URL is asked for, the lock at the end."""
+    taken = snapshots(project, blank)
+    assert len(taken) == 2 * IMAGES + 1
+    digests = [copy.sent for copy in project.host.copies.values()]
+    for number, name in enumerate(project.host.copies):
+        left = store_on(taken[f"sent-{number}"], project)
+        assert [intent[0] for intent in left.intents()] == [digests[number]]
+        assert {record.sha256 for record in left.records()} == set(digests[:number])
+        left = store_on(taken[f"asked-{name}"], project)
+        assert left.warnings == left.intents() == ()
+        assert {record.sha256 for record in left.records()} == set(digests[: number + 1])
+    with disk(project.root, FROM_FILE, str(taken["ended"])) as mounted:
+        seen = mounted.viewed(project)
+        assert {record.sha256 for record in lock.read(seen.root / "imghost.lock").records} == set(digests)
+
+
+@pytest.mark.parametrize("moment", ["sent-1", "ended"])
+def test_the_build_after_a_loss_of_power_completes_the_site(project: Project, blank: Path, moment: str) -> None:
+    taken = snapshots(project, blank)
+    with disk(project.root, FROM_FILE, str(taken[moment])) as mounted:
+        seen = mounted.viewed(project)
+        before = tree(built_site(blank.parent / "other", count=IMAGES))
+        crawl(seen.site, before, project.host)
+        write_site(mounted, project)
+        assert mounted.run(project).returncode == 0
+        assert_done(seen, before)
+    assert len(project.host.copies) == IMAGES
