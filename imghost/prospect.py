@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -131,7 +130,6 @@ def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[
     is_local = host is not None and not host.needs_network
     remote = job.settings.remote
 
-    @cache
     def is_ours(path: str) -> bool:
         # A site in this one has its images in a folder of its own, and its own builds look after them.
         parts = path.split("/")
@@ -140,6 +138,7 @@ def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[
     def is_remote(url: str) -> bool:
         return bool(remote) and selected(url, remote) and not (host is not None and host.accepts(url))
 
+    means = references.meaning(site, files, is_ours, is_remote)
     views: list[PageView] = []
     notices: list[Notice] = []
     is_css = "css" in job.settings.references
@@ -150,7 +149,7 @@ def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[
         if seen is None:
             notices.append(Notice("page", f"{path}: left as it is; a page of more than 20 MB is not scanned"))
             continue
-        views.append(references.link(path, seen, site, files, is_ours, is_remote))
+        views.append(references.link(path, seen, site, means))
     return tuple(views), notices
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,29 +90,36 @@ def scan_text(path: str, text: str, kinds: frozenset[str]) -> Scan:
     return scan.scan(text, kinds)
 
 
-def link(
-    path: str,
-    seen: Seen,
-    site: Place,
-    files: Container[str],
-    is_ours: Callable[[str], bool],
-    is_remote: Callable[[str], bool],
-) -> PageView:
-    """Resolve a page's references; what is ours already is nobody's to move.
+Meaning = Callable[[str, str | None, bool], Target | None]
+"""The image that a URL means: by the URL, the folder that it starts from, and whether it stands in a `<meta>`."""
+
+
+def meaning(
+    site: Place, files: Container[str], is_ours: Callable[[str], bool], is_remote: Callable[[str], bool]
+) -> Meaning:
+    """Make what resolves a site's URLs, each once a folder; what is ours already is nobody's to move.
 
     An external URL that is to be brought home is a target, too: its path is the URL.
     """
+
+    @cache
+    def means(url: str, folder: str | None, is_meta: bool) -> Target | None:
+        target = None if folder is None else resolve.resolve(url, folder, site, files)
+        if target is None and is_meta:
+            target = resolve.resolve_in_root(url, site, files)
+        if target is None and is_remote(url):
+            target = Target(absolute(url), "absolute" if is_meta and site.authority else "relative")
+        return None if target is None or is_ours(target.path) else target
+
+    return means
+
+
+def link(path: str, seen: Seen, site: Place, means: Meaning) -> PageView:
+    """Resolve a page's references."""
     base = resolve.base_of(path, seen.scan.base, site)
-    targets: list[Target | None] = []
-    for reference in seen.scan.references:
-        target = None if base is None else resolve.resolve(reference.url, base, site, files)
-        if target is None and reference.kind == "meta":
-            target = resolve.resolve_in_root(reference.url, site, files)
-        if target is None and is_remote(reference.url):
-            form = "absolute" if reference.kind == "meta" and site.authority else "relative"
-            target = Target(absolute(reference.url), form)
-        targets.append(None if target is None or is_ours(target.path) else target)
-    return PageView(path, seen.stamp, seen.scan, tuple(targets), base or "/", seen.entry, seen.is_read, seen.origin)
+    folder = base and base[: base.rindex("/") + 1]
+    targets = tuple(means(found.url, folder, found.kind == "meta") for found in seen.scan.references)
+    return PageView(path, seen.stamp, seen.scan, targets, base or "/", seen.entry, seen.is_read, seen.origin)
 
 
 def groups_of(page: PageView, origins: tuple[str, ...]) -> dict[int, Group]:

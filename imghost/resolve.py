@@ -112,6 +112,8 @@ def _is_same(authority: str, site: Place) -> bool:
 
 def _dotless(path: str) -> str:
     """Take `.` and `..` out of a path, as the URL standard does: never above the root."""
+    if "/." not in path and "%" not in path:
+        return path
     kept: list[str] = []
     parts = path.split("/")[1:]
     for number, part in enumerate(parts):
@@ -128,6 +130,8 @@ def _dotless(path: str) -> str:
 
 def _site_path(path: str, site: Place) -> str | None:
     """Take the site's own path off and decode once; refuse what no file name can be."""
+    if path.isascii() and "%" not in path and "//" not in path and path.startswith(site.prefix):
+        return None if path.endswith("/") else path[len(site.prefix) :]
     above = site.prefix.split("/")[:-1]
     found = path.split("/")
     if [unquote_to_bytes(_bytes(part)) for part in found[: len(above)]] != [unquote_to_bytes(part) for part in above]:
