@@ -12,13 +12,17 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
-# The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs.
+# The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs,
+# answers and payments, images in bad weather.
 soak: $(READY)
 	IMGHOST_SOAK_KILLS=$(or $(KILLS),1000) IMGHOST_SOAK_THREADED_KILLS=$(or $(THREADED_KILLS),500) \
 	IMGHOST_SOAK_ERRORS=$(or $(ERRORS),1000) \
 	IMGHOST_SOAK_ROUNDS=$(or $(ROUNDS),50) IMGHOST_SOAK_ORDERS=$(or $(ORDERS),1000) \
 	IMGHOST_SOAK_STEPS=$(or $(STEPS),30) IMGHOST_SOAK_FUZZ=$(or $(FUZZ),100000) \
-	$(BIN)/python -m pytest tests/trust tests/fuzz -s
+	IMGHOST_SOAK_ANSWERS=$(or $(ANSWERS),5000) IMGHOST_SOAK_CHALLENGES=$(or $(CHALLENGES),10000) \
+	IMGHOST_SOAK_IMAGES=$(or $(IMAGES),2000) \
+	$(BIN)/python -m pytest tests/trust tests/fuzz tests/test_pay_once_hostile.py tests/hosts/test_mutated_answers.py \
+		tests/hosts/test_img402_paid.py -s
 
 # A search guided by coverage, with atheris: `make fuzz TARGET=page SECONDS=600`; without a target each in turn.
 fuzz: .venv-fuzz/.ready

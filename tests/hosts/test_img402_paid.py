@@ -22,7 +22,7 @@ from doubles.mutants import Mutator, written
 from doubles.payer import KEY, PNG, Counting, a_host, a_payload, changed
 from doubles.server import Fault, Reply, Request, Server
 from test_x402 import BAD, a_challenge, an_offer
-from trust.place import counted
+from trust.place import counted, tell
 
 from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Secret, Setup
@@ -497,7 +497,7 @@ def a_bad_challenge(chance: random.Random, url: str, version: int) -> Any:
 
 
 @pytest.mark.timeout(36_000)
-def test_mutated_challenges_over_http_get_no_signature(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mutated_challenges_over_http_get_no_signature(tmp_path: Path) -> None:
     """In the header or in the body, in both versions; some are no HTTP answer at all."""
     count, signer, refusals = counted("CHALLENGES", 300), Counting(), Counter[str]()
 
@@ -521,8 +521,7 @@ def test_mutated_challenges_over_http_get_no_signature(tmp_path: Path, capsys: p
             assert not [request for request in server.log if "payment-signature" in request.headers]
             server.log.clear()
     assert refusals["STOP"] > count / 2
-    with capsys.disabled():
-        print(f"\n{count} mutated challenges over HTTP: {dict(refusals)}, {signer.signed} signatures")
+    tell(f"{count} mutated challenges over HTTP: {dict(refusals)}, {signer.signed} signatures")
 
 
 def test_a_payee_that_the_settings_name_is_paid_and_the_known_one_no_more(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from doubles.messages import Reply, Request
 from doubles.mutants import Mutator, repeats
 from hosts.conformance_hosts import SERVED, Img402Permanent, S3Bucket, Served, ShelfByOthers
-from trust.place import counted
+from trust.place import counted, tell
 
 from imghost.errors import HostError
 from imghost.hosts import Host
@@ -169,9 +169,7 @@ def tried(bench: Bench, host: Host, payload: Payload, chance: Random) -> str:
 
 
 @pytest.mark.timeout(36_000)
-def test_a_mutated_answer_ends_as_an_image_of_the_host_or_as_one_printable_line(
-    opened: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mutated_answer_ends_as_an_image_of_the_host_or_as_one_printable_line(opened: Served, tmp_path: Path) -> None:
     name = type(opened).__name__
     outcomes: Counter[str] = Counter()
     slowest = 0.0
@@ -191,6 +189,5 @@ def test_a_mutated_answer_ends_as_an_image_of_the_host_or_as_one_printable_line(
             payload.file.unlink()
     assert slowest < BOUND
     assert len(outcomes) >= 3
-    with capsys.disabled():
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
-        print(f"\n{name}: {replay.sent} mutated answers to {number} uploads: {counts}; slowest {slowest:.2f} s")
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()))
+    tell(f"{replay.sent} mutated answers to {number} uploads at {name}: {counts}; slowest {slowest:.2f} s")
