@@ -44,6 +44,8 @@ class Job:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], object] | None = None
     """How to wait between tries; None = as long as asked, or until the run is stopped."""
+    patience: float = 30.0
+    """Seconds to wait for another build that uploads."""
     say: Callable[[str], None] = lambda _: None
     """Tells the user what is going on, one line at a time."""
     progress: Progress | None = None

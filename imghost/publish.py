@@ -58,11 +58,11 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
         with ExitStack() as held:
             is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
             if not is_alone:
-                job.say("another build is uploading; waiting for it, 30 seconds at most")
-                is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=29.5))
+                job.say(f"another build is uploading; waiting for it, {job.patience:g} seconds at most")
+                is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=job.patience - 0.5))
             if not is_alone:
-                reason = "another build holds the local store; build again when it is done"
-                return _left(prospect, Leave(may_upload=False, reason=reason, code="busy"))
+                why = f"another build holds the local store {job.settings.cache_dir}; build again when it is done"
+                return _refused(prospect, "busy", f"nothing is uploaded: {why}")
             prospect = replanned(prospect, job, locks.read(job.settings.lock))
             with closing(Cache.load(job.settings.cache_dir)) as fresh:
                 prospect, job, notices = _by_the_hosts_clock(prospect, job, client)
