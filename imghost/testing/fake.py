@@ -128,8 +128,7 @@ class FakeHost:
         answer = self._setup.client.send(method, url, headers={"Authorization": f"Bearer {key}"}, **parts)
         if 200 <= answer.status < 300:
             return answer
-        hidden = replace(answer, body=answer.body.replace(key.encode(), b"<hidden>") if key else answer.body)
-        raise refusal(self.name, hidden, _CODES)
+        raise refusal(self.name, answer, _CODES)
 
     def _hosted(self, found: Mapping[str, Any]) -> Hosted:
         url, name = found.get("url"), found.get("id")
