@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Final, NamedTuple
+from typing import Final
 
 HTML: Final = "html"
 SVG: Final = "svg"
@@ -27,6 +27,7 @@ _BREAKOUT: Final = names(
     "b big blockquote body br center code dd div dl dt em embed h1 h2 h3 h4 h5 h6 head hr i img li listing menu "
     "meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul var"
 )
+_MAYBE_BREAKOUT: Final = _BREAKOUT | {"font"}
 _SPECIAL: Final = names(
     "address applet area article aside base basefont bgsound blockquote body br button caption center col colgroup "
     "dd details dir div dl dt embed fieldset figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head "
@@ -42,21 +43,20 @@ _NEVER_AROUND: Final = _VOID | names(
     "body frameset head html iframe noembed noframes p plaintext script style template textarea title xmp"
 )
 _MATHML_TEXT: Final = frozenset({"mi", "mn", "mo", "ms", "mtext"})
+_ROOTS: Final = frozenset({SVG, MATHML})
 _SVG_TO_HTML: Final = frozenset({"desc", "foreignobject", "title"})
 _ANY_TAG: Final = re.compile(r"<(/?)([a-zA-Z][^<\t\n\f\r />]*+)")
 
 
-class _Open(NamedTuple):
-    name: str
-    namespace: str
-    takes_html: str
-    """Whether its content is HTML: `all`, `text` (MathML's text elements) or empty."""
-    last_html: int
-    """The depth of the nearest HTML element, itself included; -1 = none."""
-    last_special: int
-    """The depth of the nearest special HTML element, itself included."""
-    scope: int
-    """The depth of the nearest element that hides what is open around it."""
+_Open = tuple[str, str, str, int, int, int]
+"""An open element. Plain tuples, since pages may nest hundreds of thousands, and these cost a third of named ones:
+
+its name; its namespace; whether its content is HTML: `all`, `text` (MathML's text elements) or empty; the depth
+of the nearest HTML element, itself included, -1 = none; the same of the nearest special HTML element; and of the
+nearest element that hides what is open around it.
+"""
+_OUTERMOST: Final[_Open] = ("", HTML, "all", -1, -1, -1)
+"""What stands for all that is open around."""
 
 
 class Foreign:
@@ -65,6 +65,8 @@ class Foreign:
     def __init__(self, text: str) -> None:
         self.is_open = False
         """Whether the tokenizer is inside an `<svg>` or `<math>`."""
+        self.is_style = False
+        """Whether the current element is SVG's `<style>`, whose text is markup."""
         self._text = text
         self._stack: list[_Open] = []
         self._depths: dict[str, list[int]] = {}
@@ -75,28 +77,28 @@ class Foreign:
     @property
     def is_markup(self) -> bool:
         """Whether the current element is foreign itself, so that CDATA sections are text."""
-        return bool(self._stack) and self._stack[-1].namespace != HTML
-
-    @property
-    def is_style(self) -> bool:
-        """Whether the current element is SVG's `<style>`, whose text is markup."""
-        return bool(self._stack) and self._stack[-1].name == "style" and self._stack[-1].namespace == SVG
+        return bool(self._stack) and self._stack[-1][1] != HTML
 
     def start(self, name: str, at: int, *, is_self_closing: bool, leans_to_html: bool) -> str:
         """Enter the start tag at this offset and give its namespace.
 
         `leans_to_html` says that a `font` has an attribute of HTML's, or that an `annotation-xml` holds HTML.
         """
-        is_html = not self._stack or self._is_html(name)
+        top = self._stack[-1] if self._stack else _OUTERMOST
+        if top[1] == SVG and not top[2] and name not in _MAYBE_BREAKOUT:
+            if not is_self_closing:
+                self._push(name, SVG, "all" if name in _SVG_TO_HTML else "")
+            return SVG
+        is_html = _is_html(top, name)
         if not is_html and (name in _BREAKOUT or (name == "font" and leans_to_html)):
-            self._leave(name, at)
+            top = self._leave(name, at)
             is_html = True
-        if is_html and name not in {SVG, MATHML}:
+        if is_html and name not in _ROOTS:
             if self._stack and name not in _VOID:
                 self._close_implied(name, at)
                 self._push(name, HTML, "")
             return HTML
-        namespace = name if is_html else self._stack[-1].namespace
+        namespace = name if is_html else top[1]
         if not is_self_closing:
             if not self._stack:
                 self._outside.append((self._left, at))
@@ -107,21 +109,26 @@ class Foreign:
         """Enter the end tag at this offset (its name without the slash) and give the namespace of what it ends."""
         if not self._stack:
             return HTML
-        top = self._stack[-1]
-        depth = (self._depths.get(name) or [-1])[-1]
-        if top.namespace != HTML:
+        _, namespace, _, last_html, last_special, scope = self._stack[-1]
+        depth = self._depth(name)
+        if namespace != HTML:
             if name in {"br", "p"}:
                 self._leave(name, at)
                 return HTML
-            if depth > top.last_html:
+            if depth > last_html:
                 self._pop_to(depth, at)
-                return top.namespace
-        if depth > top.scope and self._stack[depth].namespace == HTML:
-            if name in _SPECIAL or top.last_special < depth:
+                return namespace
+        if depth > scope and self._stack[depth][1] == HTML:
+            if name in _SPECIAL or last_special < depth:
                 self._pop_to(depth, at)
-        elif top.scope < 0 and name not in _NEVER_AROUND and self._is_around(name):
+        elif scope < 0 and name not in _NEVER_AROUND and self._is_around(name):
             self._pop_to(0, at)
         return HTML
+
+    def _depth(self, name: str) -> int:
+        """Give the depth of the innermost open element of this name; -1 = none."""
+        depths = self._depths.get(name)
+        return depths[-1] if depths else -1
 
     def _is_around(self, name: str) -> bool:
         """Say whether such an element is open around the outermost foreign one, by counting its tags."""
@@ -133,45 +140,54 @@ class Foreign:
         self._outside.clear()
         return around[name] > 0
 
-    def _leave(self, name: str, at: int) -> None:
-        """Close foreign elements up to one whose content is HTML."""
-        while self._stack and not self._is_html(name):
+    def _leave(self, name: str, at: int) -> _Open:
+        """Close foreign elements up to one whose content is HTML, and give that."""
+        while self._stack and not _is_html(self._stack[-1], name):
             self._pop_to(len(self._stack) - 1, at)
-
-    def _is_html(self, name: str) -> bool:
-        top = self._stack[-1]
-        return (
-            top.namespace == HTML
-            or top.takes_html == "all"
-            or (top.takes_html == "text" and name not in {"malignmark", "mglyph"})
-            or (name == SVG and top.name == "annotation-xml" and top.namespace == MATHML)
-        )
+        return self._stack[-1] if self._stack else _OUTERMOST
 
     def _close_implied(self, name: str, at: int) -> None:
         """Close what an HTML start tag ends by itself: an open paragraph, the previous item of a list."""
         for implied in (("p",) if name in _CLOSING_P else ()) + (("li",) if name == "li" else ()):
-            depth = (self._depths.get(implied) or [-1])[-1]
-            if self._stack and depth > self._stack[-1].scope and self._stack[depth].namespace == HTML:
+            depth = self._depth(implied)
+            if self._stack and depth > self._stack[-1][5] and self._stack[depth][1] == HTML:
                 self._pop_to(depth, at)
 
     def _push(self, name: str, namespace: str, takes_html: str) -> None:
-        depth = len(self._stack)
-        html, special, scope = self._stack[-1][3:] if self._stack else (-1, -1, -1)
+        stack = self._stack
+        depth = len(stack)
+        _, _, _, html, special, scope = stack[-1] if stack else _OUTERMOST
         if namespace == HTML:
             html = depth
             special = depth if name in _SPECIAL else special
         elif takes_html or (name == "annotation-xml" and namespace == MATHML):
             scope = depth
-        self._stack.append(_Open(name, namespace, takes_html, html, special, scope))
-        self._depths.setdefault(name, []).append(depth)
+        stack.append((name, namespace, takes_html, html, special, scope))
+        depths = self._depths.get(name)
+        if depths is None:
+            self._depths[name] = [depth]
+        else:
+            depths.append(depth)
         self.is_open = True
+        self.is_style = name == "style" and namespace == SVG
 
     def _pop_to(self, depth: int, at: int) -> None:
         while len(self._stack) > depth:
-            self._depths[self._stack.pop().name].pop()
+            self._depths[self._stack.pop()[0]].pop()
+        self.is_style = bool(self._stack) and self._stack[-1][:2] == ("style", SVG)
         if not self._stack:
             self.is_open = False
             self._left = at
+
+
+def _is_html(top: _Open, name: str) -> bool:
+    """Say whether a start tag in this element is HTML's."""
+    around, namespace, takes_html = top[:3]
+    return (
+        namespace == HTML
+        or (takes_html != "" and (takes_html == "all" or name not in {"malignmark", "mglyph"}))
+        or (name == SVG and around == "annotation-xml" and namespace == MATHML)
+    )
 
 
 def _content(name: str, namespace: str, leans_to_html: bool) -> str:
