@@ -37,10 +37,9 @@ class Row:
 
 
 def environ(**more: str) -> dict[str, str]:
-    """Give this process's environment without what makes builds behave otherwise in CI."""
-    ours = {
-        name: text for name, text in os.environ.items() if not name.startswith(("CI", "GITHUB", "IMGHOST", "IMGPRO"))
-    }
+    """Give this process's environment without what makes builds behave otherwise in CI, or compile modules anew."""
+    others = ("CI", "GITHUB", "IMGHOST", "IMGPRO", "PYTHONDONTWRITEBYTECODE")
+    ours = {name: text for name, text in os.environ.items() if not name.startswith(others)}
     return ours | {"PYTHONHASHSEED": "0"} | more
 
 

@@ -64,8 +64,7 @@ class Scan(NamedTuple):
     """The page's own Content-Security-Policies (`<meta http-equiv>`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What an image's bytes say of it, known by a walk to its end that decodes no pixel."""
 
     media_type: str
@@ -155,8 +154,7 @@ class Record:
         return self.expires is None or self.expires > moment
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """Why an image or a reference stays local: the thing, the cause and the remedy."""
 
     path: str

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import astuple
 from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import Any, Final, NamedTuple
@@ -168,7 +167,7 @@ def save(path: Path | None, known: PageMap, last: PageMap | None = None) -> None
     if path is None or (known == last and path.exists()):
         return
     removed = {
-        path: [gone.source, gone.image.sha256, gone.image.bytes, *astuple(gone.image.facts)]
+        path: [gone.source, gone.image.sha256, gone.image.bytes, *gone.image.facts]
         for path, gone in known.removed.items()
     }
     # Named tuples are written as lists.

@@ -305,7 +305,7 @@ def _sorted_out(prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequenc
         if outcome.stop or outcome.failure is None:
             kept |= {path: Stay(f"{NOT_UPLOADED}{outcome.stop}") for path in left}
         else:
-            failures += [replace(outcome.failure, path=path) for path in left]
+            failures += [outcome.failure._replace(path=path) for path in left]
     return Published(prospect, records, kept, every, tuple(failures))
 
 

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from imghost.charrefs import decode
-from imghost.css import unescape
 from imghost.models import Reference
 
 _AMPERSAND: Final = {"&": "&amp;"}
@@ -85,8 +83,16 @@ def _kept(raw: str, reference: Reference) -> tuple[str, str]:
 
 
 def _meaning(part: str, reference: Reference) -> str:
-    decoded = decode(part) if reference.quote is not None else part
-    return decoded if reference.css is None else unescape(decoded)
+    # Both bring large patterns and tables, and plain URLs, which most are, need neither.
+    if reference.quote is not None and "&" in part:
+        from imghost.charrefs import decode
+
+        part = decode(part)
+    if reference.css is not None and part:
+        from imghost.css import unescape
+
+        part = unescape(part)
+    return part
 
 
 def _is_whole_value(reference: Reference) -> bool:
