@@ -108,7 +108,9 @@ class Tracer:
     def _start(self, project: Project, more: tuple[str, ...], **kept: object) -> int:
         assert self._forker.stdin is not None
         task: dict[str, object] = {"folder": str(project.root), "environ": project.environ(), **kept}
-        task |= {name: str(file) for name, file in self._printed(project).items()}
+        for name, file in self._printed(project).items():
+            file.write_bytes(b"")  # a build may be killed before it opens what it prints to
+            task[name] = str(file)
         task["arguments"] = project.command(*more)[3:]
         self._forker.stdin.write(f"{json.dumps(task)}\n")
         self._forker.stdin.flush()
