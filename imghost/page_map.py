@@ -142,16 +142,23 @@ def set_aside(path: Path | None) -> None:
 
     What it tells of the pages that were not reached still holds.
     """
-    if path is not None:
+    if path is not None and path.exists():  # a folder that is read-only has no such error for what is not there
         with suppress(FileNotFoundError):
             path.replace(_aside(path))
 
 
-def retire(path: Path) -> None:
-    """Take the map of a site away that is emptied and generated anew; what it remembers of pages may still help."""
-    _aside(path).unlink(missing_ok=True)
-    with suppress(FileNotFoundError):
-        path.replace(_last(path))
+def retire(path: Path) -> bool:
+    """Take the map of a site away that is emptied and generated anew; what it remembers of pages may still help.
+
+    Gives False where it cannot be taken away, so that the run has to do without.
+    """
+    try:
+        _aside(path).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            path.replace(_last(path))
+    except OSError:
+        return not (path.exists() or _aside(path).exists())
+    return True
 
 
 def _aside(path: Path) -> Path:

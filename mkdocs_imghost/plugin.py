@@ -52,6 +52,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         self._settings = settings.Settings()
         self._is_serving = False
         self._is_dirty = False
+        self._has_map = True
         self._depth = 0
         self._sources: dict[str, Path] = {}
         self._generated: set[Path] = set()
@@ -87,7 +88,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         if self._is_dirty and not known.exists():
             utils.clean_directory(config.site_dir)  # so that every page is written again
         elif not self._is_dirty:
-            page_map.retire(known)
+            self._has_map = page_map.retire(known)
             self._stash = Stash.take(Path(config.site_dir), self._settings)
 
     @event_priority(100)
@@ -151,7 +152,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
                 packages=tuple(Path(path) for path in config.theme.dirs if path != config.theme.custom_dir),
                 stands_for_copy={name.rpartition("/")[2] for name in config.plugins} <= _LEAVING_IMAGES,
             ),
-            page_map=None if self._is_serving else self._page_map(config),
+            page_map=self._page_map(config) if self._has_map and not self._is_serving else None,
             is_serving=self._is_serving,
             say=log.info,
             progress=on_terminal(sys.stderr, os.environ) if log.isEnabledFor(logging.INFO) else None,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from doubles.imgpro import ImgPro
 from sites import picture, tree, write
 from trust.disks import READ_ONLY, SMALL, disk
 from trust.place import Project, assert_done, built_site, crawl, duplicates
+from trust.test_statuses import Ground
 
 PAGE = 4096
 """Bytes that a disk in memory gives a file at a time."""
@@ -164,6 +168,42 @@ def test_a_read_only_page_stays_and_the_others_move(project: Project) -> None:
     assert "index.html: its references stay as they were" in done.stderr
     moved = crawl(project.site, before, project.host)
     assert moved["index.html"] == 0 < moved["below/index.html"]
+
+
+def test_a_store_that_is_read_only_from_the_beginning_hinders_no_page(project: Project) -> None:
+    built_site(project.site)
+    assert project.run().returncode == 0
+    shutil.rmtree(project.root / ".cache")
+    before = tree(built_site(project.site))
+    (project.root / ".cache").mkdir()
+    with disk(project.root / ".cache", READ_ONLY) as shut:
+        done = shut.run(project)
+        assert done.returncode == 0, done.stderr
+    assert_done(project, before)
+
+
+def test_mkdocs_goes_by_the_lock_where_the_store_is_read_only(project: Project) -> None:
+    """What the lock knows is shown from the host, and what is new stays local with one warning."""
+    ground = Ground(project.root, project.host)
+    ground.make()
+    folder = project.root / "mkdocs"
+    command = [sys.executable, "-m", "mkdocs", "build"]
+    kept = {"cwd": folder, "env": project.environ(**ground.key), "capture_output": True, "text": True}
+    assert subprocess.run(command, **kept).returncode == 0
+    page, hosted = folder / "site" / "index.html", project.host.server.url.encode()
+    with disk(folder / ".cache", READ_ONLY) as shut:
+        done = subprocess.run([*shut.inside, str(folder), *command], **kept)
+        assert done.returncode == 0, done.stderr
+        assert page.read_bytes().count(hosted) == 2
+        assert "WARNING" not in done.stderr
+        write(folder / "docs", {"1.png": picture(9)})
+        done = subprocess.run([*shut.inside, str(folder), *command], **kept)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("WARNING") == 1
+        assert "nothing is uploaded" in done.stderr
+        assert page.read_bytes().count(hosted) == 1
+        assert b'src="1.png"' in page.read_bytes()
+    assert len(project.host.copies) == 2
 
 
 def test_a_read_only_store_is_read_and_nothing_is_uploaded(project: Project) -> None:
