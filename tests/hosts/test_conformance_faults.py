@@ -28,8 +28,10 @@ from imghost.upload import Outcome, Work, upload_all
 EARLY = (Fault.RESET_BEFORE_BODY, Fault.EARLY_413)
 """Faults that the server picks before it has seen what the body holds."""
 LATE = tuple(fault for fault in Fault if fault not in EARLY)
-BOUND = 20.0
+BOUND = 40.0
 """Seconds that all faults together may take, eight at a time."""
+SETTLING = 4.0
+"""Seconds that a payment gets: on a busy machine the chain, which settles one at a time, keeps eight of them waiting."""
 
 
 @pytest.fixture(params=SERVED, ids=lambda kind: kind.__name__)
@@ -84,7 +86,7 @@ def test_every_fault_is_outlived_and_leaves_no_more_copies_than_it_must(
 ) -> None:
     kept: list[Record] = []
     numbers = range(len(LATE))
-    with caplog.at_level(1), opened.bench(tmp_path, timeout=1.0) as bench:
+    with caplog.at_level(1), opened.bench(tmp_path, timeout=SETTLING if opened.max_cost else 1.0) as bench:
         for number, fault in zip(numbers, LATE, strict=True):
             bench.asked.mark(a_payload(tmp_path, number).file.read_bytes(), fault)
         begin = time.monotonic()
