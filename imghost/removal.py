@@ -18,6 +18,10 @@ _NO_TEXTS: Final = (
     *(".mp3", ".mp4", ".ogg", ".webm", ".pdf", ".zip", ".whl", ".gz", ".bz2", ".xz"),
 )
 """Endings of files that name no other; whatever else the site has is read as a text."""
+_SHOWN_SOURCE: Final = re.compile(r"(?:.*/)?_sources/.+\.txt", re.S)
+"""Sphinx's copies of a page's source, which a browser shows as plain text: no picture is loaded by them."""
+_ALT: Final = re.compile(r"""(<img(?:\s++(?!alt=)[a-z-]++(?:="[^"<>]*+")?+)*+)\s++alt="[^"<>]*+\"""")
+"""A picture up to the text that stands for it: Sphinx puts the picture's own path there where it is given none."""
 _WORD: Final = re.compile(r"[A-Za-z0-9_.-]+")
 """What every format writes as it is; of other letters, which have many spellings, nothing is asked."""
 _ESCAPE: Final = re.compile(r"(?:|[a-z]|(?:25){0,5}[0-9A-Fa-f]{2}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
@@ -71,10 +75,11 @@ def _places(part: str, word: str) -> Iterator[int]:
 
 
 def texts(survey: Survey) -> Iterator[str]:
-    """Read every file of a site that may name another one."""
+    """Read every file of a site that may name another one, without what no browser loads a picture by."""
     for path in sorted(survey.files):
-        if not path.lower().endswith(_NO_TEXTS):
-            yield decode((survey.root / path).read_bytes())
+        if not path.lower().endswith(_NO_TEXTS) and not _SHOWN_SOURCE.fullmatch(path):
+            text = decode((survey.root / path).read_bytes())
+            yield _ALT.sub(r"\1", text) if path.endswith(".html") else text
 
 
 def remove(root: Path, paths: Iterable[str]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sites import write
 
 from imghost.pages import survey
 from imghost.removal import remove, unnamed
@@ -65,6 +66,40 @@ def test_every_kind_of_text_can_keep_a_file(tmp_path: Path, name: str) -> None:
 def test_a_file_that_no_text_names_is_found(tmp_path: Path) -> None:
     site = site_with(tmp_path, "<p>b.png and a-png, ba.pn, a.jpg, /8f1ca.png, data-a.png, logo_a.png</p>")
     assert unnamed(survey(site), ["img/c.png", "img/a.png", "img/b.png"]) == ("img/a.png", "img/c.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_sources/page.rst.txt", ".. image:: images/shot.png"),
+        ("de/_sources/deep/page.md.txt", "![](images/shot.png)"),
+        ("index.html", '<img alt="_images/shot.png" src="https://cdn.example/x.png">'),
+        ("index.html", '<img\n class="align-center" hidden alt="shot.png" src="https://cdn.example/x.png"/>'),
+    ],
+)
+def test_what_no_browser_loads_a_picture_by_keeps_none(tmp_path: Path, name: str, text: str) -> None:
+    """Sphinx shows a page's source as plain text, and puts the path of a picture without a text into its `alt`."""
+    site = write(tmp_path, {"images/shot.png": b"x", name: text})
+    assert unnamed(survey(site), ["images/shot.png"]) == ("images/shot.png",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_sources/page.html", '<img src="images/shot.png">'),
+        ("sources/page.txt", "images/shot.png"),
+        ("index.html", '<img alt="a" src="images/shot.png">'),
+        ("index.html", '<img alt="shot" data-full="shot.png">'),
+        ("index.html", '<img data-full="shot.png" alt="shot">'),
+        ("index.html", "<script>var mark='<img ';var alt=\"shot.png\"</script>"),
+        ("index.html", '<script>var alt="shot.png"</script>'),
+        ("index.html", '<a alt="shot.png">'),
+        ("app.js", '<img alt="shot.png"'),
+    ],
+)
+def test_what_may_load_a_picture_keeps_it(tmp_path: Path, name: str, text: str) -> None:
+    site = write(tmp_path, {"images/shot.png": b"x", name: text})
+    assert unnamed(survey(site), ["images/shot.png"]) == ()
 
 
 def test_another_image_names_no_file(tmp_path: Path) -> None:

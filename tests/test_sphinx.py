@@ -114,6 +114,23 @@ def test_incremental_builds_leave_what_a_clean_one_would(tmp_path):
     assert pages(tmp_path) == incremental
 
 
+def test_local_copies_go_though_sphinx_shows_sources_and_has_paths_for_texts(tmp_path):
+    """Sphinx copies each page's source and writes an image's path as its `alt`: neither loads a picture."""
+    folder = project(tmp_path, "imghost_remove_local = True")
+    first = build(folder)
+    assert first.returncode == 0, first.stderr
+    out = folder / "_build/html"
+    assert b'alt="_images/one.png"' in (out / "index.html").read_bytes()
+    assert "img/one.png" in (out / "_sources/index.rst.txt").read_text()
+    assert not list(out.glob("_images/*.png"))
+    assert not list(out.glob("_static/three.png"))
+    assert len(list((out / "_imghost").iterdir())) == 3
+    before = pages(folder)
+    again = build(folder)
+    assert again.returncode == 0, again.stderr
+    assert pages(folder) == before
+
+
 def test_page_that_was_not_written_again_follows_a_setting(tmp_path):
     project(tmp_path)
     assert build(tmp_path).returncode == 0
