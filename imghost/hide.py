@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-HIDDEN: Final = "<hidden>"
+HIDDEN: Final = "[hidden]"
+"""Takes the place of a credential; without a letter that means something in JSON or in XML, so that both stay whole."""
 
 _SECRET: Final = re.compile(r"authorization|cookie|token|secret|password|signature|payment|api-?key", re.I)
 """Names of headers that hold credentials, of whatever host."""
@@ -22,7 +23,7 @@ def credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def hidden(body: bytes, secrets: Iterable[str]) -> bytes:
-    """Put `<hidden>` in the place of each credential, also where it stands in JSON, or in JSON in JSON."""
+    """Put `[hidden]` in the place of each credential, also where it stands in JSON, or in JSON in JSON."""
     for secret in secrets:
         for form in _forms(secret):
             body = body.replace(form.encode(), HIDDEN.encode())

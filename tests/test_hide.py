@@ -34,8 +34,8 @@ def written(key: str) -> tuple[str, ...]:
 def test_no_form_of_a_credential_is_left(key: str, around: str) -> None:
     for form in written(key):
         text = hidden_text(around + form + around, (key,))
-        assert text.count("<hidden>") >= 1
-        assert form not in text.replace("<hidden>", "") or form in around + around
+        assert text.count("[hidden]") >= 1
+        assert form not in text.replace("[hidden]", "") or form in around + around
 
 
 def test_the_credentials_of_a_request_are_those_that_it_sends() -> None:
@@ -57,7 +57,7 @@ def test_what_a_host_repeats_of_a_request_is_hidden_before_anybody_reads_it(name
     error = refusal("any", answer)
     everything = answer.body.decode() + repr(answer.headers) + str(error)
     assert not any(form in everything for form in written(key))
-    assert "bad <hidden>" in str(error)
+    assert "bad [hidden]" in str(error)
 
 
 @pytest.mark.parametrize("status", [400, 402, 403, 409, 429, 500, 503])
