@@ -27,18 +27,23 @@ print(json.dumps({"cpu": time.process_time() - cpu, "pages": result.report.count
 
 
 def beside_others(site: Path) -> list[Row]:
-    """Compare a page's scan and rewrite with mkdocs-glightbox's hooks and a BeautifulSoup pass."""
+    """Compare a page's scan and rewrite with other plugins' hooks and a BeautifulSoup pass."""
     paths = sorted(site.rglob("part*/**/index.html"))[:40]
     texts = [path.read_text("utf-8") for path in paths]
     rows = []
-    for name, target, make in (("mkdocs-glightbox", 0.7, _glightbox), ("a BeautifulSoup pass", 0.025, _soup)):
+    peers: tuple[tuple[str, float | None, Callable[[], Callable[[str], object]]], ...] = (
+        ("mkdocs-glightbox", 0.7, _glightbox),
+        ("a BeautifulSoup pass", 0.025, _soup),
+        ("Material's privacy plugin", None, _privacy),
+    )
+    for name, target, make in peers:
         what = f"scan and rewrite of a page, to {name}"
         try:
             other = make()
         except ImportError as problem:
             rows.append(Row(what, None, target, note=f"skipped: {problem}"))
             continue
-        count = len(texts) if name.startswith("mkdocs") else 8
+        count = 8 if make is _soup else len(texts)
         rounds = [(_timed(_ours, texts[:count]), _timed(other, texts[:count])) for _ in range(5)]
         ours, theirs = (median([pair[at] for pair in rounds]) * 1000 for at in (0, 1))
         note = f"{ours:.2f} ms to {theirs:.2f} ms a page of {len(texts[0]) // 1000} KB"
@@ -81,6 +86,29 @@ def _glightbox() -> Callable[[str], object]:
         start, end = text.index("<article"), text.index("</article>")
         content = plugin.on_page_content(text[start:end], page=page, config=config)
         return plugin.on_post_page(text[:start] + content + text[end:], page=page, config=config)
+
+    return both_hooks
+
+
+def _privacy() -> Callable[[str], object]:
+    """Run both hooks of the plugin that brings external files home, on pages that have none to bring."""
+    from types import SimpleNamespace
+
+    from material.plugins.privacy.plugin import PrivacyPlugin  # type: ignore[import-untyped]
+    from mkdocs.config.defaults import MkDocsConfig
+
+    plugin = PrivacyPlugin()
+    plugin.load_config({})
+    config = MkDocsConfig()
+    config.load_dict({"site_name": "Bench", "site_url": "https://docs.example.com/", "theme": "material"})
+    config.validate()
+    plugin.on_config(config)
+    page = SimpleNamespace(file=SimpleNamespace(url="part0/page0/", src_uri="part0/page0.md"))
+
+    def both_hooks(text: str) -> object:
+        start, end = text.index("<article"), text.index("</article>")
+        plugin.on_page_content(text[start:end], page=page, config=config, files=None)
+        return plugin.on_post_page(text, page=page, config=config)
 
     return both_hooks
 
