@@ -15,7 +15,7 @@ LAYERS = [  # bottom up; a module that stands in none of them may be anywhere be
     "errors hide models pages files durable scratch version",
     "settings resolve csp provenance formats hosts",
     "environment lock cache scan rewrite http page_map images report",
-    "payload hosts.registry hosts.answers hosts.clock hosts.directory hosts.imgpro hosts.img402",
+    "payload hosts.registry hosts.once hosts.origins hosts.answers hosts.clock hosts.directory hosts.imgpro hosts.img402",
     "plan references upload removal",
     "prospect write_pages",
     "publish",

@@ -10,8 +10,8 @@ from typing import Any
 from imghost.errors import printable
 from imghost.hosts import Quota, Usage
 from imghost.hosts.answers import MOST, moment
-from imghost.hosts.imgpro_answers import Generation
 from imghost.hosts.imgpro_refusals import link_in
+from imghost.hosts.imgpro_settings import Generation
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from imghost.errors import Action, HostError, printable
 from imghost.hosts.answers import MOST, moment, unclear
-from imghost.hosts.imgpro_refusals import NAME, link_in
+from imghost.hosts.imgpro_refusals import link_in
+from imghost.hosts.imgpro_settings import NAME
 from imghost.http import Answer
 
-Generation = Literal["upload", "images"]
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,2000}")
 _Read = TypeVar("_Read")

@@ -11,8 +11,7 @@ from urllib.parse import urlencode
 
 from imghost.hosts import Secret
 from imghost.hosts.clock import HostClock
-from imghost.hosts.imgpro_answers import Generation
-from imghost.hosts.imgpro_settings import Fields
+from imghost.hosts.imgpro_settings import Fields, Generation
 from imghost.http import Answer, Client, FilePart
 from imghost.models import Payload
 

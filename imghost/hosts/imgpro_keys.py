@@ -11,7 +11,8 @@ from imghost.errors import Action, HostError, printable
 from imghost.hosts import Secret
 from imghost.hosts.answers import Rule, unclear
 from imghost.hosts.imgpro_answers import is_success
-from imghost.hosts.imgpro_refusals import APPS, NAME, read_refusal
+from imghost.hosts.imgpro_refusals import APPS, read_refusal
+from imghost.hosts.imgpro_settings import NAME
 from imghost.http import Client
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,256}")

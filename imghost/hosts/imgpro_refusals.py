@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from imghost.errors import Action, HostError, printable
 from imghost.hosts.answers import COMMON, Rule, retry_after
+from imghost.hosts.imgpro_settings import NAME
 from imghost.http import Answer
 
-NAME: Final = "img.pro"
 APPS: Final = "https://img.pro/apps"
 """Where people make keys by hand."""
 IN_PROGRESS: Final = "idempotency_key_in_progress"

@@ -7,14 +7,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from imghost.errors import SettingsError
-from imghost.hosts.imgpro_answers import Generation, Media
-from imghost.hosts.imgpro_refusals import NAME
 from imghost.models import Payload
 from imghost.settings import nearest, read_duration
 
+if TYPE_CHECKING:
+    from imghost.hosts.imgpro_answers import Media
+
+NAME: Final = "img.pro"
+Generation = Literal["upload", "images"]
+ANONYMOUS: Final = timedelta(days=30)
+"""How long an image lives that was uploaded without a key, or with one that is not verified."""
 GENERATIONS: Final[dict[str, Generation | None]] = {"auto": None, "upload": "upload", "images": "images"}
 """The option `api`'s values, and the generation that each forces."""
 
@@ -35,8 +40,7 @@ class ImgProOptions:
     url_hosts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(NamedTuple):
     """What the settings add to each upload."""
 
     namespace: str | None
@@ -44,6 +48,11 @@ class Fields:
     public: bool | None
     ttl: timedelta | None
     retention: timedelta | None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether images shall live longer than those that are uploaded without a verified account."""
+        return self.retention is None or self.retention > ANONYMOUS
 
     @property
     def project(self) -> str:

@@ -1,0 +1,64 @@
+"""Judges the images that img.pro shows: which is the one that was asked for, and which lives long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from imghost.errors import Action, HostError, printable
+from imghost.hosts.imgpro_answers import Media
+from imghost.hosts.imgpro_api import What
+from imghost.hosts.imgpro_settings import NAME
+
+REPLAY: Final = timedelta(hours=25)
+"""How old an image may be that answers an upload: an idempotency key's day, and clocks that differ."""
+DUE: Final = timedelta(days=14)
+"""An image that is found again counts while more than this, or than a quarter of the retention, is left."""
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Judge:
+    """Compares an image with what was sent, and its life with the retention."""
+
+    def __init__(
+        self, accepts: Callable[[str], bool], retention: timedelta | None, now: Callable[[], datetime]
+    ) -> None:
+        self._accepts = accepts
+        self._retention = retention
+        self._now = now
+
+    def best(self, what: What, media: Iterable[Media]) -> Media | None:
+        """Choose the longest-lived of the copies, if any is what it is said to be."""
+        sound = (one for one in media if not self.problem(one, what))
+        return max(sound, key=lambda one: (one.expires or _NEVER, one.id), default=None)
+
+    def problem(self, media: Media, what: What) -> HostError | None:
+        """Say what is wrong with an image that is said to be this one: its address or its size."""
+        if media.has_failed:
+            return HostError(Action.FILE, f"{NAME} could not read the image", remedy="look at the image")
+        if not self._accepts(media.url):
+            return HostError(
+                Action.FILE,
+                f"{NAME} gave a URL that is not one of its images: {printable(media.url, 80)}",
+                remedy="if it is right, name its host in `options.url_hosts`",
+                is_ambiguous=True,
+            )
+        theirs = media.width, media.height
+        ours = theirs if isinstance(what, str) else (what.width, what.height)
+        # The host may turn the image as its orientation says.
+        if None not in theirs + ours and theirs not in {ours, ours[::-1]}:
+            sizes = f"{theirs[0]} x {theirs[1]} pixels, not {ours[0]} x {ours[1]}"
+            return HostError(Action.FILE, f"{NAME} has another image in this one's place: {sizes}")
+        return None
+
+    def lasts(self, expires: datetime, *, is_new: bool) -> bool:
+        """Say whether an image lives as long as asked; what is found again has a part of its life behind it."""
+        if self._retention is None:
+            return False
+        least = self._retention - min(REPLAY, self._retention / 4) if is_new else min(DUE, self._retention / 4)
+        return expires - self._now() >= least
+
+    def counts(self, expires: datetime | None) -> bool:
+        """Say whether an image that is found again lives long enough."""
+        return expires is None or self.lasts(expires, is_new=False)
