@@ -1,5 +1,8 @@
 """The names that other packages may use."""
 
+import tomllib
+from pathlib import Path
+
 import imghost
 
 
@@ -9,3 +12,8 @@ def test_public_names_are_these_and_each_says_what_for():
     ]  # fmt: skip
     for name in imghost.__all__:
         assert getattr(imghost, name).__doc__, name
+
+
+def test_the_version_is_the_projects():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert imghost.version() == project["version"]
