@@ -5,6 +5,7 @@ Imported at the first write only, since it brings diskcache.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import weakref
@@ -71,10 +72,14 @@ class Writer:
 
     def _running(self) -> SimpleQueue[_Request | None]:
         if self._waiting is None:
-            self._waiting = SimpleQueue()
-            self._thread = threading.Thread(target=_serve, args=(self._store, self._waiting), daemon=True)
-            self._thread.start()
-            weakref.finalize(self, self._waiting.put, None)
+            waiting: SimpleQueue[_Request | None] = SimpleQueue()
+            thread = threading.Thread(target=_serve, args=(self._store, waiting), daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as problem:
+                raise OSError(errno.ENOMEM, str(problem)) from None
+            self._waiting, self._thread = waiting, thread
+            weakref.finalize(self, waiting.put, None)
         return self._waiting
 
 

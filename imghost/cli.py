@@ -61,6 +61,9 @@ def _status(arguments: Sequence[str] | None) -> int:
         _complain(f"error: {where}{problem.strerror or problem}; mend that and run it again")
         _give_up_output()
         return NOT_AS_ASKED
+    except MemoryError:
+        _complain("error: there is too little memory; give the command more")
+        return NOT_AS_ASKED
     return status
 
 

@@ -51,6 +51,8 @@ def remedy(problem: OSError) -> str:
         return "make room"
     if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return "make it writable"
+    if problem.errno == errno.ENOMEM:
+        return "give the build more memory"
     return "mend that"
 
 

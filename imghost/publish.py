@@ -245,7 +245,9 @@ def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Publish
         fatal = str(problem)
     finally:
         notices += _recorded(prospect, job, work.host, outcomes)
-    done = _sorted_out(prospect, outcomes, uploads[allowed:], _over(quota, work.host))
+    tried = {id(outcome.upload) for outcome in outcomes}
+    beyond = [upload for upload in uploads if id(upload) not in tried]
+    done = _sorted_out(prospect, outcomes, beyond, fatal or _over(quota, work.host))
     return done._replace(notices=(*notices, *_warnings(done, fatal)))
 
 

@@ -41,6 +41,8 @@ def rehost(job: Job) -> Result:
     """
     try:
         return _run(replace(job, say=_unfailing(job.say)))
+    except MemoryError:
+        reason = "there is too little memory; give the build more, what was uploaded is kept"
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
         reason = f"{where}{problem.strerror or problem}; mend that and build again, what was uploaded is kept"

@@ -28,6 +28,7 @@ MAX_WAIT: Final = 60.0
 """Seconds that one wait may take."""
 MAX_WAITS: Final = 300.0
 """Seconds that all waits of a run may take together."""
+MORE: Final = "give the build more memory, or a smaller 'concurrency'"
 _BREAKER: Final = 3
 _GRACE: Final = 5.0
 """Seconds that uploads under way get to finish when the run is stopped."""
@@ -118,13 +119,9 @@ def _run(uploads: Sequence[Upload], work: Work, course: Course) -> Iterator[Outc
     outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     for upload in uploads:
         waiting.put(upload)
-    workers = [
-        threading.Thread(target=_serve, args=(waiting, outcomes, work, course), daemon=True)
-        for _ in range(min(work.concurrency, len(uploads)))
-    ]
-    for worker in workers:
+    workers = _started(lambda: _serve(waiting, outcomes, work, course), min(work.concurrency, len(uploads)))
+    for _ in workers:
         waiting.put(None)
-        worker.start()
     try:
         for _ in uploads:
             yield outcomes.get()
@@ -135,6 +132,21 @@ def _run(uploads: Sequence[Upload], work: Work, course: Course) -> Iterator[Outc
             yield outcomes.get()
         raise
     _await(workers)  # one may still be on its way out, which is no reason to stop what comes next
+
+
+def _started(serve: Callable[[], None], count: int) -> list[threading.Thread]:
+    """Start so many threads, or as many as the system gives; raises StateError where it gives none."""
+    workers: list[threading.Thread] = []
+    for _ in range(count):
+        worker = threading.Thread(target=serve, daemon=True)
+        try:
+            worker.start()
+        except RuntimeError as problem:
+            if not workers:
+                raise StateError(f"no more is uploaded, since the system says: {problem}; {MORE}") from None
+            break
+        workers.append(worker)
+    return workers
 
 
 def _await(workers: Sequence[threading.Thread]) -> None:
@@ -175,15 +187,17 @@ def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
         return Outcome(upload, failure=Failure(path, str(problem)), stop=str(course.fatal))
     except ImghostError as problem:
         return Outcome(upload, failure=Failure(path, printable(problem)))
-    except OSError as problem:
+    except (OSError, MemoryError) as problem:
         return Outcome(upload, failure=_uncopied(path, problem))
     except Exception as problem:  # a host by others may raise anything, and its text may hold a secret
         reason = f"the host {work.host.name!r} broke with {type(problem).__name__}"
         return Outcome(upload, failure=Failure(path, reason, "report it to the host's authors"))
 
 
-def _uncopied(path: str, problem: OSError) -> Failure:
-    """Tell why no copy of an image could be made to send: it cannot be read, or the disk takes no more."""
+def _uncopied(path: str, problem: OSError | MemoryError) -> Failure:
+    """Tell why no copy of an image could be made to send: it cannot be read, or disk or memory take no more."""
+    if isinstance(problem, MemoryError):
+        return Failure(path, "there is too little memory for it", MORE)
     reason = f"no copy of it can be made to send: {printable(problem.strerror or problem)}"
     is_full = problem.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
     return Failure(path, reason, "make room, or set TMPDIR" if is_full else "build again")

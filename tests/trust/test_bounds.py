@@ -61,6 +61,34 @@ def resident(done: subprocess.CompletedProcess[str]) -> int:
     return int(done.stdout.rpartition("resident ")[2])
 
 
+SCARCE = """
+import re, resource, sys
+import httpx, filelock
+from imghost import cache_store, cli, images, payload, publish, rehost, scan, upload, wire
+size = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + int(float(sys.argv[1]) * 2**20),) * 2)
+sys.exit(cli.main(sys.argv[2:]))
+"""
+"""A command that has loaded all modules, and gets so many megabytes more."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits address space, and tells its size")
+def test_a_build_that_runs_out_of_memory_says_so_and_leaves_a_site_that_works(project: Project) -> None:
+    """At no thread's stack, at the store's, at the first upload's, after the first upload."""
+    for megabytes in ("0.2", "2", "12", "20"):
+        before = tree(built_site(project.site, count=8))
+        command = [sys.executable, "-c", SCARCE, megabytes, *project.command()[3:]]
+        done = subprocess.run(command, cwd=project.root, env=project.environ(), capture_output=True, text=True)
+        assert done.returncode in {0, 1}, done.stderr
+        assert "Traceback" not in done.stderr
+        crawl(project.site, before, project.host)
+        # One thread is enough to upload them all, after a while.
+        assert "memory" in done.stderr or len(project.host.copies) == 8
+        assert megabytes != "0.2" or project.host.copies == {}
+    project.build()
+    assert_done(project, before)
+
+
 @contextmanager
 def refusing() -> Iterator[str]:
     """Give an address where nobody listens."""
