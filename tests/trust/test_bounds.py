@@ -79,7 +79,7 @@ def test_a_build_that_runs_out_of_memory_says_so_and_leaves_a_site_that_works(pr
         before = tree(built_site(project.site, count=8))
         command = [sys.executable, "-c", SCARCE, megabytes, *project.command()[3:]]
         done = subprocess.run(command, cwd=project.root, env=project.environ(), capture_output=True, text=True)
-        assert done.returncode in {0, 1}, done.stderr
+        assert done.returncode in {0, 1, 2}, done.stderr
         assert "Traceback" not in done.stderr
         crawl(project.site, before, project.host)
         # One thread is enough to upload them all, after a while.
