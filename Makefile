@@ -13,8 +13,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 # The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs,
-# Orders end early now and then: 1,150 of up to 30 events come to 30,000 events.
-# answers and payments, images in bad weather.
+# answers and payments, images in bad weather. Some orders end early: 1,150 of 30 events come to 30,000 events.
 soak: $(READY)
 	IMGHOST_SOAK_KILLS=$(or $(KILLS),1000) IMGHOST_SOAK_THREADED_KILLS=$(or $(THREADED_KILLS),500) \
 	IMGHOST_SOAK_ERRORS=$(or $(ERRORS),1000) \
