@@ -28,7 +28,7 @@ LIFE = 60 * DAY
 ORDERS = counted("ORDERS", 100)
 STEPS = counted("STEPS", 30)
 SOAKS = "IMGHOST_SOAK_ORDERS" in os.environ
-EVENTS = 420
+EVENTS = 210
 """Events of Python in a build that uploads, of which a kill hits one."""
 MACHINES = st.integers(0, 1)
 
