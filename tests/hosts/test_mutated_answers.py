@@ -29,7 +29,7 @@ from imghost.testing import Bench, a_payload, a_setup
 from imghost.testing.pictures import an_image
 from imghost.upload import recorded
 
-ANSWERS = counted("ANSWERS", 150)
+ANSWERS = counted("ANSWERS", 200)
 TRIES = 2
 """Times that an image is sent, where the first answer allows it: a host may then look for its copy."""
 BOUND = 10.0
