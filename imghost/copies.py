@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from imghost import durable, removal
-from imghost.page_map import Removed
+from imghost.page_map import Removed, is_image_in_site
 from imghost.prospect import Job, Prospect
 from imghost.publish import Published
 from imghost.rewriting import Rewriting
@@ -36,7 +36,9 @@ def settle(published: Published, rewriting: Rewriting, job: Job) -> tuple[int, i
     candidates: set[str] = set()
     if job.settings.remove_local:
         there = found.files | known.removed.keys()
-        candidates = {path for path in published.records if path in there and path not in rewriting.local}
+        # A name that the map would not be believed for stays.
+        named = (path for path in published.records if is_image_in_site(path))
+        candidates = {path for path in named if path in there and path not in rewriting.local}
     removal.remove(job.site, _unused(published))
     left = frozenset(removal.unnamed(found, candidates) if candidates else ())
     removal.put_back(job.site, known.removed.keys() - left, known.removed)

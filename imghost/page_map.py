@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +15,13 @@ from types import MappingProxyType, NoneType
 from typing import Any, Final, NamedTuple
 
 from imghost import durable
-from imghost.models import Facts, Image, Reference, Scan
+from imghost.models import MEDIA_TYPES, Facts, Image, Reference, Scan
 from imghost.pages import Stamp
 
 _VERSION: Final = 4
+_REMOVED: Final = [(str, str, int, str, *edges, bool, bool) for edges in ((int, int), (NoneType, NoneType))]
+_ENDINGS: Final = frozenset({"", *MEDIA_TYPES.values(), "jpeg", "jpe", "jfif", "apng"})
+"""Endings of images, which may have none."""
 _REFERENCE: Final = [
     (str, int, int, str, *written, bool, int, str, bool)
     for written in ((str, NoneType), (str, str), (NoneType, str), (NoneType, NoneType))
@@ -76,11 +80,6 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def undo(text: str, content: bytes, entry: Entry) -> str | None:
-    """Put the generator's references back into a page; None where it is not as the map says."""
-    return undone(text, entry) if entry.digest and digest_of(content) == entry.digest else None
-
-
 def undone(text: str, entry: Entry) -> str | None:
     """Put the generator's references back into a page whose digest is the entry's."""
     pieces: list[str] = []
@@ -108,7 +107,7 @@ def load(path: Path | None, mark: str) -> PageMap:
             return found if found.mark == mark else found._replace(mark=mark, pages=_stale(found.pages))
         last = _read(_last(path))
         return PageMap(mark, _memories(last.pages) if last.mark == mark else {})
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError):
         return PageMap(mark)
 
 
@@ -120,7 +119,19 @@ def _read(path: Path) -> PageMap:
         raise ValueError(path)
     pages = {name: _entry(row) for name, row in found["pages"].items()}
     removed = {name: _removed(name, row) for name, row in found["removed"].items()}
-    return PageMap(str(found["mark"]), pages, removed, tuple(str(path) for path in found["hosted"]))
+    hosted = tuple(str(path) for path in found["hosted"])
+    if not all(map(is_image_in_site, hosted)):
+        raise ValueError(path)
+    return PageMap(str(found["mark"]), pages, removed, hosted)
+
+
+def is_image_in_site(path: str) -> bool:
+    """Say whether a path stays in the site and can be an image's: copies are made and deleted where the map says."""
+    os.fsencode(path)
+    parts = path.split("/")
+    is_foreign = "\0" in path or (os.name == "nt" and not {"\\", ":"}.isdisjoint(path))
+    ending = parts[-1].rpartition(".")[2].lower() if "." in parts[-1] else ""
+    return not is_foreign and {"", ".", ".."}.isdisjoint(parts) and ending in _ENDINGS
 
 
 _NEVER: Final[Stamp] = (-1, -1, -1)
@@ -191,11 +202,18 @@ def save(path: Path | None, known: PageMap, last: PageMap | None = None) -> None
 
 def _removed(path: str, row: list[Any]) -> Removed:
     source, sha256, size, *facts = row
+    media_type, *edges = facts[:3]
+    is_sound = tuple(map(type, row)) in _REMOVED and media_type in MEDIA_TYPES and min(size, *filter(None, edges)) >= 0
+    if not is_sound or not is_image_in_site(path):
+        raise ValueError(path)
     return Removed(Image(path, sha256, size, Facts(*facts)), source)
 
 
 def _entry(row: list[Any]) -> Entry:
     (size, modified, inode), digest, (references, base, policies), changes, wanted, origin = row
+    kinds = (type(base), *map(type, policies)), *(tuple(map(type, change)) for change in changes)
+    if not {str, NoneType}.issuperset(kinds[0]) or not {(int, str, str)}.issuperset(kinds[1:]):
+        raise TypeError(row)
     return Entry(
         (int(size), int(modified), int(inode)),
         str(digest),

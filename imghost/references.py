@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imghost import csp, resolve
-from imghost.models import Reference, Scan
+from imghost.models import KINDS, Reference, Scan
 from imghost.page_map import Entry, PageMap, digest_of, undone
 from imghost.pages import MAX_PAGE, Stamp, decode, encode, stamp
 from imghost.plan import Group
 from imghost.remote_urls import absolute
 from imghost.resolve import Place, Target
 
+_EVERY_KIND = frozenset(KINDS)
 _UNSEEN_BY_CSP = frozenset({"link", "meta"})
 """Kinds that a page's policy for images says nothing about."""
 
@@ -65,10 +66,23 @@ def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen |
         return Seen(now, entry.scan, entry, is_read=False)
     content = file.read_bytes()
     text, digest = decode(content), digest_of(content)
-    if entry is not None and digest == entry.digest and (original := undone(text, entry)) is not None:
+    if entry is not None and digest == entry.digest and (original := before_changes(path, text, entry)) is not None:
         origin = entry.origin or digest_of(encode(original))
         return Seen(now, _scan_of(path, original, kinds, entry, origin), entry, origin=origin)
     return Seen(now, _scan_of(path, text, kinds, entry, digest), origin=digest)
+
+
+def before_changes(path: str, text: str, entry: Entry) -> str | None:
+    """Put the generator's references back into a page whose digest is the entry's; None where they were none.
+
+    The map may come from a stranger: what it puts into a page must be a URL that a scan finds at that place.
+    """
+    original = undone(text, entry)
+    if original is None or not entry.changes:
+        return original
+    spans = {(one.start, one.end) for one in scan_text(path, original, _EVERY_KIND).references}
+    is_sound = all(not before or (at, at + len(before)) in spans for at, before, _ in entry.changes)
+    return original if is_sound else None
 
 
 def _scan_of(path: str, text: str, kinds: frozenset[str], entry: Entry | None, origin: str) -> Scan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Final
@@ -96,19 +95,34 @@ def remove(root: Path, paths: Iterable[str]) -> tuple[int, int]:
     return count, size
 
 
-def put_back(root: Path, paths: Iterable[str], removed: Mapping[str, Removed]) -> set[str]:
-    """Bring local copies back that a page needs again, from their sources; gives those that are lost."""
+def put_back(root: Path, paths: Iterable[str], removed: Mapping[str, Removed], *, is_exact: bool = False) -> set[str]:
+    """Bring local copies back that a page needs again, from their sources; gives those that are lost.
+
+    What is no image, or leads out of the site, is lost; so is, if `is_exact`, what is not the image that was removed.
+    """
     lost: set[str] = set()
     for path in paths:
-        file = root / path
-        if path not in removed or file.exists():
-            continue
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(removed[path].source, file)
-        except OSError:
-            lost.add(path)
+        if path in removed and not (root / path).exists():
+            try:
+                _put_back(root, path, removed[path], is_exact=is_exact)
+            except (OSError, ValueError):
+                lost.add(path)
     return lost
+
+
+def _put_back(root: Path, path: str, gone: Removed, *, is_exact: bool) -> None:
+    """Bring one copy back: only an image, and only into the site, since the map may come from a stranger."""
+    from imghost.images import inspect
+
+    source, file = Path(gone.source), root / path
+    if not source.is_file() or not file.parent.resolve().is_relative_to(root.resolve()):
+        raise ValueError(path)
+    content = source.read_bytes()
+    inspect(content)
+    if is_exact and hashlib.sha256(content).hexdigest() != gone.image.sha256:
+        raise ValueError(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 def renewed(known: PageMap, page_map: Path | None, origins: Origins) -> PageMap:

@@ -10,7 +10,7 @@ from imghost import durable, references, removal, resolve
 from imghost.images import NotAnImage
 from imghost.images import read as read_image
 from imghost.models import MEDIA_TYPES, Record, Reference
-from imghost.page_map import PageMap, undo
+from imghost.page_map import PageMap, digest_of
 from imghost.pages import Survey, decode, encode, survey
 from imghost.resolve import Place
 from imghost.rewrite import splice
@@ -30,7 +30,7 @@ class Restored:
 
 def restore(site: Path, known: PageMap, records: Iterable[Record], place: Place, kinds: frozenset[str]) -> Restored:
     """Put the local references of every page back; asks no network."""
-    lost = removal.put_back(site, known.removed, known.removed)
+    lost = removal.put_back(site, known.removed, known.removed, is_exact=True)
     found = survey(site)
     by_url = {record.url: record.sha256 for record in records}
     local: Mapping[str, str] | None = None
@@ -39,7 +39,8 @@ def restore(site: Path, known: PageMap, records: Iterable[Record], place: Place,
     for path in (*found.pages, *found.stylesheets):
         content = (site / path).read_bytes()
         entry = known.pages.get(path)
-        text = undo(decode(content), content, entry) if entry else None
+        is_as_left = entry is not None and digest_of(content) == entry.digest
+        text = references.before_changes(path, decode(content), entry) if entry and is_as_left else None
         if text is None or (entry and lost):
             local = _local(found) if local is None and by_url else local
             text, missing = _by_digest(path, decode(content), by_url, local or {}, place, kinds)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from imghost import durable, resolve
 from imghost.models import Record, Reference
-from imghost.page_map import Entry, digest_of, undo
+from imghost.page_map import Entry, digest_of
 from imghost.pages import decode, encode, stamp
 from imghost.plan import Group
-from imghost.references import PageView
+from imghost.references import PageView, before_changes
 from imghost.resolve import Place, Target
 from imghost.wishes import Better
 
@@ -100,7 +100,9 @@ def _told(problem: OSError) -> str:
 def _original(content: bytes, page: PageView) -> str | None:
     """Give a page as its generator wrote it."""
     text = decode(content)
-    return undo(text, content, page.entry) if page.entry and page.entry.digest else text
+    if page.entry is None or not page.entry.digest:
+        return text
+    return before_changes(page.path, text, page.entry) if digest_of(content) == page.entry.digest else None
 
 
 def _changes(

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from sites import picture, tree, write
 
-from imghost import Job, Settings, page_map, rehost
+from imghost import Job, Settings, page_map, rehost, removal
+from imghost.models import KINDS
 from imghost.provenance import Origins
+from imghost.resolve import place
+from imghost.restore import restore
 
 PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'
 BELOW = '<base href="../"><img src="images/0.png"><img src="images/1&#46;png"><img src=images/1.png>\n'
@@ -158,3 +161,75 @@ def test_a_map_that_did_not_change_is_not_written_again(tmp_path: Path) -> None:
     rehost(job(tmp_path))
     after = place.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+SCRIPT = '<!doctype html>\n<script>const here = "images/0.png"</script><img src="images/0.png">\n'
+INJECTED = [
+    pytest.param([[15, "<script>evil()</script>", ""]], id="a tag"),
+    pytest.param([[SCRIPT.index("const"), "evil(); ", ""]], id="in a script"),
+    pytest.param([[SCRIPT.index("const"), "fetch(0)", "const he"]], id="in place of a script's text"),
+    pytest.param([[SCRIPT.rindex("images"), 'images/1.png" onload="evil()', "images/0.png"]], id="an attribute"),
+]
+
+
+def poisoned(folder: Path, **changes: Any) -> None:
+    """Change the map as a stranger would who knows the site."""
+    file = folder / "cache" / "map.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+@pytest.mark.parametrize("changes", INJECTED)
+def test_a_map_puts_nothing_into_a_page_but_urls_where_urls_are(tmp_path: Path, changes: list[Any]) -> None:
+    """A map from a poisoned cache whose digest is that of a page as it is generated."""
+    expected = clean(tmp_path / "clean", index=SCRIPT)
+    folder = tmp_path / "poisoned"
+    clean(folder, index=SCRIPT)
+    site = generated(folder, index=SCRIPT)
+    (folder / "cache" / "map.last").rename(folder / "cache" / "map.json")
+    known = json.loads((folder / "cache" / "map.json").read_text())
+    known["pages"]["index.html"] = [
+        *([0, 0, 0], page_map.digest_of(SCRIPT.encode()), [[], None, []], changes, "wanted", ""),
+    ]
+    poisoned(folder, pages=known["pages"])
+    assert page_map.load(folder / "cache" / "map.json", known["mark"]).pages["index.html"].changes
+    rehost(job(folder))
+    assert (site / "index.html").read_bytes() == expected["index.html"]
+
+
+def removed(source: Path, content: bytes) -> list[Any]:
+    return [str(source), page_map.digest_of(content), len(content), "image/png", 40, 30, False, False]
+
+
+@pytest.mark.parametrize(
+    "path", ["../evil.png", "/{outside}/evil.png", "linked/evil.png", "a/../../evil.png", "evil.html", "a\0.png", ""]
+)
+def test_a_map_copies_nothing_out_of_the_site_and_no_page_into_it(tmp_path: Path, path: str) -> None:
+    folder, outside, mine = tmp_path / "here", tmp_path / "outside", tmp_path / "mine.png"
+    clean(folder)
+    outside.mkdir()
+    mine.write_bytes(picture(7))
+    (folder / "site" / "linked").symlink_to(outside)
+    path = path.replace("{outside}", str(outside))
+    poisoned(folder, removed={path: removed(mine, picture(7))})
+    before = tree(tmp_path)
+    known = page_map.load(folder / "cache" / "map.json", page_map.load(folder / "cache" / "map.json", "").mark)
+    removal.put_back(folder / "site", known.removed, known.removed)
+    assert tree(tmp_path) == before
+    rehost(job(folder))
+    assert not [name for name in tree(tmp_path).keys() - before.keys() if "evil" in name]
+
+
+@pytest.mark.parametrize("secret", [b"not an image", picture(8)])
+def test_restoring_copies_only_the_image_that_was_removed(tmp_path: Path, secret: bytes) -> None:
+    folder, file = tmp_path / "here", tmp_path / "secret.png"
+    clean(folder)
+    file.write_bytes(secret)
+    poisoned(folder, removed={"a.png": removed(file, picture(9))})
+    known = page_map.load(folder / "cache" / "map.json", "")
+    assert "a.png" in known.removed
+    restoring = restore(folder / "site", known, (), place(""), frozenset(KINDS))
+    assert not (folder / "site" / "a.png").exists()
+    assert not restoring.left
+    file.write_bytes(picture(9))
+    restore(folder / "site", known, (), place(""), frozenset(KINDS))
+    assert (folder / "site" / "a.png").read_bytes() == picture(9)

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from imghost import css, lock, page_map, srcset
+from imghost import csp, css, lock, page_map, removal, srcset
 from imghost.cache import Cache
 from imghost.errors import HostError, ImghostError
 from imghost.hosts.answers import refusal
@@ -38,10 +38,12 @@ from imghost.http import Answer
 from imghost.images import NotAnImage, dimensions, inspect, stripped
 from imghost.models import KINDS
 from imghost.pages import decode, encode
+from imghost.references import before_changes
 from imghost.rewrite import changed_text, changes_of
 from imghost.scan import scan
 
 URL = "https://src.img.pro/t/fuzz.png"
+PAGE = '<script>a.png</script><img src="a.png"><p style="background:url(b.png)">'
 CORPUS = Path(__file__).with_name("corpus")
 LOCK = Path("/fuzz/imghost.lock")
 STAMP = (3, 4, 5)
@@ -175,10 +177,23 @@ def put_payments(file: Path, raw: bytes) -> None:
 
 
 def pages_map(raw: bytes) -> None:
+    """Read a map and do all that it asks for: it changes URLs, and copies an image into the site; nothing else."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "map.json"
+        file, site = Path(folder) / "map.json", Path(folder) / "site"
+        site.mkdir()
         file.write_bytes(raw)
-        page_map.load(file, "mark")
+        (Path(folder) / "a.png").write_bytes((CORPUS / "image" / "png").read_bytes())
+        known = page_map.load(file, "mark")
+        for entry in known.pages.values():
+            original = before_changes("a.html", PAGE, entry)
+            assert original is None or original.count("<") == PAGE.count("<")
+            csp.blocks(entry.scan.policies, ("https://src.img.pro",), "img-src")
+        here = {path: gone._replace(source=gone.source.replace("#", folder)) for path, gone in known.removed.items()}
+        removal.put_back(site, here, here)
+        assert set(Path(folder).iterdir()) == {file, site, Path(folder) / "a.png"}
+        if known.pages:
+            page_map.save(Path(folder) / "again.json", known)
+            assert page_map.load(Path(folder) / "again.json", "mark") == known
 
 
 def image(raw: bytes) -> None:
