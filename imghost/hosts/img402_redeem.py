@@ -19,13 +19,13 @@ from typing import Any, Final
 from imghost.errors import Action, HostError, StateError
 from imghost.hosts import x402
 from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
+from imghost.hosts.img402_settings import NAME
 from imghost.hosts.journal import Journal
 from imghost.hosts.payments import Budget, Payment, Purchase, State
 from imghost.hosts.signer import Signer
 from imghost.http import Answer, Client, FilePart
 from imghost.models import Hosted, Payload
 
-NAME: Final = "img402"
 GRACE: Final = 120
 """Seconds after which a payment that ran out is surely refused by the chain."""
 MAX_VOID: Final = 3

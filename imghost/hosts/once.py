@@ -17,6 +17,11 @@ class Once(Generic[_Made]):
         self._made: _Made | None = None
         self._guard = threading.Lock()
 
+    @property
+    def is_made(self) -> bool:
+        """Whether anybody has used it yet."""
+        return self._made is not None
+
     def __call__(self) -> _Made:
         """Give it; raises what `make` raises, and then tries again the next time."""
         with self._guard:

@@ -78,7 +78,8 @@ def a_host(
 
 def changed(host: Img402, **changes: Any) -> Img402:
     """Give a host's till other parts, as a fault or another clock would."""
-    till = host._till
+    service = host._service()
+    till = service._till
     assert till is not None
-    host._till = Till(till._client, replace(till._deal, **changes))
+    service._till = Till(till._client, replace(till._deal, **changes))
     return host

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Host, HostType, Secret, Setup
-from imghost.hosts.img402 import Img402, Img402Options
+from imghost.hosts.img402 import TIERS, Img402, Img402Options
+from imghost.hosts.img402_paid import ROUTES
+from imghost.hosts.x402 import ATOMS
 from imghost.http import Client
 from imghost.models import Payload
 
@@ -304,3 +306,15 @@ def test_the_first_and_the_last_moment_that_there_are_can_be_compared(tmp_path: 
             assert host.upload(a_payload(tmp_path)).expires is not None
         else:
             assert "sooner than `retention` asks" in refused(host, a_payload(tmp_path)).reason
+
+
+@pytest.mark.parametrize("tier", ROUTES)
+def test_a_tiers_price_is_the_most_that_is_signed_for_it(tier: str) -> None:
+    """The price is told and counted before the upload; the cap is what a challenge is held to."""
+    assert TIERS[tier].price * ATOMS == ROUTES[tier].cap
+
+
+def test_what_auto_may_cost_is_the_price_of_the_tier_that_it_would_pay_for() -> None:
+    for retention, tier in ((None, "permanent"), (timedelta(days=365), "1-year"), (timedelta(days=366), "permanent")):
+        host = Img402(Img402Options(tier="auto"), a_setup(retention=retention))
+        assert host.limits.price == TIERS[tier].price

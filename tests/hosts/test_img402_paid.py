@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from trust.place import counted, tell
 from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Secret, Setup
 from imghost.hosts.img402 import Img402, Img402Options
+from imghost.hosts.journal import Journal
 from imghost.hosts.journal_place import journal_of
 from imghost.hosts.payments import State
 from imghost.hosts.signer import KeySigner
@@ -57,9 +59,13 @@ class Shop:
         """Atomic units that left the wallet."""
         return self.had - self.chain.balance(self.wallet.address)
 
+    @property
+    def journal(self) -> Journal:
+        return journal_of({"IMGHOST_STATE_DIR": str(self.folder / "state")})
+
     def state(self, host: Img402) -> str:
-        found = journal_of({"IMGHOST_STATE_DIR": str(self.folder / "state")}).find(
-            host._till._look_up(a_payload(self.folder), _route(host))[0]  # type: ignore[union-attr]
+        found = self.journal.find(
+            host._service()._till._look_up(a_payload(self.folder), _route(host))[0]  # type: ignore[union-attr]
         )
         return found.state if found else ""
 
@@ -67,7 +73,7 @@ class Shop:
 def _route(host: Img402) -> Any:
     from imghost.hosts.img402_paid import ROUTES
 
-    return ROUTES[host._tier]
+    return ROUTES[host._service()._tier]
 
 
 @contextmanager
@@ -465,7 +471,7 @@ def test_a_challenge_outside_the_policy_gets_no_signature_and_no_second_request(
         assert error.action is Action.STOP
         assert word in str(error)
         assert (shop.signer.signed, len(shop.double.server.log), shop.paid) == (0, 1, 0)
-        assert shop.host()._till._deal.journal().unresolved(tmp_path / "imghost.lock") == 0  # type: ignore[union-attr]
+        assert shop.journal.unresolved(tmp_path / "imghost.lock") == 0
 
 
 def a_good_challenge(url: str, version: int, offers: int = 1) -> Any:
@@ -638,8 +644,9 @@ def test_auto_without_max_cost_says_so_and_pays_nothing(tmp_path: Path) -> None:
 
 
 def address_of(host: Img402) -> str:
-    assert host._till is not None
-    return host._till._deal.signer.address
+    till = host._service()._till
+    assert till is not None
+    return till._deal.signer.address
 
 
 @pytest.mark.parametrize(
@@ -742,6 +749,7 @@ sys.exit("eth_account" in sys.modules)
 def test_a_paid_tier_without_the_extra_names_it_in_one_line(tmp_path: Path) -> None:
     code = f"""
 import sys
+import time
 sys.modules["eth_account"] = None
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import importlib.util
@@ -786,9 +794,12 @@ def test_a_paid_tier_is_opened_with_the_settings_budget_and_lock(tmp_path: Path)
     settings = read({"host": "img402", "max_cost": 3, "lock": "my.lock"}, tmp_path)
     with Client(environ={}) as client:
         host = open_host("img402", settings, {"IMG402_PRIVATE_KEY": KEY}, client, tmp_path)
+    opened = time.time()
     assert isinstance(host, Img402)
-    assert host._till is not None
-    budget = host._till._deal.budget
+    till = host._service()._till
+    assert till is not None
+    budget = till._deal.budget
+    assert budget.since <= opened, "the build began when the host was opened, not at its first upload"
     assert (budget.atoms, budget.lock) == (3_000_000, str(tmp_path.resolve() / "my.lock"))
     assert not host.lacks_credential
 
