@@ -16,6 +16,7 @@ from imghost import settings
 from imghost.commands.catalogue import COMMANDS, Command, Flag
 from imghost.commands.style import painted, plain
 from imghost.models import KINDS
+from imghost.values import show_duration
 from imghost.version import version
 
 COMPLETION: Final = "print a script by which a shell completes commands and options"
@@ -177,7 +178,7 @@ def _add_option(group: argparse._ArgumentGroup, option: Field[Any]) -> None:
 def _default(value: Any) -> str:
     """Tell a default that is not just nothing, as the option takes it."""
     if isinstance(value, timedelta):
-        return f" (default: {settings.show_duration(value)})"
+        return f" (default: {show_duration(value)})"
     if isinstance(value, float):
         return f" (default: {value:g})"
     is_told = isinstance(value, (str, int, Decimal, Path)) and value is not False

@@ -3,151 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from imghost import values
 from imghost.credentials import refuse_credentials
 from imghost.errors import SettingsError
 from imghost.git import git_top
-from imghost.models import DEFAULT_KINDS, KINDS
-
-Read = Callable[[Any, Path], Any]
-"""Turns what a configuration holds into a setting's value; raises ValueError with what it should be."""
-
-PERMANENT: Final = "permanent"
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+from imghost.models import DEFAULT_KINDS
 
 
-def _text(raw: Any, _: Path) -> str:
-    if not isinstance(raw, str) or not raw.strip().isprintable() or not raw.strip():
-        raise ValueError("a text of one line")
-    return raw.strip()
-
-
-def _flag(raw: Any, _: Path) -> bool:
-    if not isinstance(raw, bool):
-        raise ValueError("true or false")  # noqa: TRY004
-    return raw
-
-
-def _texts(raw: Any, _: Path) -> tuple[str, ...]:
-    raw = [raw] if isinstance(raw, str) else raw
-    if not isinstance(raw, (list, tuple, set, frozenset)) or not all(isinstance(text, str) for text in raw):
-        raise ValueError("a list of texts")
-    return tuple(raw)
-
-
-def _path(raw: Any, folder: Path) -> Path:
-    if not isinstance(raw, (str, Path)) or not str(raw) or "\0" in str(raw):
-        raise ValueError("a path")
-    try:
-        return folder / Path(raw).expanduser()
-    except RuntimeError:
-        unknown = "a path in a home folder that is there"
-    raise ValueError(unknown)
-
-
-def _paths(raw: Any, folder: Path) -> tuple[Path, ...]:
-    raw = [raw] if isinstance(raw, (str, Path)) else raw
-    if not isinstance(raw, (list, tuple)):
-        raise ValueError("a list of folders")  # noqa: TRY004
-    return tuple(_path(path, folder) for path in raw)
-
-
-def _kinds(raw: Any, folder: Path) -> frozenset[str]:
-    kinds = frozenset(_texts(raw, folder))
-    if unknown := sorted(kinds - set(KINDS)):
-        raise ValueError(f"some of {', '.join(KINDS)}, not {unknown[0]!r}")
-    return kinds
-
-
-def _choice(*names: str) -> Read:
-    def read(raw: Any, _: Path) -> str:
-        if raw not in names:
-            raise ValueError(" or ".join(repr(name) for name in names))
-        return str(raw)
-
-    return read
-
-
-def _count(least: int) -> Read:
-    def read(raw: Any, _: Path) -> int:
-        if isinstance(raw, str) and raw.strip().isdecimal():
-            raw = int(raw)
-        if isinstance(raw, bool) or not isinstance(raw, int) or raw < least:
-            raise ValueError(f"a whole number, {least} or more")
-        return raw
-
-    return read
-
-
-def _seconds(raw: Any, _: Path) -> float:
-    try:
-        seconds = float(raw)
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if isinstance(raw, bool) or not 0 < seconds <= 3600:
-        raise ValueError("a number of seconds up to 3600")
-    return seconds
-
-
-def _dollars(raw: Any, _: Path) -> Decimal:
-    try:
-        dollars = Decimal(str(raw))
-    except InvalidOperation:
-        dollars = Decimal(-1)
-    if isinstance(raw, bool) or not dollars.is_finite() or dollars < 0:
-        raise ValueError("an amount of US dollars, 0 or more")
-    return dollars
-
-
-def read_duration(raw: Any) -> timedelta:
-    """Read a duration like `30d`: a whole number and one of s, m, h, d, w, y (365 days)."""
-    found = re.fullmatch(r"([0-9]{1,7})\s*([smhdwy])", raw.strip()) if isinstance(raw, str) else None
-    if not found or int(found[1]) * _UNITS[found[2]] > 1000 * _UNITS["y"]:
-        raise ValueError("a duration like '30d' (s, m, h, d, w or y)")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
-
-
-def show_duration(duration: timedelta | None) -> str:
-    """Write a duration as the options take it, in the largest unit of d, h, m and s that fits."""
-    if duration is None:
-        return PERMANENT
-    seconds = int(duration.total_seconds())
-    unit = next(unit for unit in "dhms" if seconds % _UNITS[unit] == 0)
-    return f"{seconds // _UNITS[unit]}{unit}"
-
-
-def _duration(raw: Any, _: Path) -> timedelta:
-    return read_duration(raw)
-
-
-def _retention(raw: Any, _: Path) -> timedelta | None:
-    if raw == PERMANENT:
-        return None
-    try:
-        retention = read_duration(raw)
-    except ValueError:
-        retention = timedelta(0)
-    if not retention:
-        raise ValueError(f"{PERMANENT!r} or a duration like '30d'")
-    return retention
-
-
-def _mapping(raw: Any, _: Path) -> Mapping[str, Any]:
-    if not isinstance(raw, Mapping) or not all(isinstance(name, str) for name in raw):
-        raise ValueError("a mapping of the host's own settings")
-    return MappingProxyType(dict(raw))
-
-
-def _option(default: Any, read: Read, about: str, *, optional: bool = False) -> Any:
+def _option(default: Any, read: values.Read, about: str, *, optional: bool = False) -> Any:
     """Declare an option: its default as a value, how its text is read, and one line of help."""
     metadata = {"read": read, "about": about, "optional": optional}
     if isinstance(default, Mapping):
@@ -162,36 +34,48 @@ _NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 class Settings:
     """Everything a user can choose; paths are absolute once read. Times in seconds, money in US dollars."""
 
-    host: str = _option("auto", _text, "where images go: a host's name, or auto by the credential in the environment")
-    options: Mapping[str, Any] = _option(_NO_OPTIONS, _mapping, "the host's own settings")
-    lock: Path = _option(Path("imghost.lock"), _path, "the committed file of records")
-    cache_dir: Path = _option(Path(".cache/imghost"), _path, "the local store")
-    frozen: bool = _option(False, _flag, "never touch the network; an image missing from the lock is a warning")
-    serve: bool = _option(False, _flag, "use what the lock knows in a live preview, too")
-    site_url: str | None = _option(None, _text, "where the site will live", optional=True)
-    sources: tuple[Path, ...] = _option((), _paths, "more folders that images may come from")
-    include: tuple[str, ...] = _option((), _texts, "only images whose path in the site matches one of these globs")
-    exclude: tuple[str, ...] = _option((), _texts, "never images whose path in the site matches one of these globs")
-    references: frozenset[str] = _option(frozenset(DEFAULT_KINDS), _kinds, "kinds of references to rewrite")
-    remote: tuple[str, ...] = _option((), _texts, "globs of external image URLs to bring to the host, too")
-    retention: timedelta | None = _option(None, _retention, "how long an image must live: permanent, or like 30d")
-    renew_before: timedelta = _option(timedelta(days=14), _duration, "renew a record when less than this is left")
-    max_cost: Decimal = _option(Decimal(0), _dollars, "US dollars that one build may spend")
-    max_uploads: int | None = _option(None, _count(0), "images that one build may upload", optional=True)
-    oversize: str = _option("keep", _choice("keep", "resize"), "an image over the host's limit: keep local, or resize")
-    max_edge: int | None = _option(None, _count(1), "scale images down to this longest edge in pixels", optional=True)
-    metadata: str = _option("strip", _choice("strip", "keep", "refuse"), "EXIF, GPS, XMP, and bytes after the end")
-    verify: bool = _option(True, _flag, "fetch each new URL before its record counts")
-    responsive: bool = _option(False, _flag, "a srcset from the host's sizes (img.pro)")
-    format: str | None = _option(None, _choice("webp", "avif"), "converted by the host (img.pro)", optional=True)
-    dimensions: bool = _option(False, _flag, "add width and height where an image has neither")
-    lazy: bool = _option(False, _flag, "add loading=lazy after the first image")
-    fallback: bool = _option(False, _flag, "on a failed load show the local copy, once")
-    remove_local: bool = _option(False, _flag, "delete local copies that nothing in the site names any more")
-    concurrency: int = _option(8, _count(1), "uploads at a time")
-    timeout: float = _option(30.0, _seconds, "seconds that a request may take")
-    retries: int = _option(5, _count(1), "tries of an upload")
-    report: Path | None = _option(None, _path, "write a report here: .json or .html", optional=True)
+    host: str = _option(
+        "auto", values.text, "where images go: a host's name, or auto by the credential in the environment"
+    )
+    options: Mapping[str, Any] = _option(_NO_OPTIONS, values.mapping, "the host's own settings")
+    lock: Path = _option(Path("imghost.lock"), values.path, "the committed file of records")
+    cache_dir: Path = _option(Path(".cache/imghost"), values.path, "the local store")
+    frozen: bool = _option(False, values.flag, "never touch the network; an image missing from the lock is a warning")
+    serve: bool = _option(False, values.flag, "use what the lock knows in a live preview, too")
+    site_url: str | None = _option(None, values.text, "where the site will live", optional=True)
+    sources: tuple[Path, ...] = _option((), values.paths, "more folders that images may come from")
+    include: tuple[str, ...] = _option(
+        (), values.texts, "only images whose path in the site matches one of these globs"
+    )
+    exclude: tuple[str, ...] = _option(
+        (), values.texts, "never images whose path in the site matches one of these globs"
+    )
+    references: frozenset[str] = _option(frozenset(DEFAULT_KINDS), values.kinds, "kinds of references to rewrite")
+    remote: tuple[str, ...] = _option((), values.texts, "globs of external image URLs to bring to the host, too")
+    retention: timedelta | None = _option(None, values.retention, "how long an image must live: permanent, or like 30d")
+    renew_before: timedelta = _option(timedelta(days=14), values.duration, "renew a record when less than this is left")
+    max_cost: Decimal = _option(Decimal(0), values.dollars, "US dollars that one build may spend")
+    max_uploads: int | None = _option(None, values.count(0), "images that one build may upload", optional=True)
+    oversize: str = _option(
+        "keep", values.choice("keep", "resize"), "an image over the host's limit: keep local, or resize"
+    )
+    max_edge: int | None = _option(
+        None, values.count(1), "scale images down to this longest edge in pixels", optional=True
+    )
+    metadata: str = _option(
+        "strip", values.choice("strip", "keep", "refuse"), "EXIF, GPS, XMP, and bytes after the end"
+    )
+    verify: bool = _option(True, values.flag, "fetch each new URL before its record counts")
+    responsive: bool = _option(False, values.flag, "a srcset from the host's sizes (img.pro)")
+    format: str | None = _option(None, values.choice("webp", "avif"), "converted by the host (img.pro)", optional=True)
+    dimensions: bool = _option(False, values.flag, "add width and height where an image has neither")
+    lazy: bool = _option(False, values.flag, "add loading=lazy after the first image")
+    fallback: bool = _option(False, values.flag, "on a failed load show the local copy, once")
+    remove_local: bool = _option(False, values.flag, "delete local copies that nothing in the site names any more")
+    concurrency: int = _option(8, values.count(1), "uploads at a time")
+    timeout: float = _option(30.0, values.seconds, "seconds that a request may take")
+    retries: int = _option(5, values.count(1), "tries of an upload")
+    report: Path | None = _option(None, values.path, "write a report here: .json or .html", optional=True)
     folder: Path = field(default=Path(), metadata={"internal": True})
     """What relative paths are relative to: the configuration's folder."""
 
@@ -215,8 +99,8 @@ def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost", given: I
     known = {option.name: option for option in options()}
     refuse_credentials(raw, origin)
     _refuse_unknown(raw, known, f"{origin}: option")
-    values = {name: _value(option, raw.get(name), folder, origin) for name, option in known.items()}
-    settings = Settings(folder=folder, **values)
+    found = {name: _value(option, raw.get(name), folder, origin) for name, option in known.items()}
+    settings = Settings(folder=folder, **found)
     _refuse_at_odds(settings, origin)
     _refuse_far(settings, {name for name in raw if raw[name] is not None} - set(given), origin)
     if settings.report and settings.report.suffix not in {".json", ".html"}:
@@ -278,15 +162,15 @@ def read_host_options(options_type: type[Any], raw: Mapping[str, Any], host: str
     """Make a host's own options of `options`; its fields' default types say what is right."""
     known = {option.name: option for option in fields(options_type)}
     _refuse_unknown(raw, known, f"host {host!r}: option")
-    values = {}
+    found = {}
     for name, value in raw.items():
         if value is None:
             continue
         try:
-            values[name] = _host_value(known[name], value)
+            found[name] = _host_value(known[name], value)
         except ValueError as wrong:
             raise SettingsError(f"host {host!r}: option {name!r} should be {wrong}, not {value!r:.80}") from None
-    return options_type(**values)
+    return options_type(**found)
 
 
 def _host_value(option: Field[Any], value: Any) -> Any:
@@ -298,9 +182,9 @@ def _host_value(option: Field[Any], value: Any) -> Any:
         return str(value).lower() == "true"
     if "tuple" in kind:
         texts = value.split(",") if isinstance(value, str) else value
-        return tuple(text.strip() for text in _texts(texts, Path()))
+        return tuple(text.strip() for text in values.texts(texts, Path()))
     if "int" in kind and "str" not in kind:
-        return _count(0)(value, Path())
+        return values.count(0)(value, Path())
     if isinstance(value, (bool, Mapping, list, tuple)):
         raise ValueError("a text of one line")  # noqa: TRY004
-    return _text(str(value), Path())
+    return values.text(str(value), Path())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from imghost import settings
 from imghost.cli import main
+from imghost.models import KINDS
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -32,7 +33,7 @@ def _shown(name: str) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, frozenset):
-        return "all but " + ", ".join(sorted(set(settings.KINDS) - value))
+        return "all but " + ", ".join(sorted(set(KINDS) - value))
     if isinstance(value, (tuple, dict)) or value is None or name == "options":
         return "none"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -9,7 +9,7 @@ from imghost.errors import HostError, SettingsError, StateError
 from imghost.hosts import registry
 from imghost.http import Client
 from imghost.models import MEDIA_TYPES
-from imghost.settings import PERMANENT
+from imghost.values import PERMANENT
 
 
 def hosts(call: Call) -> int:

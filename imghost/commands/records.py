@@ -25,7 +25,8 @@ from imghost.hosts import Host, Tells, registry
 from imghost.http import Client
 from imghost.models import Record
 from imghost.report import many
-from imghost.settings import Settings, read_duration
+from imghost.settings import Settings
+from imghost.values import read_duration
 from imghost.verify import Verdict, hosted_in, page_verdicts, verdicts
 
 

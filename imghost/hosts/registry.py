@@ -13,7 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 from imghost.errors import SettingsError, printable
 from imghost.hosts import Host, HostType, Limits, Secret, Setup
 from imghost.http import Client
-from imghost.settings import Settings, nearest, read_host_options, show_duration
+from imghost.settings import Settings, nearest, read_host_options
+from imghost.values import show_duration
 
 GROUP = "imghost.hosts"
 _SHAPE = re.compile(r"[\x21-\x7e]{8,256}")
