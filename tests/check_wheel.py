@@ -1,7 +1,10 @@
-"""Builds the wheel and checks it in an environment of its own: packages, entry points, licence, a first run."""
+"""Builds the wheel twice, to the same bytes, and checks it alone: packages, entry points, licence, a first run."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,11 +23,42 @@ ENTRIES = {
 }
 
 
-def built(folder: Path) -> Path:
-    """Build the wheel from the checkout."""
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT)], check=True)
+def copied(folder: Path, mode: int, moment: int) -> Path:
+    """Copy what the wheel is built of, with these modes and times."""
+    for name in (*PACKAGES, "pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        path = ROOT / name
+        copy, ignore = folder / name, shutil.ignore_patterns("__pycache__")
+        shutil.copytree(path, copy, ignore=ignore) if path.is_dir() else shutil.copy(path, copy)
+    for path in (*folder.rglob("*"), folder):
+        path.chmod(mode | 0o100 if path.is_dir() else mode)
+        os.utime(path, (moment, moment))
+    return folder
+
+
+def built(source: Path, folder: Path, umask: int, **environ: str) -> Path:
+    """Build the wheel of a copy, with this umask and these variables."""
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(source)]
+    kept = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+    mask = {"umask": umask} if os.name == "posix" else {}
+    subprocess.run(command, check=True, env=kept | environ, **mask)
     (wheel,) = folder.glob("imghost-*.whl")
     return wheel
+
+
+def check_same(folder: Path) -> Path:
+    """Build twice, where and when and as whom it should not matter; gives the wheel."""
+    copies = [folder / "one" / "imghost", folder / "two" / "elsewhere" / "again"]
+    for copy in copies:
+        copy.mkdir(parents=True)
+    first = built(copied(copies[0], 0o644, 1_000_000_000), folder / "first", 0o022, TZ="UTC", PYTHONHASHSEED="1")
+    second = built(
+        copied(copies[1], 0o600, 1_700_000_001), folder / "second", 0o077, TZ="Asia/Tokyo", PYTHONHASHSEED="2"
+    )
+    assert first.name == second.name, (first, second)
+    digests = [hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in (first, second)]
+    assert digests[0] == digests[1], f"two builds differ: {digests}"
+    print(f"two builds gave {digests[0]}")
+    return first
 
 
 def check_names(wheel: Path) -> None:
@@ -65,7 +99,7 @@ def main() -> None:
     """Build and check."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        wheel = built(folder)
+        wheel = check_same(folder)
         check_names(wheel)
         check_run(wheel, folder)
     print(f"the wheel is whole: {wheel.name}")
