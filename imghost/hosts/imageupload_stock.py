@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from imghost.errors import Action, HostError
 from imghost.hosts.answers import unclear
-from imghost.hosts.imageupload_answers import FOLDER, Entry, read_entries, read_folders, read_slug
+from imghost.hosts.imageupload_answers import FOLDER, SLUG, Entry, read_entries, read_folders, read_slug
 from imghost.hosts.imageupload_api import Api
 from imghost.hosts.imageupload_refusals import NOT_FOUND, ToolError
 from imghost.hosts.imageupload_settings import NAME
@@ -113,7 +113,24 @@ class Stock:
         found = self._api.call("list_images", **wanted, limit=PAGE, offset=offset)
         return _read(read_entries, found, "is no list of images")
 
-    def delete(self, slug: str) -> None:
+    def delete(self, ids: Sequence[str]) -> dict[str, str]:
+        """Delete images, one call each; gives why for each that was not."""
+        kept: dict[str, str] = {}
+        stop = "" if self.slug else "no `folder` is set, so nothing is known to be this project's"
+        for slug in ids:
+            if stop or not SLUG.fullmatch(slug):
+                kept[slug] = stop or "it is no image's id at this host"
+                continue
+            try:
+                self._delete(slug)
+            except HostError as problem:
+                kept[slug] = str(problem)
+                if problem.action in {Action.STOP, Action.WAIT}:
+                    stop = f"was not tried: {problem}"
+        self.forget()
+        return kept
+
+    def _delete(self, slug: str) -> None:
         """Delete an image; one that is not there is no error.
 
         Raises:
