@@ -124,8 +124,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "test_rehost.py::test_store_that_never_confirms_keeps_the_image_local_and_uploads_once",
     ),
     "F28 a URL that serves something else": (
-        "trust/test_confirm.py::"
-         "test_a_url_that_serves_no_such_image_stays_out_of_pages_and_the_next_build_asks_again",
+        CONFIRM + "test_a_url_that_serves_no_such_image_stays_out_of_pages_and_the_next_build_asks_again",
     ),
     "F29 a token that ran out": (PAID + "test_a_token_that_ran_out_is_asked_for_again_with_the_same_payment",),
     "F30 a settled payment whose token is lost": (
@@ -199,8 +198,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "F47 a kill": (
         "trust/test_kills.py::test_a_build_killed_at_any_call_is_completed_by_the_next_without_a_second_copy",
-        "trust/test_threaded_kills.py::"
-         "test_builds_killed_at_random_with_eight_threads_are_completed_without_a_second_copy",
+        THREADED + "test_builds_killed_at_random_with_eight_threads_are_completed_without_a_second_copy",
     ),
     "F48 a loss of power": (
         "trust/test_power.py::test_no_record_is_lost_with_the_power",
@@ -220,8 +218,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "F52 a site that is half rewritten": (
         TROUBLE + "test_a_half_rewritten_site_ends_as_a_clean_build_would",
-        "test_incremental_builds.py::"
-         "test_build_after_one_that_was_killed_among_its_pages_leaves_what_a_clean_one_leaves",
+        INCREMENTAL + "test_build_after_one_that_was_killed_among_its_pages_leaves_what_a_clean_one_leaves",
     ),
     "F53 files that a killed build left": (
         TROUBLE + "test_what_a_killed_build_left_half_written_is_swept",
