@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -153,3 +154,20 @@ def test_sweeping_leaves_folders_and_links_alone(tmp_path: Path) -> None:
 def test_syncing_everything_needs_no_file(tmp_path: Path) -> None:
     durable.sync()
     durable.sync_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EFBIG, "make room"),
+        (errno.EACCES, "make it writable"),
+        (errno.EPERM, "make it writable"),
+        (errno.EROFS, "make it writable"),
+        (errno.ENOMEM, "give the build more memory"),
+        (errno.EIO, "mend that"),
+    ],
+)
+def test_what_a_user_can_change_follows_from_the_systems_number(number: int, remedy: str) -> None:
+    assert durable.remedy(OSError(number, os.strerror(number))) == remedy
