@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imghost import lock as locks
-from imghost import payload, scratch, upload
+from imghost import payload, scratch
 from imghost.cache import Cache
 from imghost.confirm import confirm
 from imghost.errors import HostError, ImghostError, SettingsError, printable
@@ -16,6 +16,7 @@ from imghost.identify import opened
 from imghost.models import Failure, Record
 from imghost.plan import Upload
 from imghost.prospect import Job, foresee
+from imghost.store import recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def _found(planned: Upload, job: Job, host: Finds, client: Client, folder: Path)
         hosted = host.find(made)
         if hosted is None:
             return None
-        record = upload.recorded(planned, made, hosted, getattr(host, "name", ""), job.now())
+        record = recorded(planned, made, hosted, getattr(host, "name", ""), job.now())
         confirm(record, client, job.settings.retries)
     except HostError as refusal:
         return Failure(path, refusal.reason, refusal.remedy)

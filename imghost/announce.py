@@ -13,7 +13,7 @@ from imghost.report import many
 if TYPE_CHECKING:
     from imghost.plan import Upload
     from imghost.prospect import Job
-    from imghost.upload import Outcome, Work
+    from imghost.work import Outcome, Work
 
 
 def announce(uploads: Sequence[Upload], work: Work, job: Job) -> None:

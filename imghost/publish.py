@@ -26,7 +26,7 @@ from imghost.provenance import Stay
 from imghost.report import many
 
 if TYPE_CHECKING:  # what uploads need is imported where one begins: most builds have none
-    from imghost.upload import Outcome, Work
+    from imghost.work import Outcome, Work
 
 NOT_UPLOADED: Final = "was not uploaded: "
 _SKEW: Final = timedelta(seconds=300)
@@ -126,7 +126,7 @@ def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> 
     assert host is not None
     if not plan.uploads:
         return _left(prospect, prospect.leave)
-    from imghost.upload import patiently
+    from imghost.patience import patiently
 
     try:
         check_budget(plan, job.settings)
@@ -185,7 +185,7 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
         if host.needs_network:
             cache.keep(record)
 
-    from imghost.upload import Work
+    from imghost.work import Work
 
     return Work(
         host=host,
@@ -292,7 +292,7 @@ def _over(quota: Quota, host: Host) -> str:
 
 def _sorted_out(prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str) -> Published:
     """Sort outcomes into records, failures and what was not tried."""
-    from imghost.upload import Outcome
+    from imghost.work import Outcome
 
     records = dict(prospect.plan.reused)
     kept = dict(prospect.plan.kept)

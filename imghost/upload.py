@@ -7,94 +7,24 @@ from __future__ import annotations
 
 import errno
 import queue
-import random
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
-from imghost.confirm import confirm
 from imghost.errors import Action, HostError, ImghostError, StateError, printable
-from imghost.hosts import Finds, Host, may_store_twice
-from imghost.http import Client
-from imghost.images import dimensions
-from imghost.models import IMPORT, MEDIA_TYPES, Failure, Hosted, Payload, Record
+from imghost.models import IMPORT, Failure
 from imghost.plan import Upload
+from imghost.store import store
+from imghost.work import Course, Outcome, Work
 
-MAX_WAIT: Final = 60.0
-"""Seconds that one wait may take."""
-MAX_WAITS: Final = 300.0
-"""Seconds that all waits of a run may take together."""
 MORE: Final = "give the build more memory, or a smaller 'concurrency'"
-_BREAKER: Final = 3
 _GRACE: Final = 5.0
 """Seconds that uploads under way get to finish when the run is stopped."""
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one upload: a record, or why there is none."""
-
-    upload: Upload
-    record: Record | None = None
-    is_new: bool = True
-    failure: Failure | None = None
-    stop: str = ""
-    """Why no further upload was tried, where that is the reason."""
-    repeats: int = 0
-    """How often it was sent again to a host that may have stored it before, and cannot be asked."""
-
-
-Answered = TypeVar("Answered")
 Given = TypeVar("Given")
 Found = TypeVar("Found")
-
-
-@dataclass(slots=True)
-class Course:
-    """What the workers of one run share; only ever changed under its lock."""
-
-    guard: threading.Lock = field(default_factory=threading.Lock)
-    waited: float = 0.0
-    unreachable: int = 0
-    unconfirmed: int = 0
-    stopped: HostError | None = None
-    fatal: ImghostError | None = None
-    urls: dict[str, str] = field(default_factory=dict)
-    repeats: Counter[str] = field(default_factory=Counter)
-    """By the payload's image."""
-    interrupted: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Everything an upload needs beside the image: the host, and where payloads come from and records go."""
-
-    host: Host
-    client: Client
-    prepare: Callable[[Upload], Payload]
-    bring: Callable[[Upload], Hosted] | None
-    """Has the host fetch an external image itself, where it can."""
-    intend: Callable[[Payload], None]
-    """Makes the intent durable before anything is sent."""
-    earn: Callable[[Record], None]
-    """Keeps the record durably as soon as the host has answered."""
-    earned: Mapping[tuple[str, str, str], Record]
-    """Records that the local store alone knows: a hint, so their URLs are confirmed before they count."""
-    doubtful: frozenset[tuple[str, str, str]]
-    """Uploads (digest, host, variant) that an earlier run tried and whose end is not known."""
-    now: Callable[[], datetime]
-    tries: int
-    concurrency: int
-    verify: bool
-    urls: dict[str, str]
-    """URLs that records already bind, each to its image's digest."""
-    is_first_alone: bool = False
-    sleep: Callable[[float], object] | None = None
-    """How to wait; the interruptible default is for runs, another one for tests."""
 
 
 def upload_all(uploads: Sequence[Upload], work: Work) -> Iterator[Outcome]:
@@ -173,7 +103,7 @@ def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
     if course.fatal or course.interrupted.is_set():
         return Outcome(upload, stop=str(course.fatal or "the run was stopped"))
     try:
-        record, is_new = _upload(upload, work, course)
+        record, is_new = store(upload, work, course)
         return Outcome(upload, record, is_new)
     except HostError as refusal:
         if refusal.action is Action.STOP:
@@ -201,196 +131,6 @@ def _uncopied(path: str, problem: OSError | MemoryError) -> Failure:
     reason = f"no copy of it can be made to send: {printable(problem.strerror or problem)}"
     is_full = problem.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
     return Failure(path, reason, "make room, or set TMPDIR" if is_full else "build again")
-
-
-def _upload(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
-    if record := _recovered(upload, work, course):
-        return record, False
-    if upload.variant == IMPORT and work.bring:
-        return _brought(upload, work.bring, work, course)
-    payload = work.prepare(upload)
-    try:
-        is_doubtful = (upload.image.sha256, work.host.name, upload.variant) in work.doubtful
-        work.intend(payload)
-        hosted = _looked_up(payload, work, course) if is_doubtful else None
-        hosted = hosted or _sent(payload, work, course, is_doubtful=is_doubtful)
-        if not work.host.accepts(hosted.url):
-            raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
-        record = recorded(upload, payload, hosted, work.host.name, work.now())
-        _bind(record, course)
-        _earn(record, work, course)
-        if work.verify:
-            _confirm(record, work, course)
-        return record, hosted.is_new
-    finally:
-        payload.file.unlink(missing_ok=True)
-
-
-def _sent(payload: Payload, work: Work, course: Course, *, is_doubtful: bool) -> Hosted:
-    """Upload patiently, and count each time that this may store a second copy."""
-    is_unclear = is_doubtful
-
-    def send() -> Hosted:
-        nonlocal is_unclear
-        if is_unclear and may_store_twice(work.host):
-            with course.guard:
-                course.repeats[payload.image] += 1
-        try:
-            return work.host.upload(payload)
-        except HostError as refusal:
-            is_unclear = refusal.is_ambiguous
-            raise
-
-    return patiently(send, work, course)
-
-
-def _looked_up(payload: Payload, work: Work, course: Course) -> Hosted | None:
-    """Ask for what a run that was killed may have stored, where the host can be asked."""
-    host = work.host
-    return patiently(lambda: host.find(payload), work, course) if isinstance(host, Finds) else None
-
-
-def _brought(upload: Upload, bring: Callable[[Upload], Hosted], work: Work, course: Course) -> tuple[Record, bool]:
-    """Have the host fetch an external image; what it is, its own URL then tells."""
-    hosted = patiently(lambda: bring(upload), work, course)
-    if not work.host.accepts(hosted.url):
-        raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
-    answer = work.client.fetch(hosted.url)
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    width, height = dimensions(answer.body) or (None, None)
-    record = Record(
-        upload.image.sha256, work.host.name, hosted.url, hosted.id, upload.variant, 0,
-        media_type if media_type in MEDIA_TYPES else "image/png", width, height,
-        work.now().replace(microsecond=0), hosted.expires,
-    )  # fmt: skip
-    _bind(record, course)
-    _earn(record, work, course)
-    _confirm(record, work, course)
-    return record, hosted.is_new
-
-
-def _recovered(upload: Upload, work: Work, course: Course) -> Record | None:
-    """Take up what an earlier run earned but could not write to the lock; a dead URL is uploaded again."""
-    record = work.earned.get((upload.image.sha256, work.host.name, upload.variant))
-    if record is None or record == upload.renewed or not record.lives_at(work.now()):
-        return None
-    try:
-        _bind(record, course)
-        _confirm(record, work, course)
-    except HostError as refusal:
-        if refusal.action is Action.FILE:
-            return None
-        raise
-    return record
-
-
-def _earn(record: Record, work: Work, course: Course) -> None:
-    """Keep a record; where the store fails, the record still reaches the lock, but nothing further is sent."""
-    try:
-        work.earn(record)
-    except StateError as problem:
-        with course.guard:
-            course.fatal = course.fatal or problem
-
-
-def patiently(ask: Callable[[], Answered], work: Work, course: Course | None = None) -> Answered:
-    """Ask a host until it answers, as its refusals allow; raises the HostError that is left."""
-    course = course or Course()
-    for attempt in range(1, work.tries + 1):
-        try:
-            answered = ask()
-        except HostError as refusal:
-            _count_unreachable(refusal, course)
-            if refusal.action in {Action.FILE, Action.STOP} or course.stopped:
-                raise
-            if attempt == work.tries:
-                raise HostError(_last(refusal), refusal.reason, remedy=refusal.remedy or "build again later") from None
-            _wait(refusal, attempt, work, course)
-        else:
-            course.unreachable = 0
-            return answered
-    raise HostError(Action.FILE, "no try was allowed", remedy="set retries to 1 or more")
-
-
-def _last(refusal: HostError) -> Action:
-    """Stop where the host still asks to wait after the last try: it would ask the next image, too."""
-    return Action.STOP if refusal.action is Action.WAIT else Action.FILE
-
-
-def _count_unreachable(refusal: HostError, course: Course) -> None:
-    """Trip the breaker when the host was out of reach several times in a row."""
-    is_unreachable = refusal.action is Action.RETRY and not refusal.is_ambiguous
-    with course.guard:
-        course.unreachable = course.unreachable + 1 if is_unreachable else 0
-        if course.unreachable >= _BREAKER and course.stopped is None:
-            course.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
-
-
-def _wait(refusal: HostError, attempt: int, work: Work, course: Course) -> None:
-    """Wait as told, or with full jitter; raises STOP where that would take too long."""
-    pause = refusal.wait
-    if pause is None:
-        pause = random.uniform(0, min(8.0, 0.25 * 2**attempt))  # noqa: S311 - spreads load, guards nothing
-    with course.guard:
-        course.waited += pause
-        is_too_long = pause > MAX_WAIT or course.waited > MAX_WAITS
-    if is_too_long:
-        raise HostError(
-            Action.STOP, f"{refusal.reason} (asks to wait {pause:.0f} s)", remedy=refusal.remedy or "build again later"
-        )
-    _sleep(pause, work, course)
-
-
-def _sleep(seconds: float, work: Work, course: Course) -> None:
-    (work.sleep or course.interrupted.wait)(seconds)
-
-
-def recorded(upload: Upload, payload: Payload, hosted: Hosted, host: str, now: datetime) -> Record:
-    """Make the record of what a host answered."""
-    return Record(
-        sha256=upload.image.sha256,
-        host=host,
-        url=hosted.url,
-        id=hosted.id,
-        variant=upload.variant,
-        bytes=payload.bytes,
-        media_type=payload.media_type,
-        width=payload.width,
-        height=payload.height,
-        uploaded=now.replace(microsecond=0),
-        expires=hosted.expires,
-        extra={"receipt": dict(hosted.receipt)} if hosted.receipt else {},
-    )
-
-
-def _bind(record: Record, course: Course) -> None:
-    """Refuse a URL that already stands for other bytes."""
-    with course.guard:
-        if course.urls.setdefault(record.url, record.sha256) != record.sha256:
-            raise HostError(
-                Action.FILE,
-                f"the host gave a URL that already belongs to another image: {record.url}",
-                remedy="report it to the host",
-            )
-
-
-def _confirm(record: Record, work: Work, course: Course) -> None:
-    """Confirm a record's URL; stops the run where one image after another could not be fetched."""
-
-    def wait(seconds: float) -> bool:
-        _sleep(seconds, work, course)
-        return course.interrupted.is_set() or course.stopped is not None
-
-    try:
-        confirm(record, work.client, work.tries, wait)
-    except HostError as refusal:
-        if refusal.action is Action.RETRY:
-            with course.guard:
-                course.unconfirmed += 1
-                if course.unconfirmed >= _BREAKER and course.stopped is None:
-                    course.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
-        raise
-    course.unconfirmed = 0
 
 
 def concurrently(function: Callable[[Given], Found], values: Sequence[Given], concurrency: int) -> list[Found]:

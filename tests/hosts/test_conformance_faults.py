@@ -23,7 +23,8 @@ from imghost.prospect import Job
 from imghost.rehost import Result, rehost
 from imghost.testing import Bench, a_payload, write_entry
 from imghost.testing.pictures import an_image
-from imghost.upload import Outcome, Work, upload_all
+from imghost.upload import upload_all
+from imghost.work import Outcome, Work
 
 EARLY = (Fault.RESET_BEFORE_BODY, Fault.EARLY_413)
 """Faults that the server picks before it has seen what the body holds."""

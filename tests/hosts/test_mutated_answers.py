@@ -25,9 +25,9 @@ from imghost.hosts import Host
 from imghost.models import Hosted, Payload
 from imghost.plan import Upload
 from imghost.record_lines import parse_record, render_record
+from imghost.store import recorded
 from imghost.testing import Bench, a_payload, a_setup
 from imghost.testing.pictures import an_image
-from imghost.upload import recorded
 
 ANSWERS = counted("ANSWERS", 200)
 TRIES = 2
@@ -112,7 +112,7 @@ def replayed(opened: Served, folder: Path) -> Iterator[tuple[Bench, Replay]]:
 def made(opened: Served, bench: Bench, folder: Path) -> Host:
     """Make a host that remembers nothing of earlier rounds; loading boto3 for each would take minutes."""
     if isinstance(opened, S3Bucket):
-        bench.host._is_conditional = True  # type: ignore[attr-defined]
+        bench.host._service()._is_conditional = True  # type: ignore[attr-defined]
         return bench.host
     credential = opened.credential if opened.kind.credentials else None
     environ = dict(opened.environ)
