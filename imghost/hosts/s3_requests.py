@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts.answers import COMMON, Rule
+from imghost.hosts.s3_settings import NAME
 from imghost.http import LIMIT
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from imghost.http import Client
 
-NAME: Final = "s3"
 REQUESTS: Final = 3
 """Requests that one question may take: the library asks where the bucket is if it is in another region."""
 LIST_LIMIT: Final = 4 * 1024 * 1024
