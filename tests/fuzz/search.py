@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -51,8 +52,12 @@ def guided(target: str, options: list[str]) -> None:
     folders = [str(found), str(CORPUS / target)]
     if "-merge=1" in options:
         folders.reverse()
-    crashes = f"-artifact_prefix={found.parent}/{target}-"
-    atheris.Setup([sys.argv[0], crashes, *options, *folders], TARGETS[target])
+    # A merge starts this anew for each input that ends it, by the first word.
+    again = FOUND / f"{target}.sh"
+    again.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(__file__)} {target} "$@"\n')
+    again.chmod(0o755)
+    crashes = f"-artifact_prefix={FOUND}/{target}-"
+    atheris.Setup([str(again), crashes, *options, *folders], TARGETS[target])
     atheris.Fuzz()
 
 
