@@ -17,7 +17,7 @@ from imghost.hosts.imageupload_judge import Judge, is_ours
 from imghost.hosts.imageupload_refusals import ToolError, refused_upload, text_of, upgrade_link
 from imghost.hosts.imageupload_settings import NAME, ORIGIN, ImageUploadOptions
 from imghost.hosts.imageupload_stock import Stock
-from imghost.hosts.registry import origin_of, split_origin
+from imghost.hosts.origins import origin_of, split_origin
 from imghost.http import Answer
 from imghost.models import Hosted, Payload
 

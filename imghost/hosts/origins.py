@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
+from urllib.parse import SplitResult, urlsplit
 
 from imghost.errors import SettingsError, printable
-from imghost.hosts.registry import origin_of, split_origin
+
+_ADDRESS = re.compile(r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/\-]*)?")
 
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?")
 
@@ -37,3 +40,32 @@ def extra_origins(api_url: str, origin: str, url_hosts: Sequence[str]) -> tuple[
             )
     api = origin_of(parts)
     return (*(() if api == origin else (api,)), *(f"https://{name}" for name in url_hosts))
+
+
+def split_origin(url: str) -> SplitResult | None:
+    """Split an address that may be asked: https, or http on loopback, without user, query or odd characters."""
+    if not _ADDRESS.fullmatch(url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or port == 0:
+        return None
+    return parts if parts.scheme == "https" or is_loopback(parts) else None
+
+
+def origin_of(parts: SplitResult) -> str:
+    """Give `scheme://host[:port]` in lower case."""
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def is_loopback(parts: SplitResult) -> bool:
+    """Say whether an address stays on this machine."""
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from imghost.errors import SettingsError
-from imghost.hosts.registry import origin_of, split_origin
+from imghost.hosts.origins import origin_of, split_origin
 
 NAME: Final = "s3"
 FOLDERS: Final = r"(?:(?!\.{1,2}/)[A-Za-z0-9._~\-]+/)"

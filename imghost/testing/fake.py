@@ -16,7 +16,7 @@ from typing import Any, Final
 from imghost.errors import Action, HostError, printable
 from imghost.hosts import Host, Limits, Quota, Setup, Stored, Usage
 from imghost.hosts.answers import Rule, image_urls, moment, read_object, refusal, unclear
-from imghost.hosts.registry import origin_of, split_origin
+from imghost.hosts.origins import origin_of, split_origin
 from imghost.http import Answer, Client
 from imghost.models import MEDIA_TYPES, Hosted, Image, Payload
 from imghost.testing.bench import a_setup
