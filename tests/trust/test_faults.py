@@ -223,6 +223,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "F53 files that a killed build left": (
         TROUBLE + "test_what_a_killed_build_left_half_written_is_swept",
         "test_durable.py::test_sweeping_deletes_only_old_files_of_our_own_making",
+        "test_scratch.py::test_the_payloads_of_a_killed_build_are_swept_by_the_next",
+        "test_scratch.py::test_the_payloads_of_a_build_that_runs_are_not_swept_by_another",
     ),
     "F54 an image that changes meanwhile": (
         MEANWHILE + "test_an_image_that_changes_while_others_are_sent_stays_local",
