@@ -11,6 +11,7 @@ import os
 import secrets
 import stat
 import subprocess
+import tempfile
 import urllib.parse
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -23,6 +24,8 @@ MARK = secrets.token_hex(16)
 """The part of every credential that is searched for."""
 _SEEN: list[bytes] = []
 """What the test has printed and read back itself."""
+_LEFT: list[str] = []
+"""Files with a credential in temporary folders that are gone."""
 _PLANTED: set[Path] = set()
 _LONGEST = 64 * 1024 * 1024
 """Bytes of a file that are searched: some tests make files of many gigabytes that have nothing in them."""
@@ -102,7 +105,10 @@ def saw(*printed: object) -> None:
 
 
 def listen() -> None:
-    """From now on see what tests read back: what they captured, and what the processes printed that they ran."""
+    """From now on see what tests read back and throw away.
+
+    That is what they captured, what the processes printed that they ran, and temporary folders before their end.
+    """
 
     def heard(method: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(method)
@@ -113,6 +119,15 @@ def listen() -> None:
 
         return call
 
+    def searched(method: Callable[..., None]) -> Callable[..., None]:
+        @wraps(method)
+        def call(folder: tempfile.TemporaryDirectory[str]) -> None:
+            _LEFT.extend(files_with(Path(folder.name)))
+            method(folder)
+
+        return call
+
+    tempfile.TemporaryDirectory.cleanup = searched(tempfile.TemporaryDirectory.cleanup)  # type: ignore[method-assign]
     pytest.CaptureFixture.readouterr = heard(pytest.CaptureFixture.readouterr)  # type: ignore[method-assign]
     subprocess.Popen.communicate = heard(subprocess.Popen.communicate)  # type: ignore[method-assign]
 
@@ -121,5 +136,7 @@ def leaks(folder: Path | None, *printed: str) -> list[str]:
     """List where a test that is over has left a credential, and forget what it printed."""
     saw(*printed)
     outputs = ["what it printed"] if any(map(is_in, _SEEN)) else []
+    outputs += [f"temporary {name}" for name in _LEFT]
     _SEEN.clear()
+    _LEFT.clear()
     return outputs + (files_with(folder) if folder else [])

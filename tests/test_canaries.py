@@ -14,7 +14,7 @@ import pytest
 TESTS = Path(__file__).parent
 
 LEAKS = """
-import base64, logging, os, subprocess, sys, urllib.parse
+import base64, logging, os, pathlib, subprocess, sys, tempfile, urllib.parse
 from canaries import MARK, credential, planted, private_key
 
 KEY = credential("img_live_")
@@ -45,6 +45,10 @@ def test_that_writes_it(tmp_path):
 
 def test_that_names_a_file_so(tmp_path):
     (tmp_path / urllib.parse.quote(f"/{KEY}", safe="")).touch()
+
+def test_that_leaves_it_in_a_folder_that_is_gone():
+    with tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / "part").write_text(KEY)
 
 def test_that_fails_anyway(tmp_path):
     (tmp_path / "page.html").write_text(KEY)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from canaries import credential
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from imghost.hosts.registry import GROUP, chosen, host_type, installed, limits_o
 from imghost.http import Client
 from imghost.settings import read
 
-KEY = "img_live_canary0123456789"
+KEY = credential("img_live_canary")
 
 
 def opened(
@@ -82,6 +83,28 @@ def test_a_host_whose_package_is_broken_is_one_line(tmp_path: Path, monkeypatch:
     assert isinstance(installed()["broken"], EntryPoint)
     with pytest.raises(SettingsError, match=r"the host 'broken' cannot be loaded: No module named .*; install"):
         host_type("broken")
+
+
+def test_of_a_package_that_is_there_twice_the_first_on_the_path_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, version, name in (("user", 2, "new"), ("system", 1, "old")):
+        metadata = tmp_path / folder / f"twice-{version}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: twice\nVersion: {version}\n")
+        (metadata / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = twice:Host\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "system"))
+    monkeypatch.syspath_prepend(str(tmp_path / "user"))
+    assert {"new", "old"} & set(installed()) == {"new"}
+    assert list(installed()) == sorted(entry.name for entry in entry_points(group=GROUP))
+
+
+def test_what_an_unfinished_installation_left_is_no_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metadata = tmp_path / "unfinished-1.dist-info"
+    metadata.mkdir()
+    (metadata / "entry_points.txt").write_text(f"[{GROUP}]\nunfinished = unfinished:Host\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "unfinished" not in installed()
 
 
 AUTO: list[tuple[dict[str, str], str | None, str | None]] = [

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from canaries import credential
 from doubles.imgpro import EXHAUSTED, UNVERIFIED, VERIFY_LINK
 from doubles.imgpro import ImgPro as Double
 from doubles.server import Fault, Reply, Server
@@ -16,7 +17,8 @@ from imghost.hosts.imgpro_keys import create_key
 from imghost.http import Client
 
 EMAIL = "docs@example.org"
-MADE = {"key": "img_live_abcdefgh", "key_id": "k1", "verified": True}
+KEY = credential("img_live_made")
+MADE = {"key": KEY, "key_id": "k1", "verified": True}
 
 
 def test_the_older_generation_tells_uploads_bytes_and_when_they_begin_anew(tmp_path: Path) -> None:
@@ -163,8 +165,8 @@ def test_an_answer_without_a_sound_key_is_no_key(body: object) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        {"message": "your key is img_live_abcdefgh\n::error::"},
-        {"key_id": "img_live_abcdefgh", "limits": {"uploads": "img_live_abcdefgh"}},
+        {"message": f"your key is {KEY}\n::error::"},
+        {"key_id": KEY, "limits": {"uploads": KEY}},
         {"limits": [1], "message": 7, "verified": "yes", "key_id": None},
         {"limits": {"uploads": True, "storage_mb": -1, "retention_days": 10**400}},
     ],
@@ -173,7 +175,7 @@ def test_the_hosts_words_are_safe_to_print_and_do_not_repeat_the_key(more: dict[
     with Server(lambda _: Reply.json({**MADE, **more}, 201)) as server, Client(environ={}) as client:
         made = create_key(client, server.url, EMAIL)
     told = f"{made.id}{made.limits}{made.message}"
-    assert made.key.reveal() == "img_live_abcdefgh"
+    assert made.key.reveal() == KEY
     assert "img_live" not in told
     assert "::" not in told
     assert told.isprintable()
@@ -185,7 +187,7 @@ def test_a_key_whose_answer_is_lost_is_in_no_exception(fault: Fault) -> None:
     with Server(lambda _: Reply.json(MADE, 201)) as server:
         server.fail(fault)
         error = made_at(server, timeout=0.2)
-    assert "img_live_abcdefgh" not in "".join(traceback.format_exception(error))
+    assert KEY not in "".join(traceback.format_exception(error))
 
 
 def test_a_redirect_does_not_take_the_address_along() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from canaries import credential
 from doubles.imgpro import ImgPro
 from doubles.server import Reply, Request, Server
 from sites import tree
@@ -34,7 +35,7 @@ sys.exit(main())
 
 def canary(host: str) -> str:
     """Make a credential of the host's shape that nobody else has."""
-    return CREDENTIALS[host][1] + secrets.token_hex(32)
+    return credential(CREDENTIALS[host][1]) + secrets.token_hex(16)
 
 
 def forms(secret: str) -> Iterator[bytes]:
@@ -65,7 +66,7 @@ def found(secret: str, root: Path, *printed: str) -> list[str]:
 
 def test_the_search_finds_a_secret_in_every_form(tmp_path: Path) -> None:
     """Else the other tests would prove nothing."""
-    secret = canary("img402")
+    secret = f"0x{secrets.token_hex(32)}"
     for number, form in enumerate(forms(secret)):
         (tmp_path / str(number)).write_bytes(b"before" + form + b"after")
     (tmp_path / "clean").write_bytes(secrets.token_bytes(4096))
