@@ -75,7 +75,7 @@ sys.exit(cli.main(sys.argv[2:]))
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits address space, and tells its size")
 def test_a_build_that_runs_out_of_memory_says_so_and_leaves_a_site_that_works(project: Project) -> None:
     """At no thread's stack, at the store's, at the first upload's, after the first upload."""
-    for megabytes in ("0.2", "2", "12", "20"):
+    for megabytes in ("0.2", "2", "14"):
         before = tree(built_site(project.site, count=8))
         command = [sys.executable, "-c", SCARCE, megabytes, *project.command()[3:]]
         done = subprocess.run(command, cwd=project.root, env=project.environ(), capture_output=True, text=True)
@@ -116,7 +116,7 @@ def test_a_host_that_is_not_there_ends_the_build_in_time(project: Project, dead:
     before = tree(built_site(project.site, count=24))
     with dead() as address:  # type: ignore[operator]
         begin = time.monotonic()
-        done = limited(project, address, "--timeout", "1", "--retries", "5")
+        done = limited(project, address, "--timeout", "0.5", "--retries", "5")
         assert time.monotonic() - begin < 20
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning") == 1
@@ -125,7 +125,7 @@ def test_a_host_that_is_not_there_ends_the_build_in_time(project: Project, dead:
     assert {path: content for path, content in tree(project.site).items() if path in before} == before
 
 
-@pytest.mark.parametrize("fault", [Fault.DRIP_HEADERS, Fault.DRIP_BODY, Fault.OVERSIZE_BODY, Fault.ENDLESS_100])
+@pytest.mark.parametrize("fault", [Fault.DRIP_HEADERS, Fault.DRIP_BODY, Fault.OVERSIZE_BODY])
 def test_a_host_that_never_ends_its_answers_takes_neither_time_nor_memory(project: Project, fault: Fault) -> None:
     before = tree(built_site(project.site, count=12))
     project.host.server.fail_on(b"", fault)
@@ -149,8 +149,8 @@ def test_a_store_that_another_build_holds_is_waited_for_and_then_left_alone(proj
     said: list[str] = []
     with exclusive(project.cache, wait=0) as is_held:
         assert is_held
-        result = rehost(patient(project, 1.5, said))
-    assert said == ["another build is uploading; waiting for it, 1.5 seconds at most"]
+        result = rehost(patient(project, 1, said))
+    assert said == ["another build is uploading; waiting for it, 1 seconds at most"]
     assert [notice.code for notice in result.notices] == ["busy"]
     why = f"another build holds the local store {project.cache}; build again when it is done"
     assert result.notices[0].text == f"nothing is uploaded: {why}"
@@ -165,7 +165,7 @@ def test_a_build_that_gets_the_store_in_time_goes_by_what_the_other_has_written(
     def hold() -> None:
         with exclusive(project.cache, wait=0):
             held.set()
-            time.sleep(1.2)
+            time.sleep(0.8)
 
     holder = threading.Thread(target=hold)
     holder.start()
@@ -214,7 +214,6 @@ def jumping(tmp_path_factory: pytest.TempPathFactory) -> str:
 FAULTS: dict[str, Sequence[Fault]] = {
     "none": (),
     "lost answers": (Fault.RESET_AFTER_ROUTE, Fault.CLOSE_AFTER_ROUTE),
-    "a slow answer": (Fault.SLOW,),
 }
 
 
