@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
+from doubles.imageupload import PRO
+from doubles.imageupload import ImageUpload as DoubleImageUpload
+from doubles.img402 import Img402 as DoubleImg402
+from doubles.imgpro import VERIFIED
+from doubles.imgpro import ImgPro as DoubleImgPro
+from sites import small_site
 
 from imghost import tokens
+from imghost.hosts.registry import installed
 from imghost.models import DEFAULT_KINDS
 from imghost.scan import scan
 
@@ -40,3 +54,67 @@ def test_common_tags_that_do_not_end_take_linear_time(piece):
 
     taken(10)
     assert taken(40_000) < 12 * taken(10_000) + 0.01
+
+
+RUN = """
+import json, os, sys
+from pathlib import Path
+from imghost import Job, rehost
+from imghost.settings import read
+folder = Path.cwd()
+report = rehost(Job(folder / "site", read(json.loads(sys.argv[1]), folder), dict(os.environ))).report
+print(json.dumps([report.host, report.counts.uploaded, report.counts.cached, report.requests, sorted(sys.modules)]))
+"""
+OWN = ["imgpro", "img402", "imageupload", "s3", "directory"]
+ASKED = {f"imghost.hosts.{name}" for name in (*OWN, *(f"{name}_settings" for name in OWN))} | {
+    *("imghost.hosts", "imghost.hosts.registry", "imghost.hosts.once", "imghost.hosts.origins"),
+    "imghost.hosts.imgpro_variants",
+}
+HEAVY = {"httpx", "bs4", "PIL", "boto3", "eth_account", "imghost.upload", "imghost.wire"}
+    "httpx",
+    "bs4",
+    "PIL",
+    "sqlite3",
+    "boto3",
+    "eth_account",
+    "imghost.upload",
+    "imghost.wire",
+    "imghost.cache_store",
+}
+
+
+def ran(folder: Path, settings: dict[str, Any], environ: dict[str, str]) -> tuple[list[Any], set[str]]:
+    """Rehost a site in a new process: host, uploaded, cached, requests; and what was loaded for it."""
+    small_site(folder / "site")
+    environ = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | environ
+    given = [sys.executable, "-c", RUN, json.dumps(settings)]
+    done = subprocess.run(given, cwd=folder, capture_output=True, text=True, env=environ, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    *counts, modules = json.loads(done.stdout)
+    return counts, set(modules)
+
+
+@pytest.mark.parametrize("name", ["img.pro", "imageupload.io", "img402"])
+def test_a_build_that_knows_its_images_loads_no_more_of_a_host_than_it_asks(tmp_path: Path, name: str) -> None:
+    """With `host: auto` every host's class is loaded for its credentials, and what speaks with one is not."""
+    with ExitStack() as stack:
+        if name == "img.pro":
+            url = stack.enter_context(DoubleImgPro()).api_url
+            settings, environ = {"options": {"api_url": url}}, {"IMGPRO_API_KEY": VERIFIED}
+        elif name == "imageupload.io":
+            url = stack.enter_context(DoubleImageUpload()).api_url
+            settings, environ = {"options": {"api_url": url}}, {"IMAGEUPLOAD_API_KEY": PRO}
+        else:
+            url = stack.enter_context(DoubleImg402()).url
+            settings, environ = {"host": name, "options": {"api_url": url, "tier": "free"}, "retention": "7d"}, {}
+        first, loaded = ran(tmp_path, settings, environ)
+    assert first[0] == name
+    assert first[1] > 0
+    assert {"httpx", "imghost.upload"} <= loaded
+    again, loaded = ran(tmp_path, settings, environ)
+    assert again == [name, 0, first[1] + first[2], 0]
+    theirs = {entry.module for entry in installed().values()} if "host" not in settings else set()
+    own = {module for module in loaded if module.startswith("imghost.hosts")}
+    assert theirs <= loaded
+    assert own <= ASKED
+    assert loaded & HEAVY == set()
