@@ -15,7 +15,7 @@ from pathlib import Path
 from imghost import durable, removal
 from imghost.page_map import Removed, is_image_in_site
 from imghost.prospect import Job, Prospect
-from imghost.publish import Published
+from imghost.published import Published
 from imghost.rewriting import Rewriting
 
 

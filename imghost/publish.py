@@ -1,59 +1,35 @@
-"""The plan carried out: uploads under one lock, records kept, the lock file written."""
+"""The plan carried out as far as this build may: under one lock, by the right clock, or not at all."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
 from imghost import lock as locks
-from imghost import payload
-from imghost.announce import announce, told
 from imghost.cache import Cache, exclusive
-from imghost.environment import Leave, leave_to_upload
-from imghost.errors import Action, BudgetError, HostError, StateError
-from imghost.hosts import Host, Imports, Quota
+from imghost.environment import leave_to_upload
+from imghost.errors import HostError, StateError
 from imghost.http import Client
-from imghost.identify import opened
-from imghost.models import IMPORT, Failure, Hosted, Payload, Record
-from imghost.plan import Upload, check_budget, decide
+from imghost.keep_records import name_in_lock
+from imghost.models import IMPORT
 from imghost.prospect import Job, Notice, Prospect, replanned
 from imghost.provenance import Stay
-from imghost.report import many
+from imghost.published import Published, refused, without_uploads
 
-if TYPE_CHECKING:  # what uploads need is imported where one begins: most builds have none
-    from imghost.work import Outcome, Work
-
-NOT_UPLOADED: Final = "was not uploaded: "
 _SKEW: Final = timedelta(seconds=300)
-
-
-class Published(NamedTuple):
-    """What has a URL now, and what has not."""
-
-    prospect: Prospect
-    records: Mapping[str, Record]
-    """Path in the site -> the record whose URL pages may point to."""
-    kept: Mapping[str, Stay]
-    outcomes: tuple[Outcome, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    notices: tuple[Notice, ...] = ()
-    is_refused: bool = False
 
 
 def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
     """Upload what the plan asks for, as far as this build may; the records that exist count in any case."""
     host = prospect.host
     if host is None or not prospect.leave.may_upload:
-        return _left(prospect, prospect.leave)
+        return without_uploads(prospect, prospect.leave)
     if not host.needs_network:
         return _placed(prospect, job, client, cache)
     if not prospect.plan.uploads:
-        return _left(prospect, prospect.leave)._replace(notices=_named_in_lock(prospect, job))
+        return without_uploads(prospect, prospect.leave)._replace(notices=name_in_lock(prospect, job))
     try:
         with ExitStack() as held:
             is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
@@ -62,7 +38,7 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
                 is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=job.patience - 0.5))
             if not is_alone:
                 why = f"another build holds the local store {job.settings.cache_dir}; build again when it is done"
-                return _refused(prospect, "busy", f"nothing is uploaded: {why}")
+                return refused(prospect, "busy", f"nothing is uploaded: {why}")
             prospect = replanned(prospect, job, locks.read(job.settings.lock))
             with closing(Cache.load(job.settings.cache_dir)) as fresh:
                 prospect, job, notices = _by_the_hosts_clock(prospect, job, client)
@@ -70,7 +46,7 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
                 return done._replace(notices=(*notices, *done.notices))
     except StateError as problem:
         why = str(problem).removeprefix("nothing is uploaded, since ")
-        return _refused(prospect, "state", f"nothing is uploaded: {why}")
+        return refused(prospect, "state", f"nothing is uploaded: {why}")
 
 
 def _by_the_hosts_clock(prospect: Prospect, job: Job, client: Client) -> tuple[Prospect, Job, tuple[Notice, ...]]:
@@ -105,220 +81,9 @@ def _placed(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
     return _carried_out(prospect, job, client, cache)
 
 
-def _left(prospect: Prospect, leave: Leave) -> Published:
-    """Leave what would have been uploaded where it is, except what an older record still serves."""
-    stay = Stay(leave.reason, code=leave.code)
-    plan = prospect.plan
-    kept = {path: stay for upload in plan.uploads for path in upload.paths if path not in plan.reused}
-    return Published(prospect, plan.reused, dict(plan.kept) | kept)
-
-
-def _named_in_lock(prospect: Prospect, job: Job) -> tuple[Notice, ...]:
-    """Keep the lock's header true: the host that was last published with."""
-    assert prospect.host is not None
-    if not prospect.plan.reused or prospect.lock.host == prospect.host.name:
-        return ()
-    return _write_lock(job, locks.merged(prospect.lock, (), prospect.host.name), ())
-
-
 def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
-    host, plan = prospect.host, prospect.plan
-    assert host is not None
-    if not plan.uploads:
-        return _left(prospect, prospect.leave)
-    from imghost.patience import patiently
+    if prospect.host is None or not prospect.plan.uploads:
+        return without_uploads(prospect, prospect.leave)
+    from imghost.carry_out import carried_out  # what uploads need is loaded where one begins: most builds have none
 
-    try:
-        check_budget(plan, job.settings)
-        with _workshop() as folder:
-            work = _work(host, prospect, job, client, cache, folder)
-            quota = patiently(host.ready, work)
-            return _uploaded(prospect, job, replace(work, is_first_alone=not quota.is_proven), quota)
-    except BudgetError as over:
-        return _refused(prospect, "budget", str(over), is_refused=True)
-    except HostError as refusal:
-        return _refused(prospect, "upload", f"nothing is uploaded to {host.name}: {refusal}")
-
-
-@contextmanager
-def _workshop() -> Iterator[Path]:
-    """Make a folder of this run's own for payloads; raises StateError."""
-    from imghost import scratch
-
-    with ExitStack() as held:
-        try:
-            folder = held.enter_context(scratch.payloads())
-        except OSError as problem:
-            reason = problem.strerror or str(problem)
-            text = f"no folder can be made for what is to be sent: {reason}; make room, or set TMPDIR"
-            raise StateError(text) from None
-        yield folder
-
-
-def _refused(prospect: Prospect, code: str, why: str, *, is_refused: bool = False) -> Published:
-    left = _left(prospect, Leave(may_upload=False, reason=why))
-    return left._replace(notices=(Notice(code, why),), is_refused=is_refused)
-
-
-def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
-    def prepare(upload: Upload) -> Payload:
-        if upload.variant == IMPORT:
-            made = _downloaded(upload, host, job, folder)
-        else:
-            with opened(upload.paths[0], job.site, job.origins) as source:
-                made = payload.prepare(upload.image, source, upload.variant, folder)
-        expires = upload.renewed.expires if upload.renewed else None
-        return replace(made, period=int(expires.timestamp()) if expires else 0)
-
-    def bring(upload: Upload) -> Hosted:
-        assert isinstance(host, Imports)
-        from imghost.remote import check_public
-
-        check_public(upload.image.path, job.environ)
-        return host.bring(upload.image.path, upload.image.sha256)
-
-    def intend(made: Payload) -> None:
-        if host.needs_network:
-            cache.intend(made.image, host.name, made.variant)
-
-    def earn(record: Record) -> None:
-        if host.needs_network:
-            cache.keep(record)
-
-    from imghost.work import Work
-
-    return Work(
-        host=host,
-        client=client,
-        prepare=prepare,
-        bring=bring if isinstance(host, Imports) else None,
-        intend=intend,
-        earn=earn,
-        doubtful=frozenset(cache.intents()),
-        earned={record.key: record for record in cache.records() if host.accepts(record.url)},
-        now=job.now,
-        tries=job.settings.retries,
-        concurrency=job.settings.concurrency,
-        verify=job.settings.verify and host.needs_network,
-        urls={record.url: record.sha256 for record in prospect.lock.records if record.host == host.name},
-        sleep=job.sleep,
-    )
-
-
-def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
-    """Fetch an external image and make it a payload like the site's own: checked, and stripped as the settings say."""
-    from imghost.images import NotAnImage
-    from imghost.images import read as read_image
-    from imghost.remote import download
-
-    copy = download(upload.image.path, folder, environ=job.environ, timeout=job.settings.timeout)
-    try:
-        image = read_image(copy.parent, copy.name)
-        variant = decide(image, host.limits, job.settings)
-        if isinstance(variant, payload.Refusal):
-            raise HostError(Action.FILE, variant.reason, remedy=variant.remedy)
-        with copy.open("rb") as source:
-            made = payload.prepare(image, source, variant, folder)
-    except NotAnImage as reason:
-        raise HostError(Action.FILE, str(reason), remedy="take it out of 'remote'") from None
-    finally:
-        copy.unlink(missing_ok=True)
-    return replace(made, image=upload.image.sha256, variant=IMPORT)
-
-
-def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Published:
-    """Upload as many as the host allows, write the lock, and sort what came of it."""
-    from imghost.upload import upload_all
-
-    uploads = sorted(prospect.plan.uploads, key=lambda upload: upload.renewed is not None)
-    allowed = _allowed(quota, len(uploads))
-    announce(uploads[:allowed], work, job)
-    outcomes: list[Outcome] = []
-    notices: list[Notice] = []
-    fatal = ""
-    try:
-        with told(job, work.host, allowed) as tell:
-            for outcome in upload_all(uploads[:allowed], work):
-                outcomes.append(outcome)
-                tell(outcome)
-    except StateError as problem:
-        fatal = str(problem)
-    finally:
-        notices += _recorded(prospect, job, work.host, outcomes)
-    tried = {id(outcome.upload) for outcome in outcomes}
-    beyond = [upload for upload in uploads if id(upload) not in tried]
-    done = _sorted_out(prospect, outcomes, beyond, fatal or _over(quota, work.host))
-    return done._replace(notices=(*notices, *_warnings(done, fatal)))
-
-
-def _allowed(quota: Quota, count: int) -> int:
-    """Say how many uploads to try: where the host gives no link to get more, its refusal of one more may."""
-    if quota.remaining is None:
-        return count
-    return min(count, max(0, quota.remaining) + (0 if quota.link else 1))
-
-
-def _recorded(prospect: Prospect, job: Job, host: Host, outcomes: Sequence[Outcome]) -> tuple[Notice, ...]:
-    """Write the records to the lock; a host on this machine has none there, since its files tell."""
-    records = tuple(outcome.record for outcome in outcomes if outcome.record)
-    if not host.needs_network or not records:
-        return ()
-    notices = _write_lock(job, locks.merged(prospect.lock, records, host.name), records)
-    if job.environ.get("CI"):
-        name = job.settings.lock.name
-        for record in records:
-            job.say(f"new line of {name}: {locks.render_record(record)}")
-        text = f"{len(records)} records are new: commit {name}, or the next build uploads these images again"
-        notices += (Notice("ci", text),)
-    return notices
-
-
-def _write_lock(job: Job, lock: locks.Lock, records: Sequence[Record]) -> tuple[Notice, ...]:
-    try:
-        locks.write(job.settings.lock, lock)
-    except OSError as problem:
-        for record in records:
-            job.say(f"receipt: {locks.render_record(record)}")
-        reason = problem.strerror or problem
-        text = f"{job.settings.lock} cannot be written: {reason}; make room or change its mode, then build again"
-        return (Notice("lock", text),)
-    return ()
-
-
-def _over(quota: Quota, host: Host) -> str:
-    link = f"; get more at {quota.link}" if quota.link else ""
-    return f"the quota at {host.name} allows {quota.remaining} more uploads{link}"
-
-
-def _sorted_out(prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str) -> Published:
-    """Sort outcomes into records, failures and what was not tried."""
-    from imghost.work import Outcome
-
-    records = dict(prospect.plan.reused)
-    kept = dict(prospect.plan.kept)
-    failures: list[Failure] = []
-    stopped = next((outcome.stop for outcome in outcomes if outcome.stop), over)
-    every = (*outcomes, *(Outcome(upload, stop=stopped) for upload in beyond))
-    for outcome in every:
-        if outcome.record:
-            records |= dict.fromkeys(outcome.upload.paths, outcome.record)
-            continue
-        left = [path for path in outcome.upload.paths if path not in records]
-        if outcome.stop or outcome.failure is None:
-            kept |= {path: Stay(f"{NOT_UPLOADED}{outcome.stop}") for path in left}
-        else:
-            failures += [outcome.failure._replace(path=path) for path in left]
-    return Published(prospect, records, kept, every, tuple(failures))
-
-
-def _warnings(done: Published, fatal: str) -> Iterator[Notice]:
-    """Warn of what stopped the uploads, once, with how many images that concerns, and of each image that failed."""
-    stops = Counter(outcome.stop for outcome in done.outcomes if outcome.stop and not outcome.record)
-    if fatal:
-        stops[fatal] += 0
-    for why, count in stops.items():
-        left = f": {many(count, 'image')} {'stays' if count == 1 else 'stay'} local" if count else ""
-        yield Notice("state" if why == fatal else "upload", f"{why}{left}")
-    for outcome in done.outcomes:
-        if outcome.failure and not outcome.stop:
-            yield Notice("upload", str(outcome.failure))
+    return carried_out(prospect, prospect.host, job, client, cache)

@@ -7,7 +7,7 @@ from typing import Final
 from imghost.identify import has_changed
 from imghost.prospect import Job
 from imghost.provenance import Stay
-from imghost.publish import Published
+from imghost.published import Published
 
 _CHANGED: Final = Stay("it changed while the build ran", "build again", code="page")
 

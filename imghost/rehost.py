@@ -15,7 +15,8 @@ from imghost.errors import ImghostError
 from imghost.http import Client
 from imghost.page_map import PageMap
 from imghost.prospect import Job, Notice, Prospect, foresee
-from imghost.publish import Published, publish
+from imghost.publish import publish
+from imghost.published import Published
 from imghost.recheck import recheck
 from imghost.report import Report
 from imghost.rewriting import Rewriting, rewrite_pages

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from imghost import page_map, removal, resolve
 from imghost.prospect import Job, Notice
-from imghost.publish import Published
+from imghost.published import Published
 from imghost.references import PageView
 from imghost.wishes import better_of, remarks, wishes_of
 from imghost.write_pages import Written, edits_of, url_maker, write_page

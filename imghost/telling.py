@@ -9,7 +9,7 @@ from decimal import Decimal
 from imghost.hosts import Host
 from imghost.models import Failure, Record
 from imghost.prospect import Job, Notice
-from imghost.publish import NOT_UPLOADED, Published
+from imghost.published import NOT_UPLOADED, Published
 from imghost.report import Counts, Report, Shown, Uploaded, many
 from imghost.rewriting import Rewriting
 

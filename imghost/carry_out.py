@@ -1,0 +1,189 @@
+"""A plan's uploads carried out: what they need is made, as many as the host allows are tried, records are kept.
+
+Only a build that uploads loads this.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from imghost import payload, scratch
+from imghost.announce import announce, told
+from imghost.cache import Cache
+from imghost.errors import Action, BudgetError, HostError, StateError
+from imghost.hosts import Host, Imports, Quota
+from imghost.http import Client
+from imghost.identify import opened
+from imghost.keep_records import keep_records
+from imghost.models import IMPORT, Failure, Hosted, Payload, Record
+from imghost.patience import patiently
+from imghost.plan import Upload, check_budget, decide
+from imghost.prospect import Job, Notice, Prospect
+from imghost.provenance import Stay
+from imghost.published import NOT_UPLOADED, Published, refused
+from imghost.report import many
+from imghost.upload import upload_all
+from imghost.work import Outcome, Work
+
+
+def carried_out(prospect: Prospect, host: Host, job: Job, client: Client, cache: Cache) -> Published:
+    """Upload what the plan asks for, if that is within the budget; raises StateError where no state can be kept."""
+    try:
+        check_budget(prospect.plan, job.settings)
+        with _workshop() as folder:
+            work = _work(host, prospect, job, client, cache, folder)
+            quota = patiently(host.ready, work)
+            return _uploaded(prospect, job, replace(work, is_first_alone=not quota.is_proven), quota)
+    except BudgetError as over:
+        return refused(prospect, "budget", str(over), is_refused=True)
+    except HostError as refusal:
+        return refused(prospect, "upload", f"nothing is uploaded to {host.name}: {refusal}")
+
+
+@contextmanager
+def _workshop() -> Iterator[Path]:
+    """Make a folder of this run's own for payloads; raises StateError."""
+    with ExitStack() as held:
+        try:
+            folder = held.enter_context(scratch.payloads())
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            text = f"no folder can be made for what is to be sent: {reason}; make room, or set TMPDIR"
+            raise StateError(text) from None
+        yield folder
+
+
+def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
+    def prepare(upload: Upload) -> Payload:
+        if upload.variant == IMPORT:
+            made = _downloaded(upload, host, job, folder)
+        else:
+            with opened(upload.paths[0], job.site, job.origins) as source:
+                made = payload.prepare(upload.image, source, upload.variant, folder)
+        expires = upload.renewed.expires if upload.renewed else None
+        return replace(made, period=int(expires.timestamp()) if expires else 0)
+
+    def bring(upload: Upload) -> Hosted:
+        assert isinstance(host, Imports)
+        from imghost.remote import check_public
+
+        check_public(upload.image.path, job.environ)
+        return host.bring(upload.image.path, upload.image.sha256)
+
+    def intend(made: Payload) -> None:
+        if host.needs_network:
+            cache.intend(made.image, host.name, made.variant)
+
+    def earn(record: Record) -> None:
+        if host.needs_network:
+            cache.keep(record)
+
+    return Work(
+        host=host,
+        client=client,
+        prepare=prepare,
+        bring=bring if isinstance(host, Imports) else None,
+        intend=intend,
+        earn=earn,
+        doubtful=frozenset(cache.intents()),
+        earned={record.key: record for record in cache.records() if host.accepts(record.url)},
+        now=job.now,
+        tries=job.settings.retries,
+        concurrency=job.settings.concurrency,
+        verify=job.settings.verify and host.needs_network,
+        urls={record.url: record.sha256 for record in prospect.lock.records if record.host == host.name},
+        sleep=job.sleep,
+    )
+
+
+def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
+    """Fetch an external image and make it a payload like the site's own: checked, and stripped as the settings say."""
+    from imghost.images import NotAnImage
+    from imghost.images import read as read_image
+    from imghost.remote import download
+
+    copy = download(upload.image.path, folder, environ=job.environ, timeout=job.settings.timeout)
+    try:
+        image = read_image(copy.parent, copy.name)
+        variant = decide(image, host.limits, job.settings)
+        if isinstance(variant, payload.Refusal):
+            raise HostError(Action.FILE, variant.reason, remedy=variant.remedy)
+        with copy.open("rb") as source:
+            made = payload.prepare(image, source, variant, folder)
+    except NotAnImage as reason:
+        raise HostError(Action.FILE, str(reason), remedy="take it out of 'remote'") from None
+    finally:
+        copy.unlink(missing_ok=True)
+    return replace(made, image=upload.image.sha256, variant=IMPORT)
+
+
+def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Published:
+    """Upload as many as the host allows, write the lock, and sort what came of it."""
+    uploads = sorted(prospect.plan.uploads, key=lambda upload: upload.renewed is not None)
+    allowed = _allowed(quota, len(uploads))
+    announce(uploads[:allowed], work, job)
+    outcomes: list[Outcome] = []
+    notices: list[Notice] = []
+    fatal = ""
+    try:
+        with told(job, work.host, allowed) as tell:
+            for outcome in upload_all(uploads[:allowed], work):
+                outcomes.append(outcome)
+                tell(outcome)
+    except StateError as problem:
+        fatal = str(problem)
+    finally:
+        records = [outcome.record for outcome in outcomes if outcome.record]
+        notices += keep_records(prospect, job, work.host, records)
+    tried = {id(outcome.upload) for outcome in outcomes}
+    beyond = [upload for upload in uploads if id(upload) not in tried]
+    done = _sorted_out(prospect, outcomes, beyond, fatal or _over(quota, work.host))
+    return done._replace(notices=(*notices, *_warnings(done, fatal)))
+
+
+def _allowed(quota: Quota, count: int) -> int:
+    """Say how many uploads to try: where the host gives no link to get more, its refusal of one more may."""
+    if quota.remaining is None:
+        return count
+    return min(count, max(0, quota.remaining) + (0 if quota.link else 1))
+
+
+def _over(quota: Quota, host: Host) -> str:
+    link = f"; get more at {quota.link}" if quota.link else ""
+    return f"the quota at {host.name} allows {quota.remaining} more uploads{link}"
+
+
+def _sorted_out(prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str) -> Published:
+    """Sort outcomes into records, failures and what was not tried."""
+    records = dict(prospect.plan.reused)
+    kept = dict(prospect.plan.kept)
+    failures: list[Failure] = []
+    stopped = next((outcome.stop for outcome in outcomes if outcome.stop), over)
+    every = (*outcomes, *(Outcome(upload, stop=stopped) for upload in beyond))
+    for outcome in every:
+        if outcome.record:
+            records |= dict.fromkeys(outcome.upload.paths, outcome.record)
+            continue
+        left = [path for path in outcome.upload.paths if path not in records]
+        if outcome.stop or outcome.failure is None:
+            kept |= {path: Stay(f"{NOT_UPLOADED}{outcome.stop}") for path in left}
+        else:
+            failures += [outcome.failure._replace(path=path) for path in left]
+    return Published(prospect, records, kept, every, tuple(failures))
+
+
+def _warnings(done: Published, fatal: str) -> Iterator[Notice]:
+    """Warn of what stopped the uploads, once, with how many images that concerns, and of each image that failed."""
+    stops = Counter(outcome.stop for outcome in done.outcomes if outcome.stop and not outcome.record)
+    if fatal:
+        stops[fatal] += 0
+    for why, count in stops.items():
+        left = f": {many(count, 'image')} {'stays' if count == 1 else 'stay'} local" if count else ""
+        yield Notice("state" if why == fatal else "upload", f"{why}{left}")
+    for outcome in done.outcomes:
+        if outcome.failure and not outcome.stop:
+            yield Notice("upload", str(outcome.failure))
