@@ -71,16 +71,6 @@ ASKED = {f"imghost.hosts.{name}" for name in (*OWN, *(f"{name}_settings" for nam
     "imghost.hosts.imgpro_variants",
 }
 HEAVY = {"httpx", "bs4", "PIL", "boto3", "eth_account", "imghost.upload", "imghost.wire"}
-    "httpx",
-    "bs4",
-    "PIL",
-    "sqlite3",
-    "boto3",
-    "eth_account",
-    "imghost.upload",
-    "imghost.wire",
-    "imghost.cache_store",
-}
 
 
 def ran(folder: Path, settings: dict[str, Any], environ: dict[str, str]) -> tuple[list[Any], set[str]]:
