@@ -92,7 +92,12 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_cache.py::test_a_poisoned_store_goes_aside_and_a_new_one_takes_its_place",
         "test_cache.py::test_plain_diskcache_would_have_executed_the_poison",
     ),
-    "T22 a cache that names files": ("test_cache.py::test_a_file_that_a_row_names_is_neither_deleted_nor_written",),
+    "T22 a cache that names files": (
+        "test_cache.py::test_a_file_that_a_row_names_is_neither_deleted_nor_written",
+        "test_page_map.py::test_a_map_copies_nothing_out_of_the_site_and_no_page_into_it",
+        "test_page_map.py::test_a_map_puts_nothing_into_a_page_but_urls_where_urls_are",
+        "test_page_map.py::test_restoring_copies_only_the_image_that_was_removed",
+    ),
     "T23 a cache with settings and triggers": (
         "test_cache.py::test_settings_in_the_database_do_not_reach_the_disk",
         "test_cache.py::test_whatever_bytes_a_store_holds_it_loads_and_the_next_record_is_kept",
