@@ -11,13 +11,11 @@ import re
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
 from imghost.errors import Action, HostError
-from imghost.hide import credentials, hidden, hidden_text
 
 if TYPE_CHECKING:
     import httpx
@@ -29,13 +27,11 @@ LIMIT: Final = 64 * 1024
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
-
-_BRACKETS: Final = re.compile(r"[][{}]")
+_BRACKETS: Final = r"[][{}]"
 _DEPTH: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A whole answer: status, headers by lower-case name, and a body of at most the limit asked for."""
 
     status: int
@@ -64,8 +60,7 @@ class Answer:
         raise ValueError(reason)
 
 
-@dataclass(frozen=True, slots=True)
-class FilePart:
+class FilePart(NamedTuple):
     """A file to send as one part of a multipart form."""
 
     field: str
@@ -126,6 +121,9 @@ class Client:
         Raises:
             HostError: there is no answer of at most `limit` bytes of body.
         """
+        # Before anything is sent, so that no answer is lost for want of it.
+        from imghost.hide import credentials
+
         parts: dict[str, Any] = {"headers": dict(headers or {}), "json": json, "data": form, "content": body}
         with ExitStack() as stack:
             if file is not None:
@@ -169,6 +167,8 @@ def _without(secrets: tuple[str, ...], answer: Answer) -> Answer:
     """Hide what a host repeats of a request's credentials, in a message, an address or a header."""
     if not secrets:
         return answer
+    from imghost.hide import hidden, hidden_text
+
     headers = {name: hidden_text(text, secrets) for name, text in answer.headers.items()}
     return Answer(answer.status, headers, hidden(answer.body, secrets))
 
@@ -211,7 +211,7 @@ def _is_deep(text: str) -> bool:
     Brackets inside texts count, too; no answer has so many.
     """
     depth = 0
-    for bracket in _BRACKETS.finditer(text):
+    for bracket in re.finditer(_BRACKETS, text):
         depth += 1 if bracket[0] in "[{" else -1
         if depth > _DEPTH:
             return True
