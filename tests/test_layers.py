@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # bottom up; a module that stands in none of them may be anywhere between those that use it
     "errors hide models pages files durable scratch version",
+    "hosts.account",
     "settings resolve csp provenance formats hosts",
     "environment lock cache scan rewrite http page_map images report",
     "hosts.origins hosts.once",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -235,3 +237,15 @@ def test_a_hosts_misspelt_option_is_told_the_nearest(tmp_path: Path) -> None:
 def test_limits_can_be_told_without_a_credential(name: str) -> None:
     limits = limits_of(name, {})
     assert limits is None or "image/png" in limits.formats
+
+
+def test_all_that_a_host_gives_and_is_given_is_in_one_place_for_those_who_write_one() -> None:
+    """Also what is loaded only where it is asked for."""
+    program = (
+        "import sys, imghost.hosts as hosts; assert 'imghost.hosts.account' not in sys.modules;"
+        "from imghost.hosts import Limits, Quota, Secret, Setup, Stored, Usage;"
+        "assert (hosts.Quota(), hosts.Usage().limit, Stored('a', 'b').bytes) == (Quota(), None, None);"
+        "assert not hasattr(hosts, 'Quotas')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

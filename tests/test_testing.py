@@ -224,7 +224,7 @@ def test_the_page_about_hosts_shows_the_packages_own_files(name: str) -> None:
 def test_the_page_names_every_part_of_the_protocol() -> None:
     page = (ROOT / "docs/hosts.md").read_text("utf-8")
     protocol = (ROOT / "imghost/hosts/__init__.py").read_text("utf-8")
-    body = protocol[protocol.index("class Host(Protocol)") : protocol.index("class Usage")]
+    body = protocol[protocol.index("class Host(Protocol)") : protocol.index("@runtime_checkable")]
     for name in re.findall(r"^    (?:def )?([a-zA-Z]\w*)[(:]", body, re.MULTILINE):
         assert re.search(rf"`{name}\b", page), name
     assert set(re.findall(r"class (\w+)\(Protocol\)", protocol)) - {"Host", "HostType"} <= set(

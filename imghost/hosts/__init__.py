@@ -15,8 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from imghost.hosts.account import Quota as Quota
+    from imghost.hosts.account import Stored as Stored
+    from imghost.hosts.account import Usage as Usage
     from imghost.http import Client
     from imghost.models import Hosted, Image, Payload, Record
+else:
+
+    def __getattr__(name: str) -> Any:
+        # A host is asked for these only where something is uploaded, listed or told; loading them takes a millisecond.
+        if name not in {"Quota", "Stored", "Usage"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from imghost.hosts import account
+
+        return getattr(account, name)
 
 
 class Secret:
@@ -52,19 +64,6 @@ class Limits:
     """US dollars an image, at most."""
     is_price_certain: bool = True
     """False where some images may cost nothing: then each payment is weighed when it comes up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """What the host says of the account, asked once before the first upload."""
-
-    remaining: int | None = None
-    """Uploads that the host still allows; None = unknown or unlimited."""
-    plan: str = ""
-    link: str = ""
-    """Where to get more, or to verify the account."""
-    is_proven: bool = True
-    """False where only the first upload's answer shows whether images last: it is then sent alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,31 +133,6 @@ class HostType(Protocol):
     def __call__(self, options: Any, setup: Setup) -> Host:
         """Make the host; raises `SettingsError` for options that cannot work together."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the host says of the account, for people to read; None = it does not say."""
-
-    plan: str = ""
-    used: int | None = None
-    limit: int | None = None
-    """Uploads, or stored images, that the plan allows."""
-    remaining: int | None = None
-    bytes_used: int | None = None
-    bytes_limit: int | None = None
-    resets: datetime | None = None
-    link: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One image as a host lists it."""
-
-    id: str
-    url: str
-    uploaded: datetime | None = None
-    bytes: int | None = None
 
 
 @runtime_checkable

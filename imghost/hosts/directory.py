@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from imghost import hosts
 from imghost.errors import Action, HostError, SettingsError
-from imghost.hosts import Limits, Quota, Setup
+from imghost.hosts import Limits, Setup
 from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Payload
 
 _NAME: Final = r"[0-9a-f]{32}(?:-[a-z0-9]{1,32}){0,3}\.(?:png|jpg|gif|webp|avif|svg)"
@@ -68,9 +69,9 @@ class Directory:
             return None
         return Hosted(self._prefix + name, name, is_new=False)
 
-    def ready(self) -> Quota:
+    def ready(self) -> hosts.Quota:
         """There is nothing to ask."""
-        return Quota()
+        return hosts.Quota()
 
     def upload(self, payload: Payload) -> Hosted:
         """Copy the payload into the folder, whole or not at all."""

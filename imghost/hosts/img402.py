@@ -10,13 +10,14 @@ import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from imghost.hosts import Quota, Setup
+from imghost.hosts import Setup
 from imghost.hosts.img402_settings import NAME, TIERS, Img402Options, check_options, limits_for
 from imghost.hosts.once import Once
 from imghost.hosts.origins import extra_origins, image_urls
 from imghost.models import Hosted, Image, Payload
 
 if TYPE_CHECKING:
+    from imghost.hosts import Quota
     from imghost.hosts.img402_service import Service
     from imghost.hosts.signer import Signer
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from imghost.hosts import Limits, Quota, Setup, Stored, Usage, imgpro_variants
+from imghost.hosts import Limits, Setup, imgpro_variants
 from imghost.hosts.imgpro_settings import ANONYMOUS, NAME, Fields, ImgProOptions, read_fields
 from imghost.hosts.once import Once
 from imghost.hosts.origins import extra_origins, image_urls
 from imghost.models import Hosted, Image, Payload, Record
 
 if TYPE_CHECKING:
+    from imghost.hosts import Quota, Stored, Usage
     from imghost.hosts.imgpro_service import Service
 
 _FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
