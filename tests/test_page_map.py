@@ -233,3 +233,13 @@ def test_restoring_copies_only_the_image_that_was_removed(tmp_path: Path, secret
     file.write_bytes(picture(9))
     restore(folder / "site", known, (), place(""), frozenset(KINDS))
     assert (folder / "site" / "a.png").read_bytes() == picture(9)
+
+
+@pytest.mark.parametrize("path", ["CNAME.txt", "robots.txt", "../outside.png", "plain.html"])
+def test_a_map_has_nothing_deleted_but_images_of_the_site(tmp_path: Path, path: str) -> None:
+    folder = tmp_path / "here"
+    clean(folder)
+    write(folder / "site", {"CNAME.txt": "docs.example.org", "robots.txt": "", "../outside.png": picture(5)})
+    poisoned(folder, hosted=[path])
+    rehost(job(folder))
+    assert (folder / "site" / path).exists()
