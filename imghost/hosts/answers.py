@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from imghost.errors import Action, HostError, printable
 from imghost.hosts.origins import extra_origins as extra_origins  # noqa: PLC0414 - where hosts look for it
@@ -23,8 +22,7 @@ MOST: Final = 10**15
 """No size and no count is as large; what a host gives beyond it is none, and would not fit a line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """What one refusal of a host means: what to do, the cause, and what the user can change."""
 
     action: Action

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from imghost.errors import printable
 from imghost.hosts.answers import MOST, moment
@@ -20,8 +19,7 @@ SLUG: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An image as the host describes it, its types checked; its URL is not yet."""
 
     slug: str
@@ -41,8 +39,7 @@ class Entry:
     uploaded: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """How much of the month's uploads is used; None = unknown, or without a limit."""
 
     plan: str

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from imghost.errors import Action, BudgetError, HostError
 from imghost.hosts import x402
@@ -29,8 +28,7 @@ SKEW: Final = 300
 """Seconds that this machine's clock may differ from the host's where something is signed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """Where a tier's token is sold, and what it may cost."""
 
     path: str
@@ -88,7 +86,7 @@ class Till:
         while (known := journal.find(purchase)) and known.state is State.DONE and known.expires is not None:
             if known.expires > self._deal.clock() or purchase.period >= int(known.expires):
                 break
-            purchase = replace(purchase, period=int(known.expires))
+            purchase = purchase._replace(period=int(known.expires))
         return purchase, known
 
     def _delivered(self, payment: Payment, payload: Payload, purchase: Purchase, route: Route) -> Hosted:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from imghost.errors import printable
 from imghost.hosts import Quota, Usage
@@ -14,8 +13,7 @@ from imghost.hosts.imgpro_refusals import link_in
 from imghost.hosts.imgpro_settings import Generation
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """The account, and which generation of the API speaks of it."""
 
     generation: Generation

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
 
 from imghost.errors import Action, HostError, printable
 from imghost.hosts.answers import MOST, moment, unclear
@@ -23,8 +23,7 @@ _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,2000}")
 _Read = TypeVar("_Read")
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(NamedTuple):
     """An image as the host describes it, its types checked; its URL is not yet."""
 
     url: str
@@ -35,15 +34,14 @@ class Media:
     has_failed: bool = False
     link: str = ""
     """Where the user can make the host keep it longer."""
-    labels: Mapping[str, object] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, object] = MappingProxyType({})
     name: str = ""
     namespace: str = ""
     uploaded: datetime | None = None
     bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A part of a list of images; what cannot be read of it is left out."""
 
     media: tuple[Media, ...] = ()

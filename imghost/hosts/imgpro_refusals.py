@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import isfinite
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from imghost.errors import Action, HostError, printable
 from imghost.hosts.answers import COMMON, Rule, retry_after
@@ -97,8 +96,7 @@ STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """An answer that is no success, read as far as it can be; every text in it is safe to print."""
 
     status: int

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from imghost.errors import Action, HostError
 from imghost.hosts.answers import unclear
@@ -19,8 +18,7 @@ PAGES: Final = 1_000
 """Answers of a hundred images after which a list counts as endless: twice the largest plan that is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
+class Labelled(NamedTuple):
     """The images that have some labels, or why the host does not list them."""
 
     media: tuple[Media, ...]

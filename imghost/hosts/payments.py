@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 
 class State(StrEnum):
@@ -25,8 +25,7 @@ class State(StrEnum):
 UNRESOLVED: Final = (State.SIGNED, State.TOKEN, State.LOST)
 
 
-@dataclass(frozen=True, slots=True)
-class Purchase:
+class Purchase(NamedTuple):
     """What is bought: a token from this URL for these bytes; `period` changes with each renewal."""
 
     url: str
@@ -98,8 +97,7 @@ def read_payment(row: Sequence[Any]) -> Payment:
     return Payment(**{**values, "state": State(values["state"])})
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """What one build may spend, what earlier builds of its lock left unresolved included."""
 
     atoms: int

@@ -11,10 +11,9 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from imghost.errors import Action, HostError, printable
 from imghost.hide import hidden_text
@@ -48,8 +47,7 @@ _IDENTIFIER: Final = "payment-identifier"
 _TAG: Final = "imghost x402 nonce 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One way to pay that a challenge offers, as it came; no field is checked yet."""
 
     scheme: object
@@ -63,8 +61,7 @@ class Entry:
     raw: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """A host's answer that asks for a payment."""
 
     version: int
@@ -73,8 +70,7 @@ class Challenge:
     extensions: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """The offer that was chosen; every field has passed the policy."""
 
     amount: int

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from imghost.errors import Action, HostError, printable
@@ -30,8 +29,7 @@ Objection = tuple[str, str] | None
 """Why an offer is not signed, and the remedy; None = it passes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What may be paid: at most this, to one of these, for this very request."""
 
     host: str

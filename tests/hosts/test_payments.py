@@ -20,7 +20,7 @@ NAMES = [field.name for field in fields(Payment)]
 def test_a_payment_is_what_was_signed_and_how_far_it_has_come() -> None:
     assert issubclass(Payment, Signed)
     assert len(NAMES) == len(set(NAMES)) == len(fields(Signed)) + len(Payment.__annotations__)
-    assert {field.name for field in fields(Purchase)} < set(NAMES)
+    assert set(Purchase._fields) < set(NAMES)
 
 
 @pytest.mark.parametrize("order", [NAMES, sorted(NAMES), sorted(NAMES, reverse=True)])
