@@ -16,7 +16,7 @@ from imghost.hosts import Limits, Setup
 from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Payload
 
 _NAME: Final = r"[0-9a-f]{32}(?:-[a-z0-9]{1,32}){0,3}\.(?:png|jpg|gif|webp|avif|svg)"
-_BASE: Final = re.compile(
+_BASE: Final = (
     r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,4}|:[1-5][0-9]{4})?"
     r"/(?:[A-Za-z0-9._~\-]+/)*"
 )
@@ -121,6 +121,6 @@ def _base(base_url: str | None) -> str:
     if base_url is None:
         return ""
     base = base_url.rstrip("/") + "/"
-    if not _BASE.fullmatch(base):
+    if not re.fullmatch(_BASE, base):
         raise SettingsError(f"host 'directory': option 'base_url' should be an http or https URL, not {base_url!r:.80}")
     return base

@@ -9,9 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from imghost.errors import SettingsError, printable
 
-_ADDRESS = re.compile(r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/\-]*)?")
-
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?")
+_ADDRESS = r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/\-]*)?"
+_HOST = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?"
 
 
 def image_urls(own: str, path: str, api_url: str, origin: str, url_hosts: Sequence[str]) -> re.Pattern[str]:
@@ -34,7 +33,7 @@ def extra_origins(api_url: str, origin: str, url_hosts: Sequence[str]) -> tuple[
     if parts is None:
         raise SettingsError("option 'api_url' should be an https URL (http on loopback only)")
     for name in url_hosts:
-        if not _HOST.fullmatch(name) or split_origin(f"https://{name}") is None:
+        if not re.fullmatch(_HOST, name) or split_origin(f"https://{name}") is None:
             raise SettingsError(
                 f"option 'url_hosts' should list hosts like 'images.example.org', not {printable(name, 80)!r}"
             )
@@ -44,7 +43,7 @@ def extra_origins(api_url: str, origin: str, url_hosts: Sequence[str]) -> tuple[
 
 def split_origin(url: str) -> SplitResult | None:
     """Split an address that may be asked: https, or http on loopback, without user, query or odd characters."""
-    if not _ADDRESS.fullmatch(url):
+    if not re.fullmatch(_ADDRESS, url):
         return None
     try:
         parts = urlsplit(url)

@@ -16,7 +16,7 @@ from imghost.settings import Settings, nearest, read_host_options
 from imghost.values import show_duration
 
 GROUP = "imghost.hosts"
-_SHAPE = re.compile(r"[\x21-\x7e]{8,256}")
+_SHAPE = r"[\x21-\x7e]{8,256}"
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -151,7 +151,7 @@ def _credential(kind: HostType, environ: Mapping[str, str]) -> Secret | None:
             continue
         if variable.endswith("_FILE"):
             text = _read_secret(variable, text)
-        if not _SHAPE.fullmatch(text):
+        if not re.fullmatch(_SHAPE, text):
             raise SettingsError(
                 f"the environment's {variable} is not a key (its value is not shown): it should have 8 to 256 "
                 "visible ASCII characters and no white space or line end; copy it again"
