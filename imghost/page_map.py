@@ -182,7 +182,7 @@ def _last(path: Path) -> Path:
 
 def save(path: Path | None, known: PageMap, last: PageMap | None = None) -> None:
     """Write the map, unless it is the last one; where it cannot be written, that must not stand for new pages."""
-    if path is None or (known == last and path.exists()):
+    if path is None or (last is not None and _tells_the_same(known, last) and path.exists()):
         return
     removed = {
         path: [gone.source, gone.image.sha256, gone.image.bytes, *gone.image.facts]
@@ -198,6 +198,18 @@ def save(path: Path | None, known: PageMap, last: PageMap | None = None) -> None
     except OSError:
         path.unlink(missing_ok=True)
         raise
+
+
+def _tells_the_same(known: PageMap, last: PageMap) -> bool:
+    """Say whether a map tells what the last one did.
+
+    Sphinx writes two pages in every build. Where nothing is to be rewritten in them, to digest them again costs
+    less than to write the map of all pages for their stamps.
+    """
+    if known._replace(pages=last.pages) != last or known.pages.keys() != last.pages.keys():
+        return False
+    pairs = ((entry, last.pages[name]) for name, entry in known.pages.items())
+    return all(now == was or (not now.digest and now == was._replace(stamp=now.stamp)) for now, was in pairs)
 
 
 def _removed(path: str, row: list[Any]) -> Removed:
