@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
+from imghost.hosts.claims import foreign, other_size
 from imghost.hosts.imageupload_answers import Entry
 from imghost.hosts.imageupload_settings import NAME
 from imghost.models import Payload
@@ -31,20 +32,11 @@ class Judge:
     def problem(self, entry: Entry, payload: Payload) -> HostError | None:
         """Say what is wrong with an image that is said to be the payload's."""
         if not self._accepts(entry.url):
-            return HostError(
-                Action.FILE,
-                f"{NAME} gave a URL that is not one of its images: {printable(entry.url, 80)}",
-                remedy="if it is right, name its host in `options.url_hosts`",
-                is_ambiguous=True,
-            )
+            return foreign(NAME, entry.url)
         if not entry.is_open:
             return HostError(Action.STOP, f"{NAME} hides the image behind a password or a count of views")
         theirs, ours = (entry.width, entry.height), (payload.width, payload.height)
-        # The host takes the metadata off, and may turn the image as its orientation says.
-        if None not in theirs + ours and theirs not in {ours, ours[::-1]}:
-            sizes = f"{theirs[0]} x {theirs[1]} pixels, not {ours[0]} x {ours[1]}"
-            return HostError(Action.FILE, f"{NAME} has another image in this one's place: {sizes}", is_ambiguous=True)
-        return None
+        return other_size(NAME, theirs, ours, is_ambiguous=True)
 
     def check_life(self, entry: Entry) -> None:
         """Refuse an image that ends sooner than asked; so would every other, since it is the account's plan."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from imghost.errors import Action, HostError, SettingsError, StateError, printable
+from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Quota, Setup
 from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
+from imghost.hosts.claims import foreign
 from imghost.hosts.img402_paid import PAYEES, ROUTES, Till
 from imghost.hosts.img402_redeem import Deal, outlasts
 from imghost.hosts.img402_settings import NAME, Img402Options, paid_tier
@@ -149,12 +150,7 @@ class Service:
         if "expiresAt" not in found or not isinstance(expires, (str, type(None))):
             raise unclear(NAME, "does not say how long the image lives")
         if not self._accepts(url):
-            raise HostError(
-                Action.FILE,
-                f"{NAME} gave a URL that is not one of its images: {printable(url, 80)}",
-                remedy="if it is right, name its host in `options.url_hosts`",
-                is_ambiguous=True,
-            )
+            raise foreign(NAME, url)
         try:
             return Hosted(url, name, moment(expires))
         except ValueError:

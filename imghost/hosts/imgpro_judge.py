@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
+from imghost.hosts.claims import foreign, other_size
 from imghost.hosts.imgpro_answers import Media
 from imghost.hosts.imgpro_api import What
 from imghost.hosts.imgpro_settings import NAME
@@ -38,19 +39,10 @@ class Judge:
         if media.has_failed:
             return HostError(Action.FILE, f"{NAME} could not read the image", remedy="look at the image")
         if not self._accepts(media.url):
-            return HostError(
-                Action.FILE,
-                f"{NAME} gave a URL that is not one of its images: {printable(media.url, 80)}",
-                remedy="if it is right, name its host in `options.url_hosts`",
-                is_ambiguous=True,
-            )
+            return foreign(NAME, media.url)
         theirs = media.width, media.height
         ours = theirs if isinstance(what, str) else (what.width, what.height)
-        # The host may turn the image as its orientation says.
-        if None not in theirs + ours and theirs not in {ours, ours[::-1]}:
-            sizes = f"{theirs[0]} x {theirs[1]} pixels, not {ours[0]} x {ours[1]}"
-            return HostError(Action.FILE, f"{NAME} has another image in this one's place: {sizes}")
-        return None
+        return other_size(NAME, theirs, ours, is_ambiguous=False)
 
     def lasts(self, expires: datetime, *, is_new: bool) -> bool:
         """Say whether an image lives as long as asked; what is found again has a part of its life behind it."""
