@@ -7,6 +7,7 @@ whatever form. Which part is random differs from run to run: nobody can write th
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import secrets
 import stat
@@ -20,7 +21,9 @@ from typing import Any
 
 import pytest
 
-MARK = secrets.token_hex(16)
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(16))
+"""Random, and the same for all that share a run's tests: they must find the same ones, which some name by credentials."""
+MARK = hashlib.sha256(_RUN.encode()).hexdigest()[:32]
 """The part of every credential that is searched for."""
 _SEEN: list[bytes] = []
 """What the test has printed and read back itself."""

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import canaries
 import pytest
@@ -15,6 +16,7 @@ _SIGNS = (
     "CIRCLE", "BITBUCKET", "CHANGE_ID", "IMGHOST_", "IMG402_", "IMGPRO_", "IMAGEUPLOAD_", "AWS_",
 )  # fmt: skip
 _SEARCHED = pytest.StashKey[set[Path]]()
+_TOLD = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,7 @@ def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Hear what tests read of outputs, from the first one on."""
     config.stash[_SEARCHED] = set()
+    config.stash[_TOLD] = []
     canaries.listen()
 
 
@@ -57,10 +60,27 @@ def _search_of_shared_folders(
     assert [(folder.name, found) for folder in shared if (found := canaries.files_with(folder))] == []
 
 
+def _counts() -> list[str]:
+    place = sys.modules.get("trust.place")
+    return list(place.TOLD) if place else []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the counts of a part of the run to the whole."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counts"] = _counts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take the counts of a part of the run."""
+    node.config.stash[_TOLD] += getattr(node, "workeroutput", {}).get("counts", [])
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many kills, faults, orders and rounds there were: a test that passes tells nothing of its size."""
-    place = sys.modules.get("trust.place")
-    if place is not None and place.TOLD:
+    told = terminalreporter.config.stash[_TOLD] + _counts()
+    if told:
         terminalreporter.section("counts of the tests of trust")
-        for counts in place.TOLD:
+        for counts in told:
             terminalreporter.line(counts)

@@ -654,7 +654,7 @@ class TestTrouble:
         """Root may write everything, so another user reads where the tests run as root."""
         for path in (*folder.rglob("*"), folder):
             path.chmod(0o555 if path.is_dir() else 0o444)
-        for parent in folder.parents[:3]:
+        for parent in folder.parents[:4]:
             parent.chmod(parent.stat().st_mode | 0o055)
         code = (
             "import os, sys; from pathlib import Path\n"

@@ -80,7 +80,8 @@ def test_what_leaks_fails_and_what_does_not_passes(tmp_path: Path) -> None:
         "no:cacheprovider",
         "test_leaks.py",
     ]
-    environ = {**os.environ, "PYTHONPATH": str(TESTS), "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
+    ours = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}  # a run of its own
+    environ = {**ours, "PYTHONPATH": str(TESTS), "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=100)
     told = re.findall(r"^(ERROR|PASSED) test_leaks.py::(\w+)", done.stdout, re.MULTILINE)
     names = re.findall(r"def (test_\w+)", LEAKS)

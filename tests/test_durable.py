@@ -79,7 +79,7 @@ def test_a_read_only_file_stays_as_it_is(tmp_path: Path) -> None:
         "try: durable.replace(Path(sys.argv[1]), 'new', is_durable=False)\n"
         "except PermissionError as problem: print('refused:', problem.strerror)"
     )
-    for folder in tmp_path.parents[:3]:
+    for folder in tmp_path.parents[:4]:
         folder.chmod(folder.stat().st_mode | 0o055)
     done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True)
     assert done.stdout == "refused: the file is read-only\n", done.stderr

@@ -182,7 +182,7 @@ def test_the_hosts_words_are_safe_to_print_and_do_not_repeat_the_key(more: dict[
     assert made.limits == ""
 
 
-@pytest.mark.parametrize("fault", set(Fault) - {Fault.SLOW})
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.SLOW])
 def test_a_key_whose_answer_is_lost_is_in_no_exception(fault: Fault) -> None:
     with Server(lambda _: Reply.json(MADE, 201)) as server:
         server.fail(fault)
