@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,18 @@ def run(command: Sequence[str | Path], folder: Path, env: Mapping[str, str] | No
     if child.returncode:
         raise RuntimeError(f"{command} gave {child.returncode}: {log.read_text(errors='replace')[-2000:]}")
     return Taken(usage.ru_utime + usage.ru_stime, wall)
+
+
+def alternating(one: Callable[[], Taken], other: Callable[[], Taken], count: int) -> list[tuple[float, float]]:
+    """Give pairs of processor times in seconds; every other pair runs the other way round, which cancels a drift."""
+    pairs = []
+    for number in range(count):
+        if number % 2:
+            second = other().cpu
+            pairs.append((one().cpu, second))
+        else:
+            pairs.append((one().cpu, other().cpu))
+    return pairs
 
 
 def peak() -> int:
