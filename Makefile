@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/python example_site/demo.py
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
+	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 # The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs,
 # answers and payments, images in bad weather. Some orders end early: 1,150 of 30 events come to 30,000 events.

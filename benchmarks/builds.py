@@ -13,7 +13,7 @@ from benchmarks import sites
 from benchmarks.measure import Row, alternating, environ, median, python, ratio, run
 from benchmarks.server import serving
 
-PAIRS = 4
+PAIRS = 2
 _LOADED = """
 import sys
 from mkdocs.__main__ import cli
