@@ -34,7 +34,7 @@ class PageView(NamedTuple):
     is_read: bool = True
     """False where the page's stamp alone told that it is as the last run left it."""
     origin: str = ""
-    """SHA-256 of the page's bytes as the generator wrote them; empty where nobody will ask."""
+    """SHA-256 of the page's bytes as the generator wrote them."""
 
     def resolved(self) -> Iterable[tuple[Reference, Target]]:
         """List the references that mean an image of this site."""
@@ -63,7 +63,7 @@ def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen |
         return None
     entry = known.pages.get(path)
     if entry is not None and entry.stamp == now:
-        return Seen(now, entry.scan, entry, is_read=False)
+        return Seen(now, entry.scan, entry, is_read=False, origin=entry.origin)
     content = file.read_bytes()
     text, digest = decode(content), digest_of(content)
     if entry is not None and digest == entry.digest and (original := before_changes(path, text, entry)) is not None:

@@ -73,6 +73,16 @@ def test_pages_that_the_generator_writes_again_the_same_are_not_scanned(tmp_path
     assert tree(tmp_path / "site", ".html") == before
 
 
+def test_a_page_in_which_only_an_image_changed_is_remembered_too(tmp_path: Path) -> None:
+    """It follows the image, and what its generator wrote is still known of it."""
+    before = clean(tmp_path)
+    write(tmp_path / "site", {"images/0.png": picture(7)})
+    rehost(job(tmp_path))
+    assert tree(tmp_path / "site", ".html")["index.html"] != before["index.html"]
+    found = json.loads((tmp_path / "cache" / "map.json").read_text())["pages"]["index.html"]
+    assert found[5] == page_map.digest_of(PAGE.encode())
+
+
 def test_a_page_that_came_out_otherwise_is_scanned(tmp_path: Path) -> None:
     before = clean(tmp_path)
     generated(tmp_path, index=PAGE.replace("images/0.png", "images/1.png"))
