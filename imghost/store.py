@@ -27,8 +27,7 @@ def store(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
         work.intend(payload)
         hosted = _looked_up(payload, work, course) if is_doubtful else None
         hosted = hosted or _sent(payload, work, course, is_doubtful=is_doubtful)
-        if not work.host.accepts(hosted.url):
-            raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
+        _check_address(hosted, work)
         record = recorded(upload, payload, hosted, work.host.name, work.now())
         _bind(record, course)
         _earn(record, work, course)
@@ -66,8 +65,7 @@ def _looked_up(payload: Payload, work: Work, course: Course) -> Hosted | None:
 def _brought(upload: Upload, bring: Callable[[Upload], Hosted], work: Work, course: Course) -> tuple[Record, bool]:
     """Have the host fetch an external image; what it is, its own URL then tells."""
     hosted = patiently(lambda: bring(upload), work, course)
-    if not work.host.accepts(hosted.url):
-        raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
+    _check_address(hosted, work)
     answer = work.client.fetch(hosted.url)
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     width, height = dimensions(answer.body) or (None, None)
@@ -122,6 +120,12 @@ def recorded(upload: Upload, payload: Payload, hosted: Hosted, host: str, now: d
         expires=hosted.expires,
         extra={"receipt": dict(hosted.receipt)} if hosted.receipt else {},
     )
+
+
+def _check_address(hosted: Hosted, work: Work) -> None:
+    """Refuse a URL that is not one of the host's images, whatever the host's own code made of it."""
+    if not work.host.accepts(hosted.url):
+        raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
 
 
 def _bind(record: Record, course: Course) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
 from imghost.errors import Action, HostError, printable
+
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+"""When an image ends that is permanent, to compare it with others."""
+_DUE: Final = timedelta(days=14)
 
 Size = tuple[int | None, int | None]
 """Width and height in pixels; None = unknown."""
@@ -24,3 +31,8 @@ def other_size(host: str, theirs: Size, ours: Size, *, is_ambiguous: bool) -> Ho
         return None
     sizes = f"{theirs[0]} x {theirs[1]} pixels, not {ours[0]} x {ours[1]}"
     return HostError(Action.FILE, f"{host} has another image in this one's place: {sizes}", is_ambiguous=is_ambiguous)
+
+
+def least_left(retention: timedelta) -> timedelta:
+    """Give how long an image that is found again must still live to count: as long as a record that is not due."""
+    return min(_DUE, retention / 4)

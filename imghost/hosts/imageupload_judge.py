@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from imghost.errors import Action, HostError
-from imghost.hosts.claims import foreign, other_size
+from imghost.hosts.claims import NEVER, foreign, least_left, other_size
 from imghost.hosts.imageupload_answers import Entry
 from imghost.hosts.imageupload_settings import NAME
 from imghost.models import Payload
 
 SLACK: Final = timedelta(hours=1)
 """How much sooner than asked an image may end, since host and client do not count from the same moment."""
-DUE: Final = timedelta(days=14)
-"""An image that is found again counts while more than this, or than a quarter of the retention, is left."""
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Judge:
@@ -62,7 +59,7 @@ class Judge:
     def best(self, entries: Iterable[Entry], payload: Payload) -> Entry | None:
         """Choose the longest-lived copy of the payload, if there is any."""
         copies = (entry for entry in entries if self._is_copy(entry, payload))
-        return max(copies, key=lambda entry: (entry.expires or _NEVER, entry.slug), default=None)
+        return max(copies, key=lambda entry: (entry.expires or NEVER, entry.slug), default=None)
 
     def _is_copy(self, entry: Entry, payload: Payload) -> bool:
         if entry.name != payload.name or self.problem(entry, payload) or not self._lasts(entry, payload):
@@ -78,7 +75,7 @@ class Judge:
             return entry.has_life
         if self._retention is None or entry.expires.timestamp() <= payload.period:
             return False
-        return entry.expires - self._now() >= min(DUE, self._retention / 4)
+        return entry.expires - self._now() >= least_left(self._retention)
 
 
 def is_ours(name: str) -> bool:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from imghost.errors import Action, HostError
-from imghost.hosts.claims import foreign, other_size
+from imghost.hosts.claims import NEVER, foreign, least_left, other_size
 from imghost.hosts.imgpro_answers import Media
 from imghost.hosts.imgpro_api import What
 from imghost.hosts.imgpro_settings import NAME
 
 REPLAY: Final = timedelta(hours=25)
 """How old an image may be that answers an upload: an idempotency key's day, and clocks that differ."""
-DUE: Final = timedelta(days=14)
-"""An image that is found again counts while more than this, or than a quarter of the retention, is left."""
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Judge:
@@ -32,7 +29,7 @@ class Judge:
     def best(self, what: What, media: Iterable[Media]) -> Media | None:
         """Choose the longest-lived of the copies, if any is what it is said to be."""
         sound = (one for one in media if not self.problem(one, what))
-        return max(sound, key=lambda one: (one.expires or _NEVER, one.id), default=None)
+        return max(sound, key=lambda one: (one.expires or NEVER, one.id), default=None)
 
     def problem(self, media: Media, what: What) -> HostError | None:
         """Say what is wrong with an image that is said to be this one: its address or its size."""
@@ -48,7 +45,7 @@ class Judge:
         """Say whether an image lives as long as asked; what is found again has a part of its life behind it."""
         if self._retention is None:
             return False
-        least = self._retention - min(REPLAY, self._retention / 4) if is_new else min(DUE, self._retention / 4)
+        least = self._retention - min(REPLAY, self._retention / 4) if is_new else least_left(self._retention)
         return expires - self._now() >= least
 
     def counts(self, expires: datetime | None) -> bool:
