@@ -16,7 +16,7 @@ from imghost.http import Client
 from imghost.models import DEFAULT_KINDS, IMPORT, Record, Reference
 from imghost.pages import Stamp, stamp, survey
 from imghost.references import PageView, groups_of
-from imghost.resolve import Place, Target, base_of, resolve
+from imghost.urls import Place, Target, base_of, resolve
 from imghost.rewrite import splice
 from imghost.scan import scan
 from imghost.settings import Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from imghost import lock as locks
-from imghost import page_map, references, removal, resolve
+from imghost import page_map, references, removal, urls
 from imghost.cache import Cache
 from imghost.environment import Leave, leave_to_upload
 from imghost.hosts import Host, registry
@@ -127,7 +127,7 @@ def mark_of(settings: Settings) -> str:
 
 
 def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[tuple[PageView, ...], list[Notice]]:
-    site = resolve.place(job.settings.site_url)
+    site = urls.place(job.settings.site_url)
     files = found.files | known.removed.keys()
     is_local = host is not None and not host.needs_network
     remote = job.settings.remote

@@ -7,13 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from imghost import csp, resolve
+from imghost import csp, urls
 from imghost.models import KINDS, Reference, Scan
 from imghost.page_map import Entry, PageMap, digest_of, undone
 from imghost.pages import MAX_PAGE, Stamp, decode, encode, stamp
 from imghost.plan import Group
 from imghost.remote_urls import absolute
-from imghost.resolve import Place, Target
+from imghost.urls import Place, Target
 
 _EVERY_KIND = frozenset(KINDS)
 _UNSEEN_BY_CSP = frozenset({"link", "meta"})
@@ -118,9 +118,9 @@ def meaning(
 
     @cache
     def means(url: str, folder: str | None, is_meta: bool) -> Target | None:
-        target = None if folder is None else resolve.resolve(url, folder, site, files)
+        target = None if folder is None else urls.resolve(url, folder, site, files)
         if target is None and is_meta:
-            target = resolve.resolve_in_root(url, site, files)
+            target = urls.resolve_in_root(url, site, files)
         if target is None and is_remote(url):
             target = Target(absolute(url), "absolute" if is_meta and site.authority else "relative")
         return None if target is None or is_ours(target.path) else target
@@ -130,7 +130,7 @@ def meaning(
 
 def link(path: str, seen: Seen, site: Place, means: Meaning) -> PageView:
     """Resolve a page's references."""
-    base = resolve.base_of(path, seen.scan.base, site)
+    base = urls.base_of(path, seen.scan.base, site)
     folder = base and base[: base.rindex("/") + 1]
     targets = tuple(means(found.url, folder, found.kind == "meta") for found in seen.scan.references)
     return PageView(path, seen.stamp, seen.scan, targets, base or "/", seen.entry, seen.is_read, seen.origin)

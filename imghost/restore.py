@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imghost import durable, references, removal, resolve
+from imghost import durable, references, removal, urls
 from imghost.images import NotAnImage
 from imghost.images import read as read_image
 from imghost.models import MEDIA_TYPES, Record, Reference
 from imghost.page_map import PageMap, digest_of
 from imghost.pages import Survey, decode, encode, survey
-from imghost.resolve import Place
+from imghost.urls import Place
 from imghost.rewrite import splice
 
 _ENDINGS = tuple(f".{ending}" for ending in (*MEDIA_TYPES.values(), "jpeg"))
@@ -70,7 +70,7 @@ def _by_digest(
     edits: list[tuple[Reference, str]] = []
     missing: list[str] = []
     scanned = references.scan_text(path, text, kinds)
-    base = resolve.base_of(path, scanned.base, place)
+    base = urls.base_of(path, scanned.base, place)
     for reference in scanned.references:
         url = reference.url.partition("#")[0]
         sha256 = by_url.get(url) or by_url.get(url.partition("?")[0])
@@ -78,7 +78,7 @@ def _by_digest(
             continue
         if sha256 in local and base is not None:
             form = "absolute" if reference.kind == "meta" and place.authority else "relative"
-            edits.append((reference, resolve.written(local[sha256], form, base, place)))
+            edits.append((reference, urls.written(local[sha256], form, base, place)))
         else:
             missing.append(url)
     return splice(text, edits), missing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import NamedTuple
 
-from imghost import page_map, removal, resolve
+from imghost import page_map, removal, urls
 from imghost.prospect import Job, Notice
 from imghost.published import Published
 from imghost.references import PageView
@@ -25,7 +25,7 @@ class Rewriting(NamedTuple):
 
 def rewrite_pages(published: Published, job: Job) -> Rewriting:
     """Change the pages, one by one, each whole or not at all."""
-    site = resolve.place(job.settings.site_url)
+    site = urls.place(job.settings.site_url)
     host = published.prospect.host
     is_in_site = host is not None and not host.origins
     wishes = wishes_of(job.settings, host)

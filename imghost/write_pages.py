@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from imghost import durable, resolve
+from imghost import durable, urls
 from imghost.models import Record, Reference
 from imghost.page_map import Entry, digest_of
 from imghost.pages import decode, encode, stamp
 from imghost.plan import Group
 from imghost.references import PageView, before_changes
-from imghost.resolve import Place, Target
+from imghost.urls import Place, Target
 from imghost.wishes import Better
 
 
@@ -43,7 +43,7 @@ def url_maker(page: PageView, site: Place, *, is_in_site: bool) -> Callable[[Rec
     """Make what writes a record's URL into a page: as it is, or in the form of the old reference."""
 
     def make(record: Record, target: Target) -> str:
-        return resolve.written(record.url, target.form, page.base, site) if is_in_site else record.url
+        return urls.written(record.url, target.form, page.base, site) if is_in_site else record.url
 
     return make
 

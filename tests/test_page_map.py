@@ -16,7 +16,7 @@ from sites import picture, tree, write
 from imghost import Job, Settings, page_map, rehost, removal
 from imghost.models import KINDS
 from imghost.provenance import Origins
-from imghost.resolve import place
+from imghost.urls import place
 from imghost.restore import restore
 
 PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'

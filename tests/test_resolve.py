@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imghost.resolve import Place, Target, base_of, place, quoted, resolve, resolve_in_root, written
+from imghost.urls import Place, Target, base_of, place, quoted, resolve, resolve_in_root, written
 
 BARE = place(None)
 SITE = place("https://docs.example.org/en/latest/")

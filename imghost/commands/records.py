@@ -11,7 +11,7 @@ from typing import Any
 
 from imghost import adopt as adoption
 from imghost import lock as locks
-from imghost import page_map, resolve
+from imghost import page_map, urls
 from imghost import prune as pruning
 from imghost import restore as restoring
 from imghost.commands import site
@@ -243,7 +243,7 @@ def _restored(call: Call) -> restoring.Restored:
     job = call.job()
     known = page_map.load(job.page_map, "")
     records = locks.read(call.settings.lock).records
-    place = resolve.place(call.settings.site_url)
+    place = urls.place(call.settings.site_url)
     done = restoring.restore(job.site, known, records, place, call.settings.references)
     warn(f"{page}: {url} stays: no file of the site has its bytes; build the site again" for page, url in done.left)
     return done
