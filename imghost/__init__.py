@@ -1,9 +1,9 @@
 """Documentation images that live on an image host: upload a site's local images once, rewrite its pages."""
 
+from imghost.environment import version
 from imghost.errors import ImghostError, LockError, SettingsError
 from imghost.prospect import Job, Notice
 from imghost.rehost import Result, rehost
 from imghost.settings import Settings
-from imghost.version import version
 
 __all__ = ["ImghostError", "Job", "LockError", "Notice", "Result", "Settings", "SettingsError", "rehost", "version"]

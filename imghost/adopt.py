@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from imghost import files, payload
 from imghost import lock as locks
-from imghost import payload, scratch
 from imghost.cache import Cache
 from imghost.confirm import confirm
-from imghost.errors import HostError, ImghostError, SettingsError, printable
+from imghost.errors import HostError, ImghostError, SettingsError
 from imghost.hosts import Finds
 from imghost.http import Client
 from imghost.identify import opened
@@ -17,6 +17,7 @@ from imghost.models import Failure, Record
 from imghost.plan import Upload
 from imghost.prospect import Job, foresee
 from imghost.store import recorded
+from imghost.wording import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def adopt(job: Job) -> Adopted:
         if not prospect.leave.may_upload:
             raise SettingsError(f"nothing can be asked: {prospect.leave.reason}")
         wanted = [planned for planned in prospect.plan.uploads if planned.renewed is None]
-        with scratch.payloads() as folder:
+        with files.payload_folder() as folder:
             found = [_found(planned, job, host, client, folder) for planned in wanted]
     records = tuple(record for record in found if isinstance(record, Record))
     if records:

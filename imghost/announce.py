@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imghost.hosts import Host, may_store_twice
 from imghost.models import IMPORT
-from imghost.report import many
+from imghost.wording import many
 
 if TYPE_CHECKING:
     from imghost.plan import Upload

@@ -12,12 +12,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from imghost import settings
+from imghost import settings, wording
 from imghost.commands.catalogue import COMMANDS, Command, Flag
 from imghost.commands.style import painted, plain
+from imghost.environment import version
 from imghost.models import KINDS
-from imghost.values import show_duration
-from imghost.version import version
+from imghost.settings import show_duration
 
 COMPLETION: Final = "print a script by which a shell completes commands and options"
 _METAVARS: Final = {
@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.print_help(sys.stderr)
         parser.exit(2)
     if not found[0].startswith("-") and found[0] not in subparsers(parser):
-        parser.error(f"there is no command {found[0]!r}; {settings.nearest(found[0], subparsers(parser))}")
+        parser.error(f"there is no command {found[0]!r}; {wording.nearest(found[0], subparsers(parser))}")
     options, left = parser.parse_known_args(found)
     if left:
         own = subparsers(parser)[options.command]
@@ -60,7 +60,7 @@ def _unknown(word: str, flags: Sequence[str]) -> str:
     if not word.startswith("-"):
         return f"{word!r} is one argument too many"
     name = word.partition("=")[0]
-    near = settings.nearest(name, flags)
+    near = wording.nearest(name, flags)
     return f"there is no option {name!r}" + (f"; {near}" if near.startswith("did you") else "")
 
 

@@ -18,10 +18,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from imghost import durable
+from imghost import files
 from imghost.errors import LockError, StateError
+from imghost.files import Stamp
 from imghost.models import MEDIA_TYPES, Facts, Record
-from imghost.pages import Stamp
 from imghost.record_lines import parse_record, render_record, whole
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def exclusive(folder: Path, wait: float = 30.0) -> Iterator[bool]:
 
 def _told(problem: OSError) -> str:
     """Say why the store cannot be written, and what to change; SQLite's own words have no number."""
-    remedy = durable.remedy(problem) if problem.errno else "make room"
+    remedy = files.remedy(problem) if problem.errno else "make room"
     return f"{problem.strerror or problem}; {remedy}, or change 'cache_dir'"
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import diskcache
 
-from imghost import durable, scratch
+from imghost import files
 from imghost.cache_check import SETTINGS, DoubtError, checked_rows, quarantine
 from imghost.safe_disk import SafeDisk
 
@@ -136,7 +136,7 @@ def _opened(store: Path) -> Any:
         # diskcache expands it, and would open another folder.
         raise OSError("its path has the name of an environment variable in it")
     prepare(store.parent)
-    scratch.sweep(store.parent, _NEW)
+    files.sweep_folders(store.parent, _NEW)
     if os.path.lexists(store):
         try:
             checked_rows(store, is_for_writing=True)
@@ -149,12 +149,12 @@ def _opened(store: Path) -> Any:
 
 def _create(store: Path) -> None:
     """Make a store aside and move it into place, so that nobody ever reads one half-made."""
-    with scratch.folder(store.parent, _NEW) as new:
+    with files.private_folder(store.parent, _NEW) as new:
         try:
             _database(new).close()
-            durable.sync_folder(new)
+            files.sync_folder(new)
             new.rename(store)
-            durable.sync_folder(store.parent)
+            files.sync_folder(store.parent)
         except OSError:
             if not store.exists():  # else another process was first
                 raise

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from imghost import payload, scratch
+from imghost import files, payload
 from imghost.announce import announce, told
 from imghost.cache import Cache
 from imghost.errors import Action, BudgetError, HostError, StateError
@@ -25,8 +25,8 @@ from imghost.plan import Upload, check_budget, decide
 from imghost.prospect import Job, Notice, Prospect
 from imghost.provenance import Stay
 from imghost.published import NOT_UPLOADED, Published, refused
-from imghost.report import many
 from imghost.upload import upload_all
+from imghost.wording import many
 from imghost.work import Outcome, Work
 
 
@@ -49,7 +49,7 @@ def _workshop() -> Iterator[Path]:
     """Make a folder of this run's own for payloads; raises StateError."""
     with ExitStack() as held:
         try:
-            folder = held.enter_context(scratch.payloads())
+            folder = held.enter_context(files.payload_folder())
         except OSError as problem:
             reason = problem.strerror or str(problem)
             text = f"no folder can be made for what is to be sent: {reason}; make room, or set TMPDIR"

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.http import Client
 from imghost.images import dimensions
 from imghost.models import Record
+from imghost.wording import printable
 
 _PAUSES: Final = (0.0, 0.5, 1.5, 3.0, 5.0)
 """Seconds before each try: a CDN may need a moment to know a new image."""

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 
-from imghost import durable, removal
+from imghost import files, removal
 from imghost.page_map import Removed, is_image_in_site
 from imghost.prospect import Job, Prospect
 from imghost.published import Published
@@ -44,7 +44,7 @@ def settle(published: Published, rewriting: Rewriting, job: Job) -> tuple[int, i
     removal.put_back(job.site, known.removed.keys() - left, known.removed)
     if not candidates & left:
         return 0, 0
-    durable.sync()
+    files.sync()
     _keep(job, (candidates & left) - job.origins.sources.keys())
     return removal.remove(job.site, candidates & left)
 

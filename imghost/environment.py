@@ -1,12 +1,12 @@
-"""What the environment says of this build: whose it is, and whether it may send anything."""
+"""Whose build this is, whether it may upload, and the version."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from imghost.git import git_top
+from imghost.files import git_top
 from imghost.settings import Settings
 
 _YES = {"1", "true", "yes", "on"}
@@ -66,3 +66,11 @@ def leave_to_upload(settings: Settings, environ: Mapping[str, str], *, is_servin
     if not says_yes(environ, "IMGHOST_ALLOW_PULL_REQUESTS") and (service := pull_request(environ, settings.folder)):
         return Leave(may_upload=False, reason=f"this builds a pull request ({service})")
     return Leave(may_upload=True)
+
+
+_VERSION: Final = "0.1.0"
+
+
+def version() -> str:
+    """Give the version: the project's, written here too since reading it from the installation takes milliseconds."""
+    return _VERSION

@@ -62,14 +62,3 @@ class HostError(ImghostError):
         self.remedy = remedy
         self.wait = wait
         self.is_ambiguous = is_ambiguous
-
-
-def printable(text: object, limit: int = 200) -> str:
-    """Make a stranger's text safe for a terminal and a CI log: one line, no control characters, capped.
-
-    A line that begins with `::` is a command to some CI systems, so the colons are spaced.
-    """
-    line = " ".join(str(text)[: limit * 4].split())
-    line = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in line)
-    line = line.replace("::", ": :")
-    return line if len(line) <= limit else line[: limit - 1] + "…"

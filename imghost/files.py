@@ -1,4 +1,4 @@
-"""Reading a file of the site and nothing else: no link out of it, no device, no path that climbs."""
+"""Files: none outside the site is read, each is written whole or not at all, and a run has private folders."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ import hashlib
 import io
 import os
 import re
+import secrets
+import shutil
 import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, overload
+
+if sys.platform != "win32":
+    import fcntl
 
 _BUFFER: Final = 1 << 18
 _HAS_OPENAT: Final = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
@@ -156,3 +166,196 @@ def _regular(descriptor: int, name: str) -> io.BufferedReader:
         os.close(descriptor)
         raise PermissionError(f"{name!r} is not a regular file")
     return os.fdopen(descriptor, "rb")
+
+
+_STARTED: Final = time.time()
+_OURS: Final = re.compile(r"\.imghost-[0-9a-f]{16}\.tmp")
+_BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def write_whole(path: Path, content: bytes | str, *, is_durable: bool) -> None:
+    """Put content in a file's place in one step, so that a reader sees the old file or the new one.
+
+    The old file's permission bits stay. With `is_durable` the new file survives a loss of power once
+    this returns. Text is written as UTF-8, undecodable bytes as they were. Raises OSError, after which
+    the old file is unchanged and no temporary file is left.
+    """
+    whole = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    mode = _mode(path)
+    new = path.with_name(f".imghost-{secrets.token_hex(8)}.tmp")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(whole)
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
+        if mode is not None:
+            new.chmod(mode)
+        new.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink()
+        raise
+    if is_durable:
+        sync_folder(path.parent)
+
+
+def remedy(problem: OSError) -> str:
+    """Say what a user can do about a file that cannot be written."""
+    if problem.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return "make room"
+    if problem.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return "make it writable"
+    if problem.errno == errno.ENOMEM:
+        return "give the build more memory"
+    return "mend that"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's own entries survive a loss of power; Windows does so by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync() -> None:
+    """Make everything written so far survive a loss of power, where the system has a call for that."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+def sweep_unfinished(folder: Path) -> None:
+    """Delete what a killed run left half-written in one folder; files of this run's time stay."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if _OURS.fullmatch(entry.name):
+            with suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode) and found.st_mtime < _STARTED:
+                    Path(entry.path).unlink()
+
+
+def _mode(path: Path) -> int | None:
+    """Give the permission bits to keep; None for a new file, whose bits are the system's choice."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode) & 0o777
+    except FileNotFoundError:
+        return None
+    if not os.access(path, os.W_OK):
+        # The folder may allow the step all the same, but whoever protected the file meant it.
+        raise PermissionError(13, "the file is read-only", str(path))
+    return mode
+
+
+# A run holds a lock on its folder, which the system lets go of with the process: what has our name, is this user's
+# own and is held by nobody belongs to no run any more. Where folders cannot be locked nothing is ever swept.
+_PAYLOADS: Final = "imghost-payloads-"
+
+
+@contextmanager
+def payload_folder() -> Iterator[Path]:
+    """Make a folder for what is to be sent, where the system has such; raises OSError."""
+    parent = Path(tempfile.gettempdir())
+    sweep_folders(parent, _PAYLOADS)
+    with private_folder(parent, _PAYLOADS) as made:
+        yield made
+
+
+@contextmanager
+def private_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """Make a folder that is gone at the end, unless it was moved away; raises OSError."""
+    made, held = _made(parent, prefix)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        if held is not None:
+            os.close(held)
+
+
+def sweep_folders(parent: Path, prefix: str) -> None:
+    """Delete the folders with this prefix that runs of this user left when they were killed."""
+    if sys.platform == "win32":
+        return
+    name = re.compile(re.escape(prefix) + r"[a-z0-9_]{8}")
+    with suppress(OSError):
+        for entry in list(os.scandir(parent)):
+            if name.fullmatch(entry.name):
+                _delete_unheld(Path(entry.path))
+
+
+def _made(parent: Path, prefix: str) -> tuple[Path, int | None]:
+    """Make a folder and lock it; another run may sweep it before the lock is there."""
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            held = _locked(made)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            made.rmdir()
+            raise
+        if held is None or _is_at(made, held):
+            return made, held
+        os.close(held)
+
+
+def _locked(made: Path) -> int | None:
+    """Lock a folder; gives its descriptor, or None where the system has no such locks."""
+    if sys.platform == "win32":
+        return None
+    held = _opened(made)
+    with suppress(OSError):  # some network file systems refuse, as they will to whoever sweeps
+        fcntl.flock(held, fcntl.LOCK_EX)
+    return held
+
+
+def _delete_unheld(left: Path) -> None:
+    """Delete a folder that is this user's own, and not a link to one, if no run holds it."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError):
+        held = _opened(left)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(held).st_uid == os.geteuid() and _is_at(left, held):
+                shutil.rmtree(left, ignore_errors=True)
+        finally:
+            os.close(held)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def _is_at(path: Path, held: int) -> bool:
+    """Say whether an open folder still has this name."""
+    with suppress(OSError):
+        return os.path.samestat(os.lstat(path), os.fstat(held))
+    return False
+
+
+def git_top(folder: Path) -> Path | None:
+    """Find the git checkout's top level that holds a folder."""
+    return next((path for path in (folder, *folder.parents) if (path / ".git").exists()), None)
+
+
+Stamp = tuple[int, int, int]
+"""A file's size in bytes, modification time in nanoseconds, and inode."""
+
+
+def stamp(path: Path | str) -> Stamp | None:
+    """Give what a file's change would change, without reading it; None where there is no regular file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a Path costs more than the call, once an image
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from imghost import lock as locks
-from imghost.files import digest, open_beneath
+from imghost.files import Stamp, digest, open_beneath, stamp
 from imghost.hosts import Host, registry
 from imghost.http import Client
 from imghost.models import DEFAULT_KINDS, IMPORT, Record, Reference
-from imghost.pages import Stamp, stamp, survey
+from imghost.pages import survey
 from imghost.references import PageView, groups_of
-from imghost.urls import Place, Target, base_of, resolve
 from imghost.rewrite import splice
 from imghost.scan import scan
 from imghost.settings import Settings
+from imghost.urls import Place, SiteTarget, base_of, resolve
 from imghost.write_pages import edits_of
 
 _KINDS: Final = frozenset(DEFAULT_KINDS)
@@ -108,7 +108,7 @@ class _Files:
         return stamp(self._folder / str(path)) is not None
 
 
-def _in_page(docs: Path, page: str, base: str | None) -> Callable[[Reference], Target | None]:
+def _in_page(docs: Path, page: str, base: str | None) -> Callable[[Reference], SiteTarget | None]:
     start, files = base_of(page, base, _SITE), _Files(docs)
     return lambda reference: None if start is None else resolve(reference.url, start, _SITE, files)
 
@@ -138,16 +138,16 @@ def _endings(docs: Path, _: Stamp) -> _Endings:
     return _Endings(found)
 
 
-def _by_ending(docs: Path, stock: Stock) -> Callable[[Reference], Target | None]:
+def _by_ending(docs: Path, stock: Stock) -> Callable[[Reference], SiteTarget | None]:
     """Look a reference up by how its path ends, where that leaves no doubt about the bytes."""
     endings = _endings(docs, stock.since)
 
-    def look(reference: Reference) -> Target | None:
+    def look(reference: Reference) -> SiteTarget | None:
         target = resolve(reference.url, "/", _SITE, endings)
         if target is None:
             return None
         paths = [target.path] if target.form == "root" else endings.of(target.path)
         digests = {_digest_of(docs, path) for path in paths}
-        return Target(paths[0], target.form) if len(digests) == 1 else None
+        return SiteTarget(paths[0], target.form) if len(digests) == 1 else None
 
     return look

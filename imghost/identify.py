@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from imghost.cache import Cache, Known
-from imghost.files import digest, open_beneath
+from imghost.files import digest, open_beneath, stamp
 from imghost.models import Image
 from imghost.page_map import Removed
-from imghost.pages import stamp
 from imghost.provenance import Judge, Origins, Stay
 from imghost.settings import Settings
 

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from imghost import durable
-from imghost.errors import LockError, printable
+from imghost import files
+from imghost.errors import LockError
 from imghost.models import Record
 from imghost.record_lines import (
     MAX_LINE,
@@ -27,6 +27,7 @@ from imghost.record_lines import (
     render_record,
     whole,
 )
+from imghost.wording import printable
 
 __all__ = ["MAX_BYTES", "Lock", "merged", "parse", "parse_record", "read", "render", "render_record", "write"]
 
@@ -87,7 +88,7 @@ def write(path: Path, lock: Lock) -> bool:
     if target.is_file() and target.read_bytes() == content:
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    durable.replace(target, content, is_durable=True)
+    files.write_whole(target, content, is_durable=True)
     return True
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -163,3 +164,20 @@ class Failure(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a host takes, as data."""
+
+    formats: frozenset[str]
+    """Media types."""
+    max_bytes: int | None = None
+    keeps_animated_png: bool = True
+    """False where the host makes a still of an animated PNG."""
+    retention: timedelta | None = None
+    """The host's least promise with these settings; None = permanent."""
+    price: Decimal = Decimal(0)
+    """US dollars an image, at most."""
+    is_price_certain: bool = True
+    """False where some images may cost nothing: then each payment is weighed when it comes up."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import Any, Final, NamedTuple
 
-from imghost import durable
+from imghost import files
+from imghost.files import Stamp
 from imghost.models import MEDIA_TYPES, Facts, Image, Reference, Scan
-from imghost.pages import Stamp
 
 _VERSION: Final = 4
 _REMOVED: Final = [(str, str, int, str, *edges, bool, bool) for edges in ((int, int), (NoneType, NoneType))]
@@ -192,7 +192,7 @@ def save(path: Path | None, known: PageMap, last: PageMap | None = None) -> None
     found = {"imghost_pages": _VERSION} | known._asdict() | {"removed": removed}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable.replace(path, json.dumps(found, separators=(",", ":")), is_durable=False)
+        files.write_whole(path, json.dumps(found, separators=(",", ":")), is_durable=False)
         for older in (_aside(path), _last(path)):
             older.unlink(missing_ok=True)
     except OSError:

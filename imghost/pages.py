@@ -12,9 +12,6 @@ MAX_PAGE: Final = 20_000_000
 
 _NOT_ENTERED: Final = frozenset({".git", ".doctrees", ".cache"})
 
-Stamp = tuple[int, int, int]
-"""A file's size in bytes, modification time in nanoseconds, and inode."""
-
 
 class Survey(NamedTuple):
     """What files a site has, by their relative paths with forward slashes."""
@@ -44,15 +41,6 @@ def _walk(folder: str, prefix: str) -> Iterator[str]:
                     yield from _walk(entry.path, f"{prefix}{entry.name}/")
             elif entry.is_file():
                 yield prefix + entry.name
-
-
-def stamp(path: Path | str) -> Stamp | None:
-    """Give what a file's change would change, without reading it; None where there is no regular file."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - a Path costs more than the call, once an image
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def decode(content: bytes) -> str:

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
-from imghost.errors import ImghostError, printable
+from imghost.errors import ImghostError
 from imghost.files import Window, digest
 from imghost.models import MEDIA_TYPES, Image, Payload
+from imghost.wording import printable
 
 if TYPE_CHECKING:
     from imghost.formats import Outline
-    from imghost.hosts import Limits
+    from imghost.models import Limits
 
 _CHUNK: Final = 1 << 18
 _VARIANT: Final = re.compile(

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from imghost.errors import BudgetError
-from imghost.hosts import Host, Limits
-from imghost.models import IMPORT, Image, Record
+from imghost.hosts import Host
+from imghost.models import IMPORT, Image, Limits, Record
 from imghost.payload import Refusal, variant_of
 from imghost.provenance import Stay
 from imghost.settings import Settings

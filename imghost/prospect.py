@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from imghost import lock as locks
 from imghost import page_map, references, removal, urls
 from imghost.cache import Cache
-from imghost.environment import Leave, leave_to_upload
+from imghost.environment import Leave, leave_to_upload, version
 from imghost.hosts import Host, registry
 from imghost.http import Client
 from imghost.identify import identify
@@ -23,9 +23,8 @@ from imghost.plan import Group, Plan, decide, plan
 from imghost.progress import Progress
 from imghost.provenance import Origins, Stay
 from imghost.references import PageView
-from imghost.remote_urls import key_of, selected
 from imghost.settings import Settings
-from imghost.version import version
+from imghost.urls import key_of, selected
 
 _NO_HOST: Final = "no host is chosen and no credential is in the environment; set the option 'host'"
 

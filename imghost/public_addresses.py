@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from imghost.errors import Action, HostError
-from imghost.remote_urls import Target, target
+from imghost.urls import ExternalUrl, external_url
 
 ALLOWED: Final = "IMGHOST_ALLOW_REMOTE"
 """The environment variable that names hosts of an intranet, as `host` or `host:port`."""
@@ -66,14 +66,14 @@ def check_public(url: str, environ: Mapping[str, str]) -> None:
     Raises:
         HostError: it is refused (FILE), or the name does not resolve (RETRY).
     """
-    found = target(url)
+    found = external_url(url)
     if found is None:
         raise HostError(Action.FILE, "it is not a plain http or https URL", remedy="take it out of 'remote'")
     public_addresses(found, environ)
 
 
 def public_addresses(
-    found: Target, environ: Mapping[str, str], *, resolve: Resolve | None = None, deadline: float | None = None
+    found: ExternalUrl, environ: Mapping[str, str], *, resolve: Resolve | None = None, deadline: float | None = None
 ) -> tuple[str, ...]:
     """Look a host up once and give its addresses, all of them public: what may be connected to.
 
@@ -110,7 +110,7 @@ def _literal(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _looked_up(found: Target, resolve: Resolve, deadline: float | None) -> tuple[str, ...]:
+def _looked_up(found: ExternalUrl, resolve: Resolve, deadline: float | None) -> tuple[str, ...]:
     """Look a name up in time: the system's own look-up has no limit that could be set."""
     answers: SimpleQueue[tuple[str, ...]] = SimpleQueue()
 

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Final
 
-from imghost.errors import LockError, printable
+from imghost.errors import LockError
 from imghost.models import Record
+from imghost.wording import printable
 
 MAX_LINE: Final = 64 * 1024
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imghost import csp, urls
+from imghost.files import Stamp, stamp
 from imghost.models import KINDS, Reference, Scan
 from imghost.page_map import Entry, PageMap, digest_of, undone
-from imghost.pages import MAX_PAGE, Stamp, decode, encode, stamp
+from imghost.pages import MAX_PAGE, decode, encode
 from imghost.plan import Group
-from imghost.remote_urls import absolute
-from imghost.urls import Place, Target
+from imghost.urls import Place, SiteTarget, absolute
 
 _EVERY_KIND = frozenset(KINDS)
 _UNSEEN_BY_CSP = frozenset({"link", "meta"})
@@ -26,7 +26,7 @@ class PageView(NamedTuple):
     path: str
     stamp: Stamp
     scan: Scan
-    targets: tuple[Target | None, ...]
+    targets: tuple[SiteTarget | None, ...]
     base: str
     """The path that relative references start from."""
     entry: Entry | None = None
@@ -36,7 +36,7 @@ class PageView(NamedTuple):
     origin: str = ""
     """SHA-256 of the page's bytes as the generator wrote them."""
 
-    def resolved(self) -> Iterable[tuple[Reference, Target]]:
+    def resolved(self) -> Iterable[tuple[Reference, SiteTarget]]:
         """List the references that mean an image of this site."""
         pairs = zip(self.scan.references, self.targets, strict=True)
         return ((reference, target) for reference, target in pairs if target)
@@ -104,7 +104,7 @@ def scan_text(path: str, text: str, kinds: frozenset[str]) -> Scan:
     return scan.scan(text, kinds)
 
 
-Meaning = Callable[[str, str | None, bool], Target | None]
+Meaning = Callable[[str, str | None, bool], SiteTarget | None]
 """The image that a URL means: by the URL, the folder that it starts from, and whether it stands in a `<meta>`."""
 
 
@@ -117,12 +117,12 @@ def meaning(
     """
 
     @cache
-    def means(url: str, folder: str | None, is_meta: bool) -> Target | None:
+    def means(url: str, folder: str | None, is_meta: bool) -> SiteTarget | None:
         target = None if folder is None else urls.resolve(url, folder, site, files)
         if target is None and is_meta:
             target = urls.resolve_in_root(url, site, files)
         if target is None and is_remote(url):
-            target = Target(absolute(url), "absolute" if is_meta and site.authority else "relative")
+            target = SiteTarget(absolute(url), "absolute" if is_meta and site.authority else "relative")
         return None if target is None or is_ours(target.path) else target
 
     return means

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from imghost import copies, durable, page_map, report, report_page
+from imghost import copies, files, page_map, report, report_page
 from imghost.cache import Cache
 from imghost.errors import ImghostError
 from imghost.http import Client
@@ -95,7 +95,7 @@ def _run(job: Job) -> Result:
 def _sweep(prospect: Prospect) -> None:
     """Delete what a run that was killed left unfinished in the site."""
     for folder in {path.rpartition("/")[0] for path in prospect.survey.files if "/.imghost-" in f"/{path}"}:
-        durable.sweep(prospect.survey.root / folder)
+        files.sweep_unfinished(prospect.survey.root / folder)
 
 
 def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) -> tuple[Notice, ...]:
@@ -108,7 +108,7 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
         page_map.save(job.page_map, PageMap(last.mark, known, removed, hosted), last)
         cache.save()
     except OSError as problem:
-        why = f"{problem.strerror or problem}; {durable.remedy(problem)}, or change 'cache_dir'"
+        why = f"{problem.strerror or problem}; {files.remedy(problem)}, or change 'cache_dir'"
         where = Path(problem.filename).parent if problem.filename else job.settings.cache_dir
         return (Notice("cache", f"the local store {where} cannot be written: {why}"),)
     return ()
@@ -119,7 +119,7 @@ def _write_report(made: Report, root: Path, path: Path) -> tuple[Notice, ...]:
     text = report_page.as_html(made, root, path.parent) if path.suffix == ".html" else report.as_json(made)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        durable.replace(path, text, is_durable=False)
+        files.write_whole(path, text, is_durable=False)
     except OSError as problem:
         reason = problem.strerror or problem
         return (Notice("report", f"the report {path} cannot be written: {reason}; change the option 'report'"),)

@@ -16,9 +16,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.public_addresses import ALLOWED, Resolve, check_public, public_addresses
-from imghost.remote_urls import Target, absolute, key_of, selected, target
+from imghost.urls import ExternalUrl, absolute, external_url, key_of, selected
+from imghost.wording import printable
 
 if TYPE_CHECKING:
     import httpx
@@ -160,15 +161,15 @@ def _follow(
     raise HostError(Action.FILE, f"{here.name} redirects more than {_MOST} times", remedy=_REMEDY)
 
 
-def _plain(url: str, name: str) -> Target:
-    found = target(url)
+def _plain(url: str, name: str) -> ExternalUrl:
+    found = external_url(url)
     if found is None:
         # The URL may hold a password, so it is not shown.
         raise HostError(Action.FILE, f"{name} is not a plain http or https URL", remedy=_REMEDY)
     return found
 
 
-def _request(wire: Wire, here: Target) -> httpx.Request:
+def _request(wire: Wire, here: ExternalUrl) -> httpx.Request:
     try:
         return wire.request("GET", absolute(str(here)), {})
     except HostError:
@@ -176,7 +177,7 @@ def _request(wire: Wire, here: Target) -> httpx.Request:
     raise HostError(Action.FILE, reason, remedy=_REMEDY)
 
 
-def _next(here: Target, asked: httpx.URL, location: str) -> Target:
+def _next(here: ExternalUrl, asked: httpx.URL, location: str) -> ExternalUrl:
     """Resolve a redirect, and refuse one that leaves https."""
     import httpx
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from imghost.models import Failure, Record
+from imghost.wording import many
 
 
 class Uploaded(NamedTuple):
@@ -133,8 +134,3 @@ def summary(report: Report) -> str:
     if report.removed[0]:
         parts.append(f"{report.removed[0]} local copies removed ({report.removed[1]:,} bytes)")
     return ", ".join(parts)
-
-
-def many(count: int, word: str) -> str:
-    """Count things in words."""
-    return f"{count:,} {word}" + "s" * (count != 1)

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from imghost.errors import printable
+from imghost.wording import printable
 
 if TYPE_CHECKING:
     import PIL.Image

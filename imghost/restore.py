@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imghost import durable, references, removal, urls
+from imghost import files, references, removal, urls
 from imghost.images import NotAnImage
 from imghost.images import read as read_image
 from imghost.models import MEDIA_TYPES, Record, Reference
 from imghost.page_map import PageMap, digest_of
 from imghost.pages import Survey, decode, encode, survey
-from imghost.urls import Place
 from imghost.rewrite import splice
+from imghost.urls import Place
 
 _ENDINGS = tuple(f".{ending}" for ending in (*MEDIA_TYPES.values(), "jpeg"))
 
@@ -46,7 +46,7 @@ def restore(site: Path, known: PageMap, records: Iterable[Record], place: Place,
             text, missing = _by_digest(path, decode(content), by_url, local or {}, place, kinds)
             left += [(path, url) for url in missing]
         if encode(text) != content:
-            durable.replace(site / path, encode(text), is_durable=False)
+            files.write_whole(site / path, encode(text), is_durable=False)
             changed += 1
     return Restored(changed, tuple(left))
 

@@ -3,23 +3,205 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from imghost import values
-from imghost.credentials import refuse_credentials
 from imghost.errors import SettingsError
-from imghost.git import git_top
-from imghost.models import DEFAULT_KINDS
+from imghost.files import git_top
+from imghost.models import DEFAULT_KINDS, KINDS
+from imghost.wording import nearest
+
+_SHAPES: Final = re.compile(
+    r"img_(?:sk_)?live_\w{6,}|iu_live_\w{6,}|(?<![0-9a-fA-F])0[xX][0-9a-fA-F]{64}(?![0-9a-fA-F])"
+)
+_NAMES: Final = re.compile(r"(?:^|_)(?:api_?key|private_?key|secret|password|access_?token|token)(?:_|$)", re.I)
 
 
-def _option(default: Any, read: values.Read, about: str, *, optional: bool = False) -> Any:
+def refuse_credentials(raw: Mapping[Any, Any], origin: str) -> None:
+    """Refuse a credential anywhere in a configuration, without showing it; raises SettingsError."""
+    try:
+        _look(raw, origin, "")
+    except RecursionError:
+        raise SettingsError(f"{origin}: the options are nested too deeply; take what holds itself out") from None
+
+
+def _look(raw: Any, origin: str, name: str) -> None:
+    if isinstance(raw, Mapping):
+        for key, value in raw.items():
+            _refuse(key, origin, "")
+            _look(value, origin, str(key))
+    elif isinstance(raw, (list, tuple, set, frozenset)):
+        for value in raw:
+            _look(value, origin, name)
+    else:
+        _refuse(raw, origin, name)
+
+
+def _refuse(raw: Any, origin: str, name: str) -> None:
+    # YAML and TOML read an unquoted 0x… as a number.
+    is_key = raw.bit_length() > 192 if isinstance(raw, int) else bool(_SHAPES.search(str(raw)))
+    is_named = isinstance(raw, (str, int)) and raw and not isinstance(raw, bool) and _NAMES.search(name)
+    if is_key or is_named:
+        where = f"option {name!r:.80}" if name else "an option's name"
+        raise SettingsError(
+            f"{origin}: {where} holds a credential (not shown); take it out, make a new one, "
+            "and put that in the environment"
+        )
+
+
+# A reader raises ValueError with what the value should be.
+Read = Callable[[Any, Path], Any]
+"""Turns what a configuration holds into a setting's value; raises ValueError with what it should be."""
+
+PERMANENT: Final = "permanent"
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
+
+
+def as_text(raw: Any, _: Path) -> str:
+    """Read a text of one line."""
+    if not isinstance(raw, str) or not raw.strip().isprintable() or not raw.strip():
+        raise ValueError("a text of one line")
+    return raw.strip()
+
+
+def as_flag(raw: Any, _: Path) -> bool:
+    """Read true or false."""
+    if not isinstance(raw, bool):
+        raise ValueError("true or false")  # noqa: TRY004
+    return raw
+
+
+def as_texts(raw: Any, _: Path) -> tuple[str, ...]:
+    """Read a list of texts; one text is a list of one."""
+    raw = [raw] if isinstance(raw, str) else raw
+    if not isinstance(raw, (list, tuple, set, frozenset)) or not all(isinstance(one, str) for one in raw):
+        raise ValueError("a list of texts")
+    return tuple(raw)
+
+
+def as_path(raw: Any, folder: Path) -> Path:
+    """Read a path; a relative one starts from the configuration's folder."""
+    if not isinstance(raw, (str, Path)) or not str(raw) or "\0" in str(raw):
+        raise ValueError("a path")
+    try:
+        return folder / Path(raw).expanduser()
+    except RuntimeError:
+        unknown = "a path in a home folder that is there"
+    raise ValueError(unknown)
+
+
+def as_paths(raw: Any, folder: Path) -> tuple[Path, ...]:
+    """Read a list of folders; one folder is a list of one."""
+    raw = [raw] if isinstance(raw, (str, Path)) else raw
+    if not isinstance(raw, (list, tuple)):
+        raise ValueError("a list of folders")  # noqa: TRY004
+    return tuple(as_path(one, folder) for one in raw)
+
+
+def as_kinds(raw: Any, folder: Path) -> frozenset[str]:
+    """Read kinds of references."""
+    kinds = frozenset(as_texts(raw, folder))
+    if unknown := sorted(kinds - set(KINDS)):
+        raise ValueError(f"some of {', '.join(KINDS)}, not {unknown[0]!r}")
+    return kinds
+
+
+def as_choice(*names: str) -> Read:
+    """Make what reads one of some names."""
+
+    def read(raw: Any, _: Path) -> str:
+        if raw not in names:
+            raise ValueError(" or ".join(repr(name) for name in names))
+        return str(raw)
+
+    return read
+
+
+def as_count(least: int) -> Read:
+    """Make what reads a whole number."""
+
+    def read(raw: Any, _: Path) -> int:
+        if isinstance(raw, str) and raw.strip().isdecimal():
+            raw = int(raw)
+        if isinstance(raw, bool) or not isinstance(raw, int) or raw < least:
+            raise ValueError(f"a whole number, {least} or more")
+        return raw
+
+    return read
+
+
+def as_seconds(raw: Any, _: Path) -> float:
+    """Read a number of seconds."""
+    try:
+        seconds = float(raw)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if isinstance(raw, bool) or not 0 < seconds <= 3600:
+        raise ValueError("a number of seconds up to 3600")
+    return seconds
+
+
+def as_dollars(raw: Any, _: Path) -> Decimal:
+    """Read an amount of US dollars."""
+    try:
+        dollars = Decimal(str(raw))
+    except InvalidOperation:
+        dollars = Decimal(-1)
+    if isinstance(raw, bool) or not dollars.is_finite() or dollars < 0:
+        raise ValueError("an amount of US dollars, 0 or more")
+    return dollars
+
+
+def read_duration(raw: Any) -> timedelta:
+    """Read a duration like `30d`: a whole number and one of s, m, h, d, w, y (365 days)."""
+    found = re.fullmatch(r"([0-9]{1,7})\s*([smhdwy])", raw.strip()) if isinstance(raw, str) else None
+    if not found or int(found[1]) * _UNITS[found[2]] > 1000 * _UNITS["y"]:
+        raise ValueError("a duration like '30d' (s, m, h, d, w or y)")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def show_duration(duration: timedelta | None) -> str:
+    """Write a duration as the options take it, in the largest unit of d, h, m and s that fits."""
+    if duration is None:
+        return PERMANENT
+    seconds = int(duration.total_seconds())
+    unit = next(unit for unit in "dhms" if seconds % _UNITS[unit] == 0)
+    return f"{seconds // _UNITS[unit]}{unit}"
+
+
+def as_duration(raw: Any, _: Path) -> timedelta:
+    """Read a duration."""
+    return read_duration(raw)
+
+
+def as_retention(raw: Any, _: Path) -> timedelta | None:
+    """Read how long an image must live; None = for ever."""
+    if raw == PERMANENT:
+        return None
+    try:
+        retention = read_duration(raw)
+    except ValueError:
+        retention = timedelta(0)
+    if not retention:
+        raise ValueError(f"{PERMANENT!r} or a duration like '30d'")
+    return retention
+
+
+def as_mapping(raw: Any, _: Path) -> Mapping[str, Any]:
+    """Read a host's own settings."""
+    if not isinstance(raw, Mapping) or not all(isinstance(name, str) for name in raw):
+        raise ValueError("a mapping of the host's own settings")
+    return MappingProxyType(dict(raw))
+
+
+def _option(default: Any, read: Read, about: str, *, optional: bool = False) -> Any:
     """Declare an option: its default as a value, how its text is read, and one line of help."""
     metadata = {"read": read, "about": about, "optional": optional}
     if isinstance(default, Mapping):
@@ -34,48 +216,38 @@ _NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 class Settings:
     """Everything a user can choose; paths are absolute once read. Times in seconds, money in US dollars."""
 
-    host: str = _option(
-        "auto", values.text, "where images go: a host's name, or auto by the credential in the environment"
-    )
-    options: Mapping[str, Any] = _option(_NO_OPTIONS, values.mapping, "the host's own settings")
-    lock: Path = _option(Path("imghost.lock"), values.path, "the committed file of records")
-    cache_dir: Path = _option(Path(".cache/imghost"), values.path, "the local store")
-    frozen: bool = _option(False, values.flag, "never touch the network; an image missing from the lock is a warning")
-    serve: bool = _option(False, values.flag, "use what the lock knows in a live preview, too")
-    site_url: str | None = _option(None, values.text, "where the site will live", optional=True)
-    sources: tuple[Path, ...] = _option((), values.paths, "more folders that images may come from")
-    include: tuple[str, ...] = _option(
-        (), values.texts, "only images whose path in the site matches one of these globs"
-    )
-    exclude: tuple[str, ...] = _option(
-        (), values.texts, "never images whose path in the site matches one of these globs"
-    )
-    references: frozenset[str] = _option(frozenset(DEFAULT_KINDS), values.kinds, "kinds of references to rewrite")
-    remote: tuple[str, ...] = _option((), values.texts, "globs of external image URLs to bring to the host, too")
-    retention: timedelta | None = _option(None, values.retention, "how long an image must live: permanent, or like 30d")
-    renew_before: timedelta = _option(timedelta(days=14), values.duration, "renew a record when less than this is left")
-    max_cost: Decimal = _option(Decimal(0), values.dollars, "US dollars that one build may spend")
-    max_uploads: int | None = _option(None, values.count(0), "images that one build may upload", optional=True)
+    host: str = _option("auto", as_text, "where images go: a host's name, or auto by the credential in the environment")
+    options: Mapping[str, Any] = _option(_NO_OPTIONS, as_mapping, "the host's own settings")
+    lock: Path = _option(Path("imghost.lock"), as_path, "the committed file of records")
+    cache_dir: Path = _option(Path(".cache/imghost"), as_path, "the local store")
+    frozen: bool = _option(False, as_flag, "never touch the network; an image missing from the lock is a warning")
+    serve: bool = _option(False, as_flag, "use what the lock knows in a live preview, too")
+    site_url: str | None = _option(None, as_text, "where the site will live", optional=True)
+    sources: tuple[Path, ...] = _option((), as_paths, "more folders that images may come from")
+    include: tuple[str, ...] = _option((), as_texts, "only images whose path in the site matches one of these globs")
+    exclude: tuple[str, ...] = _option((), as_texts, "never images whose path in the site matches one of these globs")
+    references: frozenset[str] = _option(frozenset(DEFAULT_KINDS), as_kinds, "kinds of references to rewrite")
+    remote: tuple[str, ...] = _option((), as_texts, "globs of external image URLs to bring to the host, too")
+    retention: timedelta | None = _option(None, as_retention, "how long an image must live: permanent, or like 30d")
+    renew_before: timedelta = _option(timedelta(days=14), as_duration, "renew a record when less than this is left")
+    max_cost: Decimal = _option(Decimal(0), as_dollars, "US dollars that one build may spend")
+    max_uploads: int | None = _option(None, as_count(0), "images that one build may upload", optional=True)
     oversize: str = _option(
-        "keep", values.choice("keep", "resize"), "an image over the host's limit: keep local, or resize"
+        "keep", as_choice("keep", "resize"), "an image over the host's limit: keep local, or resize"
     )
-    max_edge: int | None = _option(
-        None, values.count(1), "scale images down to this longest edge in pixels", optional=True
-    )
-    metadata: str = _option(
-        "strip", values.choice("strip", "keep", "refuse"), "EXIF, GPS, XMP, and bytes after the end"
-    )
-    verify: bool = _option(True, values.flag, "fetch each new URL before its record counts")
-    responsive: bool = _option(False, values.flag, "a srcset from the host's sizes (img.pro)")
-    format: str | None = _option(None, values.choice("webp", "avif"), "converted by the host (img.pro)", optional=True)
-    dimensions: bool = _option(False, values.flag, "add width and height where an image has neither")
-    lazy: bool = _option(False, values.flag, "add loading=lazy after the first image")
-    fallback: bool = _option(False, values.flag, "on a failed load show the local copy, once")
-    remove_local: bool = _option(False, values.flag, "delete local copies that nothing in the site names any more")
-    concurrency: int = _option(8, values.count(1), "uploads at a time")
-    timeout: float = _option(30.0, values.seconds, "seconds that a request may take")
-    retries: int = _option(5, values.count(1), "tries of an upload")
-    report: Path | None = _option(None, values.path, "write a report here: .json or .html", optional=True)
+    max_edge: int | None = _option(None, as_count(1), "scale images down to this longest edge in pixels", optional=True)
+    metadata: str = _option("strip", as_choice("strip", "keep", "refuse"), "EXIF, GPS, XMP, and bytes after the end")
+    verify: bool = _option(True, as_flag, "fetch each new URL before its record counts")
+    responsive: bool = _option(False, as_flag, "a srcset from the host's sizes (img.pro)")
+    format: str | None = _option(None, as_choice("webp", "avif"), "converted by the host (img.pro)", optional=True)
+    dimensions: bool = _option(False, as_flag, "add width and height where an image has neither")
+    lazy: bool = _option(False, as_flag, "add loading=lazy after the first image")
+    fallback: bool = _option(False, as_flag, "on a failed load show the local copy, once")
+    remove_local: bool = _option(False, as_flag, "delete local copies that nothing in the site names any more")
+    concurrency: int = _option(8, as_count(1), "uploads at a time")
+    timeout: float = _option(30.0, as_seconds, "seconds that a request may take")
+    retries: int = _option(5, as_count(1), "tries of an upload")
+    report: Path | None = _option(None, as_path, "write a report here: .json or .html", optional=True)
     folder: Path = field(default=Path(), metadata={"internal": True})
     """What relative paths are relative to: the configuration's folder."""
 
@@ -140,15 +312,6 @@ def _refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> No
             raise SettingsError(f"{what} {name!r:.80} is unknown; {nearest(name, known)}", str(name))
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Phrase the remedy for a mistyped name: the nearest right one, or all there are."""
-    import difflib
-
-    names = sorted(known)
-    close = difflib.get_close_matches(str(name)[:80], names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
-
-
 def _refuse_at_odds(settings: Settings, origin: str) -> None:
     """Refuse options that exclude each other."""
     if settings.fallback and settings.remove_local:
@@ -182,9 +345,9 @@ def _host_value(option: Field[Any], value: Any) -> Any:
         return str(value).lower() == "true"
     if "tuple" in kind:
         texts = value.split(",") if isinstance(value, str) else value
-        return tuple(text.strip() for text in values.texts(texts, Path()))
+        return tuple(text.strip() for text in as_texts(texts, Path()))
     if "int" in kind and "str" not in kind:
-        return values.count(0)(value, Path())
+        return as_count(0)(value, Path())
     if isinstance(value, (bool, Mapping, list, tuple)):
         raise ValueError("a text of one line")  # noqa: TRY004
-    return values.text(str(value), Path())
+    return as_text(str(value), Path())

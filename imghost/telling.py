@@ -10,8 +10,9 @@ from imghost.hosts import Host
 from imghost.models import Failure, Record
 from imghost.prospect import Job, Notice
 from imghost.published import NOT_UPLOADED, Published
-from imghost.report import Counts, Report, Shown, Uploaded, many
+from imghost.report import Counts, Report, Shown, Uploaded
 from imghost.rewriting import Rewriting
+from imghost.wording import clause, many
 
 
 def stay_notices(published: Published) -> Iterable[Notice]:
@@ -19,15 +20,6 @@ def stay_notices(published: Published) -> Iterable[Notice]:
     for path, stay in sorted(published.kept.items()):
         if stay.code:
             yield Notice(stay.code, str(Failure(path, f"stays local: {clause(stay.reason, 'it')}", stay.remedy)))
-
-
-_VERBS = ("is ", "has ", "belongs ", "matches ", "moves ", "was ", "cannot ")
-
-
-def clause(reason: str, subject: str) -> str:
-    """Make a clause of a reason that completes one; others stand alone."""
-    predicate = reason.removeprefix("it ")
-    return f"{subject} {predicate}" if predicate.startswith(_VERBS) else reason
 
 
 def remarks(published: Published) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
-from imghost.errors import Action, HostError, ImghostError, StateError, printable
+from imghost.errors import Action, HostError, ImghostError, StateError
 from imghost.models import IMPORT, Failure
 from imghost.plan import Upload
 from imghost.store import store
+from imghost.wording import printable
 from imghost.work import Course, Outcome, Work
 
 MORE: Final = "give the build more memory, or a smaller 'concurrency'"

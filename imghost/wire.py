@@ -21,8 +21,9 @@ import httpcore
 import httpx
 
 from imghost.connections import Deadlines, Exchange, Stage
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.proxies import Proxy, proxy_for
+from imghost.wording import printable
 
 HEADERS: Final = 16 * 1024
 """Bytes of an answer's headers that are accepted."""

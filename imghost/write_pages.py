@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from imghost import durable, urls
+from imghost import files, urls
+from imghost.files import stamp
 from imghost.models import Record, Reference
 from imghost.page_map import Entry, digest_of
-from imghost.pages import decode, encode, stamp
+from imghost.pages import decode, encode
 from imghost.plan import Group
 from imghost.references import PageView, before_changes
-from imghost.urls import Place, Target
+from imghost.urls import Place, SiteTarget
 from imghost.wishes import Better
 
 
@@ -28,7 +29,10 @@ class Written(NamedTuple):
 
 
 def edits_of(
-    page: PageView, groups: Mapping[int, Group], records: Mapping[str, Record], urls: Callable[[Record, Target], str]
+    page: PageView,
+    groups: Mapping[int, Group],
+    records: Mapping[str, Record],
+    urls: Callable[[Record, SiteTarget], str],
 ) -> dict[Reference, str]:
     """Choose the new URL of each reference that moves: whole groups, and only onto records."""
     edits: dict[Reference, str] = {}
@@ -39,10 +43,10 @@ def edits_of(
     return edits
 
 
-def url_maker(page: PageView, site: Place, *, is_in_site: bool) -> Callable[[Record, Target], str]:
+def url_maker(page: PageView, site: Place, *, is_in_site: bool) -> Callable[[Record, SiteTarget], str]:
     """Make what writes a record's URL into a page: as it is, or in the form of the old reference."""
 
-    def make(record: Record, target: Target) -> str:
+    def make(record: Record, target: SiteTarget) -> str:
         return urls.written(record.url, target.form, page.base, site) if is_in_site else record.url
 
     return make
@@ -86,7 +90,7 @@ def write_page(
         except OSError as problem:
             return Written(None, 0, f"the map of changes cannot be put aside: {problem.filename}: {_told(problem)}")
         try:
-            durable.replace(file, changed, is_durable=False)
+            files.write_whole(file, changed, is_durable=False)
         except OSError as problem:
             return Written(None, 0, f"it cannot be written: {_told(problem)}")
     digest = digest_of(changed) if changes else ""
@@ -94,7 +98,7 @@ def write_page(
 
 
 def _told(problem: OSError) -> str:
-    return f"{problem.strerror or problem}; {durable.remedy(problem)} and build again"
+    return f"{problem.strerror or problem}; {files.remedy(problem)} and build again"
 
 
 def _original(content: bytes, page: PageView) -> str | None:

@@ -18,7 +18,7 @@ from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 
 from imghost import page_map, settings
 from imghost.errors import ImghostError, SettingsError
-from imghost.git import git_top
+from imghost.files import git_top
 from imghost.progress import on_terminal
 from imghost.prospect import Job
 from imghost.provenance import Origins

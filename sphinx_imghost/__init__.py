@@ -15,16 +15,16 @@ from sphinx.errors import ConfigError, ExtensionError, SphinxError
 from sphinx.util import logging
 from sphinx.util.display import status_iterator
 
-from imghost import settings
+from imghost import settings, wording
+from imghost.environment import version
 from imghost.errors import ImghostError
-from imghost.git import git_top
+from imghost.files import git_top
 from imghost.page_map import location
 from imghost.progress import is_watched
 from imghost.prospect import Job
 from imghost.provenance import Origins
 from imghost.rehost import Result, rehost
 from imghost.report import summary
-from imghost.version import version
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -75,7 +75,7 @@ def _check(app: Sphinx, config: Config) -> None:
     known = {f"imghost_{option.name}" for option in settings.options()}
     for name in getattr(config, "_raw_config", {}):
         if name.startswith("imghost_") and name not in known:
-            _refuse(ConfigError(f"conf.py: option {name!r} is unknown; {settings.nearest(name, known)}"))
+            _refuse(ConfigError(f"conf.py: option {name!r} is unknown; {wording.nearest(name, known)}"))
     _settings(app)
 
 

@@ -22,9 +22,9 @@ from readme import _shown as shown_default
 
 from imghost import settings
 from imghost.cli import main
-from imghost.hosts import Limits, registry
+from imghost.hosts import registry
 from imghost.hosts.img402 import TIERS
-from imghost.models import MEDIA_TYPES
+from imghost.models import MEDIA_TYPES, Limits
 
 DOCS = Path(__file__).parent.parent / "docs"
 _SHARED = {

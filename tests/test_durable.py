@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imghost import durable
+from imghost import files
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions and limits")
 LEFT_OVER = ".imghost-0123456789abcdef.tmp"
@@ -24,8 +24,8 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize("is_durable", [True, False])
 def test_content_is_written_byte_for_byte(tmp_path: Path, is_durable: bool) -> None:
     file = tmp_path / "page.html"
-    durable.replace(file, b"one\r\ntwo\n\x00", is_durable=is_durable)
-    durable.replace(tmp_path / "text", "é\r\n\udcff", is_durable=is_durable)
+    files.write_whole(file, b"one\r\ntwo\n\x00", is_durable=is_durable)
+    files.write_whole(tmp_path / "text", "é\r\n\udcff", is_durable=is_durable)
     assert file.read_bytes() == b"one\r\ntwo\n\x00"
     assert (tmp_path / "text").read_bytes() == "é\r\n".encode() + b"\xff"
     assert names(tmp_path) == ["page.html", "text"]
@@ -37,7 +37,7 @@ def test_a_replaced_file_keeps_its_permission_bits(tmp_path: Path) -> None:
     file.write_text("old")
     for mode in (0o600, 0o640, 0o664, 0o755):
         file.chmod(mode)
-        durable.replace(file, f"{mode:o}", is_durable=False)
+        files.write_whole(file, f"{mode:o}", is_durable=False)
         assert file.stat().st_mode & 0o7777 == mode
         assert file.read_text() == f"{mode:o}"
 
@@ -45,7 +45,7 @@ def test_a_replaced_file_keeps_its_permission_bits(tmp_path: Path) -> None:
 @posix
 def test_a_new_file_gets_the_bits_that_the_system_gives(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
-    durable.replace(tmp_path / "new", b"", is_durable=True)
+    files.write_whole(tmp_path / "new", b"", is_durable=True)
     assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
@@ -55,14 +55,14 @@ def test_a_link_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
     outside.write_text("untouched")
     link = tmp_path / "link"
     link.symlink_to(outside)
-    durable.replace(link, "new", is_durable=False)
+    files.write_whole(link, "new", is_durable=False)
     assert (outside.read_text(), link.read_text(), link.is_symlink()) == ("untouched", "new", False)
 
 
 def test_a_failed_step_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "folder" / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match="folder"):
-        durable.replace(tmp_path / "folder", b"content", is_durable=False)
+        files.write_whole(tmp_path / "folder", b"content", is_durable=False)
     assert names(tmp_path) == ["folder"]
 
 
@@ -135,7 +135,7 @@ def test_sweeping_deletes_only_old_files_of_our_own_making(tmp_path: Path) -> No
         os.utime(tmp_path / name, (old, old))
     young = LEFT_OVER.replace("0123", "4567")
     (tmp_path / young).touch()
-    durable.sweep(tmp_path)
+    files.sweep_unfinished(tmp_path)
     assert names(tmp_path) == sorted((*kept, young))
 
 
@@ -146,14 +146,14 @@ def test_sweeping_leaves_folders_and_links_alone(tmp_path: Path) -> None:
     victim.touch()
     os.utime(victim, (0, 0))
     link.symlink_to(victim)
-    durable.sweep(tmp_path)
-    durable.sweep(tmp_path / "missing")
+    files.sweep_unfinished(tmp_path)
+    files.sweep_unfinished(tmp_path / "missing")
     assert names(tmp_path) == sorted((LEFT_OVER, link.name, "victim"))
 
 
 def test_syncing_everything_needs_no_file(tmp_path: Path) -> None:
-    durable.sync()
-    durable.sync_folder(tmp_path)
+    files.sync()
+    files.sync_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -170,4 +170,4 @@ def test_syncing_everything_needs_no_file(tmp_path: Path) -> None:
     ],
 )
 def test_what_a_user_can_change_follows_from_the_systems_number(number: int, remedy: str) -> None:
-    assert durable.remedy(OSError(number, os.strerror(number))) == remedy
+    assert files.remedy(OSError(number, os.strerror(number))) == remedy

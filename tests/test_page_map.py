@@ -16,8 +16,8 @@ from sites import picture, tree, write
 from imghost import Job, Settings, page_map, rehost, removal
 from imghost.models import KINDS
 from imghost.provenance import Origins
-from imghost.urls import place
 from imghost.restore import restore
+from imghost.urls import place
 
 PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'
 BELOW = '<base href="../"><img src="images/0.png"><img src="images/1&#46;png"><img src=images/1.png>\n'

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imghost.hosts import Host, Limits, Setup
+from imghost.hosts import Host, Setup
 from imghost.hosts.imgpro import ImgPro
 from imghost.http import Client
-from imghost.models import MEDIA_TYPES, Facts, Image, Record
+from imghost.models import MEDIA_TYPES, Facts, Image, Limits, Record
 from imghost.plan import Group, Plan, plan
 from imghost.provenance import Stay
 from imghost.settings import Settings, read

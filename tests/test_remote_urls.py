@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from imghost.errors import Action, HostError
 from imghost.public_addresses import is_public, public_addresses
 from imghost.remote import absolute, check_public, key_of, selected
-from imghost.remote_urls import target
+from imghost.urls import external_url
 
 ALL = ["*"]
 PRIVATE = [
@@ -130,7 +130,7 @@ def test_hosts_named_in_the_environment_are_exempt(listed: str, url: str, is_exe
 
 
 def test_a_name_is_looked_up_once_and_every_address_has_to_be_public() -> None:
-    found = target("https://images.example/x.png")
+    found = external_url("https://images.example/x.png")
     assert found
     asked: list[str] = []
 
@@ -147,7 +147,7 @@ def test_a_name_is_looked_up_once_and_every_address_has_to_be_public() -> None:
 
 
 def test_a_name_without_an_address_is_asked_again_later() -> None:
-    found = target("https://images.example/x.png")
+    found = external_url("https://images.example/x.png")
     assert found
 
     def failing(host: str, port: int) -> Sequence[str]:
@@ -240,9 +240,9 @@ def test_three_readers_agree_on_the_host_of_what_is_meant(url: str) -> None:
         return
     asked = absolute(url)
     assert absolute(asked) == asked
-    assert key_of(url) == key_of(str(target(url)))
+    assert key_of(url) == key_of(str(external_url(url)))
     assert asked.isascii()
-    found, split = target(url), urlsplit(asked)
+    found, split = external_url(url), urlsplit(asked)
     assert found
     assert (split.scheme, split.username, split.fragment) == (found.scheme, None, "")
     assert split.netloc == found.name

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from imghost.urls import Place, Target, base_of, place, quoted, resolve, resolve_in_root, written
+from imghost.urls import Place, SiteTarget, base_of, place, quoted, resolve, resolve_in_root, written
 
 BARE = place(None)
 SITE = place("https://docs.example.org/en/latest/")
@@ -120,7 +120,7 @@ def test_a_no_break_space_is_a_letter_of_the_name() -> None:
 def test_a_url_of_the_site_is_known_in_every_form(url: str, form: str) -> None:
     base = base_of("index.html", None, SITE)
     assert base is not None
-    assert resolve(url, base, SITE, {"img/a.png"}) == Target("img/a.png", form)
+    assert resolve(url, base, SITE, {"img/a.png"}) == SiteTarget("img/a.png", form)
 
 
 def test_without_a_site_url_only_paths_are_known() -> None:
@@ -180,8 +180,8 @@ def test_relative_urls_start_from_the_base_element(base: str, url: str, path: st
 
 
 def test_metadata_also_tries_the_root_of_the_site() -> None:
-    assert resolve_in_root("img/a.png", SITE, {"img/a.png"}) == Target("img/a.png", "site")
-    assert resolve_in_root("/en/latest/img/a.png", SITE, {"img/a.png"}) == Target("img/a.png", "root")
+    assert resolve_in_root("img/a.png", SITE, {"img/a.png"}) == SiteTarget("img/a.png", "site")
+    assert resolve_in_root("/en/latest/img/a.png", SITE, {"img/a.png"}) == SiteTarget("img/a.png", "root")
     assert resolve_in_root("../img/a.png", SITE, {"img/a.png"}) is None
 
 
@@ -206,8 +206,8 @@ def test_what_is_written_means_the_same_file_again(
     assert base is not None
     for form in ("relative", "root", *(("absolute", "network") if site.authority else ())):
         url = written(path, form, base, site)
-        assert resolve(url, base, site, {path}) == Target(path, form)
-    assert resolve_in_root(written(path, "site", base, site), site, {path}) == Target(path, "site")
+        assert resolve(url, base, site, {path}) == SiteTarget(path, form)
+    assert resolve_in_root(written(path, "site", base, site), site, {path}) == SiteTarget(path, "site")
 
 
 @given(FOLDERS, NAME, FOLDERS, NAME, st.sampled_from(["/", "/x/", "../", "../../y/z/", "//h.example/q/", "a//b/c"]))
@@ -218,7 +218,7 @@ def test_what_is_written_under_a_base_element_means_the_same_file_again(
     path = "/".join([*image_folders, image])
     base = base_of("/".join([*folders, page]), href, site)
     assert base is not None
-    assert resolve(written(path, "relative", base, site), base, site, {path}) == Target(path, "relative")
+    assert resolve(written(path, "relative", base, site), base, site, {path}) == SiteTarget(path, "relative")
 
 
 def test_a_path_that_begins_with_an_empty_name_is_not_written_as_an_absolute_one() -> None:
@@ -226,7 +226,7 @@ def test_a_path_that_begins_with_an_empty_name_is_not_written_as_an_absolute_one
     base = base_of("x.html", "/a/y.html", site)
     assert base == "/a/y.html"
     assert written("c.png", "relative", base, site) == ".//b/c.png"
-    assert resolve(".//b/c.png", base, site, {"c.png"}) == Target("c.png", "relative")
+    assert resolve(".//b/c.png", base, site, {"c.png"}) == SiteTarget("c.png", "relative")
 
 
 PLAIN = st.lists(st.sampled_from(["a", "b", "..", ".", "%2e", "..."]), min_size=1, max_size=6).map("/".join)

@@ -18,7 +18,7 @@ from doubles.server import Fault
 from sites import tree
 from trust.place import Project, assert_done, built_site
 
-from imghost import scratch
+from imghost import files
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot lock folders, so nothing is swept")
 
@@ -90,7 +90,7 @@ def test_a_store_that_was_killed_half_made_is_swept_by_the_next_write(tmp_path: 
 
 
 def held_elsewhere(parent: Path, ready: object, end: object) -> None:
-    with scratch.folder(parent, LEFT):
+    with files.private_folder(parent, LEFT):
         ready.set()  # type: ignore[attr-defined]
         end.wait(20)  # type: ignore[attr-defined]
 
@@ -101,12 +101,12 @@ def test_a_folder_is_swept_only_once_its_process_is_gone(tmp_path: Path) -> None
     other = context.Process(target=held_elsewhere, args=(tmp_path, ready, end))
     other.start()
     assert ready.wait(20)
-    scratch.sweep(tmp_path, LEFT)
+    files.sweep_folders(tmp_path, LEFT)
     assert len(folders(tmp_path)) == 1
     other.kill()
     other.join()
     assert len(folders(tmp_path)) == 1
-    scratch.sweep(tmp_path, LEFT)
+    files.sweep_folders(tmp_path, LEFT)
     assert folders(tmp_path) == []
 
 
@@ -123,7 +123,7 @@ def test_only_folders_with_the_whole_name_are_swept(tmp_path: Path) -> None:
     dead.mkdir()
     (dead / "away").symlink_to(treasure)
     kept = {path.name for path in tmp_path.iterdir()} - {dead.name}
-    scratch.sweep(tmp_path, LEFT)
+    files.sweep_folders(tmp_path, LEFT)
     assert {path.name for path in tmp_path.iterdir()} == kept
     assert (treasure / "kept").read_text() == "kept"
 
@@ -133,13 +133,13 @@ def test_another_users_folder_stays(tmp_path: Path) -> None:
     other = tmp_path / f"{LEFT}aaaaaaaa"
     other.mkdir()
     os.chown(other, 65534, 65534)
-    scratch.sweep(tmp_path, LEFT)
+    files.sweep_folders(tmp_path, LEFT)
     assert other.is_dir()
 
 
 def sweeping(parent: Path, end: object) -> None:
     while not end.is_set():  # type: ignore[attr-defined]
-        scratch.sweep(parent, LEFT)
+        files.sweep_folders(parent, LEFT)
 
 
 def test_a_folder_lives_through_another_runs_sweeps_from_its_first_moment(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_folder_lives_through_another_runs_sweeps_from_its_first_moment(tmp_pa
     other.start()
     try:
         for _ in range(500):
-            with scratch.folder(tmp_path, LEFT) as made:
+            with files.private_folder(tmp_path, LEFT) as made:
                 (made / "payload").write_bytes(b"x")
                 assert (made / "payload").read_bytes() == b"x"
     finally:
@@ -160,5 +160,5 @@ def test_a_folder_lives_through_another_runs_sweeps_from_its_first_moment(tmp_pa
 
 
 def test_a_sweep_where_nothing_is_does_nothing(tmp_path: Path) -> None:
-    scratch.sweep(tmp_path / "missing", LEFT)
+    files.sweep_folders(tmp_path / "missing", LEFT)
     assert list(tmp_path.iterdir()) == []

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from imghost.errors import SettingsError
 from imghost.models import KINDS
-from imghost.settings import Settings, options, over, read, read_host_options
-from imghost.values import read_duration, show_duration
+from imghost.settings import Settings, options, over, read, read_duration, read_host_options, show_duration
 
 HERE = Path("/project").absolute()
 

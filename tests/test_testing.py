@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import imghost.testing
 from imghost.errors import Action, HostError
-from imghost.hosts import Limits
+from imghost.models import Limits
 from imghost.testing import (
     DeletesContract,
     FakeHost,

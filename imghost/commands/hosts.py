@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from imghost.commands.call import Call, print_json, say
-from imghost.commands.style import size
 from imghost.commands.tables import Row, print_table
 from imghost.errors import HostError, SettingsError, StateError
 from imghost.hosts import registry
 from imghost.http import Client
 from imghost.models import MEDIA_TYPES
-from imghost.values import PERMANENT
+from imghost.settings import PERMANENT
+from imghost.wording import size
 
 
 def hosts(call: Call) -> int:

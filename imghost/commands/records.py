@@ -17,17 +17,15 @@ from imghost import restore as restoring
 from imghost.commands import site
 from imghost.commands.call import Call, print_json, warn
 from imghost.commands.money import paid
-from imghost.commands.style import size
 from imghost.commands.tables import Row, print_facts, print_table
 from imghost.environment import leave_to_upload
 from imghost.errors import HostError, SettingsError
 from imghost.hosts import Host, Tells, registry
 from imghost.http import Client
 from imghost.models import Record
-from imghost.report import many
-from imghost.settings import Settings
-from imghost.values import read_duration
+from imghost.settings import Settings, read_duration
 from imghost.verify import Verdict, hosted_in, page_verdicts, verdicts
+from imghost.wording import many, size
 
 
 def status(call: Call) -> int:

@@ -11,14 +11,13 @@ from imghost import report
 from imghost.cache import Cache
 from imghost.commands.call import Call, print_json, say, warn
 from imghost.commands.money import paid
-from imghost.commands.style import plain, size
+from imghost.commands.style import plain
 from imghost.commands.tables import Row, print_facts, print_table
 from imghost.errors import HostError
 from imghost.http import Client
 from imghost.prospect import Prospect, foresee
 from imghost.rehost import rehost as run
-from imghost.report import many
-from imghost.telling import clause
+from imghost.wording import clause, many, size
 
 
 def rehost(call: Call) -> int:

@@ -56,11 +56,3 @@ def shortened(text: str, most: int) -> str:
     while columns(tail) > most - 1 - columns(head):
         tail = tail[1:]
     return f"{head}…{tail}"
-
-
-def size(count: int) -> str:
-    """Write a number of bytes as people read it."""
-    for unit, step in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
-        if count >= step:
-            return f"{count / step:.3g} {unit}" if count < 100 * step else f"{count / step:,.0f} {unit}"
-    return f"{count} B"

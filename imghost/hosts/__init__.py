@@ -14,6 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from imghost.models import Limits
+
 if TYPE_CHECKING:
     from imghost.hosts.account import Quota as Quota
     from imghost.hosts.account import Stored as Stored
@@ -47,23 +49,6 @@ class Secret:
         return "<hidden>"
 
     __str__ = __repr__
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a host takes, as data."""
-
-    formats: frozenset[str]
-    """Media types."""
-    max_bytes: int | None = None
-    keeps_animated_png: bool = True
-    """False where the host makes a still of an animated PNG."""
-    retention: timedelta | None = None
-    """The host's least promise with these settings; None = permanent."""
-    price: Decimal = Decimal(0)
-    """US dollars an image, at most."""
-    is_price_certain: bool = True
-    """False where some images may cost nothing: then each payment is weighed when it comes up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,11 @@ from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.hosts.origins import extra_origins as extra_origins  # noqa: PLC0414 - where hosts look for it
 from imghost.hosts.origins import image_urls as image_urls  # noqa: PLC0414 - where hosts look for it
 from imghost.http import Answer
+from imghost.wording import printable
 
 MOST: Final = 10**15
 """No size and no count is as large; what a host gives beyond it is none, and would not fit a line."""

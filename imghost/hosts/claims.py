@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
+from imghost.wording import printable
 
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 """When an image ends that is permanent, to compare it with others."""

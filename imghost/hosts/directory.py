@@ -12,8 +12,8 @@ from typing import Final
 
 from imghost import hosts
 from imghost.errors import Action, HostError, SettingsError
-from imghost.hosts import Limits, Setup
-from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Payload
+from imghost.hosts import Setup
+from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Limits, Payload
 
 _NAME: Final = r"[0-9a-f]{32}(?:-[a-z0-9]{1,32}){0,3}\.(?:png|jpg|gif|webp|avif|svg)"
 _BASE: Final = (

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from imghost.hosts import Limits, Setup
+from imghost.hosts import Setup
 from imghost.hosts.imageupload_settings import LIVES, NAME, ORIGIN, ImageUploadOptions, read_expiration, read_folder
 from imghost.hosts.once import Once
 from imghost.hosts.origins import extra_origins, image_urls
-from imghost.models import Hosted, Image, Payload
+from imghost.models import Hosted, Image, Limits, Payload
 
 if TYPE_CHECKING:
     from imghost.hosts import Quota, Stored, Usage

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from imghost.errors import printable
 from imghost.hosts.answers import MOST, moment
 from imghost.hosts.imageupload_settings import CONSUMED, LIVES
+from imghost.wording import printable
 
 SLUG: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urljoin
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.hosts.answers import COMMON, Rule, retry_after
 from imghost.hosts.imageupload_settings import NAME
 from imghost.http import Answer
+from imghost.wording import printable
 
 NOT_FOUND: Final = -32004
 """Says that there is no such image, and also that the host's storage is down."""

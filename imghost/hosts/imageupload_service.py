@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.hosts import Quota, Setup, Stored, Usage
 from imghost.hosts.answers import read_object, unclear
 from imghost.hosts.clock import HostClock
@@ -20,6 +20,7 @@ from imghost.hosts.imageupload_stock import Stock
 from imghost.hosts.origins import origin_of, split_origin
 from imghost.http import Answer
 from imghost.models import Hosted, Payload
+from imghost.wording import printable
 
 MINUTE: Final = 61.0
 """Seconds in which the host takes 60 uploads and 120 calls of its tools, and one for the way there."""

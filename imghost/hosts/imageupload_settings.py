@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from imghost.errors import SettingsError
-from imghost.settings import nearest
+from imghost.wording import nearest
 
 NAME: Final = "imageupload.io"
 ORIGIN: Final = "https://imageupload.io"

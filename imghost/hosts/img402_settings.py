@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Final
 
 from imghost.errors import SettingsError
-from imghost.hosts import Limits, Setup
-from imghost.settings import nearest
+from imghost.hosts import Setup
+from imghost.models import Limits
+from imghost.wording import nearest
 
 NAME: Final = "img402"
 FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})

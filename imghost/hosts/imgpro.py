@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from imghost.hosts import Limits, Setup, imgpro_variants
+from imghost.hosts import Setup, imgpro_variants
 from imghost.hosts.imgpro_settings import ANONYMOUS, NAME, Fields, ImgProOptions, read_fields
 from imghost.hosts.once import Once
 from imghost.hosts.origins import extra_origins, image_urls
-from imghost.models import Hosted, Image, Payload, Record
+from imghost.models import Hosted, Image, Limits, Payload, Record
 
 if TYPE_CHECKING:
     from imghost.hosts import Quota, Stored, Usage

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from imghost.errors import printable
 from imghost.hosts import Quota, Usage
 from imghost.hosts.answers import MOST, moment
 from imghost.hosts.imgpro_refusals import link_in
 from imghost.hosts.imgpro_settings import Generation
+from imghost.wording import printable
 
 
 class Account(NamedTuple):

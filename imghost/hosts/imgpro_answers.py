@@ -12,11 +12,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.hosts.answers import MOST, moment, unclear
 from imghost.hosts.imgpro_refusals import link_in
 from imghost.hosts.imgpro_settings import NAME
 from imghost.http import Answer
+from imghost.wording import printable
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,2000}")

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.hosts import Secret
 from imghost.hosts.answers import Rule, unclear
 from imghost.hosts.imgpro_answers import is_success
 from imghost.hosts.imgpro_refusals import APPS, read_refusal
 from imghost.hosts.imgpro_settings import NAME
 from imghost.http import Client
+from imghost.wording import printable
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,256}")
 _ADDRESS: Final = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,190}")

@@ -12,10 +12,11 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.hosts.answers import COMMON, Rule, retry_after
 from imghost.hosts.imgpro_settings import NAME
 from imghost.http import Answer
+from imghost.wording import printable
 
 APPS: Final = "https://img.pro/apps"
 """Where people make keys by hand."""

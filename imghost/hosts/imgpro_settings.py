@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from imghost.errors import SettingsError
 from imghost.models import Payload
-from imghost.settings import nearest
-from imghost.values import read_duration
+from imghost.settings import read_duration
+from imghost.wording import nearest
 
 if TYPE_CHECKING:
     from imghost.hosts.imgpro_answers import Media

@@ -18,10 +18,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from imghost.durable import sync_folder
-from imghost.errors import BudgetError, StateError, printable
+from imghost.errors import BudgetError, StateError
+from imghost.files import sync_folder
 from imghost.hosts.payments import COLUMNS, UNRESOLVED, Budget, Payment, Purchase, Signed, State, read_payment
 from imghost.hosts.x402 import ATOMS, dollars
+from imghost.wording import printable
 
 WAIT: Final = 30.0
 """Seconds to wait for another process that writes."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from imghost.errors import StateError
-from imghost.git import git_top
+from imghost.files import git_top
 from imghost.hosts.journal import Journal
 
 FILE: Final = "payments.sqlite3"

@@ -8,12 +8,13 @@ from datetime import datetime
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
-from imghost.errors import SettingsError, printable
-from imghost.hosts import Host, HostType, Limits, Secret, Setup
+from imghost.errors import SettingsError
+from imghost.hosts import Host, HostType, Secret, Setup
 from imghost.hosts.origins import is_loopback, origin_of, split_origin
 from imghost.http import Client
-from imghost.settings import Settings, nearest, read_host_options
-from imghost.values import show_duration
+from imghost.models import Limits
+from imghost.settings import Settings, read_host_options, show_duration
+from imghost.wording import nearest, printable
 
 GROUP = "imghost.hosts"
 _SHAPE = r"[\x21-\x7e]{8,256}"

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from imghost.hosts import Limits, Setup
+from imghost.hosts import Setup
 from imghost.hosts.once import Once
 from imghost.hosts.origins import image_urls
 from imghost.hosts.s3_settings import FOLDERS, NAME, S3Options, check_shapes, read_base, read_prefix
-from imghost.models import MEDIA_TYPES, Hosted, Image, Payload
+from imghost.models import MEDIA_TYPES, Hosted, Image, Limits, Payload
 
 if TYPE_CHECKING:
     from imghost.hosts import Quota, Stored

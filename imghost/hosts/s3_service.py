@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.hosts import Quota, Setup, Stored
 from imghost.hosts.s3_requests import Bucket, RefusedError, unclear
 from imghost.hosts.s3_settings import NAME, S3Options
 from imghost.models import MEDIA_TYPES, Hosted, Payload
+from imghost.wording import printable
 
 CACHING: Final = "public, max-age=31536000, immutable"
 """A year, which is what HTTP caches call for ever: the bytes under a key never change."""

@@ -8,11 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from imghost.errors import Action, HostError, SettingsError, printable
+from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Secret
 from imghost.hosts.signer import KeySigner, check_key
 from imghost.hosts.x402 import ATOMS, USDC
 from imghost.http import Client
+from imghost.wording import printable
 
 KEY: Final = "IMG402_PRIVATE_KEY"
 KEY_FILE: Final = "IMG402_PRIVATE_KEY_FILE"

@@ -15,9 +15,10 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.hide import hidden_text
 from imghost.http import Answer
+from imghost.wording import printable
 
 CHAIN: Final = 8453
 """Base."""

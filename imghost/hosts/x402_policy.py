@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
-from imghost.errors import Action, HostError, printable
+from imghost.errors import Action, HostError
 from imghost.hosts.x402 import DOMAIN, NETWORK, USDC, Challenge, Entry, Terms, dollars
+from imghost.wording import printable
 
 SHORTEST: Final = 30
 LONGEST: Final = 600

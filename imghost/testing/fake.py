@@ -13,14 +13,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from imghost.errors import Action, HostError, printable
-from imghost.hosts import Host, Limits, Quota, Setup, Stored, Usage
+from imghost.errors import Action, HostError
+from imghost.hosts import Host, Quota, Setup, Stored, Usage
 from imghost.hosts.answers import Rule, image_urls, moment, read_object, refusal, unclear
 from imghost.hosts.origins import origin_of, split_origin
 from imghost.http import Answer, Client
-from imghost.models import MEDIA_TYPES, Hosted, Image, Payload
+from imghost.models import MEDIA_TYPES, Hosted, Image, Limits, Payload
 from imghost.testing.bench import a_setup
 from imghost.testing.store import KEY, FakeStore
+from imghost.wording import printable
 
 _NAME: Final = r"[0-9a-f]{64}(?:-[0-9]{1,6})?\.[a-z]{3,4}"
 _CODES: Final[Mapping[str, Rule]] = MappingProxyType(

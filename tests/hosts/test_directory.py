@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import SettingsError
-from imghost.hosts import Limits, Setup
+from imghost.hosts import Setup
 from imghost.hosts.directory import Directory, DirectoryOptions
 from imghost.http import Client
-from imghost.models import MEDIA_TYPES, Facts, Image, Payload
+from imghost.models import MEDIA_TYPES, Facts, Image, Limits, Payload
 from imghost.payload import variant_of
 
 SHA = hashlib.sha256(b"an image").hexdigest()

@@ -13,7 +13,8 @@ from doubles.server import Reply
 from sites import picture, tree, write
 from trust.place import Project, built_site, crawl, references
 
-from imghost.errors import SettingsError, printable
+from imghost.errors import SettingsError
+from imghost.wording import printable
 
 TESTS = Path(__file__).parents[1]
 HERE = "trust/test_threats.py::"
