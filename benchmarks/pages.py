@@ -59,9 +59,9 @@ def _timed(work: Callable[[str], object], texts: list[str]) -> float:
 
 
 def _ours(text: str) -> str:
+    from imghost.html.edit import changed_text, changes_of
+    from imghost.html.scan import scan
     from imghost.models import DEFAULT_KINDS
-    from imghost.rewrite import changed_text, changes_of
-    from imghost.scan import scan
 
     found = scan(text, frozenset(DEFAULT_KINDS)).references
     return changed_text(text, changes_of(text, dict.fromkeys(found, "https://src.img.pro/abc/0123456789abcdef.png")))

@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from imghost import files, payload
-from imghost import lock as locks
-from imghost.cache import Cache
+from imghost import files
 from imghost.confirm import confirm
 from imghost.errors import HostError, ImghostError, SettingsError
 from imghost.hosts import Finds
-from imghost.http import Client
 from imghost.identify import opened
+from imghost.image import payload
 from imghost.models import Failure, Record
+from imghost.net.client import Client
 from imghost.plan import Upload
 from imghost.prospect import Job, foresee
+from imghost.records import lock as locks
+from imghost.records.cache import Cache
 from imghost.store import recorded
 from imghost.wording import printable
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import diskcache
 
 from imghost import files
-from imghost.cache_check import SETTINGS, DoubtError, checked_rows, quarantine
+from imghost.records.safe_diskcache import SETTINGS, DoubtError, checked_rows, quarantine
 from imghost.safe_disk import SafeDisk
 
 _NEW: Final = ".store-"

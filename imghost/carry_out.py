@@ -11,20 +11,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from imghost import files, payload
+from imghost import files
 from imghost.announce import announce, told
-from imghost.cache import Cache
 from imghost.errors import Action, BudgetError, HostError, StateError
 from imghost.hosts import Host, Imports, Quota
-from imghost.http import Client
 from imghost.identify import opened
+from imghost.image import payload
 from imghost.keep_records import keep_records
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
+from imghost.net.client import Client
 from imghost.patience import patiently
 from imghost.plan import Upload, check_budget, decide
 from imghost.prospect import Job, Notice, Prospect
 from imghost.provenance import Stay
 from imghost.published import NOT_UPLOADED, Published, refused
+from imghost.records.cache import Cache
 from imghost.upload import upload_all
 from imghost.wording import many
 from imghost.work import Outcome, Work
@@ -69,7 +70,7 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
 
     def bring(upload: Upload) -> Hosted:
         assert isinstance(host, Imports)
-        from imghost.remote import check_public
+        from imghost.net.download import check_public
 
         check_public(upload.image.path, job.environ)
         return host.bring(upload.image.path, upload.image.sha256)
@@ -102,9 +103,9 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
 
 def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     """Fetch an external image and make it a payload like the site's own: checked, and stripped as the settings say."""
-    from imghost.images import NotAnImage
-    from imghost.images import read as read_image
-    from imghost.remote import download
+    from imghost.image.inspect import NotAnImage
+    from imghost.image.inspect import read as read_image
+    from imghost.net.download import download
 
     copy = download(upload.image.path, folder, environ=job.environ, timeout=job.settings.timeout)
     try:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Final
 
 from imghost.errors import Action, HostError
-from imghost.http import Client
-from imghost.images import dimensions
+from imghost.image.inspect import dimensions
 from imghost.models import Record
+from imghost.net.client import Client
 from imghost.wording import printable
 
 _PAUSES: Final = (0.0, 0.5, 1.5, 3.0, 5.0)

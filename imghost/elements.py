@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from imghost.foreign import HTML, SVG, names
-from imghost.tokens import SPACE, Attribute, ascii_lower, value
+from imghost.html.tokenizer import SPACE, Attribute, ascii_lower, value
 
 HELD_BY_ATTRIBUTE: Final = 'kept by data-imghost="off"'
 HELD_BY_CLASS: Final = "kept by the class no-imghost"

@@ -9,15 +9,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from imghost import lock as locks
 from imghost.files import Stamp, digest, open_beneath, stamp
 from imghost.hosts import Host, registry
-from imghost.http import Client
+from imghost.html.edit import splice
+from imghost.html.scan import scan
 from imghost.models import DEFAULT_KINDS, IMPORT, Record, Reference
+from imghost.net.client import Client
 from imghost.pages import survey
+from imghost.records import lock as locks
 from imghost.references import PageView, groups_of
-from imghost.rewrite import splice
-from imghost.scan import scan
 from imghost.settings import Settings
 from imghost.urls import Place, SiteTarget, base_of, resolve
 from imghost.write_pages import edits_of

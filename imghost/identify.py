@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from imghost.cache import Cache, Known
 from imghost.files import digest, open_beneath, stamp
 from imghost.models import Image
 from imghost.page_map import Removed
 from imghost.provenance import Judge, Origins, Stay
+from imghost.records.cache import Cache, Known
 from imghost.settings import Settings
 
 _GONE: Final = Stay("is gone since the pages were scanned", "build again", code="page")
@@ -87,8 +87,8 @@ def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, R
 
 
 def _read(root: Path, name: str) -> Known:
-    from imghost.images import NotAnImage
-    from imghost.images import read as read_image
+    from imghost.image.inspect import NotAnImage
+    from imghost.image.inspect import read as read_image
 
     try:
         image = read_image(root, name)

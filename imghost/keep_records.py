@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from imghost import lock as locks
 from imghost.hosts import Host
 from imghost.models import Record
 from imghost.prospect import Job, Notice, Prospect
+from imghost.records import lock as locks
 
 
 def name_in_lock(prospect: Prospect, job: Job) -> tuple[Notice, ...]:

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from imghost.errors import BudgetError
 from imghost.hosts import Host
+from imghost.image.payload import Refusal, variant_of
 from imghost.models import IMPORT, Image, Limits, Record
-from imghost.payload import Refusal, variant_of
 from imghost.provenance import Stay
 from imghost.settings import Settings
 

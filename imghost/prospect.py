@@ -9,19 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from imghost import lock as locks
 from imghost import page_map, references, removal, urls
-from imghost.cache import Cache
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.hosts import Host, registry
-from imghost.http import Client
 from imghost.identify import identify
 from imghost.models import Facts, Image, Record
+from imghost.net.client import Client
 from imghost.page_map import PageMap
 from imghost.pages import Survey, survey
 from imghost.plan import Group, Plan, decide, plan
 from imghost.progress import Progress
 from imghost.provenance import Origins, Stay
+from imghost.records import lock as locks
+from imghost.records.cache import Cache
 from imghost.references import PageView
 from imghost.settings import Settings
 from imghost.urls import key_of, selected

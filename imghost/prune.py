@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from imghost import lock as locks
 from imghost import removal
 from imghost.errors import SettingsError
 from imghost.hosts import Deletes, Stored
 from imghost.pages import survey
+from imghost.records import lock as locks
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]{4,}")
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from imghost import lock as locks
-from imghost.cache import Cache, exclusive
 from imghost.environment import leave_to_upload
 from imghost.errors import HostError, StateError
-from imghost.http import Client
 from imghost.keep_records import name_in_lock
 from imghost.models import IMPORT
+from imghost.net.client import Client
 from imghost.prospect import Job, Notice, Prospect, replanned
 from imghost.provenance import Stay
 from imghost.published import Published, refused, without_uploads
+from imghost.records import lock as locks
+from imghost.records.cache import Cache, exclusive
 
 _SKEW: Final = timedelta(seconds=300)
 

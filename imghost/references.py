@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from imghost import csp, urls
+from imghost import urls
 from imghost.files import Stamp, stamp
+from imghost.html import policy
 from imghost.models import KINDS, Reference, Scan
 from imghost.page_map import Entry, PageMap, digest_of, undone
 from imghost.pages import MAX_PAGE, decode, encode
@@ -97,7 +98,7 @@ def _scan_of(path: str, text: str, kinds: frozenset[str], entry: Entry | None, o
 
 def scan_text(path: str, text: str, kinds: frozenset[str]) -> Scan:
     """Scan a page or a style sheet, by its name."""
-    from imghost import scan  # a build in which no page was written anew does without
+    from imghost.html import scan  # a build in which no page was written anew does without
 
     if path.endswith(".css"):
         return scan.scan_css(text) if "css" in kinds else Scan(())
@@ -141,7 +142,7 @@ def groups_of(page: PageView, origins: tuple[str, ...]) -> dict[int, Group]:
     held: dict[int, str] = {}
     paths: dict[int, set[str]] = {}
     policies = page.scan.policies
-    blocked = {name for name in ("img-src", "object-src") if policies and csp.blocks(policies, origins, name)}
+    blocked = {name for name in ("img-src", "object-src") if policies and policy.blocks(policies, origins, name)}
     for reference, target in zip(page.scan.references, page.targets, strict=True):
         if target:
             paths.setdefault(reference.group, set()).add(target.path)

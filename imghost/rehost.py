@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imghost import copies, files, page_map, report, report_page
-from imghost.cache import Cache
 from imghost.errors import ImghostError
-from imghost.http import Client
+from imghost.net.client import Client
 from imghost.page_map import PageMap
 from imghost.prospect import Job, Notice, Prospect, foresee
 from imghost.publish import publish
 from imghost.published import Published
 from imghost.recheck import recheck
+from imghost.records.cache import Cache
 from imghost.report import Report
 from imghost.rewriting import Rewriting, rewrite_pages
 from imghost.telling import remarks, stay_notices, told

@@ -112,7 +112,7 @@ def put_back(root: Path, paths: Iterable[str], removed: Mapping[str, Removed], *
 
 def _put_back(root: Path, path: str, gone: Removed, *, is_exact: bool) -> None:
     """Bring one copy back: only an image, and only into the site, since the map may come from a stranger."""
-    from imghost.images import inspect
+    from imghost.image.inspect import inspect
 
     source, file = Path(gone.source), root / path
     if not source.is_file() or not file.parent.resolve().is_relative_to(root.resolve()):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imghost import files, references, removal, urls
-from imghost.images import NotAnImage
-from imghost.images import read as read_image
+from imghost.html.edit import splice
+from imghost.image.inspect import NotAnImage
+from imghost.image.inspect import read as read_image
 from imghost.models import MEDIA_TYPES, Record, Reference
 from imghost.page_map import PageMap, digest_of
 from imghost.pages import Survey, decode, encode, survey
-from imghost.rewrite import splice
 from imghost.urls import Place
 
 _ENDINGS = tuple(f".{ending}" for ending in (*MEDIA_TYPES.values(), "jpeg"))

@@ -6,7 +6,7 @@ from typing import Any, Final, NoReturn
 
 from diskcache import Disk
 
-from imghost.cache_check import KEY, MAX_VALUE
+from imghost.records.safe_diskcache import KEY, MAX_VALUE
 
 _RAW: Final = 1
 """diskcache's number for a value that is in its row as it is."""

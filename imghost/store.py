@@ -8,7 +8,7 @@ from datetime import datetime
 from imghost.confirm import confirm
 from imghost.errors import Action, HostError, StateError
 from imghost.hosts import Finds, may_store_twice
-from imghost.images import dimensions
+from imghost.image.inspect import dimensions
 from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Payload, Record
 from imghost.patience import BREAKER, patiently, sleep
 from imghost.plan import Upload

@@ -10,8 +10,8 @@ from pathlib import Path
 from imghost import references
 from imghost.confirm import difference
 from imghost.errors import HostError
-from imghost.http import Client
 from imghost.models import KINDS, Record
+from imghost.net.client import Client
 from imghost.page_map import PageMap
 from imghost.pages import survey
 from imghost.upload import concurrently

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from imghost import csp
 from imghost.hosts import Host, Varies
+from imghost.html import policy
 from imghost.models import Image, Record, Reference
 from imghost.references import PageView
 from imghost.settings import Settings
@@ -99,7 +99,7 @@ def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) ->
     if settings.fallback and not host.origins:
         said.append("'fallback' changes nothing: the hosted images are a part of the site")
     elif settings.fallback:
-        barred = sum(1 for page in pages if not csp.allows_inline(page.scan.policies, "script-src-attr"))
+        barred = sum(1 for page in pages if not policy.allows_inline(page.scan.policies, "script-src-attr"))
         text = f"{barred} {'page has' if barred == 1 else 'pages have'} no fallback: a Content-Security-Policy forbids"
         said += [f"{text} inline scripts there"] * bool(barred)
     return tuple(said)

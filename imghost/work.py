@@ -10,8 +10,8 @@ from datetime import datetime
 
 from imghost.errors import HostError, ImghostError
 from imghost.hosts import Host
-from imghost.http import Client
 from imghost.models import Failure, Hosted, Payload, Record
+from imghost.net.client import Client
 from imghost.plan import Upload
 
 

@@ -81,7 +81,7 @@ def write_page(
     if text is None:
         return Written(None, 0, "it is not as the last run left it; build again")
     changes = _changes(text, page, edits, better)
-    from imghost.rewrite import changed_text
+    from imghost.html.edit import changed_text
 
     changed = encode(changed_text(text, changes))
     if changed != content:
@@ -113,11 +113,11 @@ def _changes(
     text: str, page: PageView, edits: Mapping[Reference, str], better: Better | None
 ) -> tuple[tuple[int, str, str], ...]:
     """List what changes in a page, in order."""
-    from imghost.rewrite import changes_of
+    from imghost.html.edit import changes_of
 
     if not better or not edits:
         return changes_of(text, edits)
-    from imghost.improve import improve
+    from imghost.html.improve import improve
 
     chosen, added = improve(text, page.scan, edits, better)
     return tuple(sorted((*changes_of(text, chosen), *added)))

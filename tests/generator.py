@@ -13,10 +13,10 @@ from typing import Any
 from sites import picture, tree
 
 from imghost import page_map, settings
-from imghost.lock import Lock, write
 from imghost.models import Record
 from imghost.prospect import Job
 from imghost.provenance import Origins
+from imghost.records.lock import Lock, write
 from imghost.rehost import Result, rehost
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Comment, Element
 import html5lib
 from html5lib.constants import DataLossWarning
 
-from imghost import css
+from imghost.html import css
 
 _HTML = "{http://www.w3.org/1999/xhtml}"
 _SVG = "{http://www.w3.org/2000/svg}"

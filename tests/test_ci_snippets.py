@@ -19,8 +19,8 @@ import yaml
 from doubles.imgpro import VERIFIED, ImgPro
 from sites import picture, small_site, write
 
-from imghost import lock as locks
 from imghost.models import Record
+from imghost.records import lock as locks
 
 ROOT = Path(__file__).parent.parent
 SNIPPETS = ROOT / "docs/ci"

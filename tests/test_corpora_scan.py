@@ -9,10 +9,10 @@ import oracle
 import pytest
 from corpora import needs_corpora, sites
 
+from imghost.html.edit import splice
+from imghost.html.scan import scan
 from imghost.models import KINDS
 from imghost.pages import decode, encode
-from imghost.rewrite import splice
-from imghost.scan import scan
 
 ALL = frozenset(KINDS)
 # html5lib reads about three megabytes a second; larger pages are embedded videos.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imghost import css
+from imghost.html import css
 
 
 def urls(sheet: str) -> list[str]:

@@ -16,7 +16,7 @@ from imghost.errors import HostError
 from imghost.hide import credentials, hidden, hidden_text
 from imghost.hosts import x402
 from imghost.hosts.answers import refusal
-from imghost.http import Client
+from imghost.net.client import Client
 
 KEYS = ("plain-key-12345", 'quo"ted\\key/1', "img/live/slash", "a" * 256)
 NAMES = (

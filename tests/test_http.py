@@ -10,7 +10,7 @@ from doubles.exchange import CANARY, SECRET, a_pair, echo
 from doubles.server import Reply, Request, Server
 
 from imghost.errors import Action, HostError
-from imghost.http import FilePart
+from imghost.net.client import FilePart
 
 
 @pytest.fixture

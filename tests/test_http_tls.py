@@ -14,7 +14,7 @@ from doubles.exchange import CANARY, SECRET, echo, refused
 from doubles.server import Fault, Reply, Server
 
 from imghost.errors import Action, HostError
-from imghost.http import Client, FilePart
+from imghost.net.client import Client, FilePart
 from imghost.proxies import proxy_for
 
 

@@ -23,10 +23,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import CANARY, FORMATS, XMP, animated, bomb, chunk, large_png, noise, pixels, saved, tagged
 
-from imghost import images
 from imghost.files import Window
 from imghost.formats import exif
-from imghost.images import NotAnImage, dimensions, inspect, read, stripped
+from imghost.image.inspect import MAX_BYTES, NotAnImage, dimensions, inspect, read, stripped
 from imghost.models import Facts
 
 TAILS = (b"PK\x03\x04" + bytes(60), b"<html><script>alert(1)</script></html>", b"\0", bytes(5_000), b"\xff\xd9 more")
@@ -258,7 +257,7 @@ def test_a_size_that_cannot_be_is_refused(width: int, height: int) -> None:
 
 def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "x.png").open("wb") as file:
-        file.truncate(images.MAX_BYTES + 1)
+        file.truncate(MAX_BYTES + 1)
     with pytest.raises(NotAnImage, match="bytes"):
         read(tmp_path, "x.png")
 

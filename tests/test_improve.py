@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from imghost import settings
 from imghost.errors import SettingsError
 from imghost.hosts.directory import Directory, DirectoryOptions
-from imghost.http import Client
-from imghost.improve import GUARD, improve
+from imghost.html.edit import changed_text, changes_of
+from imghost.html.improve import GUARD, improve
+from imghost.html.scan import scan
 from imghost.models import KINDS, Facts, Image, Record
-from imghost.rewrite import changed_text, changes_of
-from imghost.scan import scan
+from imghost.net.client import Client
 from imghost.wishes import Better, Known, Wishes, known_of, remarks, wishes_of
 
 HOST = offline()

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imghost import lock as locks
 from imghost.errors import LockError
-from imghost.lock import Lock
 from imghost.models import Record
 from imghost.record_lines import load_object, quick_record, record_of
+from imghost.records import lock as locks
+from imghost.records.lock import Lock
 
 HEADER = '{"imghost_lock": 1, "host": "img.pro"}'
 SHA = "0123456789abcdef" * 4

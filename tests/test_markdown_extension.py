@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from markdown import markdown
 from sites import image_urls, picture, write
 
-from imghost import lock as locks
 from imghost.errors import LockError, SettingsError
 from imghost.markdown import ImghostExtension
 from imghost.models import Record
+from imghost.records import lock as locks
 
 ROOT = Path(__file__).parent.parent
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -25,7 +25,7 @@ from imghost.errors import Action, HostError
 from imghost.hosts.img402 import Img402
 from imghost.hosts.journal import Journal
 from imghost.hosts.payments import Budget, Payment, Purchase, Signed, State
-from imghost.http import Client
+from imghost.net.client import Client
 
 SCRIPT = Path(__file__).parent / "doubles" / "paying_process.py"
 DOLLAR = 1_000_000

@@ -22,7 +22,7 @@ from test_pay_once import Wallet, a_random_number, tried
 
 from imghost.errors import HostError
 from imghost.hosts.img402 import Img402
-from imghost.http import Client
+from imghost.net.client import Client
 
 SCRIPT = Path(__file__).parent / "doubles" / "paying_forks.py"
 YEAR = timedelta(days=365)

@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import CANARY, FORMATS, animated, large_png, noise, pixels, profile, saved, tagged
 
-from imghost.images import inspect
+from imghost.image.inspect import inspect
+from imghost.image.payload import ChangedError, PayloadError, Refusal, prepare, variant_of
 from imghost.models import MEDIA_TYPES, Facts, Image, Limits, Payload
-from imghost.payload import ChangedError, PayloadError, Refusal, prepare, variant_of
 
 ALL = Limits(frozenset(MEDIA_TYPES), max_bytes=1_000)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from imghost.hosts import Host, Setup
 from imghost.hosts.imgpro import ImgPro
-from imghost.http import Client
 from imghost.models import MEDIA_TYPES, Facts, Image, Limits, Record
+from imghost.net.client import Client
 from imghost.plan import Group, Plan, plan
 from imghost.provenance import Stay
 from imghost.settings import Settings, read

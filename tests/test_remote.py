@@ -17,7 +17,7 @@ import trustme
 from doubles.server import Fault, Reply, Request, Server
 
 from imghost.errors import Action, HostError
-from imghost.remote import download
+from imghost.net.download import download
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 400
 

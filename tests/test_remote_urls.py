@@ -13,8 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
+from imghost.net.download import absolute, check_public, key_of, selected
 from imghost.public_addresses import is_public, public_addresses
-from imghost.remote import absolute, check_public, key_of, selected
 from imghost.urls import external_url
 
 ALL = ["*"]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imghost.html.edit import splice
+from imghost.html.scan import scan, scan_css
 from imghost.models import KINDS, Reference
-from imghost.rewrite import splice
-from imghost.scan import scan, scan_css
 
 ALL = frozenset(KINDS)
 NEW = "https://h.example/n.png"

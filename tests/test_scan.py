@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from imghost.html.scan import scan, scan_css
 from imghost.models import KINDS, Reference
-from imghost.scan import scan, scan_css
 
 ALL = frozenset(KINDS)
 

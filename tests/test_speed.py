@@ -20,24 +20,24 @@ from doubles.imgpro import VERIFIED
 from doubles.imgpro import ImgPro as DoubleImgPro
 from sites import small_site
 
-from imghost import tokens
 from imghost.hosts.registry import installed
+from imghost.html import tokenizer
+from imghost.html.scan import scan
 from imghost.models import DEFAULT_KINDS
-from imghost.scan import scan
 
-MATTERING = sorted({*tokens._STARTS, *(f"/{name}" for name in (*tokens._ENDS, "a"))})
+MATTERING = sorted({*tokenizer._STARTS, *(f"/{name}" for name in (*tokenizer._ENDS, "a"))})
 
 
 @pytest.mark.parametrize("name", MATTERING)
 def test_no_tag_that_matters_is_taken_for_a_common_one(name):
     for ending in (">", ' class="a">', "\t>", "/>", " style='x'>"):
-        assert not re.match(tokens._COMMON, name + ending)
+        assert not re.match(tokenizer._COMMON, name + ending)
 
 
 @pytest.mark.parametrize("name", ["span", "/span", "td", "tr", "/th", "pre", "div", "code", "h2", "ul"])
 def test_usual_tags_are_common_ones(name):
-    assert re.fullmatch(tokens._COMMON, f'{name} class="nb">')
-    assert not re.match(tokens._COMMON, f'{name} class="nb" style="background: url(a.png)">')
+    assert re.fullmatch(tokenizer._COMMON, f'{name} class="nb">')
+    assert not re.match(tokenizer._COMMON, f'{name} class="nb" style="background: url(a.png)">')
 
 
 @pytest.mark.parametrize(

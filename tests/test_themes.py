@@ -12,8 +12,8 @@ from oracle import references
 from sites import tree
 from themes import THEMES, URL, build
 
+from imghost.html.scan import scan
 from imghost.models import KINDS
-from imghost.scan import scan
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 _NEW = re.compile(rb"(?:\.\./)*_imghost/[0-9a-f]{32}\.(?:png|webp)")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from imghost.html.scan import scan
+from imghost.html.tokenizer import attributes, tags, value
 from imghost.models import KINDS
-from imghost.scan import scan
-from imghost.tokens import attributes, tags, value
 
 ALL = frozenset(KINDS)
 

@@ -6,8 +6,8 @@ from imghost.commands.call import Call, print_json, say
 from imghost.commands.tables import Row, print_table
 from imghost.errors import HostError, SettingsError, StateError
 from imghost.hosts import registry
-from imghost.http import Client
 from imghost.models import MEDIA_TYPES
+from imghost.net.client import Client
 from imghost.settings import PERMANENT
 from imghost.wording import size
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from imghost import adopt as adoption
-from imghost import lock as locks
 from imghost import page_map, urls
 from imghost import prune as pruning
 from imghost import restore as restoring
@@ -21,8 +20,9 @@ from imghost.commands.tables import Row, print_facts, print_table
 from imghost.environment import leave_to_upload
 from imghost.errors import HostError, SettingsError
 from imghost.hosts import Host, Tells, registry
-from imghost.http import Client
 from imghost.models import Record
+from imghost.net.client import Client
+from imghost.records import lock as locks
 from imghost.settings import Settings, read_duration
 from imghost.verify import Verdict, hosted_in, page_verdicts, verdicts
 from imghost.wording import many, size

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from imghost.formats import Data, NotAnImage, Outline, Pieces, cut_short, isobmff, part
-from imghost.formats.isobmff import Box, Meta, boxes
+from imghost.image import avif
+from imghost.image.avif import Box, Meta, boxes
+from imghost.image.structure import Data, NotAnImage, Outline, Pieces, cut_short, part
 
-_NAME: Final = isobmff.NAME
+_NAME: Final = avif.NAME
 _BRANDS: Final = {b"avif", b"avis"}
 _NEEDED: Final = {b"ftyp", b"meta", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"mfra"}
 _IDLE: Final = {b"free", b"skip", b"uuid", b"udta"}
@@ -93,7 +94,7 @@ def _metas(data: Data, top: list[Box]) -> Iterator[Meta]:
     """Give the parsed `meta` boxes of the file, of its movie and of the movie's tracks."""
     for box in _inner(data, top):
         if box.name == b"meta":
-            yield isobmff.read_meta(data, box)
+            yield avif.read_meta(data, box)
 
 
 def _inner(data: Data, level: Iterable[Box], names: tuple[bytes, ...] = (b"moov", b"trak")) -> Iterator[Box]:
@@ -106,7 +107,7 @@ def _inner(data: Data, level: Iterable[Box], names: tuple[bytes, ...] = (b"moov"
 
 def _dimensions(data: Data, top: list[Box]) -> tuple[int, int] | None:
     for box in top:
-        if box.name == b"meta" and (found := isobmff.read_meta(data, box).size):
+        if box.name == b"meta" and (found := avif.read_meta(data, box).size):
             return found
     for box in _inner(data, top):
         if box.name == b"tkhd":

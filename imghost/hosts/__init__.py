@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from imghost.hosts.account import Quota as Quota
     from imghost.hosts.account import Stored as Stored
     from imghost.hosts.account import Usage as Usage
-    from imghost.http import Client
     from imghost.models import Hosted, Image, Payload, Record
+    from imghost.net.client import Client
 else:
 
     def __getattr__(name: str) -> Any:

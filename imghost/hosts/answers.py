@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from imghost.errors import Action, HostError
 from imghost.hosts.origins import extra_origins as extra_origins  # noqa: PLC0414 - where hosts look for it
 from imghost.hosts.origins import image_urls as image_urls  # noqa: PLC0414 - where hosts look for it
-from imghost.http import Answer
+from imghost.net.client import Answer
 from imghost.wording import printable
 
 MOST: Final = 10**15

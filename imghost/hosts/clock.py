@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from imghost.hosts.answers import http_date
-from imghost.http import Answer
+from imghost.net.client import Answer
 
 CREDIBLE: Final = timedelta(days=3_650)
 """How far a host's clock may be from ours before it is not believed."""

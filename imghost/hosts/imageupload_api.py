@@ -15,8 +15,8 @@ from imghost.hosts.answers import unclear
 from imghost.hosts.clock import HostClock
 from imghost.hosts.imageupload_refusals import refused_tool, text_of
 from imghost.hosts.imageupload_settings import NAME
-from imghost.http import Answer, Client, FilePart
 from imghost.models import Payload
+from imghost.net.client import Answer, Client, FilePart
 
 LIST_LIMIT: Final = 1 << 20
 """Bytes that a list of a hundred images may take."""

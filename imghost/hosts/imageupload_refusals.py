@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 from imghost.errors import Action, HostError
 from imghost.hosts.answers import COMMON, Rule, retry_after
 from imghost.hosts.imageupload_settings import NAME
-from imghost.http import Answer
+from imghost.net.client import Answer
 from imghost.wording import printable
 
 NOT_FOUND: Final = -32004

@@ -18,8 +18,8 @@ from imghost.hosts.imageupload_refusals import ToolError, refused_upload, text_o
 from imghost.hosts.imageupload_settings import NAME, ORIGIN, ImageUploadOptions
 from imghost.hosts.imageupload_stock import Stock
 from imghost.hosts.origins import origin_of, split_origin
-from imghost.http import Answer
 from imghost.models import Hosted, Payload
+from imghost.net.client import Answer
 from imghost.wording import printable
 
 MINUTE: Final = 61.0

@@ -19,8 +19,8 @@ from imghost.hosts.img402_redeem import MARGIN, Deal, Redeemer
 from imghost.hosts.img402_settings import NAME
 from imghost.hosts.payments import Payment, Purchase, Signed, State
 from imghost.hosts.x402_policy import Policy, chosen, refused
-from imghost.http import Answer, Client
 from imghost.models import Hosted, Payload
+from imghost.net.client import Answer, Client
 
 PAYEES: Final = frozenset({"0x77f3c9bcb898ad1d30e9a336e2cc3108d88d6c09"})
 """The one address that every public record of img402 names."""

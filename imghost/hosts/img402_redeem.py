@@ -23,8 +23,8 @@ from imghost.hosts.img402_settings import NAME
 from imghost.hosts.journal import Journal
 from imghost.hosts.payments import Budget, Payment, Purchase, State
 from imghost.hosts.signer import Signer
-from imghost.http import Answer, Client, FilePart
 from imghost.models import Hosted, Payload
+from imghost.net.client import Answer, Client, FilePart
 
 GRACE: Final = 120
 """Seconds after which a payment that ran out is surely refused by the chain."""

@@ -21,8 +21,8 @@ from imghost.hosts.journal_place import journal_of
 from imghost.hosts.payments import Budget
 from imghost.hosts.signer import KeySigner, Signer
 from imghost.hosts.x402 import atoms
-from imghost.http import Answer, FilePart
 from imghost.models import Hosted, Payload
+from imghost.net.client import Answer, FilePart
 
 _ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 """What the journal and the lock can keep, in one line."""

@@ -16,7 +16,7 @@ from imghost.errors import Action, HostError
 from imghost.hosts.answers import MOST, moment, unclear
 from imghost.hosts.imgpro_refusals import link_in
 from imghost.hosts.imgpro_settings import NAME
-from imghost.http import Answer
+from imghost.net.client import Answer
 from imghost.wording import printable
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")

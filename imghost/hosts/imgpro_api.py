@@ -12,8 +12,8 @@ from urllib.parse import urlencode
 from imghost.hosts import Secret
 from imghost.hosts.clock import HostClock
 from imghost.hosts.imgpro_settings import Fields, Generation
-from imghost.http import Answer, Client, FilePart
 from imghost.models import Payload
+from imghost.net.client import Answer, Client, FilePart
 
 What = Payload | str
 """An image to store: its payload, or a public URL that the host fetches."""

@@ -10,7 +10,7 @@ from imghost.hosts.imgpro_answers import is_id, is_success, read, read_batch, re
 from imghost.hosts.imgpro_api import Api
 from imghost.hosts.imgpro_refusals import read_refusal
 from imghost.hosts.imgpro_settings import NAME, Generation
-from imghost.http import Answer
+from imghost.net.client import Answer
 
 BATCH: Final = 100
 """Ids that the host deletes at once."""

@@ -13,7 +13,7 @@ from imghost.hosts.answers import Rule, unclear
 from imghost.hosts.imgpro_answers import is_success
 from imghost.hosts.imgpro_refusals import APPS, read_refusal
 from imghost.hosts.imgpro_settings import NAME
-from imghost.http import Client
+from imghost.net.client import Client
 from imghost.wording import printable
 
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,256}")

@@ -17,8 +17,8 @@ from imghost.hosts.imgpro_judge import Judge
 from imghost.hosts.imgpro_refusals import read_refusal
 from imghost.hosts.imgpro_settings import GENERATIONS, NAME, Fields, Generation, ImgProOptions
 from imghost.hosts.imgpro_stock import Stock
-from imghost.http import Answer
 from imghost.models import Hosted, Payload
+from imghost.net.client import Answer
 
 RENEWALS: Final = 8
 """How many copies, each the renewal of the one before, are looked at before giving up."""

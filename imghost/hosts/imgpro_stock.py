@@ -12,7 +12,7 @@ from imghost.hosts.imgpro_answers import Media, Page, is_success, read, read_lis
 from imghost.hosts.imgpro_api import Api
 from imghost.hosts.imgpro_refusals import read_refusal
 from imghost.hosts.imgpro_settings import NAME, Generation
-from imghost.http import Answer
+from imghost.net.client import Answer
 
 PAGES: Final = 1_000
 """Answers of a hundred images after which a list counts as endless: twice the largest plan that is counted."""

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts.answers import COMMON, Rule
 from imghost.hosts.s3_settings import NAME
-from imghost.http import LIMIT
+from imghost.net.client import LIMIT
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-    from imghost.http import Client
+    from imghost.net.client import Client
 
 REQUESTS: Final = 3
 """Requests that one question may take: the library asks where the bucket is if it is in another region."""

@@ -12,7 +12,7 @@ from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Secret
 from imghost.hosts.signer import KeySigner, check_key
 from imghost.hosts.x402 import ATOMS, USDC
-from imghost.http import Client
+from imghost.net.client import Client
 from imghost.wording import printable
 
 KEY: Final = "IMG402_PRIVATE_KEY"

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from imghost.errors import Action, HostError
 from imghost.hide import hidden_text
-from imghost.http import Answer
+from imghost.net.client import Answer
 from imghost.wording import printable
 
 CHAIN: Final = 8453

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Host, HostType, Secret, Setup
-from imghost.http import Client
 from imghost.models import Hosted, Payload
+from imghost.net.client import Client
 from imghost.testing.loopback import Fault
 
 

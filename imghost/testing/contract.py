@@ -25,9 +25,9 @@ from typing import Any
 
 from imghost.errors import Action
 from imghost.hosts import Deletes, Finds, Host, HostType, Quota, Setup, Tells, Varies
-from imghost.http import Client
-from imghost.images import dimensions
+from imghost.image.inspect import dimensions
 from imghost.models import MEDIA_TYPES, Hosted, Limits, Payload
+from imghost.net.client import Client
 from imghost.testing.bench import Bench, a_setup, expect, kinds_facts
 from imghost.testing.hostile import hostile_urls
 from imghost.testing.pictures import a_payload, an_image, drawable

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image as Picture
 from PIL import features
 
-from imghost.images import inspect
+from imghost.image.inspect import inspect
 from imghost.models import MEDIA_TYPES, Image, Payload
 
 PRIVATE = "private-name"

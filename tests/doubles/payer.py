@@ -16,8 +16,8 @@ from imghost.hosts import Secret, Setup
 from imghost.hosts.img402 import Img402, Img402Options
 from imghost.hosts.img402_paid import Till
 from imghost.hosts.signer import KeySigner
-from imghost.http import Client
 from imghost.models import Payload
+from imghost.net.client import Client
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 200
 KEY = private_key()

@@ -20,7 +20,7 @@ from doubles.payer import a_host, a_payload, changed
 from imghost.errors import Action, HostError, ImghostError
 from imghost.hosts.journal import Journal
 from imghost.hosts.payments import Budget, Payment, Purchase, Signed
-from imghost.http import Client
+from imghost.net.client import Client
 
 
 def die() -> None:

@@ -14,8 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from imghost import csp, css, lock, page_map, removal, srcset
-from imghost.cache import Cache
+from imghost import page_map, removal, srcset
 from imghost.errors import HostError, ImghostError
 from imghost.hosts.answers import refusal
 from imghost.hosts.imageupload_answers import (
@@ -34,14 +33,17 @@ from imghost.hosts.imgpro_refusals import read_refusal
 from imghost.hosts.journal import Journal
 from imghost.hosts.payments import Payment, Purchase
 from imghost.hosts.x402 import complaint, read_challenge, read_receipt
-from imghost.http import Answer
-from imghost.images import NotAnImage, dimensions, inspect, stripped
+from imghost.html import css, policy
+from imghost.html.edit import changed_text, changes_of
+from imghost.html.scan import scan
+from imghost.html.tokenizer import tags
+from imghost.image.inspect import NotAnImage, dimensions, inspect, stripped
 from imghost.models import KINDS
+from imghost.net.client import Answer
 from imghost.pages import decode, encode
+from imghost.records import lock
+from imghost.records.cache import Cache
 from imghost.references import before_changes
-from imghost.rewrite import changed_text, changes_of
-from imghost.scan import scan
-from imghost.tokens import tags
 
 URL = "https://src.img.pro/t/fuzz.png"
 PAGE = '<script>a.png</script><img src="a.png"><p style="background:url(b.png)">'
@@ -193,7 +195,7 @@ def pages_map(raw: bytes) -> None:
         for entry in known.pages.values():
             original = before_changes("a.html", PAGE, entry)
             assert original is None or named(original) == named(PAGE)
-            csp.blocks(entry.scan.policies, ("https://src.img.pro",), "img-src")
+            policy.blocks(entry.scan.policies, ("https://src.img.pro",), "img-src")
         here = {path: gone._replace(source=gone.source.replace("#", folder)) for path, gone in known.removed.items()}
         removal.put_back(site, here, here)
         assert set(Path(folder).iterdir()) == {file, site, Path(folder) / "a.png"}

@@ -15,8 +15,8 @@ from hosts.imgpro_setup import a_payload, a_picture
 from imghost.errors import HostError
 from imghost.hosts import Secret, Setup
 from imghost.hosts.imageupload import ImageUpload, ImageUploadOptions
-from imghost.http import Client
 from imghost.models import Payload
+from imghost.net.client import Client
 
 __all__ = [
     "MONTH",

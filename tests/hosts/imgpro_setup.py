@@ -16,8 +16,8 @@ from PIL import Image as Picture
 from imghost.errors import HostError
 from imghost.hosts import Secret, Setup
 from imghost.hosts.imgpro import ImgPro, ImgProOptions
-from imghost.http import Client
 from imghost.models import Payload
+from imghost.net.client import Client
 
 PERMANENT = None
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from imghost.errors import SettingsError
 from imghost.hosts.answers import error_code, extra_origins, moment, retry_after
-from imghost.http import Answer
+from imghost.net.client import Answer
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from imghost.errors import HostError
 from imghost.hosts import imgpro
 from imghost.hosts.clock import CREDIBLE, HostClock
 from imghost.hosts.imgpro import ImgProOptions
-from imghost.http import Answer, Client
+from imghost.net.client import Answer, Client
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

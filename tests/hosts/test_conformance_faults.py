@@ -16,8 +16,8 @@ from sites import image_urls, small_site, tree
 
 from imghost import settings
 from imghost.hosts import Host
-from imghost.http import Client
 from imghost.models import Record
+from imghost.net.client import Client
 from imghost.plan import Upload
 from imghost.prospect import Job
 from imghost.rehost import Result, rehost

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from imghost.errors import SettingsError
 from imghost.hosts import Setup
 from imghost.hosts.directory import Directory, DirectoryOptions
-from imghost.http import Client
+from imghost.image.payload import variant_of
 from imghost.models import MEDIA_TYPES, Facts, Image, Limits, Payload
-from imghost.payload import variant_of
+from imghost.net.client import Client
 
 SHA = hashlib.sha256(b"an image").hexdigest()
 

@@ -18,7 +18,7 @@ from imghost.errors import SettingsError
 from imghost.hosts import Deletes, Finds, Host, HostType, Tells, registry
 from imghost.hosts.imageupload import ImageUpload
 from imghost.hosts.imageupload_api import Pace
-from imghost.http import Client
+from imghost.net.client import Client
 from imghost.settings import Settings
 
 

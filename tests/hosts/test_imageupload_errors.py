@@ -20,7 +20,7 @@ from imghost.hosts.clock import HostClock
 from imghost.hosts.imageupload_answers import read_allowance, read_entries, read_entry, read_folders, read_slug
 from imghost.hosts.imageupload_api import Api, Pace
 from imghost.hosts.imageupload_refusals import ToolError, refused_upload
-from imghost.http import Answer, Client
+from imghost.net.client import Answer, Client
 
 FILE, STOP, WAIT, RETRY = Action.FILE, Action.STOP, Action.WAIT, Action.RETRY
 QUOTA = {"used": 10, "limit": 10, "remaining": 0, "plan": "free", "upgrade_url": "/dashboard/profile#upgrade"}

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from imghost.errors import Action, HostError
 from imghost.hosts.imageupload import ImageUpload
 from imghost.hosts.imageupload_refusals import refused_upload
-from imghost.http import Answer, Client
 from imghost.models import Payload
+from imghost.net.client import Answer, Client
 
 
 @pytest.fixture(scope="module")

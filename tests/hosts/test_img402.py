@@ -18,8 +18,8 @@ from imghost.hosts import Host, HostType, Secret, Setup
 from imghost.hosts.img402 import TIERS, Img402, Img402Options
 from imghost.hosts.img402_paid import ROUTES
 from imghost.hosts.x402 import ATOMS
-from imghost.http import Client
 from imghost.models import Payload
+from imghost.net.client import Client
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 200
 WEEK = timedelta(days=7)

@@ -33,7 +33,7 @@ from imghost.hosts.journal_place import journal_of
 from imghost.hosts.payments import State
 from imghost.hosts.signer import KeySigner
 from imghost.hosts.wallet import usdc_balance, wallet_address
-from imghost.http import Client
+from imghost.net.client import Client
 
 YEAR = timedelta(days=365)
 

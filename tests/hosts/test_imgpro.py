@@ -29,7 +29,7 @@ from PIL import Image as Picture
 from imghost.errors import Action, SettingsError
 from imghost.hosts import Host, HostType
 from imghost.hosts.imgpro import ImgPro, ImgProOptions
-from imghost.http import Client
+from imghost.net.client import Client
 
 
 def test_the_class_fits_what_an_entry_point_names() -> None:

@@ -14,8 +14,8 @@ from doubles.server import Fault, Reply, Server
 from hosts.imgpro_setup import EITHER, THIRTY_DAYS, a_host, a_payload, a_picture, opened, refused
 
 from imghost.errors import Action
-from imghost.http import Client
 from imghost.models import Payload
+from imghost.net.client import Client
 
 
 @EITHER

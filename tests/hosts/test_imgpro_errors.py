@@ -26,7 +26,7 @@ from imghost.errors import Action, HostError
 from imghost.hosts.imgpro_account import read_account
 from imghost.hosts.imgpro_answers import read_batch, read_existing, read_list, read_media
 from imghost.hosts.imgpro_refusals import read_refusal
-from imghost.http import Answer, Client
+from imghost.net.client import Answer, Client
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from PIL import Image as Picture
 
 from imghost.errors import Action, HostError
 from imghost.hosts.imgpro import ImgPro
-from imghost.http import Client
+from imghost.net.client import Client
 
 KEY = "3f" * 32
 PLACES = {"upload": "/v1/import", "images": "/v1/images"}

@@ -28,7 +28,7 @@ from imghost.hosts.clock import HostClock
 from imghost.hosts.imgpro_api import Api
 from imghost.hosts.imgpro_settings import Generation, ImgProOptions, read_fields
 from imghost.hosts.imgpro_stock import Stock
-from imghost.http import Client
+from imghost.net.client import Client
 
 
 @EITHER

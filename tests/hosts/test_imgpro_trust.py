@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
 from imghost.hosts.imgpro import ImgPro
-from imghost.http import Client
 from imghost.models import Payload
+from imghost.net.client import Client
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Host
 from imghost.hosts.registry import chosen, limits_of, open_host
-from imghost.http import Client
+from imghost.net.client import Client
 from imghost.settings import read
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from imghost.errors import Action, HostError
 from imghost.hosts import Quota, Setup
 from imghost.hosts.answers import Rule, extra_origins, image_urls, moment, read_object, refusal, unclear
-from imghost.http import Answer, FilePart
 from imghost.models import Hosted, Image, Limits, Payload
+from imghost.net.client import Answer, FilePart
 
 # What the host's refusals mean, by its codes; what they have in common with others', imghost knows.
 CODES = {

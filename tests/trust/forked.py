@@ -24,9 +24,11 @@ import filelock
 import httpx
 from trust import place
 
-from imghost import cache_check, cache_store, cli, wire
+from imghost import cache_store, cli
+from imghost.net import wire
+from imghost.records import safe_diskcache
 
-LOADED = (filelock, httpx, place, cache_check, cache_store, wire)
+LOADED = (filelock, httpx, place, safe_diskcache, cache_store, wire)
 ALLOW_TRACING = 0x59616D61
 
 

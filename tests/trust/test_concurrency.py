@@ -15,7 +15,7 @@ from sites import tree
 from trust.place import Project, assert_done, built_site, counted, crawl, duplicates, references, tell
 from trust.points import Ended, Tracer
 
-from imghost import lock
+from imghost.records import lock
 
 BUILDS = 8
 

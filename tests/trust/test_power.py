@@ -14,8 +14,8 @@ from sites import tree
 from trust.disks import FROM_FILE, Disk, disk
 from trust.place import Project, assert_done, built_site, crawl
 
-from imghost import lock
-from imghost.cache import Cache
+from imghost.records import lock
+from imghost.records.cache import Cache
 
 IMAGES = 3
 

@@ -20,9 +20,10 @@ from PIL import Image as Picture
 from sites import image_urls, tree, write
 from trust.place import counted, tell
 
-from imghost import lock, settings
-from imghost.http import Client
+from imghost import settings
+from imghost.net.client import Client
 from imghost.prospect import Job
+from imghost.records import lock
 from imghost.rehost import Result, rehost
 from imghost.report import as_mapping
 from imghost.testing import draw

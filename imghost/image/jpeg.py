@@ -7,7 +7,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from imghost.formats import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, exif, part, search
+from imghost.formats import exif
+from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part, search
 
 SIGNATURE: Final = b"\xff\xd8\xff"
 _NAME: Final = "a JPEG image"

@@ -15,7 +15,7 @@ from imghost.models import MEDIA_TYPES, Image, Payload
 from imghost.wording import printable
 
 if TYPE_CHECKING:
-    from imghost.formats import Outline
+    from imghost.image.structure import Outline
     from imghost.models import Limits
 
 _CHUNK: Final = 1 << 18
@@ -153,7 +153,7 @@ def _write(folder: Path, name: str, parts: Iterator[bytes]) -> Path:
 
 
 def _outline(copy: Path, size: int) -> Outline:
-    from imghost.images import NotAnImage, outline
+    from imghost.image.inspect import NotAnImage, outline
 
     with copy.open("rb") as file:
         try:

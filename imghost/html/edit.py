@@ -89,7 +89,7 @@ def _meaning(part: str, reference: Reference) -> str:
 
         part = decode(part)
     if reference.css is not None and part:
-        from imghost.css import unescape
+        from imghost.html.css import unescape
 
         part = unescape(part)
     return part

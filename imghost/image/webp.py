@@ -6,7 +6,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from imghost.formats import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, exif, part
+from imghost.formats import exif
+from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part
 
 _NAME: Final = "a WebP image"
 _EXIF_FLAG, _XMP_FLAG = 0x08, 0x04

@@ -20,7 +20,7 @@ from imghost.errors import Action, HostError
 if TYPE_CHECKING:
     import httpx
 
-    from imghost.wire import Wire
+    from imghost.net.wire import Wire
 
 LIMIT: Final = 64 * 1024
 """Bytes of an answer's body that are read at most, where a caller asks for nothing else."""
@@ -157,7 +157,7 @@ class Client:
     def _opened_wire(self) -> Wire:
         with self._lock:
             if self._wire is None:
-                from imghost.wire import Wire
+                from imghost.net.wire import Wire
 
                 self._wire = Wire(self._timeout, self._environ, self._connections)
             return self._wire

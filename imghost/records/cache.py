@@ -66,7 +66,7 @@ class Cache:
         is_writable = _is_writable(store)
         if not os.path.lexists(store):
             return cls(folder, {}, (), is_writable=is_writable)
-        from imghost.cache_check import DoubtError, UnreadableError, checked_rows, quarantine
+        from imghost.records.safe_diskcache import DoubtError, UnreadableError, checked_rows, quarantine
 
         try:
             return cls(folder, checked_rows(store), (), is_writable=is_writable)

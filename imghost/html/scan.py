@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from imghost import css, srcset
+from imghost import srcset
 from imghost.charrefs import Decoded, decode_with_offsets
 from imghost.elements import MATTERING, SETS, Element, sources
 from imghost.foreign import HTML, SVG
+from imghost.html import css
+from imghost.html.tokenizer import SPACE, Attribute, Tag, attributes, tags, value
 from imghost.models import Reference, Scan
-from imghost.tokens import SPACE, Attribute, Tag, attributes, tags, value
 
 _REMOVED: Final = str.maketrans("\0", "\ufffd", "\t\n\r")
 

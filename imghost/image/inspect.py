@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from imghost.files import Window, open_beneath
-from imghost.formats import Data, NotAnImage, Outline, avif, gif, jpeg, png, webp
+from imghost.formats import avif
+from imghost.image import gif, jpeg, png, webp
+from imghost.image.structure import Data, NotAnImage, Outline
 from imghost.models import Facts, Image
 
 __all__ = [
@@ -119,7 +121,7 @@ def _walk(data: Data) -> Outline:
         return webp.outline(data)
     if avif.is_avif(head):
         return avif.outline(data)
-    from imghost.formats import svg  # expat, for sites that have drawings
+    from imghost.image import svg  # expat, for sites that have drawings
 
     if svg.is_svg(head):
         return svg.outline(data)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from imghost.formats import MAX_PARTS, Data, NotAnImage, cut_short, part
+from imghost.image.structure import MAX_PARTS, Data, NotAnImage, cut_short, part
 
 NAME: Final = "an AVIF image"
 _MAX_META: Final = 1 << 21

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from imghost import csp
 from imghost.elements import Element
 from imghost.foreign import HTML
+from imghost.html import policy
+from imghost.html.tokenizer import Tag, attributes, tags
 from imghost.models import Reference, Scan
-from imghost.tokens import Tag, attributes, tags
 from imghost.wishes import Better, Known
 
 MARK: Final = ' data-imghost="sized"'
@@ -64,7 +64,7 @@ def improve(
         if new := _attributes(image, scan, better, is_early=is_early):
             added.append((image.at, "", "".join(f' {name}="{_escaped(told)}"' for name, told in new.items())))
     is_sized = any(MARK in told for _, _, told in added)
-    if is_sized and title is not None and csp.allows_inline(scan.policies, "style-src-elem"):
+    if is_sized and title is not None and policy.allows_inline(scan.policies, "style-src-elem"):
         added.append((title, "", GUARD))
     return chosen, tuple(sorted(added))
 
@@ -80,7 +80,7 @@ def _attributes(image: _Shown, scan: Scan, better: Better, *, is_early: bool) ->
         new |= _lazy(image)
     if wishes.responsive and not is_early:
         new |= _responsive(image, better.known, new)
-    if wishes.fallback and csp.allows_inline(scan.policies, "script-src-attr"):
+    if wishes.fallback and policy.allows_inline(scan.policies, "script-src-attr"):
         new |= _fallback(image)
     return new
 

@@ -7,7 +7,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from imghost.formats import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, exif, part
+from imghost.formats import exif
+from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _NAME: Final = "a PNG image"

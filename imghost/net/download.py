@@ -24,7 +24,7 @@ from imghost.wording import printable
 if TYPE_CHECKING:
     import httpx
 
-    from imghost.wire import Wire
+    from imghost.net.wire import Wire
 
 __all__ = ["ALLOWED", "LIMIT", "absolute", "check_public", "download", "key_of", "selected"]
 
@@ -56,7 +56,7 @@ def download(
     Raises:
         HostError: there is no image (FILE), or none now (RETRY); no message has a path or a query.
     """
-    from imghost.wire import UnreadAnswerError, Wire
+    from imghost.net.wire import UnreadAnswerError, Wire
 
     deadline = time.monotonic() + timeout
     try:

@@ -1,0 +1,1 @@
+"""HTML: a page's text to references, and new URLs back into the text. Knows no file and no network."""
