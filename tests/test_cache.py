@@ -23,12 +23,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imghost.cache_store import Writer
 from imghost.errors import StateError
 from imghost.models import MEDIA_TYPES, Facts, Record
 from imghost.records import safe_diskcache
-from imghost.records.cache import Cache, Known, exclusive
-from imghost.safe_disk import SafeDisk
+from imghost.records.cache import Cache, Known, Writer, exclusive
+from imghost.records.safe_disk import SafeDisk
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, links and limits")
 SHA = "0123456789abcdef" * 4

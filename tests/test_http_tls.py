@@ -15,7 +15,7 @@ from doubles.server import Fault, Reply, Server
 
 from imghost.errors import Action, HostError
 from imghost.net.client import Client, FilePart
-from imghost.proxies import proxy_for
+from imghost.net.wire import proxy_for
 
 
 @pytest.fixture

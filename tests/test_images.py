@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from pictures import CANARY, FORMATS, XMP, animated, bomb, chunk, large_png, noise, pixels, saved, tagged
 
 from imghost.files import Window
-from imghost.formats import exif
+from imghost.image import structure
 from imghost.image.inspect import MAX_BYTES, NotAnImage, dimensions, inspect, read, stripped
 from imghost.models import Facts
 
@@ -491,13 +491,13 @@ def test_any_bytes_give_facts_or_a_verdict(head: bytes, rest: bytes) -> None:
 
 @given(st.binary(max_size=60))
 def test_any_exif_gives_an_orientation(raw: bytes) -> None:
-    assert 1 <= exif.orientation(raw) <= 8
-    assert 1 <= exif.orientation(b"II*\0\x08\0\0\0" + raw) <= 8
+    assert 1 <= structure.orientation(raw) <= 8
+    assert 1 <= structure.orientation(b"II*\0\x08\0\0\0" + raw) <= 8
 
 
 @pytest.mark.parametrize("value", range(1, 9))
 def test_the_shortest_exif_is_read_back(value: int) -> None:
-    assert exif.orientation(exif.minimal(value)) == value
+    assert structure.orientation(structure.minimal(value)) == value
 
 
 def grown(kind: str, length: int) -> bytes:

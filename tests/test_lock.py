@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from imghost.errors import LockError
 from imghost.models import Record
-from imghost.record_lines import load_object, quick_record, record_of
 from imghost.records import lock as locks
-from imghost.records.lock import Lock
+from imghost.records.lock import Lock, load_object, quick_record, record_of
 
 HEADER = '{"imghost_lock": 1, "host": "img.pro"}'
 SHA = "0123456789abcdef" * 4

@@ -13,8 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.net.download import absolute, check_public, key_of, selected
-from imghost.public_addresses import is_public, public_addresses
+from imghost.net.download import absolute, check_public, is_public, key_of, public_addresses, selected
 from imghost.urls import external_url
 
 ALL = ["*"]

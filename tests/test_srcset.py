@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imghost.srcset import candidates
+from imghost.html.scan import candidates
 
 
 def urls(srcset: str) -> list[str]:

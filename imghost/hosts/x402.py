@@ -16,8 +16,7 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from imghost.errors import Action, HostError
-from imghost.hide import hidden_text
-from imghost.net.client import Answer
+from imghost.net.client import Answer, hidden_text
 from imghost.wording import printable
 
 CHAIN: Final = 8453

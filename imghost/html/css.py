@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from imghost.foreign import names
+from imghost.html.tokenizer import names
 
 _S: Final = r"\t\n\f\r "
 _ESCAPE: Final = rf"(?=\\[^\n\f\r])\\(?:[0-9a-fA-F]{{1,6}}(?:\r\n|[{_S}])?|[^\n\f\r])"

@@ -85,7 +85,7 @@ def _kept(raw: str, reference: Reference) -> tuple[str, str]:
 def _meaning(part: str, reference: Reference) -> str:
     # Both bring large patterns and tables, and plain URLs, which most are, need neither.
     if reference.quote is not None and "&" in part:
-        from imghost.charrefs import decode
+        from imghost.html.tokenizer import decode
 
         part = decode(part)
     if reference.css is not None and part:

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from imghost.elements import Element
-from imghost.foreign import HTML
 from imghost.html import policy
-from imghost.html.tokenizer import Tag, attributes, tags
+from imghost.html.scan import Element
+from imghost.html.tokenizer import HTML, Tag, attributes, tags
 from imghost.models import Reference, Scan
 from imghost.wishes import Better, Known
 

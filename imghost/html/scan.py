@@ -1,19 +1,28 @@
-"""Pages to references: every URL that shows an image, as a span that a splice can replace."""
+"""A page's references: the elements and attributes that hold them, and `srcset`."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from imghost import srcset
-from imghost.charrefs import Decoded, decode_with_offsets
-from imghost.elements import MATTERING, SETS, Element, sources
-from imghost.foreign import HTML, SVG
 from imghost.html import css
-from imghost.html.tokenizer import SPACE, Attribute, Tag, attributes, tags, value
+from imghost.html.tokenizer import (
+    HTML,
+    SPACE,
+    SVG,
+    Attribute,
+    Decoded,
+    Tag,
+    ascii_lower,
+    attributes,
+    decode_with_offsets,
+    names,
+    tags,
+    value,
+)
 from imghost.models import Reference, Scan
 
 _REMOVED: Final = str.maketrans("\0", "\ufffd", "\t\n\r")
@@ -213,7 +222,7 @@ def _urls(text: str, attribute: Attribute, in_srcset: bool) -> Iterator[tuple[in
     """
     origin, is_whole = attribute.start, not attribute.quote and not in_srcset
     decoded = decode_with_offsets(text[origin : attribute.end])
-    for start, end in srcset.candidates(decoded.text) if in_srcset else (_stripped(decoded.text),):
+    for start, end in candidates(decoded.text) if in_srcset else (_stripped(decoded.text),):
         url = decoded.text[start:end].translate(_REMOVED)
         if url and url[:5].lower() != "data:":
             yield (
@@ -226,3 +235,110 @@ def _urls(text: str, attribute: Attribute, in_srcset: bool) -> Iterator[tuple[in
 def _stripped(text: str) -> tuple[int, int]:
     start = len(text) - len(text.lstrip(SPACE))
     return start, max(start, len(text.rstrip(SPACE)))
+
+
+HELD_BY_ATTRIBUTE: Final = 'kept by data-imghost="off"'
+HELD_BY_CLASS: Final = "kept by the class no-imghost"
+HELD_BY_SCRIPT: Final = "a script renames it"
+
+SETS: Final = frozenset({"srcset", "imagesrcset", "data-srcset"})
+"""The attributes that hold several URLs."""
+
+MATTERING: Final = names("a area audio base embed img input link meta object picture source template video")
+"""The elements of HTML that refer to images, or that change what others mean."""
+
+_META_NAMES: Final = frozenset(
+    {"og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"}
+)
+_ICON_ENDINGS: Final = ("icon", "icon-precomposed")
+
+
+class Element(NamedTuple):
+    """A start tag with its attributes."""
+
+    name: str
+    namespace: str
+    text: str
+    given: Mapping[str, Attribute]
+
+    def says(self, name: str) -> str:
+        """Read an attribute that is compared without regard to case."""
+        return ascii_lower(value(self.text, self.given.get(name)).strip(SPACE))
+
+    @property
+    def held(self) -> str:
+        """Why its own attributes keep its references local, or nothing."""
+        if "data-imghost" in self.given and self.says("data-imghost") == "off":
+            return HELD_BY_ATTRIBUTE
+        classes = value(self.text, self.given.get("class")).split()
+        if "no-imghost" in classes:
+            return HELD_BY_CLASS
+        return HELD_BY_SCRIPT if self.name == "img" and "toggler" in classes else ""
+
+
+class Sources(NamedTuple):
+    """Where an element's references of one kind are written."""
+
+    kind: str
+    attributes: tuple[str, ...]
+    only_images: bool = False
+    """Whether a URL counts only if its path ends like an image's."""
+
+
+_IMAGE: Final = Sources("img", ("src", "srcset", "data-src", "data-srcset"))
+_LINK: Final = Sources("link", ("href",), only_images=True)
+_ALWAYS: Final = {
+    "embed": Sources("object", ("src",), only_images=True),
+    "img": _IMAGE,
+    "object": Sources("object", ("data",), only_images=True),
+    "video": Sources("poster", ("poster",)),
+}
+
+
+def sources(element: Element, *, in_picture: bool) -> Sources | None:
+    """Say where an element refers to images, if it does."""
+    name = element.name
+    if element.namespace != HTML:
+        is_image = element.namespace == SVG and name in {"image", "feimage"}
+        return Sources("svg", ("href", "xlink:href")) if is_image else None
+    if name == "source":
+        return _IMAGE if in_picture else None
+    if name in {"a", "area"}:
+        return None if "download" in element.given else _LINK
+    if name == "input":
+        return Sources("img", ("src",)) if element.says("type") == "image" else None
+    if name == "meta":
+        named = {element.says("property"), element.says("name")}
+        return None if named.isdisjoint(_META_NAMES) else Sources("meta", ("content",))
+    return _linked(element) if name == "link" else _ALWAYS.get(name)
+
+
+def _linked(element: Element) -> Sources | None:
+    relations = element.says("rel").split()
+    if {"preload", "prefetch"} & set(relations) and element.says("as") == "image":
+        return Sources("preload", ("href", "imagesrcset"))
+    is_icon = any(relation.endswith(_ICON_ENDINGS) for relation in relations)
+    return Sources("icon", ("href",)) if is_icon else None
+
+
+_S: Final = r"\t\n\f\r "
+_URL: Final = re.compile(rf"[{_S},]*+([^{_S}]++)")
+_DESCRIPTORS: Final = re.compile(r"[^,(]*+(?:\([^)]*+\)?[^,(]*+)*+,?")
+
+
+def candidates(srcset: str) -> Iterator[tuple[int, int]]:
+    """Yield the span of each candidate's URL.
+
+    A comma inside a URL belongs to it, commas at its end separate, and those in a descriptor's
+    parentheses do not. A candidate counts even if its descriptor is wrong.
+    """
+    position = 0
+    while found := _URL.match(srcset, position):
+        start, end = found.span(1)
+        while srcset[end - 1] == ",":
+            end -= 1
+        position = found.end()
+        if end == position:
+            rest = _DESCRIPTORS.match(srcset, position)
+            position = rest.end() if rest else position
+        yield start, end

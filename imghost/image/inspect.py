@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from imghost.files import Window, open_beneath
-from imghost.formats import avif
-from imghost.image import gif, jpeg, png, webp
+from imghost.image import avif, gif, jpeg, png, webp
 from imghost.image.structure import Data, NotAnImage, Outline
 from imghost.models import Facts, Image
 

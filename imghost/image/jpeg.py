@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from imghost.formats import exif
+from imghost.image import structure
 from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part, search
 
 SIGNATURE: Final = b"\xff\xd8\xff"
@@ -56,7 +56,7 @@ def outline(data: Data) -> Outline:
                 raise NotAnImage("it is a JPEG image with a scan before its frame")
     if size is None or not scans:
         raise NotAnImage("it is a JPEG image without a picture")
-    width, height = size[::-1] if exif.is_sideways(turned or 1) else size
+    width, height = size[::-1] if structure.is_sideways(turned or 1) else size
     return Outline("image/jpeg", width, height, False, pieces.done())
 
 
@@ -97,7 +97,7 @@ def _frame(data: Data, start: int, end: int, turned: int) -> tuple[int, int]:
     if end - start < 10:
         raise NotAnImage("it is a JPEG image with a broken frame")
     height, width = struct.unpack(">HH", part(data, start + 5, 4, _NAME))
-    return (height, width) if exif.is_sideways(turned) else (width, height)
+    return (height, width) if structure.is_sideways(turned) else (width, height)
 
 
 def _stays(data: Data, marker: int, start: int) -> bool:
@@ -115,14 +115,14 @@ def _is_exif(data: Data, marker: int, start: int) -> bool:
 
 
 def _orientation(data: Data, start: int, end: int) -> int:
-    return exif.orientation(data[start + 4 + len(_EXIF) : end])
+    return structure.orientation(data[start + 4 + len(_EXIF) : end])
 
 
 def _keep_orientation(data: Data, start: int, end: int, turned: int, pieces: Pieces) -> None:
     """Keep of an EXIF segment what turns the image, if anything does."""
     if turned == 1:
         return
-    body = _EXIF + exif.minimal(turned)
+    body = _EXIF + structure.minimal(turned)
     segment = struct.pack(">BBH", 0xFF, 0xE1, len(body) + 2) + body
     if data[start:end] == segment:
         pieces.keep(start, end)

@@ -1,13 +1,15 @@
-"""What is sent for an image: which change its bytes need, and the private copy that has it."""
+"""The private copy that is sent: stripped or resized as the variant says, never the file itself."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from imghost.errors import ImghostError
 from imghost.files import Window, digest
@@ -15,8 +17,11 @@ from imghost.models import MEDIA_TYPES, Image, Payload
 from imghost.wording import printable
 
 if TYPE_CHECKING:
+    import PIL.Image
+
     from imghost.image.structure import Outline
     from imghost.models import Limits
+
 
 _CHUNK: Final = 1 << 18
 _VARIANT: Final = re.compile(
@@ -200,7 +205,6 @@ def _resized(copy: Path, found: Outline, edge: int | None, limit: int | None) ->
     """Write a smaller picture of a copy."""
     if found.is_animated or found.media_type not in _RASTER:
         raise PayloadError("it moves or is drawn, so it cannot be resized; make it smaller, or exclude it")
-    from imghost.resize import CannotResizeError, resize
 
     target = _write(copy.parent, copy.name, iter(()))
     try:
@@ -211,3 +215,93 @@ def _resized(copy: Path, found: Outline, edge: int | None, limit: int | None) ->
             raise PayloadError(f"{error}; exclude it") from error
         raise
     return target
+
+
+_NAMES: Final = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/gif": "GIF",
+    "image/webp": "WEBP",
+    "image/avif": "AVIF",
+}
+_SAVING: Final[dict[str, dict[str, Any]]] = {
+    "PNG": {"optimize": True},
+    "JPEG": {"quality": 88, "optimize": True, "progressive": True},
+    "GIF": {"optimize": True},
+    "WEBP": {"quality": 88, "method": 4},
+    "AVIF": {"quality": 80, "speed": 7},
+}
+_TRIES: Final = 24
+# One at a time: a decoded picture takes up to 200 MB, and every upload thread may want one.
+_decoding: Final = threading.Lock()
+
+
+class CannotResizeError(Exception):
+    """A picture that Pillow cannot read, or that stays too large at any size."""
+
+
+def resize(source: Path, target: Path, media_type: str, edge: int | None, limit: int | None) -> None:
+    """Write a picture in its own format, at most `edge` pixels long and `limit` bytes large.
+
+    Profile, transparency and the way up stay, metadata does not. The caller has checked the header:
+    the number of pixels, and that nothing moves. Raises `CannotResizeError`.
+    """
+    name = _NAMES[media_type]
+    with _decoding:
+        try:
+            picture, options = _load(source, name)
+            fits = _shrink(picture, target, name, options, edge, limit)
+        # A decoder may raise anything for a broken file.
+        except Exception as error:
+            raise CannotResizeError(f"Pillow cannot resize it ({printable(error)})") from error
+    if not fits:
+        raise CannotResizeError(f"it does not fit into {limit:,} bytes at any size")
+
+
+def _load(source: Path, name: str) -> tuple[PIL.Image.Image, dict[str, Any]]:
+    """Decode a picture, turned the way it is shown, with the settings that keep its colours."""
+    import PIL.Image
+    import PIL.ImageOps
+
+    with PIL.Image.open(source, formats=[name]) as opened:
+        options = _SAVING[name] | {"icc_profile": opened.info.get("icc_profile")}
+        picture = _mixable(PIL.ImageOps.exif_transpose(opened))
+    if name == "WEBP":
+        with source.open("rb") as file:
+            options["lossless"] = b"VP8L" in file.read(4096)
+    return picture, options
+
+
+def _shrink(
+    picture: PIL.Image.Image, target: Path, name: str, options: dict[str, Any], edge: int | None, limit: int | None
+) -> bool:
+    """Save ever smaller until the limit is met, and say whether it is."""
+    from PIL.Image import Resampling
+
+    longest = max(picture.size)
+    wanted = min(longest, edge or longest)
+    for _ in range(_TRIES):
+        size = tuple(max(1, round(side * wanted / longest)) for side in picture.size)
+        smaller = picture if wanted == longest else picture.resize((size[0], size[1]), Resampling.LANCZOS)
+        smaller.info.clear()
+        smaller.save(target, format=name, **options)
+        written = target.stat().st_size
+        if limit is None or written <= limit:
+            return True
+        if wanted == 1:
+            return False
+        wanted = max(1, int(wanted * min(0.9, 0.95 * math.sqrt(limit / written))))
+    return False
+
+
+def _mixable(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """Give a picture in a mode in which its pixels can be mixed, transparency included."""
+    is_transparent = "transparency" in picture.info
+    if picture.mode in {"P", "PA"}:
+        return picture.convert("RGBA" if is_transparent or picture.mode == "PA" else "RGB")
+    if picture.mode == "1" or (picture.mode == "L" and is_transparent):
+        return picture.convert("LA" if is_transparent else "L")
+    if picture.mode == "RGB" and is_transparent:
+        return picture.convert("RGBA")
+    picture.load()
+    return picture

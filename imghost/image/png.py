@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from imghost.formats import exif
+from imghost.image import structure
 from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -84,10 +84,10 @@ def _check(data: Data, name: bytes, start: int, length: int) -> None:
 
 def _keep_orientation(data: Data, start: int, end: int, pieces: Pieces) -> None:
     """Keep of an `eXIf` chunk what turns the image, if anything does."""
-    value = exif.orientation(data[start + 8 : min(end - 4, start + 8 + exif.LIMIT)])
+    value = structure.orientation(data[start + 8 : min(end - 4, start + 8 + structure.LIMIT)])
     if value == 1:
         return
-    body = b"eXIf" + exif.minimal(value)
+    body = b"eXIf" + structure.minimal(value)
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     if data[start:end] == chunk:
         pieces.keep(start, end)

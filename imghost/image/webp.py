@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from imghost.formats import exif
+from imghost.image import structure
 from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part
 
 _NAME: Final = "a WebP image"
@@ -90,8 +90,8 @@ def _picture(name: bytes, data: Data, start: int) -> tuple[int, int]:
 
 def _turning(data: Data, start: int, length: int) -> bytes:
     """Make the `EXIF` chunk that is left of this one: empty unless it turns the image."""
-    value = exif.orientation(data[start : start + min(length, exif.LIMIT)])
-    body = exif.minimal(value)
+    value = structure.orientation(data[start : start + min(length, structure.LIMIT)])
+    body = structure.minimal(value)
     return b"EXIF" + struct.pack("<I", len(body)) + body if value != 1 else b""
 
 

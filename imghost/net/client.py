@@ -1,7 +1,4 @@
-"""One HTTP client for every host: bounded, without redirects for secrets, and silent about them.
-
-Nothing of httpx is imported before the first request, so that a warm build stays light.
-"""
+"""One HTTP client for every host, with credentials masked in what answers say."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import json as jsonlib
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from math import isfinite
 from pathlib import Path
@@ -22,6 +19,45 @@ if TYPE_CHECKING:
 
     from imghost.net.wire import Wire
 
+
+HIDDEN: Final = "[hidden]"
+"""Takes the place of a credential; without a letter that means something in JSON or in XML, so that both stay whole."""
+
+_SECRET: Final = re.compile(r"authorization|cookie|token|secret|password|signature|payment|api-?key", re.I)
+"""Names of headers that hold credentials, of whatever host."""
+_SHORTEST: Final = 8
+"""Letters that a credential has at least; what is shorter would be found in any text."""
+
+
+def credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """List the credentials that a request's headers hold, without words before them like `Bearer`."""
+    sent = (text.rpartition(" ")[2] for name, text in headers.items() if _SECRET.search(name))
+    return tuple(text for text in sent if len(text) >= _SHORTEST)
+
+
+def hidden(body: bytes, secrets: Iterable[str]) -> bytes:
+    """Put `[hidden]` in the place of each credential, also where it stands in JSON, or in JSON in JSON."""
+    for secret in secrets:
+        for form in _forms(secret):
+            body = body.replace(form.encode(), HIDDEN.encode())
+    return body
+
+
+def hidden_text(text: str, secrets: Iterable[str]) -> str:
+    """Do the same in a text."""
+    return hidden(text.encode("utf-8", "surrogatepass"), secrets).decode("utf-8", "surrogatepass")
+
+
+def _forms(secret: str) -> list[str]:
+    """List how a credential may be written, the longest first, since one may be a part of another."""
+    once = jsonlib.dumps(secret)[1:-1]
+    twice = jsonlib.dumps(once)[1:-1]
+    slashed = once.replace("/", "\\/")
+    forms = {secret, once, twice, slashed, jsonlib.dumps(slashed)[1:-1]}
+    return sorted(forms, key=lambda form: (-len(form), form))
+
+
+# Nothing of httpx is imported before the first request, so that a warm build stays light.
 LIMIT: Final = 64 * 1024
 """Bytes of an answer's body that are read at most, where a caller asks for nothing else."""
 
@@ -122,7 +158,6 @@ class Client:
             HostError: there is no answer of at most `limit` bytes of body.
         """
         # Before anything is sent, so that no answer is lost for want of it.
-        from imghost.hide import credentials
 
         parts: dict[str, Any] = {"headers": dict(headers or {}), "json": json, "data": form, "content": body}
         with ExitStack() as stack:
@@ -167,7 +202,6 @@ def _without(secrets: tuple[str, ...], answer: Answer) -> Answer:
     """Hide what a host repeats of a request's credentials, in a message, an address or a header."""
     if not secrets:
         return answer
-    from imghost.hide import hidden, hidden_text
 
     headers = {name: hidden_text(text, secrets) for name, text in answer.headers.items()}
     return Answer(answer.status, headers, hidden(answer.body, secrets))

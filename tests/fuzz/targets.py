@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from imghost import page_map, removal, srcset
+from imghost import page_map, removal
 from imghost.errors import HostError, ImghostError
 from imghost.hosts.answers import refusal
 from imghost.hosts.imageupload_answers import (
@@ -35,7 +35,7 @@ from imghost.hosts.payments import Payment, Purchase
 from imghost.hosts.x402 import complaint, read_challenge, read_receipt
 from imghost.html import css, policy
 from imghost.html.edit import changed_text, changes_of
-from imghost.html.scan import scan
+from imghost.html.scan import candidates, scan
 from imghost.html.tokenizer import tags
 from imghost.image.inspect import NotAnImage, dimensions, inspect, stripped
 from imghost.models import KINDS
@@ -78,7 +78,7 @@ def page(raw: bytes) -> None:
 
 def source_set(raw: bytes) -> None:
     text = decode(raw)
-    assert all(0 <= start < end <= len(text) for start, end in srcset.candidates(text))
+    assert all(0 <= start < end <= len(text) for start, end in candidates(text))
 
 
 def sheet(raw: bytes) -> None:

@@ -24,7 +24,7 @@ from imghost.errors import HostError
 from imghost.hosts import Host
 from imghost.models import Hosted, Payload
 from imghost.plan import Upload
-from imghost.record_lines import parse_record, render_record
+from imghost.records.lock import parse_record, render_record
 from imghost.store import recorded
 from imghost.testing import Bench, a_payload, a_setup
 from imghost.testing.pictures import an_image

@@ -24,11 +24,11 @@ import filelock
 import httpx
 from trust import place
 
-from imghost import cache_store, cli
+from imghost import cli
 from imghost.net import wire
-from imghost.records import safe_diskcache
+from imghost.records import cache, safe_diskcache
 
-LOADED = (filelock, httpx, place, safe_diskcache, cache_store, wire)
+LOADED = (filelock, httpx, place, safe_diskcache, cache, wire)
 ALLOW_TRACING = 0x59616D61
 
 

@@ -20,12 +20,12 @@ import sphinx.cmd.build
 
 import mkdocs_imghost
 import sphinx_imghost
-from imghost import cache_store, cli, upload
+from imghost import cli, upload
 from imghost.net import wire
-from imghost.records import safe_diskcache
+from imghost.records import cache, safe_diskcache
 
 LOADED = (mkdocs.commands.build, sphinx.application, sphinx.builders.html, mkdocs_imghost, sphinx_imghost)
-LOADED_CORE = (safe_diskcache, cache_store, upload, wire)
+LOADED_CORE = (safe_diskcache, cache, upload, wire)
 
 
 def build(task: dict[str, Any]) -> int:
