@@ -2,8 +2,8 @@
 
 from imghost.environment import version
 from imghost.errors import ImghostError, LockError, SettingsError
-from imghost.prospect import Job, Notice
-from imghost.rehost import Result, rehost
+from imghost.run.plan import Job, Notice
+from imghost.run.rehost import Result, rehost
 from imghost.settings import Settings
 
 __all__ = ["ImghostError", "Job", "LockError", "Notice", "Result", "Settings", "SettingsError", "rehost", "version"]

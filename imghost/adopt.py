@@ -9,15 +9,15 @@ from imghost import files
 from imghost.confirm import confirm
 from imghost.errors import HostError, ImghostError, SettingsError
 from imghost.hosts import Finds
-from imghost.identify import opened
 from imghost.image import payload
 from imghost.models import Failure, Record
 from imghost.net.client import Client
 from imghost.plan import Upload
-from imghost.prospect import Job, foresee
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
-from imghost.store import recorded
+from imghost.run.plan import Job, foresee
+from imghost.run.upload import recorded
+from imghost.site.images import opened
 from imghost.wording import printable
 
 

@@ -12,7 +12,7 @@ from imghost.wording import many
 
 if TYPE_CHECKING:
     from imghost.plan import Upload
-    from imghost.prospect import Job
+    from imghost.run.plan import Job
     from imghost.work import Outcome, Work
 
 

@@ -12,17 +12,18 @@ from collections.abc import Collection, Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 
-from imghost import files, removal
-from imghost.page_map import Removed, is_image_in_site
-from imghost.prospect import Job, Prospect
-from imghost.published import Published
+from imghost import files
 from imghost.rewriting import Rewriting
+from imghost.run import local_copies
+from imghost.run.job import Published
+from imghost.run.plan import Job, Prospect
+from imghost.site.page_map import Removed, is_image_in_site
 
 
 def return_drawn(prospect: Prospect, job: Job) -> None:
     """Bring back removed copies of drawn images that are to be uploaded again; others are read at their source."""
     paths = {path for upload in prospect.plan.uploads for path in upload.paths}
-    removal.put_back(job.site, paths - job.origins.sources.keys(), prospect.known.removed)
+    local_copies.put_back(job.site, paths - job.origins.sources.keys(), prospect.known.removed)
 
 
 def settle(published: Published, rewriting: Rewriting, job: Job) -> tuple[int, int]:
@@ -39,14 +40,14 @@ def settle(published: Published, rewriting: Rewriting, job: Job) -> tuple[int, i
         # A name that the map would not be believed for stays.
         named = (path for path in published.records if is_image_in_site(path))
         candidates = {path for path in named if path in there and path not in rewriting.local}
-    removal.remove(job.site, _unused(published))
-    left = frozenset(removal.unnamed(found, candidates) if candidates else ())
-    removal.put_back(job.site, known.removed.keys() - left, known.removed)
+    local_copies.remove(job.site, _unused(published))
+    left = frozenset(local_copies.unnamed(found, candidates) if candidates else ())
+    local_copies.put_back(job.site, known.removed.keys() - left, known.removed)
     if not candidates & left:
         return 0, 0
     files.sync()
     _keep(job, (candidates & left) - job.origins.sources.keys())
-    return removal.remove(job.site, candidates & left)
+    return local_copies.remove(job.site, candidates & left)
 
 
 def _unused(published: Published) -> Set[str]:
@@ -61,11 +62,11 @@ def _unused(published: Published) -> Set[str]:
     in_use = {record.url.rpartition("/")[2] for record in published.records.values()}
     namesakes = {path for path in unused if path.rpartition("/")[2] in in_use}
     try:
-        for text in removal.texts(found) if namesakes else ():
+        for text in local_copies.texts(found) if namesakes else ():
             namesakes = {path for path in namesakes if path not in text}
     except OSError:
         return frozenset()
-    return namesakes.union(removal.unnamed(found, unused - namesakes))
+    return namesakes.union(local_copies.unnamed(found, unused - namesakes))
 
 
 def hosted_in_site(published: Published) -> set[str]:
@@ -83,18 +84,18 @@ def removed_now(prospect: Prospect, job: Job) -> dict[str, Removed]:
     for path, image in prospect.images.items():
         # Paths as objects would take longer than the question itself.
         if path not in there and "://" not in path and not os.path.exists(f"{job.site}{os.sep}{path}"):  # noqa: PTH110
-            place = removal.kept(job.page_map, path, job.origins)
+            place = local_copies.kept(job.page_map, path, job.origins)
             source = job.origins.sources.get(path, place if Path(place).is_file() else "")
             removed[path] = Removed(image, str(source))
     if job.page_map is not None:
-        _forget(removal.kept_folder(job.page_map), {Path(gone.source) for gone in removed.values()})
+        _forget(local_copies.kept_folder(job.page_map), {Path(gone.source) for gone in removed.values()})
     return removed
 
 
 def _keep(job: Job, paths: Iterable[str]) -> None:
     """Copy images that have no source beside the map before they go; one that cannot be kept is just gone."""
     for path in paths:
-        place = removal.kept(job.page_map, path, job.origins)
+        place = local_copies.kept(job.page_map, path, job.origins)
         with suppress(OSError):
             if place and (job.site / path).is_file():
                 Path(place).parent.mkdir(parents=True, exist_ok=True)

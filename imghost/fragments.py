@@ -17,10 +17,10 @@ from imghost.models import DEFAULT_KINDS, IMPORT, Record, Reference
 from imghost.net.client import Client
 from imghost.pages import survey
 from imghost.records import lock as locks
-from imghost.references import PageView, groups_of
+from imghost.run.rewrite import edits_of
 from imghost.settings import Settings
+from imghost.site.pages import PageView, groups_of
 from imghost.urls import Place, SiteTarget, base_of, resolve
-from imghost.write_pages import edits_of
 
 _KINDS: Final = frozenset(DEFAULT_KINDS)
 _SITE: Final = Place()

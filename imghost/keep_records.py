@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from imghost.hosts import Host
 from imghost.models import Record
-from imghost.prospect import Job, Notice, Prospect
 from imghost.records import lock as locks
+from imghost.run.plan import Job, Notice, Prospect
 
 
 def name_in_lock(prospect: Prospect, job: Job) -> tuple[Notice, ...]:

@@ -12,11 +12,11 @@ from imghost.errors import HostError, StateError
 from imghost.keep_records import name_in_lock
 from imghost.models import IMPORT
 from imghost.net.client import Client
-from imghost.prospect import Job, Notice, Prospect, replanned
 from imghost.provenance import Stay
-from imghost.published import Published, refused, without_uploads
 from imghost.records import lock as locks
 from imghost.records.cache import Cache, exclusive
+from imghost.run.job import Published, refused, without_uploads
+from imghost.run.plan import Job, Notice, Prospect, replanned
 
 _SKEW: Final = timedelta(seconds=300)
 
@@ -84,6 +84,6 @@ def _placed(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
 def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
     if prospect.host is None or not prospect.plan.uploads:
         return without_uploads(prospect, prospect.leave)
-    from imghost.carry_out import carried_out  # what uploads need is loaded where one begins: most builds have none
+    from imghost.run.publish import carried_out  # what uploads need is loaded where one begins: most builds have none
 
     return carried_out(prospect, prospect.host, job, client, cache)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from imghost.identify import has_changed
-from imghost.prospect import Job
 from imghost.provenance import Stay
-from imghost.published import Published
+from imghost.run.job import Published
+from imghost.run.plan import Job
+from imghost.site.images import has_changed
 
 _CHANGED: Final = Stay("it changed while the build ran", "build again", code="page")
 

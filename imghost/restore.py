@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imghost import files, references, removal, urls
+from imghost import files, urls
 from imghost.html.edit import splice
 from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
 from imghost.models import MEDIA_TYPES, Record, Reference
-from imghost.page_map import PageMap, digest_of
 from imghost.pages import Survey, decode, encode, survey
+from imghost.run import local_copies
+from imghost.site import pages
+from imghost.site.page_map import PageMap, digest_of
 from imghost.urls import Place
 
 _ENDINGS = tuple(f".{ending}" for ending in (*MEDIA_TYPES.values(), "jpeg"))
@@ -30,7 +32,7 @@ class Restored:
 
 def restore(site: Path, known: PageMap, records: Iterable[Record], place: Place, kinds: frozenset[str]) -> Restored:
     """Put the local references of every page back; asks no network."""
-    lost = removal.put_back(site, known.removed, known.removed, is_exact=True)
+    lost = local_copies.put_back(site, known.removed, known.removed, is_exact=True)
     found = survey(site)
     by_url = {record.url: record.sha256 for record in records}
     local: Mapping[str, str] | None = None
@@ -40,7 +42,7 @@ def restore(site: Path, known: PageMap, records: Iterable[Record], place: Place,
         content = (site / path).read_bytes()
         entry = known.pages.get(path)
         is_as_left = entry is not None and digest_of(content) == entry.digest
-        text = references.before_changes(path, decode(content), entry) if entry and is_as_left else None
+        text = pages.before_changes(path, decode(content), entry) if entry and is_as_left else None
         if text is None or (entry and lost):
             local = _local(found) if local is None and by_url else local
             text, missing = _by_digest(path, decode(content), by_url, local or {}, place, kinds)
@@ -69,7 +71,7 @@ def _by_digest(
     """Replace a page's hosted URLs by the local files that the lock says have the same bytes."""
     edits: list[tuple[Reference, str]] = []
     missing: list[str] = []
-    scanned = references.scan_text(path, text, kinds)
+    scanned = pages.scan_text(path, text, kinds)
     base = urls.base_of(path, scanned.base, place)
     for reference in scanned.references:
         url = reference.url.partition("#")[0]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import NamedTuple
 
-from imghost import page_map, removal, urls
-from imghost.prospect import Job, Notice
-from imghost.published import Published
-from imghost.references import PageView
+from imghost import urls
+from imghost.run import local_copies
+from imghost.run.job import Published
+from imghost.run.plan import Job, Notice
+from imghost.run.rewrite import Written, edits_of, url_maker, write_page
+from imghost.site import page_map
+from imghost.site.pages import PageView
 from imghost.wishes import better_of, remarks, wishes_of
-from imghost.write_pages import Written, edits_of, url_maker, write_page
 
 
 class Rewriting(NamedTuple):
@@ -37,7 +39,7 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
     for page, groups in published.prospect.groups:
         edits = edits_of(page, groups, published.records, url_maker(page, site, is_in_site=is_in_site))
         needed = {target.path for reference, target in page.resolved() if reference not in edits}
-        lost |= removal.put_back(job.site, needed - local, published.prospect.known.removed)
+        lost |= local_copies.put_back(job.site, needed - local, published.prospect.known.removed)
         local |= needed
         if needed & lost:
             gone = min(needed & lost)

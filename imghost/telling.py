@@ -8,10 +8,10 @@ from decimal import Decimal
 
 from imghost.hosts import Host
 from imghost.models import Failure, Record
-from imghost.prospect import Job, Notice
-from imghost.published import NOT_UPLOADED, Published
-from imghost.report import Counts, Report, Shown, Uploaded
 from imghost.rewriting import Rewriting
+from imghost.run.job import NOT_UPLOADED, Published
+from imghost.run.plan import Job, Notice
+from imghost.run.report import Counts, Report, Shown, Uploaded
 from imghost.wording import clause, many
 
 

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from imghost.errors import Action, HostError, ImghostError, StateError
 from imghost.models import IMPORT, Failure
 from imghost.plan import Upload
-from imghost.store import store
+from imghost.run.upload import store
 from imghost.wording import printable
 from imghost.work import Course, Outcome, Work
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from imghost import references
 from imghost.confirm import difference
 from imghost.errors import HostError
 from imghost.models import KINDS, Record
 from imghost.net.client import Client
-from imghost.page_map import PageMap
 from imghost.pages import survey
+from imghost.site import pages
+from imghost.site.page_map import PageMap
 from imghost.upload import concurrently
 
 
@@ -61,7 +61,7 @@ def hosted_in(site: Path, accepts: Callable[[str], bool]) -> dict[str, tuple[str
     kinds = frozenset(KINDS)
     listed = survey(site)
     for path in (*listed.pages, *listed.stylesheets):
-        seen = references.look(site, path, kinds, PageMap())
+        seen = pages.look(site, path, kinds, PageMap())
         for reference in seen.scan.references if seen else ():
             url = reference.url.partition("#")[0]
             for candidate in (url, url.partition("?")[0]):

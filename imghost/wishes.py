@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from imghost.hosts import Host, Varies
 from imghost.html import policy
 from imghost.models import Image, Record, Reference
-from imghost.references import PageView
 from imghost.settings import Settings
+from imghost.site.pages import PageView
 
 _CONVERTED: Final = frozenset({"image/png", "image/jpeg"})
 _STILL: Final = _CONVERTED | {"image/gif", "image/webp", "image/avif"}

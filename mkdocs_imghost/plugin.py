@@ -16,14 +16,15 @@ from mkdocs.config.base import ConfigErrors, ConfigWarnings, LegacyConfig, Valid
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 
-from imghost import page_map, settings
+from imghost import settings
 from imghost.errors import ImghostError, SettingsError
 from imghost.files import git_top
-from imghost.progress import on_terminal
-from imghost.prospect import Job
 from imghost.provenance import Origins
-from imghost.rehost import Result, rehost
-from imghost.report import summary
+from imghost.run.plan import Job
+from imghost.run.progress import on_terminal
+from imghost.run.rehost import Result, rehost
+from imghost.run.report import summary
+from imghost.site import page_map
 from imghost.stash import Stash
 
 if TYPE_CHECKING:

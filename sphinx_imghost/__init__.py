@@ -19,12 +19,12 @@ from imghost import settings, wording
 from imghost.environment import version
 from imghost.errors import ImghostError
 from imghost.files import git_top
-from imghost.page_map import location
-from imghost.progress import is_watched
-from imghost.prospect import Job
 from imghost.provenance import Origins
-from imghost.rehost import Result, rehost
-from imghost.report import summary
+from imghost.run.plan import Job
+from imghost.run.progress import is_watched
+from imghost.run.rehost import Result, rehost
+from imghost.run.report import summary
+from imghost.site.page_map import location
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx

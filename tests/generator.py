@@ -12,12 +12,13 @@ from typing import Any
 
 from sites import picture, tree
 
-from imghost import page_map, settings
+from imghost import settings
 from imghost.models import Record
-from imghost.prospect import Job
 from imghost.provenance import Origins
 from imghost.records.lock import Lock, write
-from imghost.rehost import Result, rehost
+from imghost.run.plan import Job
+from imghost.run.rehost import Result, rehost
+from imghost.site import page_map
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PAGES = ("index.html", "deep/page.html", "copied/old.html")

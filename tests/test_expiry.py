@@ -13,9 +13,9 @@ from sites import image_urls, small_site
 
 from imghost import settings
 from imghost.cli import main
-from imghost.prospect import Job
 from imghost.provenance import Origins
-from imghost.rehost import Result, rehost
+from imghost.run.plan import Job
+from imghost.run.rehost import Result, rehost
 
 NOW = datetime.now(UTC)
 

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from sites import picture, tree, write
 
-from imghost import Job, Settings, page_map, rehost, removal
+from imghost import Job, Settings
 from imghost.models import KINDS
 from imghost.provenance import Origins
 from imghost.restore import restore
+from imghost.run import local_copies, rehost
+from imghost.site import page_map
 from imghost.urls import place
 
 PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'
@@ -228,7 +230,7 @@ def test_a_map_copies_nothing_out_of_the_site_and_no_page_into_it(tmp_path: Path
     poisoned(folder, removed={path: removed(mine, picture(7))})
     before = tree(tmp_path)
     known = page_map.load(folder / "cache" / "map.json", page_map.load(folder / "cache" / "map.json", "").mark)
-    removal.put_back(folder / "site", known.removed, known.removed)
+    local_copies.put_back(folder / "site", known.removed, known.removed)
     assert tree(tmp_path) == before
     rehost(job(folder))
     assert not [name for name in tree(tmp_path).keys() - before.keys() if "evil" in name]

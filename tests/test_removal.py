@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sites import write
 
 from imghost.pages import survey
-from imghost.removal import remove, unnamed
+from imghost.run.local_copies import remove, unnamed
 
 NAMES = st.text(
     st.characters(exclude_characters="/\\\0", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=12

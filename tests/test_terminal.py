@@ -15,8 +15,8 @@ from doubles.imgpro import VERIFIED, ImgPro
 from sites import picture, small_site, write
 
 from imghost.commands.style import columns, plain, shortened
-from imghost.progress import on_terminal
 from imghost.records import lock as locks
+from imghost.run.progress import on_terminal
 from imghost.wording import size
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")

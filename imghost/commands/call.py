@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imghost import page_map
 from imghost.commands.style import painted, plain
-from imghost.progress import on_terminal
-from imghost.prospect import Job
 from imghost.provenance import Origins
+from imghost.run.plan import Job
+from imghost.run.progress import on_terminal
 from imghost.settings import Settings
+from imghost.site import page_map
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from imghost import adopt as adoption
-from imghost import page_map, urls
-from imghost import prune as pruning
 from imghost import restore as restoring
+from imghost import urls
 from imghost.commands import site
 from imghost.commands.call import Call, print_json, warn
 from imghost.commands.money import paid
@@ -23,7 +22,9 @@ from imghost.hosts import Host, Tells, registry
 from imghost.models import Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
+from imghost.run import care as pruning
 from imghost.settings import Settings, read_duration
+from imghost.site import page_map
 from imghost.verify import Verdict, hosted_in, page_verdicts, verdicts
 from imghost.wording import many, size
 

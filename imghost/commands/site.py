@@ -7,16 +7,16 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from imghost import report
 from imghost.commands.call import Call, print_json, say, warn
 from imghost.commands.money import paid
 from imghost.commands.style import plain
 from imghost.commands.tables import Row, print_facts, print_table
 from imghost.errors import HostError
 from imghost.net.client import Client
-from imghost.prospect import Prospect, foresee
 from imghost.records.cache import Cache
-from imghost.rehost import rehost as run
+from imghost.run import report
+from imghost.run.plan import Prospect, foresee
+from imghost.run.rehost import rehost as run
 from imghost.wording import clause, many, size
 
 

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final, TextIO
 
-from imghost.progress import is_terminal
+from imghost.run.progress import is_terminal
 
 _CODES: Final = {"bold": "1", "faint": "2", "red": "1;31", "green": "32", "yellow": "1;33"}
 

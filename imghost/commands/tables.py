@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, TextIO
 
 from imghost.commands.style import columns, painted, plain, shortened
-from imghost.progress import is_terminal
+from imghost.run.progress import is_terminal
 
 _USUAL: Final = 80
 _LEAST: Final = 20

@@ -14,7 +14,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from imghost import page_map, removal
 from imghost.errors import HostError, ImghostError
 from imghost.hosts.answers import refusal
 from imghost.hosts.imageupload_answers import (
@@ -43,7 +42,9 @@ from imghost.net.client import Answer
 from imghost.pages import decode, encode
 from imghost.records import lock
 from imghost.records.cache import Cache
-from imghost.references import before_changes
+from imghost.run import local_copies
+from imghost.site import page_map
+from imghost.site.pages import before_changes
 
 URL = "https://src.img.pro/t/fuzz.png"
 PAGE = '<script>a.png</script><img src="a.png"><p style="background:url(b.png)">'
@@ -197,7 +198,7 @@ def pages_map(raw: bytes) -> None:
             assert original is None or named(original) == named(PAGE)
             policy.blocks(entry.scan.policies, ("https://src.img.pro",), "img-src")
         here = {path: gone._replace(source=gone.source.replace("#", folder)) for path, gone in known.removed.items()}
-        removal.put_back(site, here, here)
+        local_copies.put_back(site, here, here)
         assert set(Path(folder).iterdir()) == {file, site, Path(folder) / "a.png"}
         if known.pages:
             page_map.save(Path(folder) / "again.json", known)

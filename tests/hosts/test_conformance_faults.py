@@ -19,8 +19,8 @@ from imghost.hosts import Host
 from imghost.models import Record
 from imghost.net.client import Client
 from imghost.plan import Upload
-from imghost.prospect import Job
-from imghost.rehost import Result, rehost
+from imghost.run.plan import Job
+from imghost.run.rehost import Result, rehost
 from imghost.testing import Bench, a_payload, write_entry
 from imghost.testing.pictures import an_image
 from imghost.upload import upload_all

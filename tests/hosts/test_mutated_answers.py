@@ -25,7 +25,7 @@ from imghost.hosts import Host
 from imghost.models import Hosted, Payload
 from imghost.plan import Upload
 from imghost.records.lock import parse_record, render_record
-from imghost.store import recorded
+from imghost.run.upload import recorded
 from imghost.testing import Bench, a_payload, a_setup
 from imghost.testing.pictures import an_image
 

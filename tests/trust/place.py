@@ -24,10 +24,11 @@ from sites import picture as drawn
 from sites import tree, write
 
 import imghost
-from imghost import page_map, settings
-from imghost.prospect import Job
+from imghost import settings
 from imghost.provenance import Origins
-from imghost.rehost import Result, rehost
+from imghost.run.plan import Job
+from imghost.run.rehost import Result, rehost
+from imghost.site import page_map
 
 _GIVEN = dict(os.environ)  # before the tests' own fixture takes such variables out
 SITE_URL = "https://docs.example/"

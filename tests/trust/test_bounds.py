@@ -21,9 +21,9 @@ from sites import tree
 from trust.place import SITE_URL, Project, assert_done, built_site, crawl, today
 
 from imghost import settings
-from imghost.prospect import Job
 from imghost.records.cache import exclusive
-from imghost.rehost import rehost
+from imghost.run.plan import Job
+from imghost.run.rehost import rehost
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="limits are those of POSIX")
 ROOM = 1 << 30

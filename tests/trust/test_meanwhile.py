@@ -13,7 +13,7 @@ from doubles.server import Reply, Request
 from sites import picture, tree, write
 from trust.place import Project, assert_done, built_site, references
 
-from imghost.rehost import Result
+from imghost.run.rehost import Result
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from trust.place import counted, tell
 
 from imghost import settings
 from imghost.net.client import Client
-from imghost.prospect import Job
 from imghost.records import lock
-from imghost.rehost import Result, rehost
-from imghost.report import as_mapping
+from imghost.run.plan import Job
+from imghost.run.rehost import Result, rehost
+from imghost.run.report import as_mapping
 from imghost.testing import draw
 
 IMAGES = counted("IMAGES", 200)

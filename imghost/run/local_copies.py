@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Final
 
-from imghost.page_map import PageMap, Removed
 from imghost.pages import Survey, decode
 from imghost.provenance import Origins
+from imghost.site.page_map import PageMap, Removed
 
 _NO_TEXTS: Final = (
     *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".ico", ".woff", ".woff2", ".ttf", ".otf", ".eot"),

@@ -9,17 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from imghost import copies, files, page_map, report, report_page
+from imghost import copies, files
 from imghost.errors import ImghostError
 from imghost.net.client import Client
-from imghost.page_map import PageMap
-from imghost.prospect import Job, Notice, Prospect, foresee
 from imghost.publish import publish
-from imghost.published import Published
 from imghost.recheck import recheck
 from imghost.records.cache import Cache
-from imghost.report import Report
 from imghost.rewriting import Rewriting, rewrite_pages
+from imghost.run import report, report_html
+from imghost.run.job import Published
+from imghost.run.plan import Job, Notice, Prospect, foresee
+from imghost.run.report import Report
+from imghost.site import page_map
+from imghost.site.page_map import PageMap
 from imghost.telling import remarks, stay_notices, told
 
 
@@ -116,7 +118,7 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
 
 def _write_report(made: Report, root: Path, path: Path) -> tuple[Notice, ...]:
     """Write the report in the form that its ending names."""
-    text = report_page.as_html(made, root, path.parent) if path.suffix == ".html" else report.as_json(made)
+    text = report_html.as_html(made, root, path.parent) if path.suffix == ".html" else report.as_json(made)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(path, text, is_durable=False)

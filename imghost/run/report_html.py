@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from imghost.report import Report, Shown
 from imghost.report_style import SCRIPT, STYLE
+from imghost.run.report import Report, Shown
 
 _STATES: Final = ("failed", "kept", "uploaded", "hosted")
 """In the order of what somebody should look at."""

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from imghost import files, urls
 from imghost.files import stamp
 from imghost.models import Record, Reference
-from imghost.page_map import Entry, digest_of
 from imghost.pages import decode, encode
 from imghost.plan import Group
-from imghost.references import PageView, before_changes
+from imghost.site.page_map import Entry, digest_of
+from imghost.site.pages import PageView, before_changes
 from imghost.urls import Place, SiteTarget
 from imghost.wishes import Better
 

@@ -9,10 +9,10 @@ from typing import BinaryIO, Final
 
 from imghost.files import digest, open_beneath, stamp
 from imghost.models import Image
-from imghost.page_map import Removed
 from imghost.provenance import Judge, Origins, Stay
 from imghost.records.cache import Cache, Known
 from imghost.settings import Settings
+from imghost.site.page_map import Removed
 
 _GONE: Final = Stay("is gone since the pages were scanned", "build again", code="page")
 

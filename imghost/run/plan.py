@@ -9,21 +9,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from imghost import page_map, references, removal, urls
+from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.hosts import Host, registry
-from imghost.identify import identify
 from imghost.models import Facts, Image, Record
 from imghost.net.client import Client
-from imghost.page_map import PageMap
 from imghost.pages import Survey, survey
 from imghost.plan import Group, Plan, decide, plan
-from imghost.progress import Progress
 from imghost.provenance import Origins, Stay
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
-from imghost.references import PageView
+from imghost.run import local_copies
+from imghost.run.progress import Progress
 from imghost.settings import Settings
+from imghost.site import page_map, pages
+from imghost.site.images import identify
+from imghost.site.page_map import PageMap
+from imghost.site.pages import PageView
 from imghost.urls import key_of, selected
 
 _NO_HOST: Final = "no host is chosen and no credential is in the environment; set the option 'host'"
@@ -86,11 +88,11 @@ def foresee(job: Job, client: Client, cache: Cache) -> Prospect:
     settings = job.settings
     lock = locks.read(settings.lock)
     host = _open(job, lock, client)
-    known = removal.renewed(page_map.load(job.page_map, mark_of(settings)), job.page_map, job.origins)
+    known = local_copies.renewed(page_map.load(job.page_map, mark_of(settings)), job.page_map, job.origins)
     found = survey(job.site)
     views, notices = _views(job, found, known, host)
     origins = host.origins if host else ()
-    groups = tuple((view, references.groups_of(view, origins)) for view in views)
+    groups = tuple((view, pages.groups_of(view, origins)) for view in views)
     scanned = time.perf_counter()
     paths = {target.path for view in views for _, target in view.resolved()}
     remote = frozenset(path for path in paths if "://" in path)
@@ -139,18 +141,18 @@ def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[
     def is_remote(url: str) -> bool:
         return bool(remote) and selected(url, remote) and not (host is not None and host.accepts(url))
 
-    means = references.meaning(site, files, is_ours, is_remote)
+    means = pages.meaning(site, files, is_ours, is_remote)
     views: list[PageView] = []
     notices: list[Notice] = []
     is_css = "css" in job.settings.references
     # Style sheets that an earlier run rewrote must follow also when they are not asked for any more.
     stylesheets = (path for path in found.stylesheets if is_css or path in known.pages)
     for path in (*found.pages, *stylesheets):
-        seen = references.look(job.site, path, job.settings.references, known)
+        seen = pages.look(job.site, path, job.settings.references, known)
         if seen is None:
             notices.append(Notice("page", f"{path}: left as it is; a page of more than 20 MB is not scanned"))
             continue
-        views.append(references.link(path, seen, site, means))
+        views.append(pages.link(path, seen, site, means))
     return tuple(views), notices
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.environment import Leave
 from imghost.models import Failure, Record
-from imghost.prospect import Notice, Prospect
 from imghost.provenance import Stay
+from imghost.run.plan import Notice, Prospect
 
 if TYPE_CHECKING:  # what uploads need is imported where one begins: most builds have none
     from imghost.work import Outcome

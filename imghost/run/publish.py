@@ -15,17 +15,17 @@ from imghost import files
 from imghost.announce import announce, told
 from imghost.errors import Action, BudgetError, HostError, StateError
 from imghost.hosts import Host, Imports, Quota
-from imghost.identify import opened
 from imghost.image import payload
 from imghost.keep_records import keep_records
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net.client import Client
 from imghost.patience import patiently
 from imghost.plan import Upload, check_budget, decide
-from imghost.prospect import Job, Notice, Prospect
 from imghost.provenance import Stay
-from imghost.published import NOT_UPLOADED, Published, refused
 from imghost.records.cache import Cache
+from imghost.run.job import NOT_UPLOADED, Published, refused
+from imghost.run.plan import Job, Notice, Prospect
+from imghost.site.images import opened
 from imghost.upload import upload_all
 from imghost.wording import many
 from imghost.work import Outcome, Work

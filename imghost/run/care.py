@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from imghost import removal
 from imghost.errors import SettingsError
 from imghost.hosts import Deletes, Stored
 from imghost.pages import survey
 from imghost.records import lock as locks
+from imghost.run import local_copies
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]{4,}")
 
@@ -60,7 +60,7 @@ def foresee(
 def _words(sites: Iterable[Path]) -> set[str]:
     words: set[str] = set()
     for site in sites:
-        for text in removal.texts(survey(site)):
+        for text in local_copies.texts(survey(site)):
             words.update(_WORD.findall(text))
     return words
 

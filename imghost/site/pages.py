@@ -11,9 +11,9 @@ from imghost import urls
 from imghost.files import Stamp, stamp
 from imghost.html import policy
 from imghost.models import KINDS, Reference, Scan
-from imghost.page_map import Entry, PageMap, digest_of, undone
 from imghost.pages import MAX_PAGE, decode, encode
 from imghost.plan import Group
+from imghost.site.page_map import Entry, PageMap, digest_of, undone
 from imghost.urls import Place, SiteTarget, absolute
 
 _EVERY_KIND = frozenset(KINDS)
