@@ -2,7 +2,7 @@
 
 from imghost.environment import version
 from imghost.errors import ImghostError, LockError, SettingsError
-from imghost.run.plan import Job, Notice
+from imghost.run.job import Job, Notice
 from imghost.run.rehost import Result, rehost
 from imghost.settings import Settings
 

@@ -30,6 +30,9 @@ MEDIA_TYPES: Final = MappingProxyType(
 )
 """The formats that may leave the machine, and the ending that each gets."""
 
+RASTER: Final = frozenset(MEDIA_TYPES) - {"image/svg+xml"}
+"""Those that are made of pixels: they can be resized, and have a size of their own."""
+
 
 class Reference(NamedTuple):
     """One URL in a page: the span of its text, and how it is written there.

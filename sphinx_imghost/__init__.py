@@ -19,11 +19,11 @@ from imghost import settings, wording
 from imghost.environment import version
 from imghost.errors import ImghostError
 from imghost.files import git_top
-from imghost.provenance import Origins
-from imghost.run.plan import Job
+from imghost.run.job import Job
 from imghost.run.progress import is_watched
 from imghost.run.rehost import Result, rehost
 from imghost.run.report import summary
+from imghost.site.images import Origins
 from imghost.site.page_map import location
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from sites import picture, tree
 
 from imghost import settings
 from imghost.models import Record
-from imghost.provenance import Origins
 from imghost.records.lock import Lock, write
-from imghost.run.plan import Job
+from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.site import page_map
+from imghost.site.images import Origins
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 PAGES = ("index.html", "deep/page.html", "copied/old.html")

@@ -8,7 +8,8 @@ import pytest
 from test_plan import DAY, A, B, image, planned, record, settings
 
 from imghost.errors import BudgetError
-from imghost.plan import Plan, check_budget
+from imghost.run.job import Plan
+from imghost.run.plan import check_budget
 
 
 def many(count: int, price: str = "0") -> Plan:

@@ -13,9 +13,9 @@ from sites import image_urls, small_site
 
 from imghost import settings
 from imghost.cli import main
-from imghost.provenance import Origins
-from imghost.run.plan import Job
+from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
+from imghost.site.images import Origins
 
 NOW = datetime.now(UTC)
 

@@ -15,11 +15,11 @@ from imghost import settings
 from imghost.errors import SettingsError
 from imghost.hosts.directory import Directory, DirectoryOptions
 from imghost.html.edit import changed_text, changes_of
-from imghost.html.improve import GUARD, improve
+from imghost.html.improve import GUARD, Better, Known, Wishes, improve
 from imghost.html.scan import scan
 from imghost.models import KINDS, Facts, Image, Record
 from imghost.net.client import Client
-from imghost.wishes import Better, Known, Wishes, known_of, remarks, wishes_of
+from imghost.run.rewrite import known_of, remarks, wishes_of
 
 HOST = offline()
 URL = "https://src.img.pro/4j2/abc12345.png"

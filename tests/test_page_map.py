@@ -15,10 +15,10 @@ from sites import picture, tree, write
 
 from imghost import Job, Settings
 from imghost.models import KINDS
-from imghost.provenance import Origins
-from imghost.restore import restore
 from imghost.run import local_copies, rehost
+from imghost.run.care import restore
 from imghost.site import page_map
+from imghost.site.images import Origins
 from imghost.urls import place
 
 PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'

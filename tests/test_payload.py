@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from pictures import CANARY, FORMATS, animated, large_png, noise, pixels, profile, saved, tagged
 
 from imghost.image.inspect import inspect
-from imghost.image.payload import ChangedError, PayloadError, Refusal, prepare, variant_of
+from imghost.image.payload import ChangedError, PayloadError, prepare
 from imghost.models import MEDIA_TYPES, Facts, Image, Limits, Payload
+from imghost.run.plan import Refusal, variant_of
 
 ALL = Limits(frozenset(MEDIA_TYPES), max_bytes=1_000)
 

@@ -15,9 +15,11 @@ from imghost.hosts import Host, Setup
 from imghost.hosts.imgpro import ImgPro
 from imghost.models import MEDIA_TYPES, Facts, Image, Limits, Record
 from imghost.net.client import Client
-from imghost.plan import Group, Plan, plan
-from imghost.provenance import Stay
+from imghost.run.job import Plan
+from imghost.run.plan import plan
 from imghost.settings import Settings, read
+from imghost.site.images import Stay
+from imghost.site.pages import Group
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

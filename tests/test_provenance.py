@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imghost.provenance import Judge, Origins, Stay
+from imghost.site.images import Judge, Origins, Stay
 
 
 class Place:

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sites import write
 
-from imghost.pages import survey
 from imghost.run.local_copies import remove, unnamed
+from imghost.site.pages import survey
 
 NAMES = st.text(
     st.characters(exclude_characters="/\\\0", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=12

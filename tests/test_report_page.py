@@ -13,9 +13,8 @@ import pytest
 from sites import picture, write
 
 from imghost.models import Failure
-from imghost.report_style import STYLE
 from imghost.run.report import Counts, Report, Shown
-from imghost.run.report_html import as_html
+from imghost.run.report_html import STYLE, as_html
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -13,7 +13,7 @@ from sites import image_urls, small_site
 from imghost import settings
 from imghost.errors import Action, HostError
 from imghost.net.client import Client
-from imghost.run.plan import Job
+from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.testing import FakeHost, FakeStore, a_payload, fake_host, write_entry
 from imghost.testing.store import KEY

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imghost.commands.style import painted, plain
-from imghost.provenance import Origins
-from imghost.run.plan import Job
+from imghost.run.job import Job
 from imghost.run.progress import on_terminal
 from imghost.settings import Settings
 from imghost.site import page_map
+from imghost.site.images import Origins
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from imghost import adopt as adoption
-from imghost import restore as restoring
 from imghost import urls
 from imghost.commands import site
 from imghost.commands.call import Call, print_json, warn
@@ -22,10 +20,12 @@ from imghost.hosts import Host, Tells, registry
 from imghost.models import Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
+from imghost.run import care as adoption
 from imghost.run import care as pruning
+from imghost.run import care as restoring
+from imghost.run.care import Verdict, hosted_in, page_verdicts, verdicts
 from imghost.settings import Settings, read_duration
 from imghost.site import page_map
-from imghost.verify import Verdict, hosted_in, page_verdicts, verdicts
 from imghost.wording import many, size
 
 
@@ -181,7 +181,7 @@ def prune(call: Call) -> int:
         host = _chosen(call, client)
         try:
             known = {record.url: record.uploaded for record in locks.read(call.settings.lock).records}
-            found = pruning.foresee(host, sites, grace, datetime.now(UTC), known)
+            found = pruning.find_unused(host, sites, grace, datetime.now(UTC), known)
             is_deleting = bool(call.given["yes"]) and bool(found.unused)
             failed = pruning.delete(host, found.unused, call.settings.lock) if is_deleting else {}  # type: ignore[arg-type]
         except HostError as refusal:

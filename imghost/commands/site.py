@@ -15,7 +15,8 @@ from imghost.errors import HostError
 from imghost.net.client import Client
 from imghost.records.cache import Cache
 from imghost.run import report
-from imghost.run.plan import Prospect, foresee
+from imghost.run.job import Prospect
+from imghost.run.plan import foresee
 from imghost.run.rehost import rehost as run
 from imghost.wording import clause, many, size
 

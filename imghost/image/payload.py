@@ -9,25 +9,23 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from imghost.errors import ImghostError
 from imghost.files import Window, digest
-from imghost.models import MEDIA_TYPES, Image, Payload
+from imghost.models import RASTER, Image, Payload
 from imghost.wording import printable
 
 if TYPE_CHECKING:
     import PIL.Image
 
     from imghost.image.structure import Outline
-    from imghost.models import Limits
 
 
 _CHUNK: Final = 1 << 18
 _VARIANT: Final = re.compile(
     r"(?:(?P<strip>strip)(?:\+(?!\Z)|\Z))?(?:edge(?P<edge>[1-9][0-9]{0,8})(?:\+(?!\Z)|\Z))?(?:fit(?P<fit>[1-9][0-9]{0,9}))?"
 )
-_RASTER: Final = frozenset(MEDIA_TYPES) - {"image/svg+xml"}
 
 
 class PayloadError(ImghostError):
@@ -36,55 +34,6 @@ class PayloadError(ImghostError):
 
 class ChangedError(PayloadError):
     """A file whose bytes are no longer those that were planned."""
-
-
-class Refusal(NamedTuple):
-    """Why a host gets no payload of an image, and what the user can change."""
-
-    reason: str
-    remedy: str = ""
-    code: str = ""
-    """The code of the warning that it is worth; empty where nothing is wrong, as with a format that a host lacks."""
-
-
-def variant_of(image: Image, limits: Limits, *, metadata: str, max_edge: int | None, oversize: str) -> str | Refusal:
-    """Decide what is done to an image's bytes before its upload; pure.
-
-    The parts, joined by `+`: `strip`, `edge<pixels>`, `fit<bytes>`; empty = nothing.
-    """
-    facts = image.facts
-    if refusal := _refusal(image, limits, metadata):
-        return refusal
-    is_raster = facts.media_type in _RASTER
-    parts: list[str] = []
-    if metadata == "strip" and facts.has_metadata:
-        parts.append("strip")
-    if is_raster and max_edge and max(facts.width or 0, facts.height or 0) > max_edge:
-        parts.append(f"edge{max_edge}")
-    if limits.max_bytes is not None and image.bytes > limits.max_bytes:
-        if oversize != "resize" or not is_raster:
-            reason = f"it has {image.bytes:,} bytes, and the host takes {limits.max_bytes:,}"
-            return Refusal(reason, "set 'oversize: resize'" if is_raster else "make the drawing smaller", "oversize")
-        parts.append(f"fit{limits.max_bytes}")
-    if facts.is_animated and parts and parts[-1] != "strip":
-        return Refusal("it moves, and resizing would stop it", "make it smaller, or exclude it", "oversize")
-    return "+".join(parts)
-
-
-def _refusal(image: Image, limits: Limits, metadata: str) -> Refusal | None:
-    """Say why an image cannot go to a host, whatever its size."""
-    facts = image.facts
-    if facts.media_type not in limits.formats:
-        taken = ", ".join(sorted(MEDIA_TYPES.get(name, name) for name in limits.formats))
-        # A host's formats are no fault of the site, so there is nothing to warn of.
-        return Refusal(f"it is {MEDIA_TYPES[facts.media_type]}, and the host takes {taken}", "convert or exclude it")
-    if facts.media_type == "image/png" and facts.is_animated and not limits.keeps_animated_png:
-        reason = "it is an animated PNG, of which the host would keep one frame"
-        return Refusal(reason, "make it a GIF or a WebP, or exclude it", "animated")
-    if metadata == "refuse" and facts.has_metadata:
-        reason = "it has metadata, or bytes after its end, and 'metadata' is 'refuse'"
-        return Refusal(reason, "remove them, or set 'metadata: strip'", "metadata")
-    return None
 
 
 def prepare(image: Image, source: BinaryIO, variant: str, folder: Path) -> Payload:
@@ -203,7 +152,7 @@ def _payload(image: Image, file: Path, sha256: str, found: Outline, variant: str
 
 def _resized(copy: Path, found: Outline, edge: int | None, limit: int | None) -> Path:
     """Write a smaller picture of a copy."""
-    if found.is_animated or found.media_type not in _RASTER:
+    if found.is_animated or found.media_type not in RASTER:
         raise PayloadError("it moves or is drawn, so it cannot be resized; make it smaller, or exclude it")
 
     target = _write(copy.parent, copy.name, iter(()))

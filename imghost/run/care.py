@@ -1,19 +1,157 @@
-"""Hosted images that no site refers to any more: found, and deleted only when asked."""
+"""What comes after the first upload: verify, adopt, prune, restore."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from imghost.errors import SettingsError
-from imghost.hosts import Deletes, Stored
-from imghost.pages import survey
+from imghost import files, urls
+from imghost.errors import HostError, ImghostError, SettingsError
+from imghost.hosts import Deletes, Finds, Stored
+from imghost.html.edit import splice
+from imghost.image import payload
+from imghost.image.inspect import NotAnImage
+from imghost.image.inspect import read as read_image
+from imghost.models import KINDS, MEDIA_TYPES, Failure, Record, Reference
+from imghost.net.client import Client
 from imghost.records import lock as locks
+from imghost.records.cache import Cache
 from imghost.run import local_copies
+from imghost.run.job import Job, Upload
+from imghost.run.plan import foresee
+from imghost.run.upload import concurrently, confirm, difference, recorded
+from imghost.site import pages
+from imghost.site.images import opened
+from imghost.site.page_map import PageMap, digest_of
+from imghost.site.pages import Survey, decode, encode, survey
+from imghost.urls import Place
+from imghost.wording import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one hosted image."""
+
+    url: str
+    state: str
+    """`alive`, `expiring`, `dead`, `altered`, or `unknown` where the host could not be asked."""
+    reason: str = ""
+    record: Record | None = None
+    pages: tuple[str, ...] = ()
+
+
+def verdicts(
+    records: Iterable[Record], client: Client, now: datetime, renew_before: timedelta, concurrency: int
+) -> list[Verdict]:
+    """Fetch every record's URL, and say what a reader would get."""
+    return concurrently(lambda record: _verdict(record, client, now, renew_before), list(records), concurrency)
+
+
+def _verdict(record: Record, client: Client, now: datetime, renew_before: timedelta) -> Verdict:
+    state, reason = _answer(record.url, (record.width, record.height), client)
+    if state == "alive" and record.expires and record.expires - now <= renew_before:
+        state, reason = "expiring", f"on {record.expires.date()}"
+    return Verdict(record.url, state, reason, record)
+
+
+def _answer(url: str, size: tuple[int | None, int | None], client: Client) -> tuple[str, str]:
+    try:
+        answer = client.fetch(url)
+    except HostError as problem:
+        return "unknown", problem.reason
+    if answer.status in {404, 410}:
+        return "dead", f"answers {answer.status}"
+    if answer.status != 200:
+        return "unknown", f"answers {answer.status}"
+    return difference(*size, answer.headers.get("content-type", ""), answer.body) or ("alive", "")
+
+
+def hosted_in(site: Path, accepts: Callable[[str], bool]) -> dict[str, tuple[str, ...]]:
+    """Find the hosted images that a site's pages refer to: URL -> pages."""
+    found: dict[str, dict[str, None]] = {}
+    kinds = frozenset(KINDS)
+    listed = survey(site)
+    for path in (*listed.pages, *listed.stylesheets):
+        seen = pages.look(site, path, kinds, PageMap())
+        for reference in seen.scan.references if seen else ():
+            url = reference.url.partition("#")[0]
+            for candidate in (url, url.partition("?")[0]):
+                if accepts(candidate):
+                    found.setdefault(candidate, {})[path] = None
+                    break
+    return {url: tuple(pages) for url, pages in found.items()}
+
+
+def page_verdicts(
+    urls: Mapping[str, tuple[str, ...]], known: Iterable[Verdict], client: Client, concurrency: int
+) -> list[Verdict]:
+    """Say what a reader gets for each hosted image that pages refer to; what is known is not asked again."""
+    by_url = {verdict.url: verdict for verdict in known}
+
+    def verdict(url: str) -> Verdict:
+        told = by_url.get(url)
+        state, reason = (told.state, told.reason) if told else _answer(url, (None, None), client)
+        return Verdict(url, state, reason, told.record if told else None, urls[url])
+
+    return concurrently(verdict, sorted(urls), concurrency)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What was found at the host."""
+
+    records: tuple[Record, ...]
+    missing: tuple[str, ...]
+    """Images that the host does not have."""
+    failures: tuple[Failure, ...]
+    known: int
+    """Images that the lock had already."""
+
+
+def adopt(job: Job) -> Adopted:
+    """Ask the host for each image that the lock misses, confirm what it has, and write the lock; no upload."""
+    with Client(job.settings.timeout, environ=job.environ) as client:
+        prospect = foresee(job, client, Cache.load(job.settings.cache_dir))
+        host = prospect.host
+        if host is None or not isinstance(host, Finds):
+            name = f"the host {host.name!r}" if host else "no host"
+            raise SettingsError(f"{name} can be asked what it has; adopt works with img.pro, imageupload.io and s3")
+        if not prospect.leave.may_upload:
+            raise SettingsError(f"nothing can be asked: {prospect.leave.reason}")
+        wanted = [planned for planned in prospect.plan.uploads if planned.renewed is None]
+        with files.payload_folder() as folder:
+            found = [_found(planned, job, host, client, folder) for planned in wanted]
+    records = tuple(record for record in found if isinstance(record, Record))
+    if records:
+        locks.write(job.settings.lock, locks.merged(locks.read(job.settings.lock), records, host.name))
+    return Adopted(
+        records,
+        tuple(planned.paths[0] for planned, record in zip(wanted, found, strict=True) if record is None),
+        tuple(failure for failure in found if isinstance(failure, Failure)),
+        len(prospect.plan.reused),
+    )
+
+
+def _found(planned: Upload, job: Job, host: Finds, client: Client, folder: Path) -> Record | Failure | None:
+    path = planned.paths[0]
+    try:
+        with opened(path, job.site, job.origins) as source:
+            made = payload.prepare(planned.image, source, planned.variant, folder)
+        hosted = host.find(made)
+        if hosted is None:
+            return None
+        record = recorded(planned, made, hosted, getattr(host, "name", ""), job.now())
+        confirm(record, client, job.settings.retries)
+    except HostError as refusal:
+        return Failure(path, refusal.reason, refusal.remedy)
+    except (ImghostError, OSError) as problem:
+        return Failure(path, printable(problem))
+    return record
+
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]{4,}")
 
@@ -28,7 +166,7 @@ class Pruning:
     used: int
 
 
-def foresee(
+def find_unused(
     host: object, sites: Sequence[Path], grace: timedelta, now: datetime, known: Mapping[str, datetime]
 ) -> Pruning:
     """Find this project's images at the host that no text file of the named sites mentions; deletes nothing.
@@ -81,3 +219,78 @@ def delete(host: Deletes, unused: Sequence[Stored], lock_path: Path) -> dict[str
     if len(kept) < len(lock.records):
         locks.write(lock_path, locks.Lock(lock.host, kept, lock.header))
     return failed
+
+
+_ENDINGS = tuple(f".{ending}" for ending in (*MEDIA_TYPES.values(), "jpeg"))
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of a site."""
+
+    pages: int
+    """Pages that were changed."""
+    left: tuple[tuple[str, str], ...]
+    """Pages and the URL in each that could not be put back."""
+
+
+def restore(site: Path, known: PageMap, records: Iterable[Record], place: Place, kinds: frozenset[str]) -> Restored:
+    """Put the local references of every page back; asks no network."""
+    lost = local_copies.put_back(site, known.removed, known.removed, is_exact=True)
+    found = survey(site)
+    by_url = {record.url: record.sha256 for record in records}
+    local: Mapping[str, str] | None = None
+    changed = 0
+    left: list[tuple[str, str]] = []
+    for path in (*found.pages, *found.stylesheets):
+        content = (site / path).read_bytes()
+        entry = known.pages.get(path)
+        is_as_left = entry is not None and digest_of(content) == entry.digest
+        text = pages.before_changes(path, decode(content), entry) if entry and is_as_left else None
+        if text is None or (entry and lost):
+            local = _local(found) if local is None and by_url else local
+            text, missing = _by_digest(path, decode(content), by_url, local or {}, place, kinds)
+            left += [(path, url) for url in missing]
+        if encode(text) != content:
+            files.write_whole(site / path, encode(text), is_durable=False)
+            changed += 1
+    return Restored(changed, tuple(left))
+
+
+def _local(found: Survey) -> dict[str, str]:
+    """Find the site's own image files by their digest."""
+    local: dict[str, str] = {}
+    for path in sorted(found.files):
+        if path.lower().endswith(_ENDINGS):
+            try:
+                local.setdefault(read_image(found.root, path).sha256, path)
+            except (NotAnImage, OSError):
+                continue
+    return local
+
+
+def _by_digest(
+    path: str, text: str, by_url: Mapping[str, str], local: Mapping[str, str], place: Place, kinds: frozenset[str]
+) -> tuple[str, list[str]]:
+    """Replace a page's hosted URLs by the local files that the lock says have the same bytes."""
+    edits: list[tuple[Reference, str]] = []
+    missing: list[str] = []
+    scanned = pages.scan_text(path, text, kinds)
+    base = urls.base_of(path, scanned.base, place)
+    for reference in scanned.references:
+        url = reference.url.partition("#")[0]
+        sha256 = by_url.get(url) or by_url.get(url.partition("?")[0])
+        if sha256 is None:
+            continue
+        if sha256 in local and base is not None:
+            form = "absolute" if reference.kind == "meta" and place.authority else "relative"
+            edits.append((reference, urls.written(local[sha256], form, base, place)))
+        else:
+            missing.append(url)
+    return splice(text, edits), missing
+
+
+def forget(path: Path | None) -> None:
+    """Forget what was rewritten: nothing is any more."""
+    if path is not None:
+        path.unlink(missing_ok=True)

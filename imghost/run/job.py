@@ -1,17 +1,150 @@
-"""What a run came to before its pages change: which images have a URL now, which have not, and why."""
+"""The values of one run, in the order of the line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, NamedTuple
 
 from imghost.environment import Leave
-from imghost.models import Failure, Record
-from imghost.provenance import Stay
-from imghost.run.plan import Notice, Prospect
+from imghost.hosts import Host
+from imghost.models import Failure, Image, Record
+from imghost.records import lock as locks
+from imghost.settings import Settings
+from imghost.site.images import Origins, Stay
+from imghost.site.page_map import Entry, PageMap
+from imghost.site.pages import Group, PageView, Survey
 
-if TYPE_CHECKING:  # what uploads need is imported where one begins: most builds have none
-    from imghost.work import Outcome
+
+class Upload(NamedTuple):
+    """One image to upload, known by its bytes, with every path at which the site has it."""
+
+    image: Image
+    variant: str
+    paths: tuple[str, ...]
+    renewed: Record | None = None
+    """The record that runs out; it counts until the renewal is there."""
+
+
+class Plan(NamedTuple):
+    """What a run would do."""
+
+    reused: Mapping[str, Record]
+    """Path in the site -> the record that already tells its URL."""
+    uploads: tuple[Upload, ...]
+    kept: Mapping[str, Stay]
+    """Path in the site -> why it stays local."""
+    price: Decimal = Decimal(0)
+    """US dollars for each upload, at most."""
+
+    is_price_certain: bool = True
+    """False where some uploads may cost nothing."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the images to upload, as they are in the site."""
+        return sum(upload.image.bytes for upload in self.uploads)
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars for all uploads, at most."""
+        return self.price * len(self.uploads)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run's site and circumstances; time and environment come in from outside."""
+
+    site: Path
+    settings: Settings
+    environ: Mapping[str, str]
+    origins: Origins = field(default_factory=Origins)
+    page_map: Path | None = None
+    """Where the map of rewritten references lives; None = the generator writes every page again."""
+    is_serving: bool = False
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    sleep: Callable[[float], object] | None = None
+    """How to wait between tries; None = as long as asked, or until the run is stopped."""
+    patience: float = 30.0
+    """Seconds to wait for another build that uploads."""
+    say: Callable[[str], None] = lambda _: None
+    """Tells the user what is going on, one line at a time."""
+    progress: Progress | None = None
+    """Shows how far the uploads are; None = a line for each that is done."""
+
+
+class Notice(NamedTuple):
+    """Something worth a warning; `code` is stable, for `suppress_warnings`."""
+
+    code: str
+    text: str
+
+
+class Prospect(NamedTuple):
+    """What a run would do, and all that was found on the way."""
+
+    survey: Survey
+    known: PageMap
+    views: tuple[PageView, ...]
+    groups: tuple[tuple[PageView, Mapping[int, Group]], ...]
+    images: Mapping[str, Image]
+    stays: Mapping[str, Stay]
+    lock: locks.Lock
+    host: Host | None
+    leave: Leave
+    plan: Plan
+    notices: tuple[Notice, ...]
+    seconds: Mapping[str, float]
+
+    @property
+    def all_groups(self) -> list[Group]:
+        """Every group of every page."""
+        return [group for _, groups in self.groups for group in groups.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one upload: a record, or why there is none."""
+
+    upload: Upload
+    record: Record | None = None
+    is_new: bool = True
+    failure: Failure | None = None
+    stop: str = ""
+    """Why no further upload was tried, where that is the reason."""
+    repeats: int = 0
+    """How often it was sent again to a host that may have stored it before, and cannot be asked."""
+
+
+class Rewriting(NamedTuple):
+    """What became of the pages."""
+
+    pages: tuple[tuple[PageView, Written], ...]
+    local: frozenset[str]
+    """Images that some reference still means locally."""
+    notices: tuple[Notice, ...]
+    remarks: tuple[str, ...] = ()
+
+
+class Written(NamedTuple):
+    """What became of one page."""
+
+    entry: Entry | None
+    """What the map keeps of it; None where it is not as it should be."""
+    rewritten: int
+    """References that point to hosted images now."""
+    problem: str = ""
+
+
+Step = Callable[[str], None]
+"""Told once for each upload that has ended, with the image's path."""
+
+Progress = Callable[[int], AbstractContextManager[Step]]
+"""Opens the display for this many uploads; leaving it ends the display, however the uploads ended."""
 
 NOT_UPLOADED: Final = "was not uploaded: "
 

@@ -1,85 +1,186 @@
-"""Everything up to the plan: what a run would do, found without changing anything and without the network."""
+"""Site, lock and host to a plan: what is reused, what is uploaded, what stays and why. Sends nothing."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
+from imghost.errors import BudgetError
 from imghost.hosts import Host, registry
-from imghost.models import Facts, Image, Record
+from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Facts, Image, Limits, Record
 from imghost.net.client import Client
-from imghost.pages import Survey, survey
-from imghost.plan import Group, Plan, decide, plan
-from imghost.provenance import Origins, Stay
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
-from imghost.run.progress import Progress
+from imghost.run.job import Job, Notice, Plan, Prospect, Upload
 from imghost.settings import Settings
 from imghost.site import page_map, pages
-from imghost.site.images import identify
+from imghost.site.images import Stay, identify
 from imghost.site.page_map import PageMap
-from imghost.site.pages import PageView
+from imghost.site.pages import Group, PageView, Survey, survey
 from imghost.urls import key_of, selected
 
+
+class Refusal(NamedTuple):
+    """Why a host gets no payload of an image, and what the user can change."""
+
+    reason: str
+    remedy: str = ""
+    code: str = ""
+    """The code of the warning that it is worth; empty where nothing is wrong, as with a format that a host lacks."""
+
+
+def variant_of(image: Image, limits: Limits, *, metadata: str, max_edge: int | None, oversize: str) -> str | Refusal:
+    """Decide what is done to an image's bytes before its upload; pure.
+
+    The parts, joined by `+`: `strip`, `edge<pixels>`, `fit<bytes>`; empty = nothing.
+    """
+    facts = image.facts
+    if refusal := _refusal(image, limits, metadata):
+        return refusal
+    is_raster = facts.media_type in RASTER
+    parts: list[str] = []
+    if metadata == "strip" and facts.has_metadata:
+        parts.append("strip")
+    if is_raster and max_edge and max(facts.width or 0, facts.height or 0) > max_edge:
+        parts.append(f"edge{max_edge}")
+    if limits.max_bytes is not None and image.bytes > limits.max_bytes:
+        if oversize != "resize" or not is_raster:
+            reason = f"it has {image.bytes:,} bytes, and the host takes {limits.max_bytes:,}"
+            return Refusal(reason, "set 'oversize: resize'" if is_raster else "make the drawing smaller", "oversize")
+        parts.append(f"fit{limits.max_bytes}")
+    if facts.is_animated and parts and parts[-1] != "strip":
+        return Refusal("it moves, and resizing would stop it", "make it smaller, or exclude it", "oversize")
+    return "+".join(parts)
+
+
+def _refusal(image: Image, limits: Limits, metadata: str) -> Refusal | None:
+    """Say why an image cannot go to a host, whatever its size."""
+    facts = image.facts
+    if facts.media_type not in limits.formats:
+        taken = ", ".join(sorted(MEDIA_TYPES.get(name, name) for name in limits.formats))
+        # A host's formats are no fault of the site, so there is nothing to warn of.
+        return Refusal(f"it is {MEDIA_TYPES[facts.media_type]}, and the host takes {taken}", "convert or exclude it")
+    if facts.media_type == "image/png" and facts.is_animated and not limits.keeps_animated_png:
+        reason = "it is an animated PNG, of which the host would keep one frame"
+        return Refusal(reason, "make it a GIF or a WebP, or exclude it", "animated")
+    if metadata == "refuse" and facts.has_metadata:
+        reason = "it has metadata, or bytes after its end, and 'metadata' is 'refuse'"
+        return Refusal(reason, "remove them, or set 'metadata: strip'", "metadata")
+    return None
+
+
+MAX_IMPORTS: Final = 200
+"""External images that one build brings home, unless `max_uploads` says otherwise: pages may be strangers'."""
+
+
+def plan(
+    images: Mapping[str, Image],
+    stays: Mapping[str, Stay],
+    groups: Sequence[Group],
+    records: Mapping[tuple[str, str, str], Record],
+    host: Host,
+    settings: Settings,
+    now: datetime,
+) -> Plan:
+    """Sort the images into those to reuse, to upload and to keep.
+
+    `images` and `stays` share no path. Images with the same bytes count once. What appears only in
+    groups that cannot move is kept, so that nothing is uploaded for nothing.
+    """
+    variants, refused = _variants(images, host.limits, settings)
+    kept = dict(stays) | refused
+    needed = _needed(groups, kept)
+    reused: dict[str, Record] = {}
+    uploads: dict[tuple[str, str], Upload] = {}
+    for path in sorted(needed):
+        image, variant = images[path], variants[path]
+        record = records.get((image.sha256, host.name, variant))
+        if record and record.lives_at(now):
+            reused[path] = record
+        if record is None or not _lasts(record, settings, now):
+            known = uploads.get((image.sha256, variant))
+            paths = (*known.paths, path) if known else (path,)
+            uploads[image.sha256, variant] = Upload(known.image if known else image, variant, paths, record)
+    kept |= _left_out(groups, kept, needed)
+    return Plan(reused, tuple(uploads.values()), kept, host.limits.price, host.limits.is_price_certain)
+
+
+def _variants(
+    images: Mapping[str, Image], limits: Limits, settings: Settings
+) -> tuple[dict[str, str], dict[str, Stay]]:
+    variants: dict[str, str] = {}
+    refused: dict[str, Stay] = {}
+    for path, image in images.items():
+        variant = decide(image, limits, settings)
+        if isinstance(variant, Refusal):
+            refused[path] = Stay(variant.reason, variant.remedy, variant.code)
+        else:
+            variants[path] = variant
+    return variants, refused
+
+
+def decide(image: Image, limits: Limits, settings: Settings) -> str | Refusal:
+    """Decide what is done to an image before it is sent: the variant, or why it is not sent."""
+    if "://" in image.path:
+        return IMPORT
+    return variant_of(image, limits, metadata=settings.metadata, max_edge=settings.max_edge, oversize=settings.oversize)
+
+
+def _needed(groups: Iterable[Group], kept: Mapping[str, Stay]) -> set[str]:
+    """Collect the images of the groups that can move."""
+    needed: set[str] = set()
+    for group in groups:
+        if not group.held and kept.keys().isdisjoint(group.paths):
+            needed |= group.paths
+    return needed
+
+
+def _left_out(groups: Iterable[Group], kept: Mapping[str, Stay], needed: set[str]) -> dict[str, Stay]:
+    """Say why an image stays whose every group stays."""
+    left: dict[str, Stay] = {}
+    for group in groups:
+        for path in sorted(group.paths - needed - kept.keys()):
+            beside = next((other for other in sorted(group.paths) if other in kept), None)
+            reason = group.held or f"moves together with {beside}, which stays local"
+            left.setdefault(path, Stay(reason))
+    return left
+
+
+def _lasts(record: Record, settings: Settings, now: datetime) -> bool:
+    """Say whether a record needs no renewal yet: `renew_before`, at most a quarter of its own life."""
+    if record.expires is None:
+        return True
+    life = max(record.expires - record.uploaded, timedelta(0))
+    return record.expires - now > min(settings.renew_before, life / 4)
+
+
+def check_budget(plan: Plan, settings: Settings) -> None:
+    """Refuse a plan over `max_uploads` or `max_cost` as a whole; raises BudgetError with what it would take."""
+    count = len(plan.uploads)
+    imports = sum(1 for upload in plan.uploads if upload.variant == IMPORT)
+    if settings.max_uploads is None and imports > MAX_IMPORTS:
+        raise BudgetError(
+            f"{imports} external images would be brought to the host, more than {MAX_IMPORTS}: nothing is uploaded; "
+            f"make the globs in 'remote' narrower, or set max_uploads: {count}"
+        )
+    if settings.max_uploads is not None and count > settings.max_uploads:
+        raise BudgetError(
+            f"{count} images ({plan.bytes:,} bytes) would be uploaded, over max_uploads ({settings.max_uploads}): "
+            f"nothing is uploaded; set max_uploads: {count}, or look at `imghost plan`"
+        )
+    if plan.is_price_certain and plan.cost > settings.max_cost:
+        raise BudgetError(
+            f"{count} images at ${plan.price} each would cost ${plan.cost}, over max_cost (${settings.max_cost}): "
+            f"nothing is uploaded; set max_cost: {plan.cost}, or look at `imghost plan`"
+        )
+
+
 _NO_HOST: Final = "no host is chosen and no credential is in the environment; set the option 'host'"
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One run's site and circumstances; time and environment come in from outside."""
-
-    site: Path
-    settings: Settings
-    environ: Mapping[str, str]
-    origins: Origins = field(default_factory=Origins)
-    page_map: Path | None = None
-    """Where the map of rewritten references lives; None = the generator writes every page again."""
-    is_serving: bool = False
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    sleep: Callable[[float], object] | None = None
-    """How to wait between tries; None = as long as asked, or until the run is stopped."""
-    patience: float = 30.0
-    """Seconds to wait for another build that uploads."""
-    say: Callable[[str], None] = lambda _: None
-    """Tells the user what is going on, one line at a time."""
-    progress: Progress | None = None
-    """Shows how far the uploads are; None = a line for each that is done."""
-
-
-class Notice(NamedTuple):
-    """Something worth a warning; `code` is stable, for `suppress_warnings`."""
-
-    code: str
-    text: str
-
-
-class Prospect(NamedTuple):
-    """What a run would do, and all that was found on the way."""
-
-    survey: Survey
-    known: PageMap
-    views: tuple[PageView, ...]
-    groups: tuple[tuple[PageView, Mapping[int, Group]], ...]
-    images: Mapping[str, Image]
-    stays: Mapping[str, Stay]
-    lock: locks.Lock
-    host: Host | None
-    leave: Leave
-    plan: Plan
-    notices: tuple[Notice, ...]
-    seconds: Mapping[str, float]
-
-    @property
-    def all_groups(self) -> list[Group]:
-        """Every group of every page."""
-        return [group for _, groups in self.groups for group in groups.values()]
 
 
 def foresee(job: Job, client: Client, cache: Cache) -> Prospect:

@@ -1,17 +1,20 @@
-"""How far the uploads are, for somebody who watches: one bar on a terminal, a line for each image elsewhere."""
+"""What a run says while it uploads: what will be sent, and how far it is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-Step = Callable[[str], None]
-"""Told once for each upload that has ended, with the image's path."""
+from imghost.hosts import Host, may_store_twice
+from imghost.models import IMPORT
+from imghost.run.job import Progress, Step
+from imghost.wording import many
 
-Progress = Callable[[int], AbstractContextManager[Step]]
-"""Opens the display for this many uploads; leaving it ends the display, however the uploads ended."""
+if TYPE_CHECKING:
+    from imghost.run.job import Job, Outcome, Upload
+    from imghost.run.upload import Work
 
 
 def on_terminal(stream: TextIO | None, environ: Mapping[str, str]) -> Progress | None:
@@ -57,3 +60,37 @@ def _bar(stream: TextIO, total: int) -> Iterator[Step]:
     finally:
         with suppress(OSError, ValueError):
             bar.render_finish()
+
+
+def announce(uploads: Sequence[Upload], work: Work, job: Job) -> None:
+    """Say what will be sent before it is sent."""
+    host = work.host
+    doubtful = [it for it in uploads if (it.image.sha256, host.name, it.variant) in work.doubtful]
+    if doubtful and may_store_twice(host):
+        job.say(f"{len(doubtful)} images may be stored twice: an earlier run ended before {host.name} answered")
+    if uploads and host.needs_network:
+        size = sum(upload.image.bytes for upload in uploads)
+        most = "" if host.limits.is_price_certain else "at most "
+        cost = f" for {most}${host.limits.price * len(uploads):.2f}" if host.limits.price else ""
+        job.say(f"uploading {many(len(uploads), 'image')} ({size:,} bytes) to {host.name}{cost}")
+
+
+@contextmanager
+def told(job: Job, host: Host, count: int) -> Iterator[Callable[[Outcome], None]]:
+    """Tell what became of each upload, as the front end shows it; a host on this machine is done at once."""
+
+    def say(outcome: Outcome) -> None:
+        if outcome.record and outcome.is_new and host.needs_network:
+            job.say(f"uploaded {_named(outcome.upload)} to {outcome.record.url}")
+
+    if job.progress is None or not host.needs_network or not count:
+        yield say
+        return
+    with job.progress(count) as step:
+        yield lambda outcome: step(_named(outcome.upload))
+
+
+def _named(upload: Upload) -> str:
+    """Name an image; an external one without its query, which may hold what only the page's author should see."""
+    path = upload.paths[0]
+    return path.partition("?")[0] if upload.variant == IMPORT else path

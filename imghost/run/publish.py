@@ -1,38 +1,103 @@
-"""A plan's uploads carried out: what they need is made, as many as the host allows are tried, records are kept.
-
-Only a build that uploads loads this.
-"""
+"""The plan carried out, as far as this build may: uploads under one lock, and their records to the lock file."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from imghost import files
-from imghost.announce import announce, told
+from imghost.environment import leave_to_upload
 from imghost.errors import Action, BudgetError, HostError, StateError
 from imghost.hosts import Host, Imports, Quota
-from imghost.image import payload
-from imghost.keep_records import keep_records
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net.client import Client
-from imghost.patience import patiently
-from imghost.plan import Upload, check_budget, decide
-from imghost.provenance import Stay
-from imghost.records.cache import Cache
-from imghost.run.job import NOT_UPLOADED, Published, refused
-from imghost.run.plan import Job, Notice, Prospect
-from imghost.site.images import opened
-from imghost.upload import upload_all
+from imghost.records import lock as locks
+from imghost.records.cache import Cache, exclusive
+from imghost.run.job import NOT_UPLOADED, Job, Notice, Outcome, Prospect, Published, Upload, refused, without_uploads
+from imghost.run.plan import Refusal, check_budget, decide, replanned
+from imghost.run.progress import announce, told
+from imghost.site.images import Stay, opened
 from imghost.wording import many
-from imghost.work import Outcome, Work
+
+if TYPE_CHECKING:
+    from imghost.run.upload import Work
+
+_SKEW: Final = timedelta(seconds=300)
 
 
-def carried_out(prospect: Prospect, host: Host, job: Job, client: Client, cache: Cache) -> Published:
+def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
+    """Upload what the plan asks for, as far as this build may; the records that exist count in any case."""
+    host = prospect.host
+    if host is None or not prospect.leave.may_upload:
+        return without_uploads(prospect, prospect.leave)
+    if not host.needs_network:
+        return _placed(prospect, job, client, cache)
+    if not prospect.plan.uploads:
+        return without_uploads(prospect, prospect.leave)._replace(notices=name_in_lock(prospect, job))
+    try:
+        with ExitStack() as held:
+            is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
+            if not is_alone:
+                job.say(f"another build is uploading; waiting for it, {job.patience:g} seconds at most")
+                is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=job.patience - 0.5))
+            if not is_alone:
+                why = f"another build holds the local store {job.settings.cache_dir}; build again when it is done"
+                return refused(prospect, "busy", f"nothing is uploaded: {why}")
+            prospect = replanned(prospect, job, locks.read(job.settings.lock))
+            with closing(Cache.load(job.settings.cache_dir)) as fresh:
+                prospect, job, notices = _by_the_hosts_clock(prospect, job, client)
+                done = _carried_out(prospect, job, client, fresh)
+                return done._replace(notices=(*notices, *done.notices))
+    except StateError as problem:
+        why = str(problem).removeprefix("nothing is uploaded, since ")
+        return refused(prospect, "state", f"nothing is uploaded: {why}")
+
+
+def _by_the_hosts_clock(prospect: Prospect, job: Job, client: Client) -> tuple[Prospect, Job, tuple[Notice, ...]]:
+    """Plan anew by the host's clock where this machine's is wrong: nothing is renewed, or paid, because of that."""
+    renewed = next((upload.renewed for upload in prospect.plan.uploads if upload.renewed), None)
+    if renewed is None:
+        return prospect, job, ()
+    try:
+        answer = client.fetch(renewed.url, limit=1)
+    except HostError:
+        return prospect, job, ()
+    from imghost.hosts.answers import moment_of
+
+    here = job.now
+    skew = moment_of(answer) - here() if "date" in answer.headers else timedelta(0)
+    if abs(skew) <= _SKEW:
+        return prospect, job, ()
+    job = replace(job, now=lambda: here() + skew)
+    text = f"this machine's clock is wrong by {skew.total_seconds():.0f} seconds; the host's counts: set the clock"
+    return replanned(prospect, job, prospect.lock), job, (Notice("clock", text),)
+
+
+def _placed(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
+    """Carry a plan out on this machine; only external images need the network, and leave to use it."""
+    leave = leave_to_upload(job.settings, job.environ, is_serving=job.is_serving)
+    if not leave.may_upload:
+        plan = prospect.plan
+        barred = [path for upload in plan.uploads if upload.variant == IMPORT for path in upload.paths]
+        stays = {path: Stay(leave.reason, code=leave.code) for path in barred}
+        own = tuple(upload for upload in plan.uploads if upload.variant != IMPORT)
+        prospect = prospect._replace(plan=plan._replace(uploads=own, kept=dict(plan.kept) | stays))
+    return _carried_out(prospect, job, client, cache)
+
+
+def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
     """Upload what the plan asks for, if that is within the budget; raises StateError where no state can be kept."""
+    host = prospect.host
+    if host is None or not prospect.plan.uploads:
+        return without_uploads(prospect, prospect.leave)
+    # What uploads need is loaded where one begins, here and below: most builds have none.
+    from imghost.run.upload import patiently
+
     try:
         check_budget(prospect.plan, job.settings)
         with _workshop() as folder:
@@ -59,6 +124,9 @@ def _workshop() -> Iterator[Path]:
 
 
 def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
+    from imghost.image import payload
+    from imghost.run.upload import Work
+
     def prepare(upload: Upload) -> Payload:
         if upload.variant == IMPORT:
             made = _downloaded(upload, host, job, folder)
@@ -103,6 +171,7 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
 
 def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     """Fetch an external image and make it a payload like the site's own: checked, and stripped as the settings say."""
+    from imghost.image import payload
     from imghost.image.inspect import NotAnImage
     from imghost.image.inspect import read as read_image
     from imghost.net.download import download
@@ -111,7 +180,7 @@ def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     try:
         image = read_image(copy.parent, copy.name)
         variant = decide(image, host.limits, job.settings)
-        if isinstance(variant, payload.Refusal):
+        if isinstance(variant, Refusal):
             raise HostError(Action.FILE, variant.reason, remedy=variant.remedy)
         with copy.open("rb") as source:
             made = payload.prepare(image, source, variant, folder)
@@ -124,6 +193,8 @@ def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
 
 def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Published:
     """Upload as many as the host allows, write the lock, and sort what came of it."""
+    from imghost.run.upload import upload_all
+
     uploads = sorted(prospect.plan.uploads, key=lambda upload: upload.renewed is not None)
     allowed = _allowed(quota, len(uploads))
     announce(uploads[:allowed], work, job)
@@ -188,3 +259,37 @@ def _warnings(done: Published, fatal: str) -> Iterator[Notice]:
     for outcome in done.outcomes:
         if outcome.failure and not outcome.stop:
             yield Notice("upload", str(outcome.failure))
+
+
+def name_in_lock(prospect: Prospect, job: Job) -> tuple[Notice, ...]:
+    """Keep the lock's header true: the host that was last published with."""
+    assert prospect.host is not None
+    if not prospect.plan.reused or prospect.lock.host == prospect.host.name:
+        return ()
+    return _written(job, locks.merged(prospect.lock, (), prospect.host.name), ())
+
+
+def keep_records(prospect: Prospect, job: Job, host: Host, records: Sequence[Record]) -> tuple[Notice, ...]:
+    """Write the records to the lock; a host on this machine has none there, since its files tell."""
+    if not host.needs_network or not records:
+        return ()
+    notices = _written(job, locks.merged(prospect.lock, records, host.name), records)
+    if job.environ.get("CI"):
+        name = job.settings.lock.name
+        for record in records:
+            job.say(f"new line of {name}: {locks.render_record(record)}")
+        text = f"{len(records)} records are new: commit {name}, or the next build uploads these images again"
+        notices += (Notice("ci", text),)
+    return notices
+
+
+def _written(job: Job, lock: locks.Lock, records: Sequence[Record]) -> tuple[Notice, ...]:
+    try:
+        locks.write(job.settings.lock, lock)
+    except OSError as problem:
+        for record in records:
+            job.say(f"receipt: {locks.render_record(record)}")
+        reason = problem.strerror or problem
+        text = f"{job.settings.lock} cannot be written: {reason}; make room or change its mode, then build again"
+        return (Notice("lock", text),)
+    return ()

@@ -7,22 +7,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from imghost import copies, files
+from imghost import files
 from imghost.errors import ImghostError
 from imghost.net.client import Client
-from imghost.publish import publish
-from imghost.recheck import recheck
 from imghost.records.cache import Cache
-from imghost.rewriting import Rewriting, rewrite_pages
-from imghost.run import report, report_html
-from imghost.run.job import Published
-from imghost.run.plan import Job, Notice, Prospect, foresee
-from imghost.run.report import Report
+from imghost.run import local_copies, report, report_html
+from imghost.run.job import Job, Notice, Prospect, Published, Rewriting
+from imghost.run.plan import foresee
+from imghost.run.publish import publish
+from imghost.run.report import Report, remarks, stay_notices, told
+from imghost.run.rewrite import rewrite_pages
 from imghost.site import page_map
+from imghost.site.images import Stay, has_changed
 from imghost.site.page_map import PageMap
-from imghost.telling import remarks, stay_notices, told
 
 
 class Result(NamedTuple):
@@ -69,14 +68,14 @@ def _run(job: Job) -> Result:
     try:
         with Client(job.settings.timeout, environ=job.environ) as client:
             prospect = foresee(job, client, cache)
-            copies.return_drawn(prospect, job)
+            local_copies.return_drawn(prospect, job)
             planned = time.perf_counter()
             published = recheck(publish(prospect, job, client, cache), job)
             requests = client.requests
         uploaded = time.perf_counter()
         _sweep(prospect)
         rewriting = rewrite_pages(published, job)
-        removed = copies.settle(published, rewriting, job)
+        removed = local_copies.settle(published, rewriting, job)
         notices = _save(published, rewriting, job, cache)
     finally:
         cache.close()
@@ -103,9 +102,9 @@ def _sweep(prospect: Prospect) -> None:
 def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) -> tuple[Notice, ...]:
     """Keep what the next run can use; losing it costs that run time and nothing else."""
     known = {page.path: written.entry for page, written in rewriting.pages if written.entry}
-    removed = copies.removed_now(published.prospect, job)
+    removed = local_copies.removed_now(published.prospect, job)
     try:
-        hosted = tuple(sorted(copies.hosted_in_site(published)))
+        hosted = tuple(sorted(local_copies.hosted_in_site(published)))
         last = published.prospect.known
         page_map.save(job.page_map, PageMap(last.mark, known, removed, hosted), last)
         cache.save()
@@ -126,3 +125,23 @@ def _write_report(made: Report, root: Path, path: Path) -> tuple[Notice, ...]:
         reason = problem.strerror or problem
         return (Notice("report", f"the report {path} cannot be written: {reason}; change the option 'report'"),)
     return ()
+
+
+_CHANGED: Final = Stay("it changed while the build ran", "build again", code="page")
+
+
+def recheck(published: Published, job: Job) -> Published:
+    """Take back the records of images whose files are no longer those that were identified.
+
+    The lock keeps them, as the records of bytes that the site had. Where nothing was uploaded no time has gone
+    by, and nothing is asked.
+    """
+    prospect = published.prospect
+    if not published.outcomes:
+        return published
+    known = ((path, prospect.images.get(path)) for path in published.records)
+    changed = {path for path, image in known if image and has_changed(image, job.site, job.origins)}
+    if not changed:
+        return published
+    records = {path: record for path, record in published.records.items() if path not in changed}
+    return published._replace(records=records, kept={**published.kept, **dict.fromkeys(changed, _CHANGED)})

@@ -1,15 +1,18 @@
-"""The report of a run: counts, what was uploaded, what stayed local and why; as JSON or one self-contained page."""
+"""The report's values and its JSON, the summary, the remarks and the warnings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from imghost.hosts import Host
 from imghost.models import Failure, Record
-from imghost.wording import many
+from imghost.run.job import NOT_UPLOADED, Job, Notice, Published, Rewriting
+from imghost.wording import clause, many
 
 
 class Uploaded(NamedTuple):
@@ -134,3 +137,129 @@ def summary(report: Report) -> str:
     if report.removed[0]:
         parts.append(f"{report.removed[0]} local copies removed ({report.removed[1]:,} bytes)")
     return ", ".join(parts)
+
+
+def stay_notices(published: Published) -> Iterable[Notice]:
+    """Warn of each image that stays local though it should not."""
+    for path, stay in sorted(published.kept.items()):
+        if stay.code:
+            yield Notice(stay.code, str(Failure(path, f"stays local: {clause(stay.reason, 'it')}", stay.remedy)))
+
+
+def remarks(published: Published) -> tuple[str, ...]:
+    """Say, a line for each reason that no warning has, how many images stay local."""
+    warned = [notice.text for notice in published.notices]
+    reasons = Counter(stay.reason for stay in published.kept.values() if not stay.code)
+    for reason in [one for one in reasons if any(one.removeprefix(NOT_UPLOADED) in text for text in warned)]:
+        del reasons[reason]
+    return (
+        *_of_repeats(published),
+        *(
+            f"{count} {'image stays' if count == 1 else 'images stay'} local: {clause(reason, 'each')}"
+            for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+        ),
+    )
+
+
+def _of_repeats(published: Published) -> tuple[str, ...]:
+    host, count = published.prospect.host, _repeats(published)
+    if host is None or not count:
+        return ()
+    return (f"{host.name} may have {many(count, 'image')} twice: an answer was lost, and the host cannot be asked",)
+
+
+def _repeats(published: Published) -> int:
+    return sum(outcome.repeats for outcome in published.outcomes)
+
+
+def told(
+    published: Published,
+    rewriting: Rewriting,
+    job: Job,
+    requests: int,
+    seconds: Mapping[str, float],
+    removed: tuple[int, int],
+) -> Report:
+    """Make the report of a run."""
+    pages_of = _pages_of(published)
+    new = {
+        outcome.upload.paths[0]: outcome.record for outcome in published.outcomes if outcome.record and outcome.is_new
+    }
+    failed = {failure.path for failure in published.failures}
+    host = published.prospect.host
+    is_shown = job.settings.report is not None and job.settings.report.suffix == ".html"
+    counts = Counts(
+        pages=len(published.prospect.survey.pages),
+        pages_rewritten=sum(1 for _, written in rewriting.pages if written.rewritten),
+        references=sum(1 for page, _ in rewriting.pages for _ in page.resolved()),
+        references_rewritten=sum(written.rewritten for _, written in rewriting.pages),
+        images=len(pages_of),
+        cached=len(published.records.keys() - new.keys()),
+        uploaded=len(new),
+        kept=len(published.kept),
+        failed=len(failed),
+    )
+    return Report(
+        site=_named(job),
+        host=host.name if host else None,
+        counts=counts,
+        uploads=tuple(Uploaded(path, record, pages_of.get(path, ())) for path, record in sorted(new.items())),
+        kept=tuple(
+            Failure(path, clause(stay.reason, "it"), stay.remedy) for path, stay in sorted(published.kept.items())
+        ),
+        failures=published.failures,
+        images=tuple(_shown(published, pages_of, new, failed)) if is_shown else (),
+        bytes_uploaded=sum(record.bytes for record in new.values()),
+        requests=requests,
+        cost=_cost(host, new.values()),
+        seconds=seconds,
+        removed=removed,
+        duplicates_possible=_repeats(published),
+    )
+
+
+def _cost(host: Host | None, records: Iterable[Record]) -> Decimal:
+    """Say what the run has spent, in US dollars: by the host's count, else by its receipts."""
+    if isinstance(spent := getattr(host, "spent", None), Decimal):
+        return spent
+    receipts = (record.extra.get("receipt") for record in records)
+    amounts = (receipt.get("amount", "0") for receipt in receipts if isinstance(receipt, Mapping))
+    return sum((Decimal(str(amount)) for amount in amounts), Decimal("0.00"))
+
+
+def _named(job: Job) -> str:
+    """Name the site from the configuration's folder, since a report may be published."""
+    folder = job.settings.folder.absolute()
+    return job.site.relative_to(folder).as_posix() if job.site.is_relative_to(folder) else str(job.site)
+
+
+def _pages_of(published: Published) -> dict[str, tuple[str, ...]]:
+    """Find the pages that refer to each image."""
+    found: dict[str, dict[str, None]] = {}
+    for page in published.prospect.views:
+        for _, target in page.resolved():
+            found.setdefault(target.path, {})[page.path] = None
+    return {path: tuple(pages) for path, pages in found.items()}
+
+
+def _shown(
+    published: Published, pages_of: Mapping[str, tuple[str, ...]], new: Mapping[str, Record], failed: set[str]
+) -> Iterable[Shown]:
+    failures = {failure.path: failure.reason for failure in published.failures}
+    for path, pages in sorted(pages_of.items()):
+        record = published.records.get(path)
+        image = published.prospect.images.get(path)
+        state = "uploaded" if path in new else "hosted" if record else "failed" if path in failed else "kept"
+        stay = published.kept.get(path)
+        size = (image.facts.width, image.facts.height) if image else (None, None)
+        yield Shown(
+            path=path,
+            url=record.url if record else "",
+            bytes=record.bytes if record else image.bytes if image else 0,
+            media_type=image.facts.media_type if image else "",
+            size=(size[0], size[1]) if size[0] and size[1] else None,
+            expires=record.expires.date().isoformat() if record and record.expires else None,
+            pages=pages,
+            state=state,
+            reason=failures.get(path) or (clause(stay.reason, "it") if stay and not record else ""),
+        )

@@ -1,31 +1,59 @@
-"""References and URLs to pages on disk: each page spliced and replaced whole, or left as it was."""
+"""Pages pointed at what is hosted, each whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final
 
 from imghost import files, urls
 from imghost.files import stamp
-from imghost.models import Record, Reference
-from imghost.pages import decode, encode
-from imghost.plan import Group
+from imghost.hosts import Host, Varies
+from imghost.html import policy
+from imghost.html.improve import Better, Known, Wishes
+from imghost.models import Image, Record, Reference
+from imghost.run import local_copies
+from imghost.run.job import Job, Notice, Published, Rewriting, Written
+from imghost.settings import Settings
+from imghost.site import page_map
 from imghost.site.page_map import Entry, digest_of
-from imghost.site.pages import PageView, before_changes
+from imghost.site.pages import Group, PageView, before_changes, decode, encode
 from imghost.urls import Place, SiteTarget
-from imghost.wishes import Better
 
 
-class Written(NamedTuple):
-    """What became of one page."""
-
-    entry: Entry | None
-    """What the map keeps of it; None where it is not as it should be."""
-    rewritten: int
-    """References that point to hosted images now."""
-    problem: str = ""
+def rewrite_pages(published: Published, job: Job) -> Rewriting:
+    """Change the pages, one by one, each whole or not at all."""
+    site = urls.place(job.settings.site_url)
+    host = published.prospect.host
+    is_in_site = host is not None and not host.origins
+    wishes = wishes_of(job.settings, host)
+    pages: list[tuple[PageView, Written]] = []
+    local: set[str] = set()
+    notices: list[Notice] = []
+    lost: set[str] = set()
+    set_aside = cache(partial(page_map.set_aside, job.page_map))  # once, before the first change
+    for page, groups in published.prospect.groups:
+        edits = edits_of(page, groups, published.records, url_maker(page, site, is_in_site=is_in_site))
+        needed = {target.path for reference, target in page.resolved() if reference not in edits}
+        lost |= local_copies.put_back(job.site, needed - local, published.prospect.known.removed)
+        local |= needed
+        if needed & lost:
+            gone = min(needed & lost)
+            text = f"{page.path}: left as it was: {gone} has no URL now and its local copy was removed; build it again"
+            notices.append(Notice("page", text))
+            pages.append((page, Written(page.entry, 0)))
+            continue
+        better = better_of(page, edits, published.records, published.prospect.images, host, wishes)
+        written = write_page(job.site, page, edits, better, set_aside)
+        if written.problem:
+            local |= {target.path for _, target in page.resolved()}
+            text = f"{page.path}: its references stay as they were: {written.problem}"
+            notices.append(Notice("page", text))
+        pages.append((page, written))
+    hosted = (page for page, written in pages if written.rewritten)
+    return Rewriting(tuple(pages), frozenset(local), tuple(notices), remarks(job.settings, host, hosted))
 
 
 def edits_of(
@@ -131,3 +159,65 @@ def _wanted(edits: Mapping[Reference, str], better: Better | None) -> str:
     if better:
         told = told, better.wishes, sorted((one.start, repr(known)) for one, known in better.known.items())
     return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_CONVERTED: Final = frozenset({"image/png", "image/jpeg"})
+_STILL: Final = _CONVERTED | {"image/gif", "image/webp", "image/avif"}
+
+
+def wishes_of(settings: Settings, host: Host | None) -> Wishes:
+    """Read the options; those that this host can do nothing for are left out."""
+    varies, is_elsewhere = isinstance(host, Varies), host is not None and bool(host.origins)
+    return Wishes(
+        responsive=settings.responsive and varies,
+        format=(settings.format or "") if varies else "",
+        dimensions=settings.dimensions,
+        lazy=settings.lazy,
+        fallback=settings.fallback and is_elsewhere,
+    )
+
+
+def better_of(
+    page: PageView,
+    edits: Mapping[Reference, str],
+    records: Mapping[str, Record],
+    images: Mapping[str, Image],
+    host: Host | None,
+    wishes: Wishes,
+) -> Better | None:
+    """Collect what improves a page's images; None where nothing is asked for."""
+    if not wishes:
+        return None
+    moved = ((reference, target.path) for reference, target in page.resolved() if reference in edits)
+    known = {one: known_of(records[path], images.get(path), host, wishes) for one, path in moved if one.kind == "img"}
+    return Better(wishes, known)
+
+
+def known_of(record: Record, image: Image | None, host: Host | None, wishes: Wishes) -> Known:
+    """Say what a page can use of a hosted image; one that is animated, or may be, keeps its one address."""
+    form = image.facts.media_type if image and not image.facts.is_animated else ""
+    if not isinstance(host, Varies) or form not in _STILL:
+        return Known("", record.width, record.height)
+    smaller = host.variants(record) if wishes.responsive and record.width and record.height else ()
+    choices = (*smaller, (record.url, f"{record.width}w")) if smaller else ()
+    if not wishes.format or form not in _CONVERTED:
+        return Known("", record.width, record.height, choices)
+    converted = tuple((host.converted(url, wishes.format), width) for url, width in choices)
+    return Known(host.converted(record.url, wishes.format), record.width, record.height, converted)
+
+
+def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) -> tuple[str, ...]:
+    """Say what is asked for and cannot be done, a line for each; `pages` are those with hosted images."""
+    if host is None:
+        return ()
+    said = []
+    if not isinstance(host, Varies):
+        said += [f"'responsive' changes nothing: {host.name} serves one size of an image"] * settings.responsive
+        said += [f"'format' changes nothing: {host.name} converts no images"] * bool(settings.format)
+    if settings.fallback and not host.origins:
+        said.append("'fallback' changes nothing: the hosted images are a part of the site")
+    elif settings.fallback:
+        barred = sum(1 for page in pages if not policy.allows_inline(page.scan.policies, "script-src-attr"))
+        text = f"{barred} {'page has' if barred == 1 else 'pages have'} no fallback: a Content-Security-Policy forbids"
+        said += [f"{text} inline scripts there"] * bool(barred)
+    return tuple(said)

@@ -1,19 +1,194 @@
-"""One image to its record: what an earlier run left is taken up, else it is sent, kept, and its URL confirmed."""
+"""The uploads: threads, one image to its record, patience with a host, and the URL confirmed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import queue
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final, TypeVar
 
-from imghost.confirm import confirm
-from imghost.errors import Action, HostError, StateError
-from imghost.hosts import Finds, may_store_twice
+from imghost.errors import Action, HostError, ImghostError, StateError
+from imghost.hosts import Finds, Host, may_store_twice
 from imghost.image.inspect import dimensions
-from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Payload, Record
-from imghost.patience import BREAKER, patiently, sleep
-from imghost.plan import Upload
+from imghost.models import IMPORT, MEDIA_TYPES, Failure, Hosted, Payload, Record
+from imghost.net.client import Client
+from imghost.run.job import Outcome, Upload
 from imghost.wording import printable
-from imghost.work import Course, Work
+
+
+@dataclass(slots=True)
+class Course:
+    """What the workers of one run share; only ever changed under its lock."""
+
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    waited: float = 0.0
+    unreachable: int = 0
+    unconfirmed: int = 0
+    stopped: HostError | None = None
+    fatal: ImghostError | None = None
+    urls: dict[str, str] = field(default_factory=dict)
+    repeats: Counter[str] = field(default_factory=Counter)
+    """By the payload's image."""
+    interrupted: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything an upload needs beside the image: the host, and where payloads come from and records go."""
+
+    host: Host
+    client: Client
+    prepare: Callable[[Upload], Payload]
+    bring: Callable[[Upload], Hosted] | None
+    """Has the host fetch an external image itself, where it can."""
+    intend: Callable[[Payload], None]
+    """Makes the intent durable before anything is sent."""
+    earn: Callable[[Record], None]
+    """Keeps the record durably as soon as the host has answered."""
+    earned: Mapping[tuple[str, str, str], Record]
+    """Records that the local store alone knows: a hint, so their URLs are confirmed before they count."""
+    doubtful: frozenset[tuple[str, str, str]]
+    """Uploads (digest, host, variant) that an earlier run tried and whose end is not known."""
+    now: Callable[[], datetime]
+    tries: int
+    concurrency: int
+    verify: bool
+    urls: dict[str, str]
+    """URLs that records already bind, each to its image's digest."""
+    is_first_alone: bool = False
+    sleep: Callable[[float], object] | None = None
+    """How to wait; the interruptible default is for runs, another one for tests."""
+
+
+# A record is kept in the worker, the moment it is earned, so that nothing that stops the run loses it.
+MORE: Final = "give the build more memory, or a smaller 'concurrency'"
+_GRACE: Final = 5.0
+"""Seconds that uploads under way get to finish when the run is stopped."""
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+def upload_all(uploads: Sequence[Upload], work: Work) -> Iterator[Outcome]:
+    """Upload, and give each outcome as it comes.
+
+    Raises StateError where a record could not be kept: then nothing further is sent.
+    """
+    course = Course(urls=dict(work.urls))
+    first = list(uploads[:1]) if work.is_first_alone else []
+    yield from _run(first, work, course)
+    yield from _run(list(uploads[len(first) :]), work, course)
+    if course.fatal:
+        raise course.fatal
+
+
+def _run(uploads: Sequence[Upload], work: Work, course: Course) -> Iterator[Outcome]:
+    """Give the uploads to daemon threads, so that a stop does not wait for a host that hangs.
+
+    An interrupt comes out once what was under way had its time, and what came of that was given.
+    """
+    waiting: queue.SimpleQueue[Upload | None] = queue.SimpleQueue()
+    outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    for upload in uploads:
+        waiting.put(upload)
+    workers = _started(lambda: _serve(waiting, outcomes, work, course), min(work.concurrency, len(uploads)))
+    for _ in workers:
+        waiting.put(None)
+    try:
+        for _ in uploads:
+            yield outcomes.get()
+    except BaseException as end:
+        course.interrupted.set()
+        _await(workers)
+        while isinstance(end, KeyboardInterrupt) and not outcomes.empty():
+            yield outcomes.get()
+        raise
+    _await(workers)  # one may still be on its way out, which is no reason to stop what comes next
+
+
+def _started(serve: Callable[[], None], count: int) -> list[threading.Thread]:
+    """Start so many threads, or as many as the system gives; raises StateError where it gives none."""
+    workers: list[threading.Thread] = []
+    for _ in range(count):
+        worker = threading.Thread(target=serve, daemon=True)
+        try:
+            worker.start()
+        except RuntimeError as problem:
+            if not workers:
+                raise StateError(f"no more is uploaded, since the system says: {problem}; {MORE}") from None
+            break
+        workers.append(worker)
+    return workers
+
+
+def _await(workers: Sequence[threading.Thread]) -> None:
+    deadline = time.monotonic() + _GRACE
+    for worker in workers:
+        worker.join(timeout=max(0.0, deadline - time.monotonic()))
+
+
+def _serve(
+    waiting: queue.SimpleQueue[Upload | None], outcomes: queue.SimpleQueue[Outcome], work: Work, course: Course
+) -> None:
+    while (upload := waiting.get()) is not None:
+        outcome = _outcome(upload, work, course)
+        outcomes.put(replace(outcome, repeats=course.repeats[upload.image.sha256]))
+
+
+def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
+    """Upload one image; whatever goes wrong with it is a value."""
+    path = upload.paths[0]
+    if upload.variant == IMPORT:
+        path = path.partition("?")[0]  # a query may hold what only the page's author should see in a log
+    if course.stopped:
+        return Outcome(upload, stop=str(course.stopped))
+    if course.fatal or course.interrupted.is_set():
+        return Outcome(upload, stop=str(course.fatal or "the run was stopped"))
+    try:
+        record, is_new = store(upload, work, course)
+        return Outcome(upload, record, is_new)
+    except HostError as refusal:
+        if refusal.action is Action.STOP:
+            with course.guard:
+                course.stopped = course.stopped or refusal
+            return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy), stop=str(refusal))
+        return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy))
+    except StateError as problem:
+        with course.guard:
+            course.fatal = course.fatal or problem
+        return Outcome(upload, failure=Failure(path, str(problem)), stop=str(course.fatal))
+    except ImghostError as problem:
+        return Outcome(upload, failure=Failure(path, printable(problem)))
+    except (OSError, MemoryError) as problem:
+        return Outcome(upload, failure=_uncopied(path, problem))
+    except Exception as problem:  # a host by others may raise anything, and its text may hold a secret
+        reason = f"the host {work.host.name!r} broke with {type(problem).__name__}"
+        return Outcome(upload, failure=Failure(path, reason, "report it to the host's authors"))
+
+
+def _uncopied(path: str, problem: OSError | MemoryError) -> Failure:
+    """Tell why no copy of an image could be made to send: it cannot be read, or disk or memory take no more."""
+    if isinstance(problem, MemoryError):
+        return Failure(path, "there is too little memory for it", MORE)
+    reason = f"no copy of it can be made to send: {printable(problem.strerror or problem)}"
+    is_full = problem.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+    return Failure(path, reason, "make room, or set TMPDIR" if is_full else "build again")
+
+
+def concurrently(function: Callable[[Given], Found], values: Sequence[Given], concurrency: int) -> list[Found]:
+    """Apply a function that waits for the network to every value, some at a time; gives the results in order."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    if not values:
+        return []
+    with ThreadPoolExecutor(min(concurrency, len(values))) as pool:
+        return list(pool.map(function, values))
 
 
 def store(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
@@ -157,3 +332,115 @@ def _confirm(record: Record, work: Work, course: Course) -> None:
                     course.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
         raise
     course.unconfirmed = 0
+
+
+MAX_WAIT: Final = 60.0
+"""Seconds that one wait may take."""
+MAX_WAITS: Final = 300.0
+"""Seconds that all waits of a run may take together."""
+BREAKER: Final = 3
+"""How often in a row a host may be out of reach, or an image unconfirmed, before it is given up."""
+
+Answered = TypeVar("Answered")
+
+
+def patiently(ask: Callable[[], Answered], work: Work, course: Course | None = None) -> Answered:
+    """Ask a host until it answers, as its refusals allow; raises the HostError that is left."""
+    course = course or Course()
+    for attempt in range(1, work.tries + 1):
+        try:
+            answered = ask()
+        except HostError as refusal:
+            _count_unreachable(refusal, course)
+            if refusal.action in {Action.FILE, Action.STOP} or course.stopped:
+                raise
+            if attempt == work.tries:
+                raise HostError(_last(refusal), refusal.reason, remedy=refusal.remedy or "build again later") from None
+            _wait(refusal, attempt, work, course)
+        else:
+            course.unreachable = 0
+            return answered
+    raise HostError(Action.FILE, "no try was allowed", remedy="set retries to 1 or more")
+
+
+def _last(refusal: HostError) -> Action:
+    """Stop where the host still asks to wait after the last try: it would ask the next image, too."""
+    return Action.STOP if refusal.action is Action.WAIT else Action.FILE
+
+
+def _count_unreachable(refusal: HostError, course: Course) -> None:
+    """Trip the breaker when the host was out of reach several times in a row."""
+    is_unreachable = refusal.action is Action.RETRY and not refusal.is_ambiguous
+    with course.guard:
+        course.unreachable = course.unreachable + 1 if is_unreachable else 0
+        if course.unreachable >= BREAKER and course.stopped is None:
+            course.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
+
+
+def _wait(refusal: HostError, attempt: int, work: Work, course: Course) -> None:
+    """Wait as told, or with full jitter; raises STOP where that would take too long."""
+    pause = refusal.wait
+    if pause is None:
+        pause = random.uniform(0, min(8.0, 0.25 * 2**attempt))  # noqa: S311 - spreads load, guards nothing
+    with course.guard:
+        course.waited += pause
+        is_too_long = pause > MAX_WAIT or course.waited > MAX_WAITS
+    if is_too_long:
+        raise HostError(
+            Action.STOP, f"{refusal.reason} (asks to wait {pause:.0f} s)", remedy=refusal.remedy or "build again later"
+        )
+    sleep(pause, work, course)
+
+
+def sleep(seconds: float, work: Work, course: Course) -> None:
+    """Wait, unless the run is stopped meanwhile."""
+    (work.sleep or course.interrupted.wait)(seconds)
+
+
+_PAUSES: Final = (0.0, 0.5, 1.5, 3.0, 5.0)
+"""Seconds before each try: a CDN may need a moment to know a new image."""
+
+
+def confirm(record: Record, client: Client, tries: int, wait: Callable[[float], bool] | None = None) -> None:
+    """Fetch a record's URL: 200, an image, of the right size.
+
+    `wait` sleeps and says whether to give up. Raises HostError; its action is FILE where the URL is dead or
+    wrong, RETRY where it could not be known.
+    """
+    problem = HostError(Action.RETRY, "its URL could not be confirmed")
+    for pause in _PAUSES[: max(tries, 1)]:
+        if pause and (wait or _sleep)(pause):
+            break
+        try:
+            answer = client.fetch(record.url)
+        except HostError as refusal:
+            problem = refusal
+            continue
+        if answer.status == 200:
+            _check_image(record, answer.headers.get("content-type", ""), answer.body)
+            return
+        action = Action.FILE if answer.status in {404, 410} else Action.RETRY
+        problem = HostError(action, f"its URL answers {answer.status}: {record.url}")
+    action = Action.FILE if problem.action is Action.FILE else Action.RETRY
+    raise HostError(action, problem.reason, remedy="the next build asks again, without a new upload")
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+def _check_image(record: Record, media_type: str, body: bytes) -> None:
+    """Compare an answer with the record; raises HostError (FILE)."""
+    if problem := difference(record.width, record.height, media_type, body):
+        raise HostError(Action.FILE, f"its URL {problem[1]}: {record.url}", remedy="report it to the host")
+
+
+def difference(width: int | None, height: int | None, media_type: str, body: bytes) -> tuple[str, str] | None:
+    """Say how an answer of 200 differs from an image of this size: `dead` or `altered`, and the clause."""
+    if not media_type.strip().lower().startswith("image/") or not body:
+        return "dead", f"serves {printable(media_type, 60) or 'nothing'}, not an image"
+    size = dimensions(body)
+    if size and width and height and size != (width, height):
+        return "altered", f"serves {size[0]} x {size[1]} pixels, not {width} x {height}"
+    return None

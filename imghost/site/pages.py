@@ -1,20 +1,74 @@
-"""Pages to references to images: what each page of a site means, and which of it moves together."""
+"""The site's files, each page's references, what they mean, and what moves together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+import os
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from imghost import urls
 from imghost.files import Stamp, stamp
 from imghost.html import policy
 from imghost.models import KINDS, Reference, Scan
-from imghost.pages import MAX_PAGE, decode, encode
-from imghost.plan import Group
 from imghost.site.page_map import Entry, PageMap, digest_of, undone
 from imghost.urls import Place, SiteTarget, absolute
+
+
+class Group(NamedTuple):
+    """References of one page that move together or not at all: the images they mean, and what holds them."""
+
+    page: str
+    paths: frozenset[str]
+    held: str = ""
+
+
+MAX_PAGE: Final = 20_000_000
+"""Bytes; a larger page is left as it is."""
+
+_NOT_ENTERED: Final = frozenset({".git", ".doctrees", ".cache"})
+
+
+class Survey(NamedTuple):
+    """What files a site has, by their relative paths with forward slashes."""
+
+    root: Path
+    files: frozenset[str]
+    pages: tuple[str, ...]
+    stylesheets: tuple[str, ...]
+
+
+def survey(root: Path) -> Survey:
+    """List a site's files; links to folders are not followed, so that nothing is seen twice or from outside."""
+    files = frozenset(_walk(str(root), ""))
+    return Survey(
+        root,
+        files,
+        tuple(sorted(path for path in files if path.endswith(".html"))),
+        tuple(sorted(path for path in files if path.endswith(".css"))),
+    )
+
+
+def _walk(folder: str, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name not in _NOT_ENTERED:
+                    yield from _walk(entry.path, f"{prefix}{entry.name}/")
+            elif entry.is_file():
+                yield prefix + entry.name
+
+
+def decode(content: bytes) -> str:
+    """Read a page so that `encode` gives back the same bytes, whatever they are."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def encode(text: str) -> bytes:
+    """Turn a page's text back into its bytes."""
+    return text.encode("utf-8", "surrogateescape")
+
 
 _EVERY_KIND = frozenset(KINDS)
 _UNSEEN_BY_CSP = frozenset({"link", "meta"})

@@ -39,12 +39,11 @@ from imghost.html.tokenizer import tags
 from imghost.image.inspect import NotAnImage, dimensions, inspect, stripped
 from imghost.models import KINDS
 from imghost.net.client import Answer
-from imghost.pages import decode, encode
 from imghost.records import lock
 from imghost.records.cache import Cache
 from imghost.run import local_copies
 from imghost.site import page_map
-from imghost.site.pages import before_changes
+from imghost.site.pages import before_changes, decode, encode
 
 URL = "https://src.img.pro/t/fuzz.png"
 PAGE = '<script>a.png</script><img src="a.png"><p style="background:url(b.png)">'

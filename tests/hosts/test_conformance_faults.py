@@ -18,13 +18,11 @@ from imghost import settings
 from imghost.hosts import Host
 from imghost.models import Record
 from imghost.net.client import Client
-from imghost.plan import Upload
-from imghost.run.plan import Job
+from imghost.run.job import Job, Outcome, Upload
 from imghost.run.rehost import Result, rehost
+from imghost.run.upload import Work, upload_all
 from imghost.testing import Bench, a_payload, write_entry
 from imghost.testing.pictures import an_image
-from imghost.upload import upload_all
-from imghost.work import Outcome, Work
 
 EARLY = (Fault.RESET_BEFORE_BODY, Fault.EARLY_413)
 """Faults that the server picks before it has seen what the body holds."""

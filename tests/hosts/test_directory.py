@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from imghost.errors import SettingsError
 from imghost.hosts import Setup
 from imghost.hosts.directory import Directory, DirectoryOptions
-from imghost.image.payload import variant_of
 from imghost.models import MEDIA_TYPES, Facts, Image, Limits, Payload
 from imghost.net.client import Client
+from imghost.run.plan import variant_of
 
 SHA = hashlib.sha256(b"an image").hexdigest()
 

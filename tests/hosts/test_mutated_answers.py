@@ -23,8 +23,8 @@ from trust.place import counted, tell
 from imghost.errors import HostError
 from imghost.hosts import Host
 from imghost.models import Hosted, Payload
-from imghost.plan import Upload
 from imghost.records.lock import parse_record, render_record
+from imghost.run.job import Upload
 from imghost.run.upload import recorded
 from imghost.testing import Bench, a_payload, a_setup
 from imghost.testing.pictures import an_image

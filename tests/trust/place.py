@@ -25,10 +25,10 @@ from sites import tree, write
 
 import imghost
 from imghost import settings
-from imghost.provenance import Origins
-from imghost.run.plan import Job
+from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.site import page_map
+from imghost.site.images import Origins
 
 _GIVEN = dict(os.environ)  # before the tests' own fixture takes such variables out
 SITE_URL = "https://docs.example/"

@@ -22,7 +22,7 @@ from trust.place import SITE_URL, Project, assert_done, built_site, crawl, today
 
 from imghost import settings
 from imghost.records.cache import exclusive
-from imghost.run.plan import Job
+from imghost.run.job import Job
 from imghost.run.rehost import rehost
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="limits are those of POSIX")

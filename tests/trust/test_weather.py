@@ -23,7 +23,7 @@ from trust.place import counted, tell
 from imghost import settings
 from imghost.net.client import Client
 from imghost.records import lock
-from imghost.run.plan import Job
+from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.run.report import as_mapping
 from imghost.testing import draw

@@ -20,9 +20,10 @@ import sphinx.cmd.build
 
 import mkdocs_imghost
 import sphinx_imghost
-from imghost import cli, upload
+from imghost import cli
 from imghost.net import wire
 from imghost.records import cache, safe_diskcache
+from imghost.run import upload
 
 LOADED = (mkdocs.commands.build, sphinx.application, sphinx.builders.html, mkdocs_imghost, sphinx_imghost)
 LOADED_CORE = (safe_diskcache, cache, upload, wire)
