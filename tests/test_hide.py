@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from test_x402 import a_challenge, an_offer
 
 from imghost.errors import HostError
-from imghost.hosts import x402
 from imghost.hosts.answers import refusal
+from imghost.hosts.img402 import x402
 from imghost.net.client import Client, credentials, hidden, hidden_text
 
 KEYS = ("plain-key-12345", 'quo"ted\\key/1', "img/live/slash", "a" * 256)

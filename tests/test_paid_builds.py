@@ -14,7 +14,7 @@ from doubles.img402_paid import PaidImg402
 from sites import picture, small_site, write
 
 from imghost.cli import main
-from imghost.hosts.journal import Journal, lock_name
+from imghost.hosts.img402.journal import Journal, lock_name
 from imghost.hosts.journal_place import FILE
 from imghost.hosts.payments import Budget, Purchase, Signed, State
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.hosts import x402
+from imghost.hosts.img402 import x402
 from imghost.hosts.x402_policy import Policy, chosen
 from imghost.net.client import Answer
 

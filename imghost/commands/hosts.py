@@ -85,8 +85,8 @@ def _pay_again(call: Call, digest: str) -> int:
 
 def keys(call: Call) -> int:
     """Make an img.pro key and print it, once."""
+    from imghost.hosts.imgpro.options import ImgProOptions
     from imghost.hosts.imgpro_keys import create_key
-    from imghost.hosts.imgpro_settings import ImgProOptions
 
     url = str(call.settings.options.get("api_url") or ImgProOptions().api_url)
     with Client(call.settings.timeout, environ=call.environ) as client:

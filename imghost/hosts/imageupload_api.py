@@ -13,8 +13,8 @@ from typing import Any, Final
 from imghost.hosts import Secret
 from imghost.hosts.answers import unclear
 from imghost.hosts.clock import HostClock
+from imghost.hosts.imageupload.options import NAME
 from imghost.hosts.imageupload_refusals import refused_tool, text_of
-from imghost.hosts.imageupload_settings import NAME
 from imghost.models import Payload
 from imghost.net.client import Answer, Client, FilePart
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from imghost.errors import Action, HostError
 from imghost.hosts.claims import NEVER, foreign, least_left, other_size
-from imghost.hosts.imageupload_answers import Entry
-from imghost.hosts.imageupload_settings import NAME
+from imghost.hosts.imageupload.api import Entry
+from imghost.hosts.imageupload.options import NAME
 from imghost.models import Payload
 
 SLACK: Final = timedelta(hours=1)

@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 from imghost.errors import Action, HostError
 from imghost.hosts.answers import COMMON, Rule, retry_after
-from imghost.hosts.imageupload_settings import NAME
+from imghost.hosts.imageupload.options import NAME
 from imghost.net.client import Answer
 from imghost.wording import printable
 

@@ -9,10 +9,10 @@ from typing import Any, Final, TypeVar
 
 from imghost.errors import Action, HostError
 from imghost.hosts.answers import unclear
-from imghost.hosts.imageupload_answers import FOLDER, SLUG, Entry, read_entries, read_folders, read_slug
+from imghost.hosts.imageupload.api import FOLDER, SLUG, Entry, read_entries, read_folders, read_slug
+from imghost.hosts.imageupload.options import NAME
 from imghost.hosts.imageupload_api import Api
 from imghost.hosts.imageupload_refusals import NOT_FOUND, ToolError
-from imghost.hosts.imageupload_settings import NAME
 
 PAGE: Final = 100
 """Images in one answer of a list, at most."""

@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from imghost.errors import Action, BudgetError, HostError
-from imghost.hosts import x402
 from imghost.hosts.answers import moment_of, refusal, unclear
-from imghost.hosts.img402_redeem import MARGIN, Deal, Redeemer
+from imghost.hosts.img402 import x402
+from imghost.hosts.img402.buying import MARGIN, Deal, Redeemer
 from imghost.hosts.img402_settings import NAME
 from imghost.hosts.payments import Payment, Purchase, Signed, State
 from imghost.hosts.x402_policy import Policy, chosen, refused

@@ -62,6 +62,6 @@ def check_options(options: Img402Options, setup: Setup) -> None:
             f"host 'img402': pay_to should be an address, 0x and 40 hexadecimal digits, not {options.pay_to!r:.80}"
         )
     if options.tier != "free" and setup.credential is not None:
-        from imghost.hosts.signer import check_key
+        from imghost.hosts.img402.wallet import check_key
 
         check_key(setup.credential)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from imghost.hosts import Quota, Usage
 from imghost.hosts.answers import MOST, moment
+from imghost.hosts.imgpro.options import Generation
 from imghost.hosts.imgpro_refusals import link_in
-from imghost.hosts.imgpro_settings import Generation
 from imghost.wording import printable
 
 

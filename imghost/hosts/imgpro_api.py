@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from imghost.hosts import Secret
 from imghost.hosts.clock import HostClock
-from imghost.hosts.imgpro_settings import Fields, Generation
+from imghost.hosts.imgpro.options import Fields, Generation
 from imghost.models import Payload
 from imghost.net.client import Answer, Client, FilePart
 

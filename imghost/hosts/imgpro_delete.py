@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Final
 
 from imghost.errors import Action, HostError
-from imghost.hosts.imgpro_answers import is_id, is_success, read, read_batch, read_list, read_media
+from imghost.hosts.imgpro.api import is_id, is_success, read, read_batch, read_list, read_media
+from imghost.hosts.imgpro.options import NAME, Generation
 from imghost.hosts.imgpro_api import Api
 from imghost.hosts.imgpro_refusals import read_refusal
-from imghost.hosts.imgpro_settings import NAME, Generation
 from imghost.net.client import Answer
 
 BATCH: Final = 100

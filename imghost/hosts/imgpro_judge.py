@@ -8,9 +8,9 @@ from typing import Final
 
 from imghost.errors import Action, HostError
 from imghost.hosts.claims import NEVER, foreign, least_left, other_size
-from imghost.hosts.imgpro_answers import Media
+from imghost.hosts.imgpro.api import Media
+from imghost.hosts.imgpro.options import NAME
 from imghost.hosts.imgpro_api import What
-from imghost.hosts.imgpro_settings import NAME
 
 REPLAY: Final = timedelta(hours=25)
 """How old an image may be that answers an upload: an idempotency key's day, and clocks that differ."""

@@ -10,9 +10,9 @@ from typing import Any, Final
 from imghost.errors import Action, HostError
 from imghost.hosts import Secret
 from imghost.hosts.answers import Rule, unclear
-from imghost.hosts.imgpro_answers import is_success
+from imghost.hosts.imgpro.api import is_success
+from imghost.hosts.imgpro.options import NAME
 from imghost.hosts.imgpro_refusals import APPS, read_refusal
-from imghost.hosts.imgpro_settings import NAME
 from imghost.net.client import Client
 from imghost.wording import printable
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from imghost.errors import Action, HostError
 from imghost.hosts.answers import COMMON, Rule, retry_after
-from imghost.hosts.imgpro_settings import NAME
+from imghost.hosts.imgpro.options import NAME
 from imghost.net.client import Answer
 from imghost.wording import printable
 

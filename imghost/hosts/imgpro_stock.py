@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 
 from imghost.errors import Action, HostError
 from imghost.hosts.answers import unclear
-from imghost.hosts.imgpro_answers import Media, Page, is_success, read, read_list, read_media
+from imghost.hosts.imgpro.api import Media, Page, is_success, read, read_list, read_media
+from imghost.hosts.imgpro.options import NAME, Generation
 from imghost.hosts.imgpro_api import Api
 from imghost.hosts.imgpro_refusals import read_refusal
-from imghost.hosts.imgpro_settings import NAME, Generation
 from imghost.net.client import Answer
 
 PAGES: Final = 1_000

@@ -9,7 +9,7 @@ from typing import Final
 
 from imghost.errors import StateError
 from imghost.files import git_top
-from imghost.hosts.journal import Journal
+from imghost.hosts.img402.journal import Journal
 
 FILE: Final = "payments.sqlite3"
 VARIABLE: Final = "IMGHOST_STATE_DIR"

@@ -1,108 +1,259 @@
-"""S3-compatible storage: a bucket that a CDN or the storage itself serves, with content-addressed keys.
+"""Requests to S3-compatible storage: boto3 writes, signs and reads them, the run's own client sends them.
 
-An object's key is its digest, and a put is conditional on there being none: nothing is uploaded twice,
-whoever asks, and an answer that was lost does no harm. What speaks with the storage is loaded when it is asked.
+So they have the client's deadlines, proxies and limits, follow no redirect, and are counted. The
+library's exceptions end here; of what the storage says only an error's code is printed, since a message
+may repeat parts of the request. Errors are raised outside of the `except` clauses, so that no traceback
+holds the library's.
 """
 
 from __future__ import annotations
 
+import io
+import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+import threading
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
-from imghost.hosts import Setup
-from imghost.hosts.once import Once
-from imghost.hosts.origins import image_urls
-from imghost.hosts.s3_settings import FOLDERS, NAME, S3Options, check_shapes, read_base, read_prefix
-from imghost.models import MEDIA_TYPES, Hosted, Image, Limits, Payload
+from imghost.errors import Action, HostError, SettingsError
+from imghost.hosts.answers import COMMON, Rule
+from imghost.hosts.s3_settings import NAME
+from imghost.net.client import LIMIT
 
 if TYPE_CHECKING:
-    from imghost.hosts import Quota, Stored
-    from imghost.hosts.s3_service import Service
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-_DIGEST: Final = rf"[0-9a-f]{{64}}\.(?:{'|'.join(MEDIA_TYPES.values())})"
-_AWS: Final = (
-    r"https://s3(?:-fips|-accelerate)?(?:\.dualstack)?(?:[.-][a-z]{2,3}(?:-[a-z]{1,12}){1,3}-[0-9])?"
-    r"\.amazonaws\.com(?:\.cn)?"
+    from imghost.net.client import Client
+
+REQUESTS: Final = 3
+"""Requests that one question may take: the library asks where the bucket is if it is in another region."""
+LIST_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of an answer that lists: a thousand keys of at most 1,024 letters, with what belongs to each."""
+
+_KEYS: Final = Rule(
+    Action.STOP, "refuses the credential", "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+)
+_RIGHT: Final = Rule(
+    Action.STOP, "forbids this", "allow s3:PutObject, s3:GetObject and, to find images, s3:ListBucket for the bucket"
+)
+_BUCKET: Final = Rule(Action.STOP, "does not have this bucket", "check `bucket`, `region` and `endpoint_url`")
+_PLACE: Final = Rule(Action.STOP, "has the bucket elsewhere", "check `region` and `endpoint_url`")
+_AGAIN: Final = Rule(Action.RETRY, "asks to send the request again", "build again later")
+_DOWN: Final = Rule(Action.RETRY, "is overloaded or down", "build again later")
+_CLOCK: Final = Rule(Action.STOP, "sees another time than this machine", "set this machine's clock")
+
+CODES: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        "InvalidAccessKeyId": _KEYS,
+        "SignatureDoesNotMatch": _KEYS,
+        "ExpiredToken": _KEYS,
+        "InvalidToken": _KEYS,
+        "TokenRefreshRequired": _KEYS,
+        "InvalidSecurity": _KEYS,
+        "AccessDenied": _RIGHT,
+        "AllAccessDisabled": _RIGHT,
+        "AccountProblem": _RIGHT,
+        "NotSignedUp": _RIGHT,
+        "NoSuchBucket": _BUCKET,
+        "InvalidBucketName": _BUCKET,
+        "PermanentRedirect": _PLACE,
+        "TemporaryRedirect": _PLACE,
+        "AuthorizationHeaderMalformed": _PLACE,
+        "IllegalLocationConstraintException": _PLACE,
+        "RequestTimeTooSkewed": _CLOCK,
+        "RequestExpired": _CLOCK,
+        "SlowDown": _DOWN,
+        "ServiceUnavailable": _DOWN,
+        "Throttling": _DOWN,
+        "InternalError": _DOWN,
+        "RequestTimeout": _AGAIN,
+        "OperationAborted": _AGAIN,
+        "ConditionalRequestConflict": _AGAIN,
+        "BadDigest": _AGAIN,
+        "IncompleteBody": _AGAIN,
+        "XAmzContentChecksumMismatch": _AGAIN,
+        "XAmzContentSHA256Mismatch": _AGAIN,
+        "EntityTooLarge": Rule(Action.FILE, "refuses the image: it is too large", "make it smaller"),
+        "QuotaExceeded": Rule(Action.STOP, "has no room left", "raise the bucket's quota"),
+    }
+)
+
+STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
+    {
+        **dict.fromkeys([301, 302, 303, 307, 308], _PLACE),
+        401: _KEYS,
+        403: _RIGHT,
+        **dict.fromkeys([404, 405, 410], _BUCKET),
+        409: _AGAIN,
+        429: _DOWN,
+    }
 )
 
 
-class S3:
-    """Stores images in a bucket."""
+class RefusedError(HostError):
+    """An answer that is no success; `status` is HTTP's."""
 
-    name = NAME
-    credentials: tuple[str, ...] = (
-        "AWS_ACCESS_KEY_ID",
-        "AWS_PROFILE",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    def __init__(self, status: int, code: str) -> None:
+        rule = CODES.get(code) or STATUSES.get(status) or COMMON.get(status) or _by_class(status)
+        said = f", {code}" if re.fullmatch("[A-Za-z]{1,64}", code) else ""
+        super().__init__(
+            rule.action, f"{NAME} {rule.reason} (HTTP {status}{said})", remedy=rule.remedy, is_ambiguous=status >= 500
+        )
+        self.status = status
+
+
+def _by_class(status: int) -> Rule:
+    return _DOWN if status >= 500 else Rule(Action.FILE, "refuses the request")
+
+
+def unclear(*, is_ambiguous: bool = True) -> HostError:
+    """Make the error for an answer that is not S3's, like a proxy's page."""
+    return HostError(
+        Action.RETRY,
+        f"{NAME} gave an answer that is not one of S3",
+        remedy="check `endpoint_url`",
+        is_ambiguous=is_ambiguous,
     )
-    is_chosen_by_credential = False
-    origin = "https://s3.amazonaws.com"
-    Options = S3Options
-    limits = Limits(frozenset(MEDIA_TYPES), 5_000_000_000)
-    needs_network = True
 
-    def __init__(self, options: S3Options, setup: Setup) -> None:
-        check_shapes(options)
-        base, origin = read_base(options.base_url)
-        self.project = read_prefix(options.prefix)
-        url = base + self.project
-        own, elsewhere = re.escape(url) + _DIGEST, rf"/{FOLDERS}{{0,16}}{_DIGEST}"
-        self._urls = image_urls(own, elsewhere, self.origin, self.origin, options.url_hosts)
-        self.origins = (origin, *(f"https://{host}" for host in options.url_hosts))
-        self.lacks_credential = not self.finds_credential(setup.environ)
-        self._service = Once(lambda: self._opened(options, setup, url))
 
-    def _opened(self, options: S3Options, setup: Setup, url: str) -> Service:
-        from imghost.hosts.s3_service import Service
+class Bucket:
+    """Asks one bucket; safe to share between threads."""
 
-        return Service(options, setup, self.project, url, _DIGEST)
+    def __init__(self, client: Client, bucket: str, endpoint_url: str | None, region: str | None) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._endpoint_url = endpoint_url
+        self._region = region
+        self._lock = threading.Lock()
+        self._library: Any = None
+        self._asking = threading.local()
 
-    @classmethod
-    def finds_credential(cls, environ: Mapping[str, str]) -> bool:
-        """Say whether boto3 will find a credential, without loading it: a variable, or the shared file.
-
-        An instance's role is asked for by a profile with a `credential_source`.
-        """
-        named = environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
+    def ask(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
+        """Ask once, by the library's name for the operation; raises HostError, a RefusedError if there is an answer."""
+        library = self.opened()
+        self._asking.sent = 0
         try:
-            is_file = Path(named).expanduser().is_file()
-        except (OSError, RuntimeError, ValueError):
-            is_file = False
-        return is_file or any(environ.get(variable) for variable in cls.credentials)
+            return cast("Mapping[str, Any]", getattr(library, operation)(Bucket=self._bucket, **parameters))
+        except Exception as broken:  # the library's exceptions have no common root
+            problem = _explained(broken)
+        raise problem
 
-    @staticmethod
-    def is_own_origin(origin: str) -> bool:
-        """Say whether a credential may go to an origin without further leave: Amazon's own for S3."""
-        return re.fullmatch(_AWS, origin) is not None
+    def pages(self, prefix: str) -> Iterator[Mapping[str, Any]]:
+        """List the objects whose keys begin with the prefix, a thousand at a time."""
+        after: dict[str, str] = {}
+        while True:
+            page = self.ask("list_objects_v2", Prefix=prefix, **after)
+            yield page
+            token = page.get("NextContinuationToken")
+            if not token or after.get("ContinuationToken") == token:
+                return
+            after = {"ContinuationToken": token}
 
-    def accepts(self, url: str) -> bool:
-        """Say whether a URL is one of this host's images."""
-        return self._urls.fullmatch(url) is not None
+    def opened(self) -> Any:
+        """Load the library and the credential, once.
 
-    def stored(self, image: Image, variant: str) -> Hosted | None:  # noqa: ARG002 - nothing is on this machine
-        """Find nothing: the images are elsewhere."""
-        return None
+        Raises:
+            HostError: there is no credential after all (STOP).
+            SettingsError: the extra is not installed.
+        """
+        with self._lock:
+            if self._library is None:
+                self._library = self._made()
+            return self._library
 
-    def ready(self) -> Quota:
-        """Load the library and the credential; the storage itself tells of no quota."""
-        return self._service().ready()
+    def _made(self) -> Any:
+        try:
+            import boto3
+        except ImportError:
+            raise SettingsError("host 's3' needs boto3, which is not installed; pip install \"imghost[s3]\"") from None
+        _quieten()
+        try:
+            session = boto3.Session()
+            credential = session.get_credentials()
+            made = None if credential is None else self._configured(session)
+        except Exception as broken:  # a profile that is not there, a file that cannot be read, a token service
+            problem = _explained(broken)
+        else:
+            if made is not None:
+                return made
+            problem = _uncredited("finds no credential")
+        raise problem
 
-    def upload(self, payload: Payload) -> Hosted:
-        """Try once to store the payload, or find that it is there."""
-        return self._service().upload(payload)
+    def _configured(self, session: Any) -> Any:
+        from botocore.config import Config
 
-    def find(self, payload: Payload) -> Hosted | None:
-        """Find a stored copy of exactly these bytes; checked by size and, where the storage tells it, by digest."""
-        return self._service().find(payload)
+        made = session.client(
+            "s3",
+            endpoint_url=self._endpoint_url,
+            region_name=self._region,
+            config=Config(
+                # The caller tries again, by the action that an error asks for.
+                retries={"total_max_attempts": 1, "mode": "standard"},
+                # Other storages know neither the bucket's own host name nor the newer checksums.
+                s3={"addressing_style": "path" if self._endpoint_url else "auto"},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+        made.meta.events.register_first("before-send.s3", self._send)
+        return made
 
-    def listed(self) -> Iterator[Stored]:
-        """List this project's images; without a prefix nothing is known to be the project's."""
-        yield from self._service().listed()
+    def _send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        """Send a signed request in the library's place."""
+        from botocore.awsrequest import AWSResponse
 
-    def delete(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """Delete images; gives why for each that was not. One that is gone already counts as deleted."""
-        return self._service().delete(ids)
+        self._asking.sent += 1
+        if self._asking.sent > REQUESTS:
+            # The library asks again for the region as often as it is sent elsewhere.
+            raise HostError(_PLACE.action, f"{NAME} {_PLACE.reason}", remedy=_PLACE.remedy)
+        headers = {name.lower(): _text(value) for name, value in request.headers.items()}
+        for own in ("user-agent", "expect"):
+            # Not signed; the client has its own name, and does not wait between headers and body.
+            headers.pop(own, None)
+        body = cast("bytes | BinaryIO | None", request.body or None)
+        limit = LIST_LIMIT if request.method in {"GET", "POST"} else LIMIT
+        answer = self._client.send(request.method, request.url, headers=headers, body=body, limit=limit)
+        return AWSResponse(request.url, answer.status, cast("Any", answer.headers), _Raw(answer.body))
+
+
+class _Raw(io.BytesIO):
+    """A body in the form that the library reads."""
+
+    def stream(self, **_: object) -> Iterator[bytes]:
+        yield self.read()
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+def _quieten() -> None:
+    """Keep session tokens out of logs: the library's lines below warnings hold whole requests."""
+    for name in ("boto3", "botocore"):
+        logger = logging.getLogger(name)
+        logger.setLevel(max(logger.level, logging.WARNING))
+
+
+def _explained(broken: Exception) -> HostError:
+    """Say what a failure means without repeating the library's text, which may hold a secret."""
+    from botocore import exceptions, parsers
+
+    if isinstance(broken, HostError):
+        return broken.with_traceback(None)
+    if isinstance(broken, exceptions.ClientError):
+        status = broken.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return RefusedError(status, str(broken.response.get("Error", {}).get("Code", "")))
+    if isinstance(broken, parsers.ResponseParserError):
+        return unclear()
+    kind = type(broken).__name__
+    if isinstance(broken, (exceptions.ParamValidationError, exceptions.NoRegionError)):
+        return HostError(
+            Action.STOP, f"{NAME} cannot be asked ({kind})", remedy="check `bucket`, `region` and `prefix`"
+        )
+    return _uncredited(f"cannot use the credential ({kind})")
+
+
+def _uncredited(what: str) -> HostError:
+    remedy = "check the AWS_ variables and, if AWS_PROFILE is set, the profile of that name"
+    return HostError(Action.STOP, f"{NAME} {what}", remedy=remedy)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Quota, Setup, Stored
-from imghost.hosts.s3_requests import Bucket, RefusedError, unclear
+from imghost.hosts.s3 import Bucket, RefusedError, unclear
 from imghost.hosts.s3_settings import NAME, S3Options
 from imghost.models import MEDIA_TYPES, Hosted, Payload
 from imghost.wording import printable

@@ -10,8 +10,8 @@ from typing import Final
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Secret
-from imghost.hosts.signer import KeySigner, check_key
-from imghost.hosts.x402 import ATOMS, USDC
+from imghost.hosts.img402.wallet import KeySigner, check_key
+from imghost.hosts.img402.x402 import ATOMS, USDC
 from imghost.net.client import Client
 from imghost.wording import printable
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from imghost.errors import Action, HostError
-from imghost.hosts.x402 import DOMAIN, NETWORK, USDC, Challenge, Entry, Terms, dollars
+from imghost.hosts.img402.x402 import DOMAIN, NETWORK, USDC, Challenge, Entry, Terms, dollars
 from imghost.wording import printable
 
 SHORTEST: Final = 30

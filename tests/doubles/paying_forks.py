@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from doubles.payer import a_host, a_payload
 from doubles.paying_process import bought
 from imghost.errors import HostError
-from imghost.hosts import x402
+from imghost.hosts.img402 import x402
 from imghost.net.client import Client
 
 YEAR = timedelta(days=365)

@@ -28,10 +28,10 @@ from trust.place import counted, tell
 from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Secret, Setup
 from imghost.hosts.img402 import Img402, Img402Options
-from imghost.hosts.journal import Journal
+from imghost.hosts.img402.journal import Journal
+from imghost.hosts.img402.wallet import KeySigner
 from imghost.hosts.journal_place import journal_of
 from imghost.hosts.payments import State
-from imghost.hosts.signer import KeySigner
 from imghost.hosts.wallet import usdc_balance, wallet_address
 from imghost.net.client import Client
 

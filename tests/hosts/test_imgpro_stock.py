@@ -25,8 +25,8 @@ from hosts.imgpro_setup import (
 from imghost.errors import Action, HostError
 from imghost.hosts import Deletes, Finds, Imports, Secret, Tells
 from imghost.hosts.clock import HostClock
+from imghost.hosts.imgpro.options import Generation, ImgProOptions, read_fields
 from imghost.hosts.imgpro_api import Api
-from imghost.hosts.imgpro_settings import Generation, ImgProOptions, read_fields
 from imghost.hosts.imgpro_stock import Stock
 from imghost.net.client import Client
 

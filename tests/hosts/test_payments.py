@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imghost.hosts.journal import Journal
+from imghost.hosts.img402.journal import Journal
 from imghost.hosts.payments import Budget, Payment, Purchase, Signed, State
 
 PURCHASE = Purchase("https://img402.dev/api/upload/token", "5" * 64)

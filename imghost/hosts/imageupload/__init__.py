@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from imghost.hosts import Setup
-from imghost.hosts.imageupload_settings import LIVES, NAME, ORIGIN, ImageUploadOptions, read_expiration, read_folder
+from imghost.hosts.imageupload.options import LIVES, NAME, ORIGIN, ImageUploadOptions, read_expiration, read_folder
 from imghost.hosts.once import Once
 from imghost.hosts.origins import extra_origins, image_urls
 from imghost.models import Hosted, Image, Limits, Payload
 
 if TYPE_CHECKING:
     from imghost.hosts import Quota, Stored, Usage
-    from imghost.hosts.imageupload_service import Service
+    from imghost.hosts.imageupload.host import Service
 
 _FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"})
 _FILE: Final = r"/f/[A-Za-z0-9_-]{1,64}\.(?:png|jpe?g|webp|gif|avif)"
@@ -42,7 +42,7 @@ class ImageUpload:
         self._service = Once(lambda: self._opened(options, setup, expiration, folder))
 
     def _opened(self, options: ImageUploadOptions, setup: Setup, expiration: str, folder: str) -> Service:
-        from imghost.hosts.imageupload_service import Service
+        from imghost.hosts.imageupload.host import Service
 
         return Service(options, setup, expiration, folder, self.accepts)
 

@@ -15,7 +15,7 @@ from imghost.settings import read_duration
 from imghost.wording import nearest
 
 if TYPE_CHECKING:
-    from imghost.hosts.imgpro_answers import Media
+    from imghost.hosts.imgpro.api import Media
 
 NAME: Final = "img.pro"
 Generation = Literal["upload", "images"]

@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from imghost.errors import BudgetError, StateError
 from imghost.files import sync_folder
+from imghost.hosts.img402.x402 import ATOMS, dollars
 from imghost.hosts.payments import COLUMNS, UNRESOLVED, Budget, Payment, Purchase, Signed, State, read_payment
-from imghost.hosts.x402 import ATOMS, dollars
 from imghost.wording import printable
 
 WAIT: Final = 30.0

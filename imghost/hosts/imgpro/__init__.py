@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from imghost.hosts import Setup, imgpro_variants
-from imghost.hosts.imgpro_settings import ANONYMOUS, NAME, Fields, ImgProOptions, read_fields
+from imghost.hosts.imgpro.options import ANONYMOUS, NAME, Fields, ImgProOptions, read_fields
 from imghost.hosts.once import Once
 from imghost.hosts.origins import extra_origins, image_urls
 from imghost.models import Hosted, Image, Limits, Payload, Record
 
 if TYPE_CHECKING:
     from imghost.hosts import Quota, Stored, Usage
-    from imghost.hosts.imgpro_service import Service
+    from imghost.hosts.imgpro.host import Service
 
 _FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
 _VARIANT: Final = r"(?:size|format|w|h|fit)=[a-z0-9-]{1,16}"
@@ -47,7 +47,7 @@ class ImgPro:
         self._service = Once(lambda: self._opened(options, setup, fields))
 
     def _opened(self, options: ImgProOptions, setup: Setup, fields: Fields) -> Service:
-        from imghost.hosts.imgpro_service import Service
+        from imghost.hosts.imgpro.host import Service
 
         return Service(options, setup, fields, self.accepts)
 

@@ -17,12 +17,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from imghost.errors import Action, HostError, StateError
-from imghost.hosts import x402
 from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
+from imghost.hosts.img402 import x402
+from imghost.hosts.img402.journal import Journal
+from imghost.hosts.img402.wallet import Signer
 from imghost.hosts.img402_settings import NAME
-from imghost.hosts.journal import Journal
 from imghost.hosts.payments import Budget, Payment, Purchase, State
-from imghost.hosts.signer import Signer
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer, Client, FilePart
 

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from imghost.errors import Action, HostError
 from imghost.hosts.answers import MOST, moment, unclear
+from imghost.hosts.imgpro.options import NAME
 from imghost.hosts.imgpro_refusals import link_in
-from imghost.hosts.imgpro_settings import NAME
 from imghost.net.client import Answer
 from imghost.wording import printable
 

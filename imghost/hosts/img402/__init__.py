@@ -18,8 +18,8 @@ from imghost.models import Hosted, Image, Payload
 
 if TYPE_CHECKING:
     from imghost.hosts import Quota
-    from imghost.hosts.img402_service import Service
-    from imghost.hosts.signer import Signer
+    from imghost.hosts.img402.host import Service
+    from imghost.hosts.img402.wallet import Signer
 
 __all__ = ["TIERS", "Img402", "Img402Options"]
 
@@ -50,7 +50,7 @@ class Img402:
         self._service = Once(lambda: self._opened(options, setup, began, signer))
 
     def _opened(self, options: Img402Options, setup: Setup, began: float, signer: Signer | None) -> Service:
-        from imghost.hosts.img402_service import Service
+        from imghost.hosts.img402.host import Service
 
         return Service(options, setup, self.accepts, began, signer)
 

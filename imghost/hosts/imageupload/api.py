@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from imghost.hosts.answers import MOST, moment
-from imghost.hosts.imageupload_settings import CONSUMED, LIVES
+from imghost.hosts.imageupload.options import CONSUMED, LIVES
 from imghost.wording import printable
 
 SLUG: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

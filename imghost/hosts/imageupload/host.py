@@ -11,11 +11,11 @@ from imghost.errors import Action, HostError
 from imghost.hosts import Quota, Setup, Stored, Usage
 from imghost.hosts.answers import read_object, unclear
 from imghost.hosts.clock import HostClock
-from imghost.hosts.imageupload_answers import read_allowance, read_entry, read_headers
+from imghost.hosts.imageupload.api import read_allowance, read_entry, read_headers
+from imghost.hosts.imageupload.options import NAME, ORIGIN, ImageUploadOptions
 from imghost.hosts.imageupload_api import Api, Pace
 from imghost.hosts.imageupload_judge import Judge, is_ours
 from imghost.hosts.imageupload_refusals import ToolError, refused_upload, text_of, upgrade_link
-from imghost.hosts.imageupload_settings import NAME, ORIGIN, ImageUploadOptions
 from imghost.hosts.imageupload_stock import Stock
 from imghost.hosts.origins import origin_of, split_origin
 from imghost.models import Hosted, Payload

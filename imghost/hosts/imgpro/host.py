@@ -9,13 +9,13 @@ from typing import Final
 from imghost.errors import Action, HostError
 from imghost.hosts import Quota, Setup, Stored, Usage
 from imghost.hosts.clock import HostClock
+from imghost.hosts.imgpro.api import Media, is_success, read, read_existing, read_media
+from imghost.hosts.imgpro.options import GENERATIONS, NAME, Fields, Generation, ImgProOptions
 from imghost.hosts.imgpro_account import Account, read_account
-from imghost.hosts.imgpro_answers import Media, is_success, read, read_existing, read_media
 from imghost.hosts.imgpro_api import Api, What
 from imghost.hosts.imgpro_delete import delete
 from imghost.hosts.imgpro_judge import Judge
 from imghost.hosts.imgpro_refusals import read_refusal
-from imghost.hosts.imgpro_settings import GENERATIONS, NAME, Fields, Generation, ImgProOptions
 from imghost.hosts.imgpro_stock import Stock
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer

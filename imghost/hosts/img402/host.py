@@ -13,14 +13,14 @@ from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Quota, Setup
 from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
 from imghost.hosts.claims import foreign
+from imghost.hosts.img402.buying import Deal, outlasts
+from imghost.hosts.img402.journal import Journal, lock_name
+from imghost.hosts.img402.wallet import KeySigner, Signer
+from imghost.hosts.img402.x402 import atoms
 from imghost.hosts.img402_paid import PAYEES, ROUTES, Till
-from imghost.hosts.img402_redeem import Deal, outlasts
 from imghost.hosts.img402_settings import NAME, Img402Options, paid_tier
-from imghost.hosts.journal import Journal, lock_name
 from imghost.hosts.journal_place import journal_of
 from imghost.hosts.payments import Budget
-from imghost.hosts.signer import KeySigner, Signer
-from imghost.hosts.x402 import atoms
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer, FilePart
 
