@@ -19,13 +19,13 @@ from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 from imghost import settings
 from imghost.errors import ImghostError, SettingsError
 from imghost.files import git_top
+from imghost.hosts.directory import Stash
 from imghost.run.job import Job
 from imghost.run.progress import on_terminal
 from imghost.run.rehost import Result, rehost
 from imghost.run.report import summary
 from imghost.site import page_map
 from imghost.site.images import Origins
-from imghost.stash import Stash
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_registry import KEY, opened, refusal
 
 from imghost.errors import SettingsError
-from imghost.hosts.origins import split_origin
+from imghost.hosts.answers import split_origin
 from imghost.hosts.registry import open_host
 from imghost.net.client import Client
 from imghost.settings import read

@@ -16,9 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imghost.errors import BudgetError, StateError
-from imghost.hosts.img402.journal import Journal, lock_name
-from imghost.hosts.journal_place import journal_of
-from imghost.hosts.payments import Budget, Payment, Purchase, Signed, State
+from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State, journal_of, lock_name
 
 URL = "https://img402.dev/api/upload/token"
 HEADER = "canary-of-a-cheque"

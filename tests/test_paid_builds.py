@@ -14,9 +14,7 @@ from doubles.img402_paid import PaidImg402
 from sites import picture, small_site, write
 
 from imghost.cli import main
-from imghost.hosts.img402.journal import Journal, lock_name
-from imghost.hosts.journal_place import FILE
-from imghost.hosts.payments import Budget, Purchase, Signed, State
+from imghost.hosts.img402.journal import FILE, Budget, Journal, Purchase, Signed, State, lock_name
 
 DOLLAR = 1_000_000
 CONFIG = """

@@ -23,8 +23,7 @@ from sites import small_site
 from imghost.cli import main
 from imghost.errors import Action, HostError
 from imghost.hosts.img402 import Img402
-from imghost.hosts.img402.journal import Journal
-from imghost.hosts.payments import Budget, Payment, Purchase, Signed, State
+from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State
 from imghost.net.client import Client
 
 SCRIPT = Path(__file__).parent / "doubles" / "paying_process.py"

@@ -48,7 +48,7 @@ def _host_row(name: str, call: Call) -> dict[str, str]:
 
 def wallet(call: Call) -> int:
     """Show the wallet that pays for img402, and with a node's URL its balance."""
-    from imghost.hosts.wallet import usdc_balance, wallet_address
+    from imghost.hosts.img402.wallet import usdc_balance, wallet_address
 
     address = wallet_address(call.environ)
     if address is None:
@@ -71,7 +71,7 @@ def wallet(call: Call) -> int:
 
 def _pay_again(call: Call, digest: str) -> int:
     """Let an image whose payment was lost be paid once more: only the user may decide that."""
-    from imghost.hosts.journal_place import journal_of
+    from imghost.hosts.img402.journal import journal_of
 
     try:
         count = journal_of(call.environ, call.settings.folder, call.settings.cache_dir).allow_again(digest)
@@ -85,8 +85,8 @@ def _pay_again(call: Call, digest: str) -> int:
 
 def keys(call: Call) -> int:
     """Make an img.pro key and print it, once."""
+    from imghost.hosts.imgpro.api import create_key
     from imghost.hosts.imgpro.options import ImgProOptions
-    from imghost.hosts.imgpro_keys import create_key
 
     url = str(call.settings.options.get("api_url") or ImgProOptions().api_url)
     with Client(call.settings.timeout, environ=call.environ) as client:

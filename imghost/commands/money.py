@@ -23,7 +23,7 @@ class Money:
 
 def paid(call: Call) -> Money:
     """Say what was paid for the call's lock."""
-    from imghost.hosts.journal_place import journal_of
+    from imghost.hosts.img402.journal import journal_of
 
     settings = call.settings
     try:

@@ -1,24 +1,84 @@
-"""What hosts' answers have in common: errors, waiting times, dates, and the URLs of their images.
-
-A host's answer is a stranger's text: exact types are checked, unknown fields are ignored, and what is
-printed goes through `printable`.
-"""
+"""What hosts over HTTP share: origins, refusals as tables, dates, waiting times, the host's clock, and its claims."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
-from imghost.errors import Action, HostError
-from imghost.hosts.origins import extra_origins as extra_origins  # noqa: PLC0414 - where hosts look for it
-from imghost.hosts.origins import image_urls as image_urls  # noqa: PLC0414 - where hosts look for it
+from imghost.errors import Action, HostError, SettingsError
 from imghost.net.client import Answer
 from imghost.wording import printable
 
+_ADDRESS = r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/\-]*)?"
+_HOST = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?"
+
+
+def image_urls(own: str, path: str, api_url: str, origin: str, url_hosts: Sequence[str]) -> re.Pattern[str]:
+    """Make the one expression that a host's image URLs match, in full and as they are written.
+
+    `own` matches the URLs of the host's own image domain. `path` matches what follows the origin where
+    `api_url` is set to another `origin` than the host's, or at one of `url_hosts`.
+    """
+    elsewhere = extra_origins(api_url, origin, url_hosts)
+    return re.compile("|".join([own, *(re.escape(place) + path for place in elsewhere)]))
+
+
+def extra_origins(api_url: str, origin: str, url_hosts: Sequence[str]) -> tuple[str, ...]:
+    """List the origins beside the host's own that its images may have, as the settings name them.
+
+    Raises:
+        SettingsError: one of them cannot be an origin.
+    """
+    parts = split_origin(api_url)
+    if parts is None:
+        raise SettingsError("option 'api_url' should be an https URL (http on loopback only)")
+    for name in url_hosts:
+        if not re.fullmatch(_HOST, name) or split_origin(f"https://{name}") is None:
+            raise SettingsError(
+                f"option 'url_hosts' should list hosts like 'images.example.org', not {printable(name, 80)!r}"
+            )
+    api = origin_of(parts)
+    return (*(() if api == origin else (api,)), *(f"https://{name}" for name in url_hosts))
+
+
+def split_origin(url: str) -> SplitResult | None:
+    """Split an address that may be asked: https, or http on loopback, without user, query or odd characters."""
+    if not re.fullmatch(_ADDRESS, url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or port == 0:
+        return None
+    return parts if parts.scheme == "https" or is_loopback(parts) else None
+
+
+def origin_of(parts: SplitResult) -> str:
+    """Give `scheme://host[:port]` in lower case."""
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def is_loopback(parts: SplitResult) -> bool:
+    """Say whether an address stays on this machine."""
+    if parts.hostname == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+# A host's answer is a stranger's text: exact types are checked, unknown fields are ignored, and what is
+# printed goes through `printable`.
 MOST: Final = 10**15
 """No size and no count is as large; what a host gives beyond it is none, and would not fit a line."""
 
@@ -172,3 +232,80 @@ def moment(value: object) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         pass
     raise ValueError("it is no date")
+
+
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+"""When an image ends that is permanent, to compare it with others."""
+_DUE: Final = timedelta(days=14)
+
+Size = tuple[int | None, int | None]
+"""Width and height in pixels; None = unknown."""
+
+
+def foreign(host: str, url: str) -> HostError:
+    """Say that a URL is not one of the host's images."""
+    return HostError(
+        Action.FILE,
+        f"{host} gave a URL that is not one of its images: {printable(url, 80)}",
+        remedy="if it is right, name its host in `options.url_hosts`",
+        is_ambiguous=True,
+    )
+
+
+def other_size(host: str, theirs: Size, ours: Size, *, is_ambiguous: bool) -> HostError | None:
+    """Say that an image has other pixels than what was sent; a host may turn it as its orientation says."""
+    if None in theirs + ours or theirs in {ours, ours[::-1]}:
+        return None
+    sizes = f"{theirs[0]} x {theirs[1]} pixels, not {ours[0]} x {ours[1]}"
+    return HostError(Action.FILE, f"{host} has another image in this one's place: {sizes}", is_ambiguous=is_ambiguous)
+
+
+def least_left(retention: timedelta) -> timedelta:
+    """Give how long an image that is found again must still live to count: as long as a record that is not due."""
+    return min(_DUE, retention / 4)
+
+
+CREDIBLE: Final = timedelta(days=3_650)
+"""How far a host's clock may be from ours before it is not believed."""
+
+
+class HostClock:
+    """The host's clock, as its last answer told it, so that a wrong one here does no harm; until then the run's."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._ahead = timedelta()
+
+    def hear(self, answer: Answer) -> None:
+        """Take the time from an answer that tells one."""
+        told = http_date(answer.headers.get("date", ""))
+        ahead = timedelta() if told is None else told - self._now()
+        self._ahead = ahead if abs(ahead) < CREDIBLE else timedelta()
+
+    def now(self) -> datetime:
+        """Give the moment."""
+        return self._now() + self._ahead
+
+
+_Made = TypeVar("_Made")
+
+
+class Once(Generic[_Made]):
+    """Gives what `make` makes, always the same; so what only uploads need is loaded by the first of them."""
+
+    def __init__(self, make: Callable[[], _Made]) -> None:
+        self._make = make
+        self._made: _Made | None = None
+        self._guard = threading.Lock()
+
+    @property
+    def is_made(self) -> bool:
+        """Whether anybody has used it yet."""
+        return self._made is not None
+
+    def __call__(self) -> _Made:
+        """Give it; raises what `make` raises, and then tries again the next time."""
+        with self._guard:
+            if self._made is None:
+                self._made = self._make()
+            return self._made

@@ -1,4 +1,4 @@
-"""The embedded host: content-addressed files in a folder, by default in the site itself. No network, no credential."""
+"""The embedded default: content-addressed files in the site itself, kept over a generator's clean-up."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from imghost import hosts
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Setup
 from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Limits, Payload
+from imghost.settings import Settings
 
 _NAME: Final = r"[0-9a-f]{32}(?:-[a-z0-9]{1,32}){0,3}\.(?:png|jpg|gif|webp|avif|svg)"
 _BASE: Final = (
@@ -124,3 +125,38 @@ def _base(base_url: str | None) -> str:
     if not re.fullmatch(_BASE, base):
         raise SettingsError(f"host 'directory': option 'base_url' should be an http or https URL, not {base_url!r:.80}")
     return base
+
+
+_KEPT = ".imghost-kept"
+"""Hidden, since generators leave hidden files where they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stash:
+    """Where the images were, and where they wait."""
+
+    folder: Path
+    waiting: Path
+
+    @classmethod
+    def take(cls, site: Path, settings: Settings) -> Stash | None:
+        """Move the embedded directory aside, if the settings have one in the site."""
+        if settings.host != "directory" or settings.options.get("base_url"):
+            return None
+        path = str(settings.options.get("path") or "_imghost")
+        folder = site / path
+        if "/" in path or "\\" in path or path.startswith("."):
+            return None
+        stash = cls(folder, site / _KEPT)
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(stash.waiting, ignore_errors=True)
+            folder.rename(stash.waiting)
+        return stash
+
+    def bring_back(self) -> None:
+        """Move the images back; what the generator itself wrote there counts more."""
+        if not self.waiting.is_dir():
+            return
+        if not self.folder.exists():
+            self.waiting.rename(self.folder)
+        shutil.rmtree(self.waiting, ignore_errors=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imghost.errors import SettingsError
 from imghost.hosts import Host, HostType, Secret, Setup
-from imghost.hosts.origins import is_loopback, origin_of, split_origin
+from imghost.hosts.answers import is_loopback, origin_of, split_origin
 from imghost.models import Limits
 from imghost.net.client import Client
 from imghost.settings import Settings, read_host_options, show_duration

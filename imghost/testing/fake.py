@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Host, Quota, Setup, Stored, Usage
-from imghost.hosts.answers import Rule, image_urls, moment, read_object, refusal, unclear
-from imghost.hosts.origins import origin_of, split_origin
+from imghost.hosts.answers import Rule, image_urls, moment, origin_of, read_object, refusal, split_origin, unclear
 from imghost.models import MEDIA_TYPES, Hosted, Image, Limits, Payload
 from imghost.net.client import Answer, Client
 from imghost.testing.bench import a_setup

@@ -14,8 +14,8 @@ from canaries import private_key
 
 from imghost.hosts import Secret, Setup
 from imghost.hosts.img402 import Img402, Img402Options
+from imghost.hosts.img402.buying import Till
 from imghost.hosts.img402.wallet import KeySigner
-from imghost.hosts.img402_paid import Till
 from imghost.models import Payload
 from imghost.net.client import Client
 

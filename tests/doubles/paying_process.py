@@ -18,8 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from doubles.payer import a_host, a_payload, changed
 from imghost.errors import Action, HostError, ImghostError
-from imghost.hosts.img402.journal import Journal
-from imghost.hosts.payments import Budget, Payment, Purchase, Signed
+from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed
 from imghost.net.client import Client
 
 

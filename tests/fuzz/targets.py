@@ -17,21 +17,18 @@ from typing import Any
 from imghost.errors import HostError, ImghostError
 from imghost.hosts.answers import refusal
 from imghost.hosts.imageupload.api import (
+    _result,
     read_allowance,
     read_entries,
     read_entry,
     read_folders,
     read_headers,
     read_slug,
+    refused_upload,
 )
-from imghost.hosts.imageupload_api import _result
-from imghost.hosts.imageupload_refusals import refused_upload
-from imghost.hosts.img402.journal import Journal
+from imghost.hosts.img402.journal import Journal, Payment, Purchase
 from imghost.hosts.img402.x402 import complaint, read_challenge, read_receipt
-from imghost.hosts.imgpro.api import read_batch, read_existing, read_list, read_media
-from imghost.hosts.imgpro_account import read_account
-from imghost.hosts.imgpro_refusals import read_refusal
-from imghost.hosts.payments import Payment, Purchase
+from imghost.hosts.imgpro.api import read_account, read_batch, read_existing, read_list, read_media, read_refusal
 from imghost.html import css, policy
 from imghost.html.edit import changed_text, changes_of
 from imghost.html.scan import candidates, scan

@@ -26,7 +26,7 @@ from imghost.hosts.directory import Directory
 from imghost.hosts.imageupload import ImageUpload
 from imghost.hosts.img402 import Img402
 from imghost.hosts.imgpro import ImgPro
-from imghost.hosts.s3_kind import S3
+from imghost.hosts.s3 import S3
 from imghost.models import MEDIA_TYPES, Hosted
 from imghost.testing import (
     Bench,

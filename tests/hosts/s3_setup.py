@@ -14,7 +14,7 @@ from doubles.server import Server
 
 from imghost.errors import HostError
 from imghost.hosts import Setup
-from imghost.hosts.s3_kind import S3, S3Options
+from imghost.hosts.s3 import S3, S3Options
 from imghost.models import Payload
 from imghost.net.client import Client
 

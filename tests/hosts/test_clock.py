@@ -14,7 +14,7 @@ from hosts.imgpro_setup import EITHER, THIRTY_DAYS, a_payload, a_setup
 
 from imghost.errors import HostError
 from imghost.hosts import imgpro
-from imghost.hosts.clock import CREDIBLE, HostClock
+from imghost.hosts.answers import CREDIBLE, HostClock
 from imghost.hosts.imgpro import ImgProOptions
 from imghost.net.client import Answer, Client
 

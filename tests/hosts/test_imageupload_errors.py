@@ -16,10 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.hosts.clock import HostClock
-from imghost.hosts.imageupload.api import read_allowance, read_entries, read_entry, read_folders, read_slug
-from imghost.hosts.imageupload_api import Api, Pace
-from imghost.hosts.imageupload_refusals import ToolError, refused_upload
+from imghost.hosts.answers import HostClock
+from imghost.hosts.imageupload.api import (
+    Api,
+    Pace,
+    ToolError,
+    read_allowance,
+    read_entries,
+    read_entry,
+    read_folders,
+    read_slug,
+    refused_upload,
+)
 from imghost.net.client import Answer, Client
 
 FILE, STOP, WAIT, RETRY = Action.FILE, Action.STOP, Action.WAIT, Action.RETRY

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
 from imghost.hosts.imageupload import ImageUpload
-from imghost.hosts.imageupload_refusals import refused_upload
+from imghost.hosts.imageupload.api import refused_upload
 from imghost.models import Payload
 from imghost.net.client import Answer, Client
 

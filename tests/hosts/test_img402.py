@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Host, HostType, Secret, Setup
 from imghost.hosts.img402 import TIERS, Img402, Img402Options
+from imghost.hosts.img402.buying import ROUTES
 from imghost.hosts.img402.x402 import ATOMS
-from imghost.hosts.img402_paid import ROUTES
 from imghost.models import Payload
 from imghost.net.client import Client
 

@@ -28,11 +28,8 @@ from trust.place import counted, tell
 from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Secret, Setup
 from imghost.hosts.img402 import Img402, Img402Options
-from imghost.hosts.img402.journal import Journal
-from imghost.hosts.img402.wallet import KeySigner
-from imghost.hosts.journal_place import journal_of
-from imghost.hosts.payments import State
-from imghost.hosts.wallet import usdc_balance, wallet_address
+from imghost.hosts.img402.journal import Journal, State, journal_of
+from imghost.hosts.img402.wallet import KeySigner, usdc_balance, wallet_address
 from imghost.net.client import Client
 
 YEAR = timedelta(days=365)
@@ -71,7 +68,7 @@ class Shop:
 
 
 def _route(host: Img402) -> Any:
-    from imghost.hosts.img402_paid import ROUTES
+    from imghost.hosts.img402.buying import ROUTES
 
     return ROUTES[host._service()._tier]
 

@@ -13,7 +13,7 @@ from hosts.imgpro_setup import EITHER, THIRTY_DAYS, a_host, a_payload, a_picture
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Usage
-from imghost.hosts.imgpro_keys import create_key
+from imghost.hosts.imgpro.api import create_key
 from imghost.net.client import Client
 
 EMAIL = "docs@example.org"

@@ -23,9 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.hosts.imgpro.api import read_batch, read_existing, read_list, read_media
-from imghost.hosts.imgpro_account import read_account
-from imghost.hosts.imgpro_refusals import read_refusal
+from imghost.hosts.imgpro.api import read_account, read_batch, read_existing, read_list, read_media, read_refusal
 from imghost.net.client import Answer, Client
 
 

@@ -24,10 +24,10 @@ from hosts.imgpro_setup import (
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Deletes, Finds, Imports, Secret, Tells
-from imghost.hosts.clock import HostClock
+from imghost.hosts.answers import HostClock
+from imghost.hosts.imgpro.api import Api
+from imghost.hosts.imgpro.host import Stock
 from imghost.hosts.imgpro.options import Generation, ImgProOptions, read_fields
-from imghost.hosts.imgpro_api import Api
-from imghost.hosts.imgpro_stock import Stock
 from imghost.net.client import Client
 
 

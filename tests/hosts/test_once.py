@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imghost.hosts.once import Once
+from imghost.hosts.answers import Once
 
 
 def test_of_many_threads_one_makes_it_and_all_are_given_the_same() -> None:

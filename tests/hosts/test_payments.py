@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imghost.hosts.img402.journal import Journal
-from imghost.hosts.payments import Budget, Payment, Purchase, Signed, State
+from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State
 
 PURCHASE = Purchase("https://img402.dev/api/upload/token", "5" * 64)
 SIGNED = Signed("X-PAYMENT", "cheque", 1, "0xpayer", "0xpayee", 10_000, "0xnonce", 2_000_000_000)

@@ -17,7 +17,7 @@ from hosts.s3_setup import CDN, DIGEST, PNG, a_payload, a_setup, opened, refused
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Deletes, Finds, Host, HostType
-from imghost.hosts.s3_kind import S3, S3Options
+from imghost.hosts.s3 import S3, S3Options
 from imghost.models import MEDIA_TYPES
 from imghost.net.client import Client
 

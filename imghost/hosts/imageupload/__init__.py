@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from imghost.hosts import Setup
+from imghost.hosts.answers import Once, extra_origins, image_urls
 from imghost.hosts.imageupload.options import LIVES, NAME, ORIGIN, ImageUploadOptions, read_expiration, read_folder
-from imghost.hosts.once import Once
-from imghost.hosts.origins import extra_origins, image_urls
 from imghost.models import Hosted, Image, Limits, Payload
 
 if TYPE_CHECKING:

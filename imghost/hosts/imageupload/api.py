@@ -1,20 +1,200 @@
-"""What imageupload.io's good answers say: an image, a list, the quota, folders.
-
-Its documentation shows the answer to an upload in full and the tools' answers in part, so what they may
-look like is read in several forms, and unknown fields are ignored.
-"""
+"""imageupload.io's requests, REST and tools, with their answers and refusals."""
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+from urllib.parse import urljoin
 
-from imghost.hosts.answers import MOST, moment
-from imghost.hosts.imageupload.options import CONSUMED, LIVES
+from imghost.errors import Action, HostError
+from imghost.hosts import Secret
+from imghost.hosts.answers import COMMON, MOST, HostClock, Rule, moment, retry_after, unclear
+from imghost.hosts.imageupload.options import CONSUMED, LIVES, NAME
+from imghost.models import Payload
+from imghost.net.client import Answer, Client, FilePart
 from imghost.wording import printable
 
+# Its REST interface says `{"error": "free text"}` without a code; its tools (MCP, JSON-RPC 2.0) say
+# `{"error": {"code", "message"}}`. A proxy in front may say anything.
+NOT_FOUND: Final = -32004
+"""Says that there is no such image, and also that the host's storage is down."""
+
+_UPGRADE: Final = "/dashboard/profile#upgrade"
+_LINK: Final = r"(?:[/?#][A-Za-z0-9/?#=&._~%+\-]{0,150})?"
+
+_IMAGE: Final = Rule(Action.FILE, "refuses the upload", "look at the image, or leave it out with `exclude`")
+_SIZE: Final = Rule(Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`")
+_FORMAT: Final = Rule(Action.FILE, "refuses the image's format", "convert it to PNG, JPEG, GIF, WebP or AVIF")
+_KEY: Final = Rule(Action.STOP, "refuses the credential", "check the key in IMAGEUPLOAD_API_KEY, and if it was renewed")
+_QUOTA: Final = Rule(
+    Action.STOP, "allows no more uploads this month", "wait until the 1st of the next month (UTC), or upgrade the plan"
+)
+_LATER: Final = Rule(Action.WAIT, "asks to wait: too many requests", "build again later")
+_AGAIN: Final = Rule(Action.RETRY, "has an error of its own", "build again later")
+_STORAGE: Final = Rule(Action.RETRY, "cannot reach its storage", "build again later")
+_BUSY: Final = Rule(Action.RETRY, "is overloaded or down", "build again later")
+_MOVED: Final = Rule(
+    Action.STOP,
+    "does not know this address: the host's API has moved",
+    "check `api_url` and `mcp_url`, or upgrade imghost",
+)
+_FORBIDDEN: Final = Rule(
+    Action.FILE,
+    "forbids this",
+    "it does not say why: the account's storage may be full, its plan may not have this expiration (then set "
+    "`retention: 30d` or upgrade), or its moderation may refuse the image",
+)
+
+STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
+    {
+        400: _IMAGE,
+        401: _KEY,
+        402: _QUOTA,
+        403: _FORBIDDEN,
+        404: _MOVED,
+        405: _MOVED,
+        410: _MOVED,
+        413: _SIZE,
+        415: _FORMAT,
+        422: _IMAGE,
+        429: _LATER,
+        500: _AGAIN,
+        502: _STORAGE,
+        503: _BUSY,
+    }
+)
+
+CODES: Final[Mapping[int, Rule]] = MappingProxyType(
+    {
+        -32700: _MOVED,
+        -32600: _MOVED,
+        -32601: _MOVED,
+        -32602: Rule(Action.FILE, "refuses the request", "report it to imghost"),
+        -32603: _FORBIDDEN,
+        -32000: _AGAIN,
+        -32001: _KEY,
+        -32002: _LATER,
+        -32003: _BUSY,
+        NOT_FOUND: Rule(Action.FILE, "does not find it, or cannot reach its storage", "try again later"),
+        -32029: _QUOTA,
+    }
+)
+
+
+class ToolError(HostError):
+    """A tool's refusal; `code` is the tool's own, None where something else answered in its place."""
+
+    def __init__(self, rule: Rule, status: int, code: int | None, text: str, wait: float | None) -> None:
+        said = ", ".join([f"HTTP {status}", *([] if code is None else [f"code {code}"])])
+        words = printable(text)
+        super().__init__(
+            rule.action, f"{NAME} {rule.reason} ({said}{': ' + words if words else ''})", remedy=rule.remedy, wait=wait
+        )
+        self.status = status
+        self.code = code
+        self.text = words
+
+    @property
+    def is_about_key(self) -> bool:
+        """Say whether the credential is refused, which no other request would change."""
+        return self.code == -32001 or (self.code is None and self.status == 401)
+
+    @property
+    def is_missing(self) -> bool | None:
+        """Say whether the thing asked for is not there; None where the one code for two causes leaves it open."""
+        if self.code != NOT_FOUND or self.status >= 500:
+            return False
+        says_gone = re.search(
+            r"not.?found|not yours|no such|unknown|(?:does not|doesn't) exist|already deleted", self.text, re.I
+        )
+        says_down = re.search(r"storage|backend|upstream|gateway|unavailable|502|try again|retry", self.text, re.I)
+        if bool(says_gone) == bool(says_down):
+            return True if self.status == 404 and not says_down else None
+        return bool(says_gone)
+
+
+def refused_upload(answer: Answer, origin: str) -> HostError:
+    """Make the error for an upload that is no success; where it may be stored all the same, it is ambiguous."""
+    body = _object(answer)
+    quota = _quota_in(body)
+    rule = _QUOTA if answer.status == 429 and quota is not None else _rule(answer.status)
+    remedy = f"{rule.remedy}: {upgrade_link(quota or {}, origin)}" if rule is _QUOTA else rule.remedy
+    words = printable(text_of(body))
+    return HostError(
+        rule.action,
+        f"{NAME} {rule.reason} (HTTP {answer.status}{': ' + words if words else ''})",
+        remedy=remedy,
+        wait=retry_after(answer) if rule.action in {Action.WAIT, Action.RETRY} else None,
+        is_ambiguous=answer.status >= 500 or answer.status == 408,
+    )
+
+
+def refused_tool(answer: Answer, code: int | None, text: str) -> ToolError:
+    """Make the error for a tool's refusal: by its code, else by the status."""
+    rule = (CODES.get(code) if code is not None else None) or _rule(answer.status)
+    if code == NOT_FOUND and answer.status >= 500:
+        rule = _STORAGE
+    return ToolError(rule, answer.status, code, text, retry_after(answer))
+
+
+def upgrade_link(quota: Mapping[str, Any], origin: str) -> str:
+    """Give the full address where the plan can be changed; the host writes it without its origin."""
+    named = quota.get("upgrade_url")
+    if isinstance(named, str) and len(named) <= 200:
+        link = _joined(origin, named)
+        if re.fullmatch(re.escape(origin) + _LINK, link):
+            return link
+    return origin + _UPGRADE
+
+
+def text_of(body: Mapping[str, Any]) -> str:
+    """Read what a refusal says in words, in any of the places where hosts put it."""
+    error = body.get("error")
+    inner = error if isinstance(error, dict) else {}
+    texts = (error, inner.get("message"), body.get("message"))
+    return next((text for text in texts if isinstance(text, str) and text.strip()), "")
+
+
+def _joined(origin: str, path: str) -> str:
+    try:
+        return urljoin(f"{origin}/", path)
+    except ValueError:
+        return ""
+
+
+def _rule(status: int) -> Rule:
+    if rule := STATUSES.get(status) or COMMON.get(status):
+        return rule
+    if 300 <= status < 400:
+        return Rule(Action.STOP, "redirects, which is refused", "set `api_url` or `mcp_url` to where the API is")
+    return _AGAIN if status >= 500 or status < 300 else _IMAGE
+
+
+def _quota_in(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    error = body.get("error")
+    for place in (body, error if isinstance(error, dict) else {}):
+        if isinstance(place.get("quota"), dict):
+            return dict(place["quota"])
+    return None
+
+
+def _object(answer: Answer) -> Mapping[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+# Its documentation shows the answer to an upload in full and the tools' answers in part, so what they may
+# look like is read in several forms, and unknown fields are ignored.
 SLUG: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -196,3 +376,152 @@ def _count(raw: object) -> int | None:
 
 def _whole(raw: object) -> int | None:
     return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < MOST else None
+
+
+LIST_LIMIT: Final = 1 << 20
+"""Bytes that a list of a hundred images may take."""
+
+
+class Pace:
+    """Keeps calls under a rate that the host publishes, so that no build is refused for its speed.
+
+    At most `calls` within any `seconds`; the one too many waits. Safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        calls: int,
+        seconds: float,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._seconds = seconds
+        self._now = now
+        self._sleep = sleep
+        self._turns: deque[float] = deque(maxlen=calls)
+        self._guard = threading.Lock()
+
+    def turn(self) -> None:
+        """Wait until one more call may be sent."""
+        with self._guard:
+            now = self._now()
+            is_full = len(self._turns) == self._turns.maxlen
+            turn = max(now, self._turns[0] + self._seconds) if is_full else now
+            self._turns.append(turn)
+        if turn > now:
+            self._sleep(turn - now)
+
+
+class Api:
+    """Sends the requests; the credential is revealed here and nowhere else."""
+
+    def __init__(
+        self,
+        client: Client,
+        url: str,
+        mcp_url: str,
+        secret: Secret | None,
+        clock: HostClock,
+        paces: tuple[Pace, Pace] | None = None,
+    ) -> None:
+        self._client = client
+        self._url = f"{url.rstrip('/')}/api/upload"
+        self._mcp_url = mcp_url
+        self._secret = secret
+        self._paces = paces
+        """For uploads and for tools; None = as fast as it goes."""
+        self._numbers = itertools.count(1)
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Give the moment by the host's clock."""
+        return self._clock.now()
+
+    def upload(self, payload: Payload, form: Mapping[str, str]) -> Answer:
+        """Store an image; the part's Content-Type is the payload's."""
+        part = FilePart("file", payload.name, payload.media_type, payload.file)
+        return self._send(self._url, 0, form=form, file=part)
+
+    def call(self, tool: str, **arguments: object) -> Mapping[str, Any]:
+        """Call one of the host's tools, and give what it returns in structured form.
+
+        Raises:
+            ToolError: the tool, or something in its place, refuses.
+            HostError: there is no answer, or none that can be read.
+        """
+        number = next(self._numbers)
+        params = {"name": tool, "arguments": arguments}
+        request = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        headers = {"Accept": "application/json, text/event-stream"}
+        return _result(self._send(self._mcp_url, 1, headers=headers, json=request, limit=LIST_LIMIT))
+
+    def _send(self, url: str, kind: int, *, headers: Mapping[str, str] | None = None, **parts: Any) -> Answer:
+        if self._paces:
+            self._paces[kind].turn()
+        key = self._secret.reveal() if self._secret else ""
+        own = {"Authorization": f"Bearer {key}"} if key else {}
+        answer = self._client.send("POST", url, headers={**(headers or {}), **own}, **parts)
+        self._clock.hear(answer)
+        return answer
+
+
+def _result(answer: Answer) -> Mapping[str, Any]:
+    """Read a tool's answer: the error it means, or the structured content, or JSON in its text."""
+    message = _message(answer)
+    error = message.get("error")
+    if error is not None or not 200 <= answer.status < 300:
+        code = error.get("code") if isinstance(error, dict) else None
+        raise refused_tool(answer, _code(code), text_of(message))
+    result = message.get("result")
+    if not isinstance(result, dict):
+        raise unclear(NAME, "is no tool's result")
+    found, text = _content(result)
+    if result.get("isError") is True:
+        raise refused_tool(answer, _code(found.get("code")), text_of(found) or text)
+    return found
+
+
+def _content(result: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    structured = result.get("structuredContent")
+    content = result.get("content")
+    parts = content if isinstance(content, list) else []
+    texts = [part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str)]
+    first = texts[0] if texts else ""
+    if isinstance(structured, dict):
+        return structured, first
+    for value in map(_parsed, texts):
+        if isinstance(value, dict):
+            return value, first
+        if isinstance(value, list):
+            return {"items": value}, first
+    return {}, first
+
+
+def _message(answer: Answer) -> Mapping[str, Any]:
+    """Read the JSON-RPC message, which a server may also send as the last of a stream of events."""
+    if answer.headers.get("content-type", "").lower().startswith("text/event-stream"):
+        text = answer.body.decode("utf-8", "replace").replace("\r\n", "\n")
+        events = ["\n".join(_fields(event)) for event in text.split("\n\n")]
+        messages = [value for event in events if isinstance(value := _parsed(event), dict)]
+        answers = [message for message in messages if "result" in message or "error" in message]
+        return answers[-1] if answers else {}
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _fields(event: str) -> list[str]:
+    return [line[5:].strip() for line in event.split("\n") if line.startswith("data:")]
+
+
+def _parsed(text: str) -> object:
+    try:
+        return Answer(200, {}, text.encode()).json()
+    except ValueError:
+        return None
+
+
+def _code(raw: object) -> int | None:
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) else None

@@ -1,26 +1,275 @@
-"""imageupload.io as it is spoken with: quota, uploads, what it has, deletion."""
+"""imageupload.io: upload, find, list, delete, and what counts as a copy."""
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Quota, Setup, Stored, Usage
-from imghost.hosts.answers import read_object, unclear
-from imghost.hosts.clock import HostClock
-from imghost.hosts.imageupload.api import read_allowance, read_entry, read_headers
+from imghost.hosts.answers import (
+    NEVER,
+    HostClock,
+    foreign,
+    least_left,
+    origin_of,
+    other_size,
+    read_object,
+    split_origin,
+    unclear,
+)
+from imghost.hosts.imageupload.api import (
+    FOLDER,
+    NOT_FOUND,
+    SLUG,
+    Api,
+    Entry,
+    Pace,
+    ToolError,
+    read_allowance,
+    read_entries,
+    read_entry,
+    read_folders,
+    read_headers,
+    read_slug,
+    refused_upload,
+    text_of,
+    upgrade_link,
+)
 from imghost.hosts.imageupload.options import NAME, ORIGIN, ImageUploadOptions
-from imghost.hosts.imageupload_api import Api, Pace
-from imghost.hosts.imageupload_judge import Judge, is_ours
-from imghost.hosts.imageupload_refusals import ToolError, refused_upload, text_of, upgrade_link
-from imghost.hosts.imageupload_stock import Stock
-from imghost.hosts.origins import origin_of, split_origin
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer
 from imghost.wording import printable
+
+SLACK: Final = timedelta(hours=1)
+"""How much sooner than asked an image may end, since host and client do not count from the same moment."""
+
+
+class Judge:
+    """Compares an image with what was sent, and its life with the retention."""
+
+    def __init__(
+        self, accepts: Callable[[str], bool], retention: timedelta | None, now: Callable[[], datetime]
+    ) -> None:
+        self._accepts = accepts
+        self._retention = retention
+        self._now = now
+
+    def problem(self, entry: Entry, payload: Payload) -> HostError | None:
+        """Say what is wrong with an image that is said to be the payload's."""
+        if not self._accepts(entry.url):
+            return foreign(NAME, entry.url)
+        if not entry.is_open:
+            return HostError(Action.STOP, f"{NAME} hides the image behind a password or a count of views")
+        theirs, ours = (entry.width, entry.height), (payload.width, payload.height)
+        return other_size(NAME, theirs, ours, is_ambiguous=True)
+
+    def check_life(self, entry: Entry) -> None:
+        """Refuse an image that ends sooner than asked; so would every other, since it is the account's plan."""
+        if not entry.has_life:
+            raise HostError(
+                Action.STOP,
+                f"{NAME} does not say how long the image lives",
+                remedy="check for a newer version of imghost",
+                is_ambiguous=True,
+            )
+        if entry.expires is None:
+            return
+        now = self._now()
+        if self._retention is not None and entry.expires - now >= self._retention - SLACK:
+            return
+        days = max(1, (entry.expires - now).days)
+        raise HostError(
+            Action.STOP,
+            f"{NAME} keeps images only until {entry.expires:%Y-%m-%d}, which is sooner than `retention` asks",
+            remedy=f"upgrade the plan, or set retention: {days}d or less",
+        )
+
+    def best(self, entries: Iterable[Entry], payload: Payload) -> Entry | None:
+        """Choose the longest-lived copy of the payload, if there is any."""
+        copies = (entry for entry in entries if self._is_copy(entry, payload))
+        return max(copies, key=lambda entry: (entry.expires or NEVER, entry.slug), default=None)
+
+    def _is_copy(self, entry: Entry, payload: Payload) -> bool:
+        if entry.name != payload.name or self.problem(entry, payload) or not self._lasts(entry, payload):
+            return False
+        if entry.bytes is None or entry.width is None or payload.width is None:
+            return entry.bytes == payload.bytes
+        # Taking the metadata off makes a file smaller, never larger.
+        return entry.bytes <= payload.bytes
+
+    def _lasts(self, entry: Entry, payload: Payload) -> bool:
+        """Say whether an image that is found again lives long enough; a renewal must outlive what it renews."""
+        if not entry.has_life or entry.expires is None:
+            return entry.has_life
+        if self._retention is None or entry.expires.timestamp() <= payload.period:
+            return False
+        return entry.expires - self._now() >= least_left(self._retention)
+
+
+def is_ours(name: str) -> bool:
+    """Say whether this program has named an image."""
+    digest, _, ending = name.partition(".")
+    return len(digest) == 12 and set(digest) <= set("0123456789abcdef") and ending.isalnum()
+
+
+PAGE: Final = 100
+"""Images in one answer of a list, at most."""
+PAGES: Final = 200
+"""Answers that are read at most."""
+
+_Read = TypeVar("_Read")
+
+
+class Stock:
+    """Knows the folder's slug and lists its images, once a run unless told to look again."""
+
+    def __init__(self, api: Api, folder: str) -> None:
+        self._api = api
+        self._folder = folder
+        self._slug = ""
+        self._entries: tuple[Entry, ...] | None = None
+        self._stopped: HostError | None = None
+        self._guard = threading.RLock()
+
+    @property
+    def slug(self) -> str:
+        """The slug of the project's folder, as far as known; empty without one."""
+        return self._slug or _kebab(self._folder)
+
+    def make_folder(self) -> None:
+        """Make the folder if there is none.
+
+        Where the tools are out of order, its name's usual slug is used, and the upload shows whether it exists.
+
+        Raises:
+            HostError: the host refuses the credential, or to make the folder.
+        """
+        with self._guard:
+            if not self._folder or self._slug:
+                return
+            problem = self._try_folder()
+        if isinstance(problem, ToolError) and problem.is_about_key:
+            raise problem
+        is_refused = isinstance(problem, ToolError) and problem.code is not None and problem.action is Action.FILE
+        if problem and (is_refused or not self.slug):
+            raise HostError(
+                Action.STOP,
+                f"{NAME} does not make the folder {self._folder!r}: {problem.reason}",
+                remedy="make it at imageupload.io, or set another `folder`",
+            )
+
+    def _try_folder(self) -> HostError | None:
+        try:
+            self._slug = self._known_slug() or read_slug(self._api.call("create_folder", name=self._folder))
+        except HostError as problem:
+            return problem
+        return None
+
+    def _known_slug(self) -> str:
+        known = _read(read_folders, self._api.call("list_folders"), "is no list of folders")
+        return known.get(self._folder) or known.get(_kebab(self._folder), "")
+
+    def forget(self) -> None:
+        """Look again at the next question: something may have been stored since."""
+        with self._guard:
+            self._entries = None
+
+    def entries(self) -> tuple[Entry, ...]:
+        """List the folder's images, or all that are the account's where there is no folder; raises HostError."""
+        with self._guard:
+            if self._stopped:
+                raise self._stopped.with_traceback(None)
+            try:
+                if self._entries is None:
+                    self._entries = self._listed()
+            except HostError as problem:
+                if problem.action is Action.STOP:
+                    self._stopped = problem
+                raise
+            return self._entries
+
+    def _listed(self) -> tuple[Entry, ...]:
+        if self._folder and not self._slug:
+            self._slug = self._known_slug()
+            if not self._slug:
+                return ()
+        entries: dict[str, Entry] = {}
+        seen = 0
+        for _ in range(PAGES):
+            page, count = self._page(seen)
+            known = len(entries)
+            entries |= {entry.slug: entry for entry in page}
+            seen += count
+            # A host that ignores `offset` gives the same page for ever.
+            if count == 0 or (page and len(entries) == known):
+                break
+        ours = {None, self._slug, self._folder}
+        return tuple(entry for entry in entries.values() if not self._slug or entry.folder in ours)
+
+    def _page(self, offset: int) -> tuple[list[Entry], int]:
+        wanted = {"folder": self._slug} if self._slug else {}
+        found = self._api.call("list_images", **wanted, limit=PAGE, offset=offset)
+        return _read(read_entries, found, "is no list of images")
+
+    def delete(self, ids: Sequence[str]) -> dict[str, str]:
+        """Delete images, one call each; gives why for each that was not."""
+        kept: dict[str, str] = {}
+        stop = "" if self.slug else "no `folder` is set, so nothing is known to be this project's"
+        for slug in ids:
+            if stop or not SLUG.fullmatch(slug):
+                kept[slug] = stop or "it is no image's id at this host"
+                continue
+            try:
+                self._delete(slug)
+            except HostError as problem:
+                kept[slug] = str(problem)
+                if problem.action in {Action.STOP, Action.WAIT}:
+                    stop = f"was not tried: {problem}"
+        self.forget()
+        return kept
+
+    def _delete(self, slug: str) -> None:
+        """Delete an image; one that is not there is no error.
+
+        Raises:
+            HostError: it may still be there.
+        """
+        try:
+            self._api.call("delete_image", slug=slug)
+        except ToolError as problem:
+            is_gone = problem.is_missing
+            if is_gone is None:
+                is_gone = not self._has(slug)
+            if not is_gone:
+                raise
+
+    def _has(self, slug: str) -> bool:
+        """Ask for an image by itself, where one code means both that it is gone and that the storage is down."""
+        try:
+            self._api.call("get_image", slug=slug)
+        except ToolError as problem:
+            return problem.code != NOT_FOUND or problem.is_missing is False
+        return True
+
+
+def _read(reader: Callable[[Mapping[str, Any]], _Read], found: Mapping[str, Any], lack: str) -> _Read:
+    try:
+        return reader(found)
+    except ValueError:
+        problem = unclear(NAME, lack)
+    problem.is_ambiguous = False
+    raise problem
+
+
+def _kebab(name: str) -> str:
+    """Guess the slug that the host makes of a folder's name; empty where it cannot be guessed."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return slug if FOLDER.fullmatch(slug) else ""
+
 
 MINUTE: Final = 61.0
 """Seconds in which the host takes 60 uploads and 120 calls of its tools, and one for the way there."""

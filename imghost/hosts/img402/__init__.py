@@ -11,9 +11,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from imghost.hosts import Setup
-from imghost.hosts.img402_settings import NAME, TIERS, Img402Options, check_options, limits_for
-from imghost.hosts.once import Once
-from imghost.hosts.origins import extra_origins, image_urls
+from imghost.hosts.answers import Once, extra_origins, image_urls
+from imghost.hosts.img402.host import NAME, TIERS, Img402Options, check_options, limits_for
 from imghost.models import Hosted, Image, Payload
 
 if TYPE_CHECKING:

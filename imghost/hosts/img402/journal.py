@@ -1,29 +1,127 @@
-"""The payment journal: what was signed is durable before it is sent, so that nothing is paid twice.
-
-One SQLite file in the user's state folder, outside what git commits and CI caches: a signed payment is a
-cheque for whoever has it. Writes are one transaction each, so that the budget holds between processes.
-"""
+"""The payment journal: its values, its file, its place."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import stat
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from imghost.errors import BudgetError, StateError
-from imghost.files import sync_folder
+from imghost.files import git_top, sync_folder
 from imghost.hosts.img402.x402 import ATOMS, dollars
-from imghost.hosts.payments import COLUMNS, UNRESOLVED, Budget, Payment, Purchase, Signed, State, read_payment
 from imghost.wording import printable
 
+
+class State(StrEnum):
+    """How far a purchase has come."""
+
+    SIGNED = "signed"
+    """Perhaps sent, perhaps settled."""
+    TOKEN = "token"  # noqa: S105 - a state's name
+    """Settled; the upload is due."""
+    DONE = "done"
+    LOST = "lost"
+    """Settled as far as can be known, and nothing was given for it."""
+    VOID = "void"
+    """Too old to be cashed, and the host does not know of it."""
+
+
+UNRESOLVED: Final = (State.SIGNED, State.TOKEN, State.LOST)
+
+
+class Purchase(NamedTuple):
+    """What is bought: a token from this URL for these bytes; `period` changes with each renewal."""
+
+    url: str
+    image: str
+    """SHA-256 of the payload."""
+    period: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A payment, ready to be sent."""
+
+    name: str
+    header: str | None
+    """The cheque: whoever has it can cash it, once. The journal drops it when the image is there."""
+    version: int
+    payer: str
+    pay_to: str
+    amount: int
+    """Atomic units."""
+    nonce: str
+    valid_before: int
+
+    def __repr__(self) -> str:
+        return f"Signed(amount={self.amount}, nonce={self.nonce!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Payment(Signed):
+    """One line of the journal: what was signed, for what, and how far it has come."""
+
+    url: str
+    image: str
+    period: int
+    attempt: int
+    lock: str
+    state: State
+    token: str | None
+    token_expires: float | None
+    hosted: str | None
+    hosted_id: str | None
+    expires: float | None
+    paid_by: str | None
+    """The settlement's transaction."""
+    refusals: int
+    again: int
+    """Whether the user allowed another attempt for a lost payment."""
+    signed_at: float
+    changed_at: float
+
+    def __repr__(self) -> str:
+        return f"Payment({self.image[:12]}, {self.state}, amount={self.amount})"
+
+
+COLUMNS: Final = tuple(field.name for field in fields(Payment))
+_TYPES: Final = {"str": (str,), "State": (str,), "int": (int,), "float": (int, float)}
+_LAST: Final = 253_402_300_800
+"""Seconds, and a number that none of a payment's reaches: the year 10,000, and more dollars than there are."""
+
+
+def read_payment(row: Sequence[Any]) -> Payment:
+    """Read a line of the journal, in the order of `COLUMNS`; raises ValueError where it makes no sense."""
+    values = dict(zip(COLUMNS, row, strict=True))
+    for field in fields(Payment):
+        value, (kind, *optional) = values[field.name], str(field.type).split(" | ")
+        is_sound = (value is None and optional) or type(value) in _TYPES[kind]
+        if not is_sound or (isinstance(value, (int, float)) and not 0 <= value < _LAST):
+            raise ValueError(f"a payment's {field.name} makes no sense")
+    return Payment(**{**values, "state": State(values["state"])})
+
+
+class Budget(NamedTuple):
+    """What one build may spend, what earlier builds of its lock left unresolved included."""
+
+    atoms: int
+    lock: str
+    since: float
+    """When this build began: what was signed since, by whichever process, counts."""
+
+
+# One SQLite file in the user's state folder, outside what git commits and CI caches: a signed payment is a
+# cheque for whoever has it. Writes are one transaction each, so that the budget holds between processes.
 WAIT: Final = 30.0
 """Seconds to wait for another process that writes."""
 _VERSION: Final = 1
@@ -271,3 +369,44 @@ def _check_private(file: Path) -> None:
             raise OSError("it belongs to another user")
         if stat.S_IMODE(found.st_mode) & 0o077:
             file.chmod(0o600)
+
+
+FILE: Final = "payments.sqlite3"
+VARIABLE: Final = "IMGHOST_STATE_DIR"
+
+
+def journal_of(
+    environ: Mapping[str, str], folder: Path | None = None, cache_dir: Path | None = None, platform: str = sys.platform
+) -> Journal:
+    """Give the journal of this user; nothing is made yet.
+
+    Raises:
+        StateError: it would lie in the checkout that holds `folder`, or in `cache_dir`, and IMGHOST_STATE_DIR
+            does not say so.
+    """
+    if named := environ.get(VARIABLE):
+        return Journal(Path(named).expanduser().resolve() / FILE)
+    place = _state_folder(environ, platform).resolve()
+    top = git_top(folder.resolve()) if folder else None
+    for what, where in (("the git checkout", top), ("the cache", cache_dir)):
+        if where and place.is_relative_to(where.resolve()):
+            raise StateError(f"the payment journal would be in {what}, at {place}; name another folder in {VARIABLE}")
+    return Journal(place / FILE)
+
+
+def _state_folder(environ: Mapping[str, str], platform: str) -> Path:
+    """Give the platform's folder for what programs keep between runs."""
+    if platform == "win32":
+        local = environ.get("LOCALAPPDATA")
+        return (Path(local) if local else _home(environ, "USERPROFILE") / "AppData" / "Local") / "imghost"
+    if platform == "darwin":
+        return _home(environ, "HOME") / "Library" / "Application Support" / "imghost"
+    state = environ.get("XDG_STATE_HOME", "")
+    # The XDG specification says to ignore a path that is not absolute.
+    return (Path(state) if Path(state).is_absolute() else _home(environ, "HOME") / ".local" / "state") / "imghost"
+
+
+def _home(environ: Mapping[str, str], variable: str) -> Path:
+    if home := environ.get(variable):
+        return Path(home)
+    raise StateError(f"there is no place for the payment journal, since {variable} is not set; set {VARIABLE}")

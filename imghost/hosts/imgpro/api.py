@@ -1,24 +1,216 @@
-"""What img.pro's good answers say: an image, a list of images, what became of a deletion.
-
-The API has changed its form several times under one address, so each answer's own shape decides how it
-is read, and unknown fields are ignored.
-"""
+"""img.pro's requests, answers, refusals, account and keys."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlencode
 
 from imghost.errors import Action, HostError
-from imghost.hosts.answers import MOST, moment, unclear
-from imghost.hosts.imgpro.options import NAME
-from imghost.hosts.imgpro_refusals import link_in
-from imghost.net.client import Answer
+from imghost.hosts import Quota, Secret, Usage
+from imghost.hosts.answers import COMMON, MOST, HostClock, Rule, moment, retry_after, unclear
+from imghost.hosts.imgpro.options import NAME, Fields, Generation
+from imghost.models import Payload
+from imghost.net.client import Answer, Client, FilePart
 from imghost.wording import printable
 
+# The `upload` generation of its API says `{"error": "code", "message", "action"}`, the `images` generation
+# `{"error": {"type", "code", "message", "action", "details"}}`. A proxy in front may say anything.
+APPS: Final = "https://img.pro/apps"
+"""Where people make keys by hand."""
+IN_PROGRESS: Final = "idempotency_key_in_progress"
+IN_PROGRESS_WAIT: Final = 30.0
+"""Seconds that the vendor's own client gives an upload that is still running under the same key."""
+
+_LINK: Final = re.compile(r"https://[A-Za-z0-9.\-]{1,100}(?::[0-9]{1,5})?(?:[/?][A-Za-z0-9/?#=&._~%+\-]{0,150})?")
+
+_BUG: Final = Rule(Action.FILE, "saw no image in the upload", "report it to imghost")
+_SIZE: Final = Rule(Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`")
+_FORMAT: Final = Rule(Action.FILE, "refuses the image's format", "convert it to PNG, JPEG, GIF, WebP or AVIF")
+_IMAGE: Final = Rule(Action.FILE, "refuses the image", "look at the image, or leave it out with `exclude`")
+_CONFLICT: Final = Rule(Action.FILE, "sees a conflict with an earlier upload", "build again tomorrow")
+_BAD_KEY: Final = Rule(Action.STOP, "refuses the credential", "check the key in IMGPRO_API_KEY")
+_RIGHT: Final = Rule(Action.STOP, "forbids this to the key", "put a key that may write into IMGPRO_API_KEY")
+_ACCOUNT: Final = Rule(Action.STOP, "has closed the account to uploads", "look at its state at img.pro")
+_QUOTA: Final = Rule(Action.STOP, "has no quota left", "raise it, or wait until it is renewed")
+_LATER: Final = Rule(Action.WAIT, "asks to wait: too many requests", "build again later")
+_AGAIN: Final = Rule(Action.RETRY, "has an error of its own", "build again later")
+_MOVED: Final = Rule(
+    Action.STOP, "does not know this address: the host's API has moved", "check `api_url` and `api`, or upgrade imghost"
+)
+
+CODES: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        "missing_file": _BUG,
+        "missing_url": _BUG,
+        "file_too_large": _SIZE,
+        "unsupported_format": _FORMAT,
+        "fetch_failed": Rule(Action.FILE, "could not fetch the image", "check its address"),
+        "unauthorized": _BAD_KEY,
+        "forbidden": _RIGHT,
+        "key_limit_reached": Rule(Action.STOP, "gives this address no more keys", f"delete one at {APPS}"),
+        "registration_closed": Rule(Action.STOP, "takes no new accounts", f"make a key at {APPS}"),
+        "not_found": _MOVED,
+        "duplicate": _CONFLICT,
+        "quota_exceeded": _QUOTA,
+        "validation_error": _IMAGE,
+        "rate_limited": _LATER,
+        "app_suspended": _ACCOUNT,
+        "app_blocked": _ACCOUNT,
+        "workspace_unavailable": _ACCOUNT,
+        "media_blocked": _IMAGE,
+        "media_locked": _IMAGE,
+        "media_failed": _IMAGE,
+        "idempotency_key_conflict": _CONFLICT,
+        "idempotency_recovery_conflict": _CONFLICT,
+        IN_PROGRESS: Rule(Action.WAIT, "is still storing this image", "build again later"),
+    }
+)
+
+TYPES: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        "authentication_error": _BAD_KEY,
+        "permission_error": _RIGHT,
+        "quota_error": _QUOTA,
+        "rate_limit_error": _LATER,
+        "validation_error": _IMAGE,
+        "invalid_request_error": _IMAGE,
+    }
+)
+
+STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
+    {
+        400: _IMAGE,
+        401: _BAD_KEY,
+        402: _QUOTA,
+        403: _RIGHT,
+        404: _MOVED,
+        405: _MOVED,
+        409: _CONFLICT,
+        410: _MOVED,
+        415: _FORMAT,
+        422: _IMAGE,
+        429: _LATER,
+    }
+)
+
+
+class Refusal(NamedTuple):
+    """An answer that is no success, read as far as it can be; every text in it is safe to print."""
+
+    status: int
+    code: str
+    kind: str
+    """The error's type, which stands in for a code that nobody knows yet."""
+    message: str
+    link: str
+    wait: float | None
+
+    def rule(self, own: Mapping[str, Rule] = MappingProxyType({})) -> Rule:
+        """Find what it means: by the request's own codes, by the code, else by the type, else by the status."""
+        if self.code in own:
+            return own[self.code]
+        if self.code == "fetch_failed" and self.status == 504:
+            return _AGAIN
+        if rule := CODES.get(self.code) or TYPES.get(self.kind) or STATUSES.get(self.status) or COMMON.get(self.status):
+            return rule
+        if 300 <= self.status < 400:
+            return Rule(Action.STOP, "redirects, which is refused", "set `api_url` to where the API is")
+        return _AGAIN if self.status >= 500 else _IMAGE
+
+    def error(self, own: Mapping[str, Rule] = MappingProxyType({})) -> HostError:
+        """Make the error that says so; `own` says what codes mean to this kind of request."""
+        rule = self.rule(own)
+        wait = self.wait if rule.action in {Action.WAIT, Action.RETRY} else None
+        if self.code == IN_PROGRESS and wait is None:
+            wait = IN_PROGRESS_WAIT
+        said = [self.code or self.kind, self.message]
+        words = ": ".join(text for text in said if text)
+        return HostError(
+            Action.WAIT if wait is not None else rule.action,
+            f"{NAME} {rule.reason} (HTTP {self.status}{', ' + words if words else ''})",
+            remedy=f"{rule.remedy}: {self.link}" if self.link else rule.remedy,
+            wait=wait,
+            is_ambiguous=self.status >= 500 or self.status == 408 or self.code == IN_PROGRESS,
+        )
+
+
+def read_refusal(answer: Answer) -> Refusal:
+    """Read a refusal leniently, whoever wrote it."""
+    try:
+        whole = _or_empty(answer.json())
+    except ValueError:
+        whole = {}
+    error = _or_empty(whole.get("error")) or whole
+    code = _word(error.get("code")) or _word(whole.get("error")) or _word(whole.get("code"))
+    return Refusal(
+        status=answer.status,
+        code=code,
+        kind=_word(error.get("type")),
+        message=printable(_message(whole, error, code)),
+        link=link_in(error) or link_in(whole),
+        wait=_longest(answer, error, _or_empty(error.get("action")), _or_empty(whole.get("action"))),
+    )
+
+
+def link_in(answer: Mapping[str, Any]) -> str:
+    """Find where the answer says that the user can change something: an https link, or nothing."""
+    for name in ("action", "upgrade", "verify"):
+        url = _or_empty(answer.get(name)).get("url")
+        if isinstance(url, str) and _LINK.fullmatch(url):
+            return url
+    return ""
+
+
+def _message(whole: Mapping[str, Any], error: Mapping[str, Any], code: str) -> str:
+    """Give what the host says in words, with the fields that a validation names."""
+    texts = [error.get("message"), whole.get("message"), None if code else whole.get("error")]
+    told = next((text for text in texts if isinstance(text, str) and text.strip()), "")
+    details = _or_empty(error.get("details")) or _or_empty(whole.get("errors"))
+    return "; ".join([text for text in (told, *_details(details)) if text])
+
+
+def _details(details: Mapping[str, Any]) -> Iterator[str]:
+    for name, said in list(details.items())[:4]:
+        first = said[0] if isinstance(said, list) and said else said
+        if isinstance(first, str):
+            yield f"{name}: {first}"
+
+
+def _longest(answer: Answer, *places: Mapping[str, Any]) -> float | None:
+    """Take the longest wait of those that the header and the body name, in seconds."""
+    named = [place.get(name) for place in places for name in ("seconds", "retry_after")]
+    waits = [seconds for wait in (retry_after(answer), *named) if (seconds := _seconds(wait)) is not None]
+    return max(waits, default=None)
+
+
+def _seconds(raw: object) -> float | None:
+    if isinstance(raw, bool) or not isinstance(raw, (int, float)):
+        return None
+    try:
+        seconds = float(raw)
+    except OverflowError:
+        return None
+    return seconds if isfinite(seconds) and seconds >= 0 else None
+
+
+def _word(raw: object) -> str:
+    """Read a code: a short word; anything longer is a message."""
+    return raw if isinstance(raw, str) and re.fullmatch(r"[a-z0-9_]{1,64}", raw) else ""
+
+
+def _or_empty(raw: object) -> Mapping[str, Any]:
+    return raw if isinstance(raw, dict) else {}
+
+
+# The API has changed its form several times under one address, so each answer's own shape decides how it
+# is read, and unknown fields are ignored.
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,2000}")
 _Read = TypeVar("_Read")
@@ -91,8 +283,8 @@ def read_media(body: object) -> Media:
     return Media(
         url=_url(media),
         id=found,
-        width=_count(media.get("width")),
-        height=_count(media.get("height")),
+        width=_positive(media.get("width")),
+        height=_positive(media.get("height")),
         expires=moment(media.get("expires_at")),
         has_failed=media.get("status") == "failed",
         link=link_in(media) or link_in(answer),
@@ -100,7 +292,7 @@ def read_media(body: object) -> Media:
         name=_text(media.get("name")),
         namespace=_text(media.get("namespace")),
         uploaded=_uploaded(media),
-        bytes=_count(media.get("bytes")) or _count(media.get("filesize")),
+        bytes=_positive(media.get("bytes")) or _positive(media.get("filesize")),
     )
 
 
@@ -187,7 +379,7 @@ def _text(raw: object) -> str:
     return raw if isinstance(raw, str) else ""
 
 
-def _count(raw: object) -> int | None:
+def _positive(raw: object) -> int | None:
     return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 < raw < MOST else None
 
 
@@ -197,5 +389,252 @@ def _object(body: object) -> Mapping[str, Any]:
     return body
 
 
-def _or_empty(raw: object) -> Mapping[str, Any]:
-    return raw if isinstance(raw, dict) else {}
+class Account(NamedTuple):
+    """The account, and which generation of the API speaks of it."""
+
+    generation: Generation
+    usage: Usage
+    is_verified: bool | None
+    """None where the host does not say."""
+
+    @property
+    def quota(self) -> Quota:
+        """What of it an upload depends on."""
+        usage = self.usage
+        return Quota(usage.remaining, usage.plan, usage.link, is_proven=self.is_verified is True)
+
+
+def read_account(body: object) -> Account:
+    """Read the account's usage: a flat object, or one with `limits`.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    answer = _object(body)
+    inner = answer.get("data")
+    usage = inner if isinstance(inner, dict) and "success" in answer else answer
+    verified = usage.get("verified")
+    is_verified = verified if isinstance(verified, bool) else None
+    if "limits" in usage or "object" in usage:
+        return Account("images", _nested(usage), is_verified)
+    if not any(name in usage for name in ("plan", "uploads_used", "uploads_remaining", "verified")):
+        raise ValueError("the answer does not tell the usage")
+    return Account("upload", _flat(usage), is_verified)
+
+
+def _nested(usage: Mapping[str, Any]) -> Usage:
+    images = _or_empty(_or_empty(usage.get("limits")).get("images"))
+    used, limit = _count(images.get("used")), _limit(images.get("limit"))
+    stored = _count(_or_empty(usage.get("totals")).get("images_stored"))
+    return Usage(
+        plan=_plan(usage),
+        used=stored if used is None else used,
+        limit=limit,
+        remaining=_left(used, limit),
+        resets=_resets(usage),
+        link=link_in(usage),
+    )
+
+
+def _flat(usage: Mapping[str, Any]) -> Usage:
+    used, limit = _count(usage.get("uploads_used")), _limit(usage.get("uploads_limit"))
+    space, room = _count(usage.get("storage_used_bytes")), _limit(usage.get("storage_limit_bytes"))
+    said = _count(usage.get("uploads_remaining"))
+    left = _left(used, limit) if said is None else said
+    return Usage(
+        plan=_plan(usage),
+        used=used,
+        limit=limit,
+        # Where the storage is full, nothing goes up, whatever the number says.
+        remaining=0 if _left(space, room) == 0 else left,
+        bytes_used=space,
+        bytes_limit=room,
+        resets=_resets(usage),
+        link=link_in(usage),
+    )
+
+
+def _plan(usage: Mapping[str, Any]) -> str:
+    return printable(usage["plan"], 40) if isinstance(usage.get("plan"), str) else ""
+
+
+def _resets(usage: Mapping[str, Any]) -> datetime | None:
+    try:
+        return moment(usage.get("resets_at"))
+    except ValueError:
+        return None
+
+
+def _left(used: int | None, limit: int | None) -> int | None:
+    return None if used is None or limit is None else max(0, limit - used)
+
+
+def _count(raw: object) -> int | None:
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < MOST else None
+
+
+def _limit(raw: object) -> int | None:
+    """Read a limit; None where there is none, which hosts write as null, 0 or -1."""
+    return _count(raw) or None
+
+
+What = Payload | str
+"""An image to store: its payload, or a public URL that the host fetches."""
+LIST_LIMIT: Final = 1 << 20
+"""Bytes that a list of a hundred images may take."""
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Api:
+    """Sends the requests; the credential is revealed here and nowhere else."""
+
+    def __init__(self, client: Client, url: str, secret: Secret | None, fields: Fields, clock: HostClock) -> None:
+        self._client = client
+        self._url = url.rstrip("/")
+        self._secret = secret
+        self.fields = fields
+        self._clock = clock
+
+    @property
+    def has_key(self) -> bool:
+        """Say whether there is a credential."""
+        return self._secret is not None
+
+    def now(self) -> datetime:
+        """Give the moment by the host's clock."""
+        return self._clock.now()
+
+    def usage(self) -> Answer:
+        """Ask for the account's quota."""
+        return self._send("GET", "/usage")
+
+    def images(self, label: str, value: str) -> Answer:
+        """Ask for the first hundred images that have a label (`images` generation)."""
+        return self._listed("/images", {f"label[{label}]": value})
+
+    def page(self, generation: Generation, cursor: str) -> Answer:
+        """Ask for the next hundred images of the project."""
+        onward = {"cursor": cursor} if cursor else {}
+        if generation == "images":
+            return self._listed("/images", {"label[imghost]": self.fields.project, **onward})
+        namespace = {"namespace": self.fields.namespace} if self.fields.namespace else {}
+        return self._listed("/media", {**namespace, **onward})
+
+    def chosen(self, ids: Sequence[str]) -> Answer:
+        """Ask for at most fifty images (`images` generation); those that are gone are left out."""
+        return self._send("GET", f"/images?{urlencode({'ids': ','.join(ids)})}", limit=LIST_LIMIT)
+
+    def one(self, name: str) -> Answer:
+        """Ask for one image by its id (`upload` generation)."""
+        return self._send("GET", f"/media/{name}")
+
+    def delete(self, generation: Generation, ids: Sequence[str]) -> Answer:
+        """Delete at most a hundred images, by their ids alone."""
+        path = "/images/batch" if generation == "images" else "/media/batch"
+        return self._send("DELETE", path, json={"ids": list(ids)}, limit=LIST_LIMIT)
+
+    def store(self, what: What, key: str) -> Answer:
+        """Store an image under an external id (`upload` generation)."""
+        fields = {"external_id": key, **self.fields.shared(), **self.fields.grouped()}
+        if isinstance(what, str):
+            return self._send("POST", "/import", json={"url": what, **fields})
+        return self._post("/upload", what, {"name": what.name, **fields}, {})
+
+    def create(self, what: What, wanted: Mapping[str, str], attempt: str) -> Answer:
+        """Store an image with labels, under an idempotency key (`images` generation)."""
+        fields = {**self.fields.shared(), **self.fields.labelled(wanted)}
+        headers = {"Idempotency-Key": attempt}
+        if isinstance(what, str):
+            return self._send("POST", "/images", headers=headers, json={"url": what, **fields})
+        return self._post("/images", what, fields, headers)
+
+    def _listed(self, path: str, query: Mapping[str, str]) -> Answer:
+        return self._send("GET", f"{path}?{urlencode({**query, 'limit': '100'})}", limit=LIST_LIMIT)
+
+    def _post(self, path: str, payload: Payload, fields: Mapping[str, object], headers: Mapping[str, str]) -> Answer:
+        form = {name: told if isinstance(told, str) else json.dumps(told) for name, told in fields.items()}
+        part = FilePart("file", payload.name, payload.media_type, payload.file)
+        return self._send("POST", path, headers=headers, form=form, file=part)
+
+    def _send(self, method: str, path: str, *, headers: Mapping[str, str] = _NONE, **parts: Any) -> Answer:
+        key = self._secret.reveal() if self._secret else ""
+        own = {"Authorization": f"Bearer {key}"} if key else {}
+        answer = self._client.send(method, self._url + path, headers={**headers, **own}, **parts)
+        self._clock.hear(answer)
+        return answer
+
+
+_KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,256}")
+_ADDRESS: Final = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,190}")
+_NOT_THERE: Final = frozenset({404, 405, 410})
+_LIMITS: Final = (("uploads", "uploads"), ("storage_mb", "MB"), ("retention_days", "days"))
+_RULES: Final[Mapping[str, Rule]] = {
+    "validation_error": Rule(Action.STOP, "refuses the e-mail address", "check its spelling"),
+    "rate_limited": Rule(Action.STOP, "has been asked for keys too often", "try again in an hour"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key that was made just now; the host never shows it again."""
+
+    key: Secret
+    id: str
+    is_verified: bool | None
+    """Whether images sent with it last; None = the host does not say."""
+    limits: str
+    """What it allows, like `100 uploads, 5000 MB, 30 days`; empty = the host does not say."""
+    message: str
+    """The host's own words, safe to print."""
+
+
+def create_key(client: Client, api_url: str, email: str, name: str | None = None) -> Key:
+    """Make a key for an e-mail address; the key is in nothing but the value's `key`.
+
+    Raises:
+        HostError: the host makes none.
+    """
+    if not _ADDRESS.fullmatch(email):
+        raise HostError(Action.STOP, f"{printable(email, 80)!r} is no e-mail address", remedy="check its spelling")
+    asked = {"email": email} | ({"name": name} if name else {})
+    answer = client.send("POST", f"{api_url.rstrip('/')}/keys", json=asked)
+    if answer.status in _NOT_THERE:
+        raise HostError(Action.STOP, f"{NAME} does not make keys by its API", remedy=f"make one at {APPS}")
+    if not is_success(answer):
+        raise read_refusal(answer).error(_RULES)
+    try:
+        return _read(answer.json())
+    except ValueError:
+        problem = unclear(NAME, "has no key")
+    # Another key might be made, and the host allows few.
+    problem.action = Action.STOP
+    raise problem
+
+
+def _read(body: object) -> Key:
+    if not isinstance(body, dict):
+        raise ValueError("the answer is no JSON object")  # noqa: TRY004
+    inner = body.get("data")
+    told: Mapping[str, Any] = inner if isinstance(inner, dict) and "key" not in body else body
+    key = told.get("key")
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise ValueError("the answer has no key")
+
+    def said(field: str) -> str:
+        text = told.get(field)
+        return printable(text.replace(key, "<hidden>")) if isinstance(text, str) else ""
+
+    verified = told.get("verified")
+    return Key(
+        Secret(key),
+        said("key_id"),
+        verified if isinstance(verified, bool) else None,
+        _limits(told.get("limits")),
+        said("message"),
+    )
+
+
+def _limits(raw: object) -> str:
+    limits: Mapping[str, Any] = raw if isinstance(raw, dict) else {}
+    counted = [(limits.get(field), unit) for field, unit in _LIMITS]
+    return ", ".join(f"{count} {unit}" for count, unit in counted if type(count) is int and 0 < count < 10**9)
