@@ -28,7 +28,7 @@ from imghost.testing import (
     TellsContract,
     hostile_urls,
 )
-from imghost.testing.store import KEY
+from imghost.testing.fake import KEY
 
 ROOT = Path(__file__).parent.parent
 

@@ -16,7 +16,7 @@ from imghost.net.client import Client
 from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.testing import FakeHost, FakeStore, a_payload, fake_host, write_entry
-from imghost.testing.store import KEY
+from imghost.testing.fake import KEY
 
 
 class TestStore:

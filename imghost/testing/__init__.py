@@ -5,15 +5,17 @@
 `FakeHost` uploads to a `FakeStore`, for tests of what stands above hosts.
 """
 
-from imghost.testing.bench import Bench, Double, a_setup, expect
-from imghost.testing.contract import HostContract
-from imghost.testing.contract_http import HttpContract
-from imghost.testing.contract_more import DeletesContract, FindsContract, TellsContract, VariesContract
-from imghost.testing.fake import FakeHost, FakeOptions, fake_host, write_entry
-from imghost.testing.hostile import hostile_urls
+from imghost.testing.bench import Bench, Double, a_payload, a_setup, draw, expect, hostile_urls
+from imghost.testing.contract import (
+    DeletesContract,
+    FindsContract,
+    HostContract,
+    HttpContract,
+    TellsContract,
+    VariesContract,
+)
+from imghost.testing.fake import FakeHost, FakeOptions, FakeStore, fake_host, write_entry
 from imghost.testing.loopback import Fault, Loopback, Reply, Seen
-from imghost.testing.pictures import a_payload, draw
-from imghost.testing.store import FakeStore
 
 __all__ = [
     "Bench",

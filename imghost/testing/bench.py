@@ -1,8 +1,10 @@
-"""What the contract tries a host on: the host, its double, and how to ask them."""
+"""A host and its double side by side, hostile URLs, and pictures."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 import math
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +12,123 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
+
+from PIL import Image as Picture
+from PIL import features
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Host, HostType, Secret, Setup
-from imghost.models import Hosted, Payload
+from imghost.image.inspect import inspect
+from imghost.models import MEDIA_TYPES, Hosted, Image, Payload
 from imghost.net.client import Client
 from imghost.testing.loopback import Fault
+
+_AFTER: Final = (
+    "\n",
+    " ",
+    "\t",
+    "\x00",
+    "\u202e",
+    "\\",
+    '" onerror="alert(1)',
+    "' onerror='alert(1)",
+    "><script>alert(1)</script>",
+    ", https://evil.example/b.png 2x",
+    '?"><script>',
+    "#onload",
+    "/",
+    "/../a",
+    ".html",
+    ".js",
+)
+_WHOLE: Final = (
+    "",
+    " ",
+    "javascript:alert(1)",
+    "data:image/svg+xml,<svg onload=alert(1)>",
+    "blob:https://evil.example/a.png",
+    "file:///etc/passwd",
+    "/etc/passwd",
+    "../../etc/passwd",
+    "//evil.example/a.png",
+    "https://evil.example/a.png",
+    "https://evil.example",
+    "https://169.254.169.254/a.png",
+    "https://[::1]/a.png",
+    "https://" + "a" * 5_000 + ".example/a.png",
+)
+
+
+def hostile_urls(good: str) -> tuple[str, ...]:
+    """List URLs that a host must not accept, made of one that it accepts."""
+    changed = [good + ending for ending in _AFTER] + [" " + good, "\n" + good, "javascript:alert(1)//" + good]
+    scheme, _, rest = good.partition("://")
+    if not rest:
+        return (*_WHOLE, *changed, f"../{good}", f"/{good}", f"x/../../{good}")
+    host, _, path = rest.partition("/")
+    changed += [f"{other}://{rest}" for other in ("ftp", "javascript", "ws", scheme.upper())]
+    changed += [f"{scheme}:{rest}", f"{scheme}:/{rest}", f"//{rest}", rest, f"{scheme}:\\\\{host}\\{path}"]
+    places = [
+        f"user@{host}",
+        f"user:password@{host}",
+        "evil.example",
+        f"{host}.evil.example",
+        f"{host}@evil.example",
+        f"evil.example#{host}",
+        f"evil.example?{host}",
+        f"evil.example/{host}",
+        f"evil.example\\@{host}",
+        f"{host}\\@evil.example",
+        f"{host}%2f@evil.example",
+        f"x{host}",
+        f"{host}.",
+        f"{host}:",
+        f"{host}:1" if ":" not in host else f"{host[:-1]}{(int(host[-1]) + 1) % 10}",
+    ]
+    changed += [f"{scheme}://{place}/{path}" for place in places]
+    paths = [f"../{path}", f"a/../{path}", f"%2e%2e/{path}", f"/{path}", "", "a b.png", "a" * 5_000 + ".png"]
+    return (*_WHOLE, *changed, *(f"{scheme}://{host}/{wrong}" for wrong in paths))
+
+
+PRIVATE = "private-name"
+"""What payloads' files are called: no host may be told."""
+
+
+def draw(number: int = 0, media_type: str = "image/png") -> bytes:
+    """Draw a picture of 24 x 16 pixels; every number gives other bytes."""
+    shade = (number * 37 % 256, number // 7 % 256, 90)
+    if media_type == "image/svg+xml":
+        size, colour = 'width="24" height="16"', "#{:02x}{:02x}{:02x}".format(*shade)
+        return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><path id="n{number}" fill="{colour}"/></svg>'.encode()
+    drawn = Picture.new("RGB", (24, 16), shade)
+    for digit, x in zip(f"{number:024b}", range(24), strict=False):
+        drawn.putpixel((x, 0), (255, 255, 255) if digit == "1" else (0, 0, 0))
+    file = io.BytesIO()
+    drawn.save(file, media_type.partition("/")[2], **({} if media_type == "image/gif" else {"lossless": True}))
+    return file.getvalue()
+
+
+def drawable(formats: frozenset[str]) -> list[str]:
+    """List those of a host's formats that can be drawn here; a Pillow without AVIF draws none."""
+    lacking = frozenset() if features.check("avif") else frozenset({"image/avif"})
+    return sorted(formats & MEDIA_TYPES.keys() - lacking)
+
+
+def a_payload(folder: Path, number: int = 0, media_type: str = "image/png") -> Payload:
+    """Make a payload as a run makes it: a file of its own, known by its bytes."""
+    body = draw(number, media_type)
+    digest = hashlib.sha256(body).hexdigest()
+    file = folder / f"{PRIVATE}-{number}"
+    file.write_bytes(body)
+    facts = inspect(body)
+    return Payload(digest, digest, file, len(body), media_type, facts.width, facts.height)
+
+
+def an_image(payload: Payload) -> Image:
+    """Give the image of the site that a payload is of."""
+    return Image(f"images/{payload.image[:8]}", payload.image, payload.bytes, inspect(payload.file.read_bytes()))
 
 
 class Request(Protocol):

@@ -1,19 +1,9 @@
-"""The host contract: facts that hold for every host, ours and others', as tests to subclass.
-
-    class TestShelf(HttpContract):
-        kind = Shelf
-
-        def double(self):
-            return ShelfDouble()
-
-        def host(self, double, setup):
-            return Shelf(ShelfOptions(api_url=double.url), setup)
-
-Nothing of pytest is imported: it collects the methods, and gives `tmp_path` and `caplog` by their names.
-"""
+"""The host contract as tests to subclass."""
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -24,14 +14,33 @@ from pathlib import Path
 from typing import Any
 
 from imghost.errors import Action
-from imghost.hosts import Deletes, Finds, Host, HostType, Quota, Setup, Tells, Varies
+from imghost.hosts import Deletes, Finds, Host, HostType, Quota, Setup, Tells, Usage, Varies
 from imghost.image.inspect import dimensions
-from imghost.models import MEDIA_TYPES, Hosted, Limits, Payload
+from imghost.models import MEDIA_TYPES, Hosted, Limits, Payload, Record
 from imghost.net.client import Client
-from imghost.testing.bench import Bench, a_setup, expect, kinds_facts
-from imghost.testing.hostile import hostile_urls
-from imghost.testing.pictures import a_payload, an_image, drawable
+from imghost.testing.bench import (
+    PRIVATE,
+    Bench,
+    a_payload,
+    a_setup,
+    an_image,
+    drawable,
+    expect,
+    hostile_urls,
+    kinds_facts,
+)
+from imghost.testing.loopback import EVIL, TRAP, UNCLEAR, Fault
 
+# class TestShelf(HttpContract):
+#         kind = Shelf
+#
+#         def double(self):
+#             return ShelfDouble()
+#
+#         def host(self, double, setup):
+#             return Shelf(ShelfOptions(api_url=double.url), setup)
+#
+# Nothing of pytest is imported: it collects the methods, and gives `tmp_path` and `caplog` by their names.
 _SLACK = timedelta(hours=1)
 
 
@@ -211,3 +220,192 @@ class HostContract:
             tried = {protocol for base in type(self).__mro__ for protocol in getattr(base, "_offers", ())}
             for protocol in {Finds, Deletes, Tells, Varies} - tried - set(self.unoffered):
                 expect(not isinstance(bench.host, protocol), f"subclass {protocol.__name__}Contract, too")
+
+
+class HttpContract(HostContract):
+    """What also holds for every host that is asked over HTTP."""
+
+    haste: float = 0.5
+    """Seconds that the double gets to answer where it will not, long enough for all that comes before."""
+    patience: float = 5.0
+    """Seconds over its timeout that a host may take for one upload, whatever its double does."""
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Let pytest run a test once for each fault that it asks for."""
+        if "fault" in metafunc.fixturenames:
+            metafunc.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
+
+    def test_a_fault_is_one_clean_refusal_in_time_and_the_next_try_succeeds(
+        self, tmp_path: Path, caplog: Any, fault: Fault
+    ) -> None:
+        """Whatever a host does, the loop above learns what to do, and no secret is told."""
+        payload = a_payload(tmp_path)
+        timeout = self.haste if fault is Fault.HANGS else self.timeout
+        with caplog.at_level(1), self.bench(tmp_path, timeout=timeout) as bench:
+            bench.asked.fail(fault)
+            begin = time.monotonic()
+            error = bench.refusal(payload)
+            expect(time.monotonic() - begin < timeout + self.patience, "the upload took too long")
+            if fault in UNCLEAR and error is not None:
+                expect(error.action is Action.RETRY, f"nobody can know what became of it, but it says {error.action}")
+                expect(error.is_ambiguous, "the image may be stored, but is_ambiguous is false")
+            expect(fault not in {Fault.BUSY, Fault.LATER} or error is not None, "a refusal was taken for a success")
+            is_final = fault is Fault.HANGS or (error is not None and error.action in {Action.FILE, Action.STOP})
+            self.check_served(bench, payload, (bench.anew() if is_final else bench.host).upload(payload))
+            self.check_stored(bench, 1 if self.is_idempotent or (self.looks_first and not is_final) else 2)
+            expect(not bench.holds_secret(caplog.text), "a log line holds the credential")
+
+    def test_what_asks_to_wait_says_so(self, tmp_path: Path) -> None:
+        """The loop knows how long a build may wait; a host does not decide that, and does not sleep."""
+        with self.bench(tmp_path) as bench:
+            bench.asked.fail(Fault.BUSY)
+            error = bench.refusal(a_payload(tmp_path))
+            is_later = error is not None and error.action in {Action.RETRY, Action.WAIT}
+            expect(is_later, f"503 means to try again, but it gives {error and error.action}")
+
+    def test_no_redirect_is_followed(self, tmp_path: Path) -> None:
+        """A redirect would take the credential and the image to a stranger."""
+        with self.bench(tmp_path) as bench:
+            bench.asked.fail(Fault.REDIRECT)
+            error = bench.refusal(a_payload(tmp_path))
+            expect(error is not None or bench.asked.stored == 1, "a redirect was taken for a success")
+            expect(not [1 for seen in bench.asked.log if TRAP in seen.target], "the redirect was followed")
+
+    def test_a_url_at_another_host_never_comes_back(self, tmp_path: Path) -> None:
+        """A host that was broken into must not bring its visitors' images from elsewhere."""
+        with self.bench(tmp_path) as bench:
+            bench.asked.fail(Fault.ELSEWHERE)
+            error = bench.refusal(a_payload(tmp_path))
+            expect(error is None or error.action is not Action.WAIT, "it asks to wait")
+            expect(not bench.host.accepts(f"{EVIL}/a.png"), "it accepts another host's URL")
+
+    def test_the_credential_is_in_headers_alone(self, tmp_path: Path) -> None:
+        """Addresses are logged, and the host's own texts are printed."""
+        with self.bench(tmp_path) as bench:
+            hosted = bench.host.upload(a_payload(tmp_path))
+            sent = "".join(f"{seen.target}\n" for seen in bench.asked.log)
+            expect(not bench.holds_secret(sent + hosted.url + hosted.id + repr(bench.host)), "a text holds it")
+            expect(not [seen for seen in bench.asked.log if bench.holds_secret(seen.body.decode("latin-1"))], "a body")
+
+    def test_nothing_tells_the_path_of_an_image(self, tmp_path: Path) -> None:
+        """Everything sent follows from the bytes and the settings, so that a renamed file is the same upload."""
+        with self.bench(tmp_path) as bench:
+            bench.host.upload(a_payload(tmp_path))
+            for seen in bench.asked.log:
+                told = f"{seen.target} {dict(seen.headers)} {seen.body.decode('latin-1')}"
+                expect(PRIVATE not in told, f"{seen.method} {seen.target} tells the file's name")
+
+    def test_the_same_payload_is_the_same_request(self, tmp_path: Path) -> None:
+        """Names, labels and keys are functions of the bytes; a form's boundary is not a part of them."""
+        sent = []
+        for name in ("one", "two"):
+            folder = tmp_path / name
+            folder.mkdir()
+            with self.bench(folder) as bench:
+                bench.host.upload(a_payload(folder))
+                sent.append([(seen.method, seen.target, len(seen.body)) for seen in bench.asked.log])
+        expect(sent[0] == sent[1], f"{sent[0]} and then {sent[1]}")
+
+
+class FindsContract(HostContract):
+    """What holds for a host that can be asked for what it has."""
+
+    _offers = (Finds,)
+
+    def test_only_what_is_stored_is_found(self, tmp_path: Path) -> None:
+        """A lost record is found again without an upload, and nothing else in its place."""
+        payload, other = a_payload(tmp_path, 0), a_payload(tmp_path, 1)
+        with self.bench(tmp_path) as bench:
+            finder = _fit(bench.host, Finds)
+            expect(finder.find(payload) is None, "it found what nobody has uploaded")
+            hosted = bench.host.upload(payload)
+            sent = bench.asked.stored
+            finder = _fit(bench.anew(), Finds)
+            found = finder.find(payload)
+            expect(found is not None, "it did not find what is there")
+            if found is not None:
+                expect((found.url, found.is_new) == (hosted.url, False), f"it found {found}")
+            expect(finder.find(other) is None, "it found another image's copy")
+            expect(bench.asked.stored == sent, "looking for an image stored one")
+
+
+class DeletesContract(HostContract):
+    """What holds for a host whose images can be listed and deleted."""
+
+    _offers = (Deletes,)
+
+    def test_what_is_listed_can_be_deleted_and_the_rest_stays(self, tmp_path: Path) -> None:
+        """One that is gone already counts as deleted."""
+        with self.bench(tmp_path) as bench:
+            keeper = _fit(bench.host, Deletes)
+            expect(bool(keeper.project), "no project is set, so nothing may be deleted: set it in `host`")
+            expect(list(keeper.listed()) == [], "it lists what nobody has uploaded")
+            hosted = [bench.host.upload(a_payload(tmp_path, number)) for number in range(3)]
+            keeper = _fit(bench.anew(), Deletes)
+            listed = list(keeper.listed())
+            expect({one.url for one in listed} == {one.url for one in hosted}, f"it lists {listed}")
+            expect(all(bench.host.accepts(one.url) for one in listed), "it lists what it does not accept")
+            ids = sorted(one.id for one in listed)
+            for attempt in ("first", "second"):
+                kept = keeper.delete(ids[:2])
+                expect(dict(kept) == {}, f"the {attempt} time it kept {kept}")
+            left = [one.id for one in _fit(bench.anew(), Deletes).listed()]
+            expect(left == ids[2:], f"it left {left}")
+            expect(bench.asked.stored == 1, "the double counts otherwise")
+
+    def test_an_id_that_is_no_id_deletes_nothing(self, tmp_path: Path) -> None:
+        """Ids come from lists and locks, which others can write."""
+        with self.bench(tmp_path) as bench:
+            keeper = _fit(bench.host, Deletes)
+            bench.host.upload(a_payload(tmp_path))
+            for wrong in ("", "*", "..", "../../x", "a/b", "\n", "x" * 3_000):
+                keeper.delete([wrong])
+                expect(bench.asked.stored == 1, f"the id {wrong!r:.40} deleted an image")
+
+
+class TellsContract(HostContract):
+    """What holds for a host that tells how much of the account is used."""
+
+    _offers = (Tells,)
+
+    def test_usage_is_in_numbers(self, tmp_path: Path) -> None:
+        """A number that a host does not tell is None, never a guess."""
+        with self.bench(tmp_path) as bench:
+            bench.host.upload(a_payload(tmp_path))
+            usage = _fit(bench.host, Tells).usage()
+            expect(isinstance(usage, Usage), f"usage gave {usage!r}")
+            counts = (usage.used, usage.limit, usage.remaining, usage.bytes_used, usage.bytes_limit)
+            expect(all(count is None or count >= 0 for count in counts), f"less than nothing: {counts}")
+            link = usage.link
+            expect(not link or link.startswith(("https://", "http://127.0.0.1")), f"a link that is none: {link!r}")
+            expect((usage.plan + link).isprintable(), "its texts are not printable")
+
+
+class VariesContract(HostContract):
+    """What holds for a host that serves what it has in other sizes and formats."""
+
+    _offers = (Varies,)
+
+    def test_other_sizes_and_formats_are_images_of_the_host(self, tmp_path: Path) -> None:
+        """Their addresses follow from the record, so that nobody is asked."""
+        with self.bench(tmp_path) as bench:
+            payload = a_payload(tmp_path)
+            hosted = bench.host.upload(payload)
+            record = Record(
+                payload.image, bench.host.name, hosted.url, hosted.id, "", payload.bytes, payload.media_type,
+                2_000, 1_000, datetime.now(UTC), hosted.expires,
+            )  # fmt: skip
+            asked, varied = bench.client.requests, _fit(bench.host, Varies)
+            sizes = varied.variants(record)
+            expect(bool(sizes), "an image of 2000 x 1000 pixels has no smaller copy")
+            for url, width in sizes:
+                expect(bench.host.accepts(url), f"it does not accept its own {url!r}")
+                expect(re.fullmatch("[1-9][0-9]{0,4}w", width) is not None, f"{width!r} is no width")
+            for name in ("webp", "avif"):
+                expect(bench.host.accepts(varied.converted(hosted.url, name)), f"it does not accept its own {name}")
+            expect(bench.client.requests == asked, "naming other sizes sent a request")
+
+
+def _fit(host: Host, protocol: type) -> Any:
+    expect(isinstance(host, protocol), f"it does not fit {protocol.__name__}")
+    return host

@@ -22,7 +22,7 @@ from imghost.run.job import Job, Outcome, Upload
 from imghost.run.rehost import Result, rehost
 from imghost.run.upload import Work, upload_all
 from imghost.testing import Bench, a_payload, write_entry
-from imghost.testing.pictures import an_image
+from imghost.testing.bench import an_image
 
 EARLY = (Fault.RESET_BEFORE_BODY, Fault.EARLY_413)
 """Faults that the server picks before it has seen what the body holds."""
