@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ def _usage(call: Call, published: str | None) -> dict[str, Any] | None:
             warn([f"{name} does not tell its numbers: {refusal}"])
             return None
     resets = found.resets.isoformat() if found.resets else None
-    return {"host": name} | asdict(found) | {"resets": resets}
+    return {"host": name} | found._asdict() | {"resets": resets}
 
 
 def _host_status(name: str, records: Sequence[Record], settings: Settings, now: datetime) -> dict[str, Any]:

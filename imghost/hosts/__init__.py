@@ -12,25 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from imghost.models import Limits
+from imghost.models import Limits as Limits
 
 if TYPE_CHECKING:
-    from imghost.hosts.account import Quota as Quota
-    from imghost.hosts.account import Stored as Stored
-    from imghost.hosts.account import Usage as Usage
     from imghost.models import Hosted, Image, Payload, Record
     from imghost.net.client import Client
-else:
-
-    def __getattr__(name: str) -> Any:
-        # A host is asked for these only where something is uploaded, listed or told; loading them takes a millisecond.
-        if name not in {"Quota", "Stored", "Usage"}:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from imghost.hosts import account
-
-        return getattr(account, name)
 
 
 class Secret:
@@ -72,6 +60,41 @@ class Setup:
     """Where nothing secret may be kept, since a CI may restore it anywhere."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     """The run's clock."""
+
+
+class Quota(NamedTuple):
+    """What the host says of the account, asked once before the first upload."""
+
+    remaining: int | None = None
+    """Uploads that the host still allows; None = unknown or unlimited."""
+    plan: str = ""
+    link: str = ""
+    """Where to get more, or to verify the account."""
+    is_proven: bool = True
+    """False where only the first upload's answer shows whether images last: it is then sent alone."""
+
+
+class Usage(NamedTuple):
+    """What the host says of the account, for people to read; None = it does not say."""
+
+    plan: str = ""
+    used: int | None = None
+    limit: int | None = None
+    """Uploads, or stored images, that the plan allows."""
+    remaining: int | None = None
+    bytes_used: int | None = None
+    bytes_limit: int | None = None
+    resets: datetime | None = None
+    link: str = ""
+
+
+class Stored(NamedTuple):
+    """One image as a host lists it."""
+
+    id: str
+    url: str
+    uploaded: datetime | None = None
+    bytes: int | None = None
 
 
 class Host(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from imghost.models import Reference
 
@@ -112,3 +113,34 @@ def _escaped(part: str, reference: Reference) -> str:
 
 def _quoted(value: str) -> str:
     return '"' + value.replace('"', "&quot;") + '"'
+
+
+class Wishes(NamedTuple):
+    """What the options ask for."""
+
+    responsive: bool = False
+    format: str = ""
+    dimensions: bool = False
+    lazy: bool = False
+    fallback: bool = False
+
+    def __bool__(self) -> bool:
+        return any(tuple(self))
+
+
+class Known(NamedTuple):
+    """What is known of the hosted image that a reference moves to."""
+
+    url: str = ""
+    """Its address in the format asked for; empty where the plain one stays."""
+    width: int | None = None
+    height: int | None = None
+    choices: tuple[tuple[str, str], ...] = ()
+    """Addresses to choose from by width, each with its descriptor, the whole image last."""
+
+
+class Better(NamedTuple):
+    """What a page's images shall be, beside moved."""
+
+    wishes: Wishes = Wishes()
+    known: Mapping[Reference, Known] = MappingProxyType({})

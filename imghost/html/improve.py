@@ -9,45 +9,13 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from imghost.html import policy
+from imghost.html.edit import Better, Known
 from imghost.html.scan import Element
 from imghost.html.tokenizer import HTML, Tag, attributes, tags
 from imghost.models import Reference, Scan
-
-
-class Wishes(NamedTuple):
-    """What the options ask for."""
-
-    responsive: bool = False
-    format: str = ""
-    dimensions: bool = False
-    lazy: bool = False
-    fallback: bool = False
-
-    def __bool__(self) -> bool:
-        return any(tuple(self))
-
-
-class Known(NamedTuple):
-    """What is known of the hosted image that a reference moves to."""
-
-    url: str = ""
-    """Its address in the format asked for; empty where the plain one stays."""
-    width: int | None = None
-    height: int | None = None
-    choices: tuple[tuple[str, str], ...] = ()
-    """Addresses to choose from by width, each with its descriptor, the whole image last."""
-
-
-class Better(NamedTuple):
-    """What a page's images shall be, beside moved."""
-
-    wishes: Wishes = Wishes()
-    known: Mapping[Reference, Known] = MappingProxyType({})
-
 
 MARK: Final = ' data-imghost="sized"'
 GUARD: Final = "<style>:where(img[data-imghost=sized]){height:auto}</style>"

@@ -12,7 +12,7 @@ from imghost import files, urls
 from imghost.files import stamp
 from imghost.hosts import Host, Varies
 from imghost.html import policy
-from imghost.html.improve import Better, Known, Wishes
+from imghost.html.edit import Better, Known, Wishes
 from imghost.models import Image, Record, Reference
 from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Published, Rewriting, Written

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from imghost.hosts import Setup
 from imghost.hosts.answers import Once, extra_origins, image_urls
-from imghost.hosts.img402.host import NAME, TIERS, Img402Options, check_options, limits_for
+from imghost.hosts.img402.options import NAME, TIERS, Img402Options, check_options, limits_for
 from imghost.models import Hosted, Image, Payload
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import Any, Final, NamedTuple
 from imghost.errors import Action, BudgetError, HostError, StateError
 from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
 from imghost.hosts.img402 import x402
-from imghost.hosts.img402.host import NAME
 from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State
+from imghost.hosts.img402.options import NAME
 from imghost.hosts.img402.wallet import Signer
 from imghost.hosts.img402.x402 import Policy, chosen, refused
 from imghost.models import Hosted, Payload

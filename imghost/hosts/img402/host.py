@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -16,63 +14,11 @@ from imghost.hosts import Quota, Setup
 from imghost.hosts.answers import Rule, foreign, moment, moment_of, read_object, refusal, unclear
 from imghost.hosts.img402.buying import PAYEES, ROUTES, Deal, Till, outlasts
 from imghost.hosts.img402.journal import Budget, Journal, journal_of, lock_name
+from imghost.hosts.img402.options import NAME, Img402Options, paid_tier
 from imghost.hosts.img402.wallet import KeySigner, Signer
 from imghost.hosts.img402.x402 import atoms
-from imghost.models import Hosted, Limits, Payload
+from imghost.models import Hosted, Payload
 from imghost.net.client import Answer, FilePart
-from imghost.wording import nearest
-
-NAME: Final = "img402"
-FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-
-TIERS: Final[Mapping[str, Limits]] = MappingProxyType(
-    {
-        "permanent": Limits(FORMATS, 5_000_000, price=Decimal("1.00")),
-        "1-year": Limits(FORMATS, 5_000_000, retention=timedelta(days=365), price=Decimal("0.01")),
-        # Up to 10 MB: what is over the tier's own limit, the host refuses or keeps for less time.
-        "free": Limits(FORMATS, 10_000_000, retention=timedelta(days=7)),
-        "auto": Limits(FORMATS, 10_000_000, price=Decimal("1.00"), is_price_certain=False),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Img402Options:
-    """The host's own settings."""
-
-    api_url: str = "https://img402.dev"
-    tier: str = "permanent"
-    pay_to: str | None = None
-    """The one address that may be paid; None = the one that is known for the host."""
-    url_hosts: tuple[str, ...] = ()
-
-
-def paid_tier(retention: timedelta | None) -> str:
-    """Choose the cheapest tier whose promise satisfies the retention."""
-    promise = TIERS["1-year"].retention
-    is_enough = retention is not None and promise is not None and retention <= promise
-    return "1-year" if is_enough else "permanent"
-
-
-def limits_for(tier: str, retention: timedelta | None) -> Limits:
-    """Give a tier's limits; what `auto` may cost is what it would pay for this retention."""
-    limits = TIERS[tier]
-    return replace(limits, price=TIERS[paid_tier(retention)].price) if tier == "auto" else limits
-
-
-def check_options(options: Img402Options, setup: Setup) -> None:
-    """Refuse options that cannot work, and a credential that could not sign; raises SettingsError."""
-    if options.tier not in TIERS:
-        raise SettingsError(f"host 'img402': no tier named {options.tier!r:.80}; {nearest(options.tier, TIERS)}")
-    if options.pay_to is not None and not re.fullmatch("0x[0-9a-fA-F]{40}", options.pay_to):
-        raise SettingsError(
-            f"host 'img402': pay_to should be an address, 0x and 40 hexadecimal digits, not {options.pay_to!r:.80}"
-        )
-    if options.tier != "free" and setup.credential is not None:
-        from imghost.hosts.img402.wallet import check_key
-
-        check_key(setup.credential)
-
 
 _ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 """What the journal and the lock can keep, in one line."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from imghost.hosts import Setup
 from imghost.hosts.answers import Once, extra_origins, image_urls
-from imghost.hosts.imgpro import host
+from imghost.hosts.imgpro import variants
 from imghost.hosts.imgpro.options import ANONYMOUS, NAME, Fields, ImgProOptions, read_fields
 from imghost.models import Hosted, Image, Limits, Payload, Record
 
@@ -91,8 +91,8 @@ class ImgPro:
         """Name the smaller copies that the host serves of an image."""
         if not record.width or not record.height:
             return ()
-        return host.variants(record.url, record.width, record.height)
+        return variants.variants(record.url, record.width, record.height)
 
     def converted(self, url: str, format: str) -> str:  # noqa: A002 - the option's name
         """Name the copy of an image in another format."""
-        return host.converted(url, format)
+        return variants.converted(url, format)

@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import datetime, timedelta
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Quota, Setup, Stored, Usage
@@ -30,32 +30,6 @@ from imghost.hosts.imgpro.api import (
 from imghost.hosts.imgpro.options import GENERATIONS, NAME, Fields, Generation, ImgProOptions
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer
-
-EDGES: Final = (("s", 320), ("m", 640), ("l", 1080))
-"""The host's sizes, each with its shorter edge in pixels."""
-
-Format = Literal["webp", "avif"]
-
-
-def variants(record_url: str, width: int, height: int) -> tuple[tuple[str, str], ...]:
-    """Name the smaller copies of an image for a `srcset`: each one's URL, and its width like `426w`.
-
-    Sizes as large as the image or larger are left out, since the host enlarges nothing.
-    """
-    shorter = min(width, height)
-    return tuple(
-        (_with(record_url, "size", size), f"{width * edge // shorter}w") for size, edge in EDGES if edge < shorter
-    )
-
-
-def converted(url: str, format: str) -> str:  # noqa: A002 - the option's name
-    """Name the copy of an image, or of one of its sizes, in another format."""
-    return _with(url, "format", format)
-
-
-def _with(url: str, name: str, value: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}{name}={value}"
-
 
 REPLAY: Final = timedelta(hours=25)
 """How old an image may be that answers an upload: an idempotency key's day, and clocks that differ."""
@@ -148,8 +122,8 @@ class Stock:
         with self._guard:
             if self._whole is None:
                 pages = self._pages(generation)
-                own = self._api.fields.own
-                self._whole = tuple(one for page in pages for one in page.media if own(one, generation))
+                fields = self._api.fields
+                self._whole = tuple(one for page in pages for one in page.media if _is_own(one, fields, generation))
             return self._whole
 
     def known(self) -> tuple[Media, ...]:
@@ -255,11 +229,18 @@ def _sorted_out(api: Api, generation: Generation, ids: Sequence[str]) -> tuple[s
     return found, _each(ids, CHOSEN, look_up)
 
 
+def _is_own(media: Media, fields: Fields, generation: Generation) -> bool:
+    """Say whether an image that the host lists is this project's, whatever was asked for."""
+    if generation == "images":
+        return media.labels.get("imghost") == fields.project
+    return media.namespace == (fields.namespace or "")
+
+
 def _chosen(api: Api, ids: Sequence[str]) -> Iterator[tuple[str, bool]]:
     answer = _granted(api.chosen(ids))
     for media in read(read_list, answer, "is no list of images", is_ambiguous=False).media:
         if media.id in ids:
-            yield media.id, api.fields.own(media, "images")
+            yield media.id, _is_own(media, api.fields, "images")
 
 
 def _singly(api: Api, ids: Sequence[str]) -> Iterator[tuple[str, bool]]:
@@ -267,7 +248,7 @@ def _singly(api: Api, ids: Sequence[str]) -> Iterator[tuple[str, bool]]:
         answer = api.one(name)
         if not _is_gone(answer):
             media = read(read_media, _granted(answer), "is no image", is_ambiguous=False)
-            yield name, api.fields.own(media, "upload")
+            yield name, _is_own(media, api.fields, "upload")
 
 
 def _deleted(api: Api, generation: Generation, ids: Sequence[str]) -> Reasons:

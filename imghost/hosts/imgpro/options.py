@@ -15,7 +15,7 @@ from imghost.settings import read_duration
 from imghost.wording import nearest
 
 if TYPE_CHECKING:
-    from imghost.hosts.imgpro.api import Media
+    pass
 
 NAME: Final = "img.pro"
 Generation = Literal["upload", "images"]
@@ -94,12 +94,6 @@ class Fields(NamedTuple):
         if self.tags:
             fields["metadata"] = {"tags": list(self.tags)}
         return fields
-
-    def own(self, media: Media, generation: Generation) -> bool:
-        """Say whether an image that the host lists is this project's, whatever was asked for."""
-        if generation == "images":
-            return media.labels.get("imghost") == self.project
-        return media.namespace == (self.namespace or "")
 
 
 def read_fields(options: ImgProOptions, retention: timedelta | None) -> Fields:
