@@ -21,7 +21,7 @@ soak: $(READY)
 	IMGHOST_SOAK_STEPS=$(or $(STEPS),30) IMGHOST_SOAK_FUZZ=$(or $(FUZZ),100000) \
 	IMGHOST_SOAK_ANSWERS=$(or $(ANSWERS),5000) IMGHOST_SOAK_CHALLENGES=$(or $(CHALLENGES),10000) \
 	IMGHOST_SOAK_IMAGES=$(or $(IMAGES),2000) \
-	$(BIN)/python -m pytest tests/trust tests/fuzz tests/test_pay_once_hostile.py tests/hosts/test_mutated_answers.py \
+	$(BIN)/python -m pytest tests/trust tests/fuzz tests/hosts/test_img402_pay_once_hostile.py tests/hosts/test_mutated_answers.py \
 		tests/hosts/test_img402_paid.py -s
 
 # A search guided by coverage, with atheris: `make fuzz TARGET=page SECONDS=600`; without a target each in turn.
@@ -50,7 +50,7 @@ docs: $(READY)
 
 # The built wheel, in an environment of its own: three packages, entry points, licence.
 wheel: $(VENV)/.linted
-	$(BIN)/python tests/check_wheel.py
+	$(BIN)/python tests/project/check_wheel.py
 
 # The Sphinx versions that are not in the main environment.
 matrix:

@@ -16,7 +16,7 @@ from pathlib import Path
 time.perf_counter = time.process_time  # so that the report tells the processor's time, which others do not disturb
 folder = Path(sys.argv[1])
 from imghost import Job, Settings, rehost
-from imghost.provenance import Origins
+from imghost.site.images import Origins
 import imghost.cache_check
 sources = {f"images/{path.name}": path for path in (folder / "docs").iterdir()}
 origins = Origins(roots=(folder,), sources=sources, stands_for_copy=True)

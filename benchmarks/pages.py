@@ -16,7 +16,7 @@ import json, sys, time
 from pathlib import Path
 from benchmarks.measure import peak
 from imghost import Job, Settings, rehost
-from imghost.provenance import Origins
+from imghost.site.images import Origins
 site = Path(sys.argv[1])
 cpu = time.process_time()
 result = rehost(Job(site, Settings(host="directory", folder=site.parent, cache_dir=site.parent / "cache"), {},

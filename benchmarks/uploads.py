@@ -20,12 +20,12 @@ _LARGE = """
 import sys, threading
 from benchmarks.measure import peak
 from pathlib import Path
-from imghost import images, payload
-from imghost.http import Client, FilePart
+from imghost.image import inspect, payload
+from imghost.net.client import Client, FilePart
 folder, url, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with Client() as client:
     def upload(number):
-        image = images.read(folder, f"p{number}.png")
+        image = inspect.read(folder, f"p{number}.png")
         with (folder / image.path).open("rb") as source:
             made = payload.prepare(image, source, "strip", folder)
         part = FilePart("file", made.name, made.media_type, made.file)

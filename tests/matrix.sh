@@ -10,5 +10,5 @@ for version in 7.4 8.2; do
     "$venv/bin/python" -m pip install --quiet --editable . "sphinx==$version.*" furo pytest pytest-timeout hypothesis
     touch "$venv/.ready"
   fi
-  "$venv/bin/python" -m pytest -q tests/test_sphinx.py
+  "$venv/bin/python" -m pytest -q tests/front_ends/test_sphinx.py
 done

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from doubles.payer import a_host, a_payload
 from doubles.paying_process import bought

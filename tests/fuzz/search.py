@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 CORPUS = Path(__file__).with_name("corpus")
 FOUND = Path(__file__).parents[2] / "build" / "fuzz"

@@ -22,7 +22,7 @@ from doubles.img402_paid import PAYEE, PaidImg402
 from doubles.mutants import Mutator, written
 from doubles.payer import KEY, PNG, Counting, a_host, a_payload, changed
 from doubles.server import Fault, Reply, Request, Server
-from test_x402 import BAD, a_challenge, an_offer
+from test_img402_x402 import BAD, a_challenge, an_offer
 from trust.place import counted, tell
 
 from imghost.errors import Action, HostError, SettingsError, StateError
@@ -726,10 +726,10 @@ def test_github_is_asked_to_hide_the_payment_and_the_token_before_they_are_used(
 def test_the_library_that_signs_is_loaded_by_nothing_but_a_payment(tmp_path: Path) -> None:
     code = f"""
 import sys, pathlib
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[1] / "support")!r}]
 from doubles.payer import a_host, a_payload
 from imghost.errors import HostError
-from imghost.http import Client
+from imghost.net.client import Client
 folder = pathlib.Path({str(tmp_path)!r})
 with Client(environ={{}}) as client:
     host = a_host(client, "http://127.0.0.1:9", folder)
@@ -748,14 +748,14 @@ def test_a_paid_tier_without_the_extra_names_it_in_one_line(tmp_path: Path) -> N
 import sys
 import time
 sys.modules["eth_account"] = None
-sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[1] / "support")!r}]
 import importlib.util
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "eth_account" else find(name, *rest)
 from pathlib import Path
 from doubles.payer import a_host
 from imghost.errors import SettingsError
-from imghost.http import Client
+from imghost.net.client import Client
 try:
     a_host(Client(environ={{}}), "https://img402.dev", Path({str(tmp_path)!r}))
 except SettingsError as error:

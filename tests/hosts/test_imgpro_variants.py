@@ -8,7 +8,7 @@ from hosts.imgpro_setup import offline
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imghost.hosts.imgpro.host import EDGES, Format, converted, variants
+from imghost.hosts.imgpro.variants import EDGES, Format, converted, variants
 
 URL = "https://src.img.pro/4j2/abc12345.jpg"
 PIXELS = st.integers(1, 60_000)

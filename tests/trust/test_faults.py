@@ -7,7 +7,7 @@ from trust.test_threats import names
 
 ALL_HOSTS = (
     "hosts/test_conformance_faults.py::test_every_fault_is_outlived_and_leaves_no_more_copies_than_it_must",
-    "test_http_faults.py::test_a_fault_ends_in_time_as_an_ambiguous_retry_and_the_next_request_succeeds",
+    "net/test_wire_faults.py::test_a_fault_ends_in_time_as_an_ambiguous_retry_and_the_next_request_succeeds",
 )
 OLDER = "hosts/test_imgpro_errors.py::test_each_error_of_the_older_generation_has_its_action"
 NEWER = "hosts/test_imgpro_errors.py::test_each_error_of_the_newer_generation_has_its_action"
@@ -20,7 +20,7 @@ COPIES = "hosts/test_imgpro_copies.py::"
 BOUNDS = "trust/test_bounds.py::"
 CONFIRM = "trust/test_confirm.py::"
 THREADED = "trust/test_threaded_kills.py::"
-INCREMENTAL = "test_incremental_builds.py::"
+INCREMENTAL = "builds/test_incremental_builds.py::"
 DISKS = "trust/test_disks.py::"
 TROUBLE = "trust/test_trouble.py::"
 MEANWHILE = "trust/test_meanwhile.py::"
@@ -28,11 +28,11 @@ MEANWHILE = "trust/test_meanwhile.py::"
 FAULTS: dict[str, tuple[str, ...]] = {
     "F1 nobody listens": (
         BOUNDS + "test_a_host_that_is_not_there_ends_the_build_in_time",
-        "test_http_faults.py::test_a_refused_connection_is_retried_and_not_ambiguous",
-        "test_rehost.py::test_dead_host_ends_soon_and_leaves_the_site",
+        "net/test_wire_faults.py::test_a_refused_connection_is_retried_and_not_ambiguous",
+        "run/test_rehost.py::test_dead_host_ends_soon_and_leaves_the_site",
     ),
-    "F2 no such name": ("test_http_faults.py::test_a_name_that_does_not_resolve_is_retried_and_not_ambiguous",),
-    "F3 a bad certificate": ("test_http_tls.py::test_a_bad_certificate_stops_before_anything_is_sent",),
+    "F2 no such name": ("net/test_wire_faults.py::test_a_name_that_does_not_resolve_is_retried_and_not_ambiguous",),
+    "F3 a bad certificate": ("net/test_wire_tls.py::test_a_bad_certificate_stops_before_anything_is_sent",),
     "F4 a reset before or in the body": (
         *ALL_HOSTS,
         "hosts/test_conformance_faults.py::test_a_fault_before_the_body_is_a_value_too",
@@ -50,7 +50,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         BOUNDS + "test_a_host_that_never_ends_its_answers_takes_neither_time_nor_memory",
     ),
     "F8 a refusal before the body is sent": (
-        "test_http_faults.py::test_an_answer_that_comes_before_the_body_is_sent_is_read",
+        "net/test_wire_faults.py::test_an_answer_that_comes_before_the_body_is_sent_is_read",
         "hosts/test_conformance_faults.py::test_a_fault_before_the_body_is_a_value_too",
     ),
     "F9 a bad parameter or no file": EVERY_STATUS,
@@ -88,7 +88,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         "trust/test_threats.py::test_no_waiting_time_holds_a_build_up",
     ),
     "F20 a quota that is used up": (
-        "test_cli.py::test_used_up_quota_is_one_warning_with_the_link",
+        "front_ends/test_cli.py::test_used_up_quota_is_one_warning_with_the_link",
         "hosts/test_imageupload_errors.py::test_the_months_quota_stops_with_a_whole_link",
     ),
     "F21 an error of the host's own": (
@@ -113,7 +113,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "F25 an image that is still worked on": (
         "hosts/test_imgpro.py::test_an_image_that_is_still_worked_on_has_no_size_yet",
-        "test_rehost.py::test_store_that_never_confirms_keeps_the_image_local_and_uploads_once",
+        "run/test_rehost.py::test_store_that_never_confirms_keeps_the_image_local_and_uploads_once",
     ),
     "F26 another status of success": (
         "hosts/test_img402.py::test_any_success_status_will_do",
@@ -121,7 +121,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "F27 an image that is served a moment later": (
         "trust/test_confirm.py::test_an_image_that_is_served_a_moment_later_is_waited_for",
-        "test_rehost.py::test_store_that_never_confirms_keeps_the_image_local_and_uploads_once",
+        "run/test_rehost.py::test_store_that_never_confirms_keeps_the_image_local_and_uploads_once",
     ),
     "F28 a URL that serves something else": (
         CONFIRM + "test_a_url_that_serves_no_such_image_stays_out_of_pages_and_the_next_build_asks_again",
@@ -137,17 +137,17 @@ FAULTS: dict[str, tuple[str, ...]] = {
         PAID + "test_a_settled_payment_that_the_host_forgot_is_paid_once_and_ends_as_lost",
     ),
     "F32 a budget that is reached": (
-        "test_paid_builds.py::test_build_over_max_cost_sends_nothing_and_names_the_line_to_change",
-        "test_pay_once.py::test_a_budget_for_one_image_holds_between_processes",
+        "run/test_publish_paid.py::test_build_over_max_cost_sends_nothing_and_names_the_line_to_change",
+        "hosts/test_img402_pay_once.py::test_a_budget_for_one_image_holds_between_processes",
     ),
     "F33 a quota that runs out in the middle": (
-        "test_expiry.py::test_quota_for_seven_of_ten_hosts_seven_and_the_rest_next_month",
+        "run/test_plan_expiry.py::test_quota_for_seven_of_ten_hosts_seven_and_the_rest_next_month",
     ),
     "F34 a proxy that does not lead on": (
-        "test_http_tls.py::test_a_proxy_that_does_not_lead_on_stops_and_is_named_without_its_password",
+        "net/test_wire_tls.py::test_a_proxy_that_does_not_lead_on_stops_and_is_named_without_its_password",
     ),
     "F35 a wrong clock": (
-        "test_expiry.py::test_wrong_clock_renews_nothing",
+        "run/test_plan_expiry.py::test_wrong_clock_renews_nothing",
         PAID + "test_nothing_is_signed_with_a_wrong_clock",
     ),
     "F36 a clock that jumps": (
@@ -156,7 +156,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "F37 no room for an intent": (
         DISKS + "test_where_an_upload_cannot_be_noted_none_is_made",
-        "test_journal.py::test_a_full_disk_signs_nothing_and_keeps_what_was_there",
+        "hosts/test_img402_journal.py::test_a_full_disk_signs_nothing_and_keeps_what_was_there",
     ),
     "F38 no room for a record or the lock": (
         DISKS + "test_where_a_record_cannot_be_kept_no_more_is_sent_and_nothing_is_stored_twice",
@@ -166,16 +166,16 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "F39 no room for a page": (DISKS + "test_a_page_that_the_disk_has_no_room_for_stays_and_smaller_ones_move",),
     "F40 a write or a sync that fails": (
         "trust/test_errno.py::test_a_build_in_which_any_call_fails_ends_in_order_and_the_next_completes_it",
-        "test_cache.py::test_a_full_disk_stops_the_upload_before_it_begins",
-        "test_durable.py::test_a_full_disk_leaves_the_old_file_and_nothing_else",
+        "records/test_cache.py::test_a_full_disk_stops_the_upload_before_it_begins",
+        "test_files_whole.py::test_a_full_disk_leaves_the_old_file_and_nothing_else",
     ),
     "F41 a store that another build holds": (
         BOUNDS + "test_a_store_that_another_build_holds_is_waited_for_and_then_left_alone",
         BOUNDS + "test_a_build_that_gets_the_store_in_time_goes_by_what_the_other_has_written",
     ),
     "F42 a broken store": (
-        "test_cache.py::test_a_poisoned_store_goes_aside_and_a_new_one_takes_its_place",
-        "test_cache.py::test_whatever_bytes_a_store_holds_it_loads_and_the_next_record_is_kept",
+        "records/test_cache.py::test_a_poisoned_store_goes_aside_and_a_new_one_takes_its_place",
+        "records/test_cache.py::test_whatever_bytes_a_store_holds_it_loads_and_the_next_record_is_kept",
     ),
     "F43 a store that is read-only": (
         DISKS + "test_a_read_only_store_is_read_and_nothing_is_uploaded",
@@ -188,8 +188,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
         DISKS + "test_a_read_only_page_stays_and_the_others_move",
     ),
     "F45 a lock that was merged badly": (
-        "test_cli.py::test_broken_line_is_named_before_any_request",
-        "test_lock.py::test_a_hostile_line_is_one_error_that_names_the_line",
+        "front_ends/test_cli.py::test_broken_line_is_named_before_any_request",
+        "records/test_lock.py::test_a_hostile_line_is_one_error_that_names_the_line",
     ),
     "F46 a signal to end": (
         TROUBLE + "test_a_build_that_is_told_to_end_says_so_and_keeps_what_it_earned",
@@ -203,18 +203,18 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "F48 a loss of power": (
         "trust/test_power.py::test_no_record_is_lost_with_the_power",
         "trust/test_power.py::test_the_build_after_a_loss_of_power_completes_the_site",
-        "test_journal.py::test_a_write_is_synced_with_its_folder",
+        "hosts/test_img402_journal.py::test_a_write_is_synced_with_its_folder",
     ),
     "F49 two builds on one machine": (
         "trust/test_concurrency.py::test_eight_builds_on_one_cache_and_lock_store_each_image_once",
-        "test_pay_once.py::test_eight_processes_that_want_one_image_pay_once",
+        "hosts/test_img402_pay_once.py::test_eight_processes_that_want_one_image_pay_once",
     ),
     "F50 two builds on two machines": (
         "trust/test_concurrency.py::test_two_machines_at_once_store_each_image_once",
-        "test_pay_once.py::test_a_build_on_another_machine_pays_nothing_for_what_was_paid",
+        "hosts/test_img402_pay_once.py::test_a_build_on_another_machine_pays_nothing_for_what_was_paid",
     ),
     "F51 a holder of the store that was killed": (
-        "test_cache.py::test_one_build_at_a_time_and_a_killed_one_holds_nothing",
+        "records/test_cache.py::test_one_build_at_a_time_and_a_killed_one_holds_nothing",
     ),
     "F52 a site that is half rewritten": (
         TROUBLE + "test_a_half_rewritten_site_ends_as_a_clean_build_would",
@@ -222,21 +222,21 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "F53 files that a killed build left": (
         TROUBLE + "test_what_a_killed_build_left_half_written_is_swept",
-        "test_durable.py::test_sweeping_deletes_only_old_files_of_our_own_making",
-        "test_scratch.py::test_the_payloads_of_a_killed_build_are_swept_by_the_next",
-        "test_scratch.py::test_the_payloads_of_a_build_that_runs_are_not_swept_by_another",
+        "test_files_whole.py::test_sweeping_deletes_only_old_files_of_our_own_making",
+        "test_files_folders.py::test_the_payloads_of_a_killed_build_are_swept_by_the_next",
+        "test_files_folders.py::test_the_payloads_of_a_build_that_runs_are_not_swept_by_another",
     ),
     "F54 an image that changes meanwhile": (
         MEANWHILE + "test_an_image_that_changes_while_others_are_sent_stays_local",
-        "test_payload.py::test_a_file_changed_while_it_is_read_is_sent_whole_or_not_at_all",
+        "image/test_payload.py::test_a_file_changed_while_it_is_read_is_sent_whole_or_not_at_all",
     ),
     "F55 an image that goes meanwhile": (
         MEANWHILE + "test_an_image_that_goes_before_it_is_sent_leaves_its_references_as_they_were",
         MEANWHILE + "test_an_image_that_goes_once_it_is_hosted_is_shown_from_the_host",
     ),
     "F56 a parallel build": (
-        "test_sphinx.py::test_parallel_build_is_the_same",
-        "test_layouts.py::test_parallel_sphinx_build_writes_what_a_serial_one_writes",
+        "front_ends/test_sphinx.py::test_parallel_build_is_the_same",
+        "builds/test_layouts.py::test_parallel_sphinx_build_writes_what_a_serial_one_writes",
     ),
     "F57 no memory, no descriptors": (
         BOUNDS + "test_a_build_that_runs_out_of_memory_says_so_and_leaves_a_site_that_works",
@@ -248,9 +248,9 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "F59 strange names and locales": (
         TROUBLE + "test_names_and_pages_that_are_no_text_and_a_plain_locale_are_no_trouble",
-        "test_resolve.py::test_a_page_in_a_folder_with_a_percent_sign_refers_from_that_folder",
+        "test_urls.py::test_a_page_in_a_folder_with_a_percent_sign_refers_from_that_folder",
     ),
-    "F60 a host that is gone for ever": ("test_care.py::test_restore_puts_the_local_references_back",),
+    "F60 a host that is gone for ever": ("run/test_care.py::test_restore_puts_the_local_references_back",),
 }
 
 

@@ -12,7 +12,7 @@ import venv
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("imghost", "mkdocs_imghost", "sphinx_imghost")
 ENTRIES = {
     "console_scripts": {"imghost"},

@@ -1,4 +1,4 @@
-"""The documentation's blocks that the code decides: `python tests/documentation.py` writes them, a test compares them."""
+"""The documentation's blocks that the code decides: `python tests/support/documentation.py` writes them, a test compares them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from imghost.hosts import registry
 from imghost.hosts.img402 import TIERS
 from imghost.models import MEDIA_TYPES, Limits
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 _SHARED = {
     "api_url": "The service's API, or a proxy or a test server in its place.",
     "bucket": "The bucket's name.",

@@ -18,13 +18,13 @@ import pytest
 from doubles.chain import shared_chain
 from doubles.hostile_till import FIRST_PRICE, MODES, HostileTill
 from doubles.payer import a_host, a_payload, changed
-from test_pay_once import Wallet, a_random_number, tried
+from test_img402_pay_once import Wallet, a_random_number, tried
 
 from imghost.errors import HostError
 from imghost.hosts.img402 import Img402
 from imghost.net.client import Client
 
-SCRIPT = Path(__file__).parent / "doubles" / "paying_forks.py"
+SCRIPT = Path(__file__).parents[1] / "doubles" / "paying_forks.py"
 YEAR = timedelta(days=365)
 RETRIES = (1, 2, 5)
 PATIENCE = {MODES[1]: 0.8}

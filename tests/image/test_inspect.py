@@ -579,7 +579,9 @@ def test_the_beginning_of_a_file_gives_its_size() -> None:
 
 
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
-    code = "import sys, imghost.images; print([n for n in ('PIL', 'httpx', 'pyexpat', 'xml') if n in sys.modules])"
+    code = (
+        "import sys, imghost.image.inspect; print([n for n in ('PIL', 'httpx', 'pyexpat', 'xml') if n in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "[]"
 

@@ -32,6 +32,7 @@ from imghost.records.safe_disk import SafeDisk
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, links and limits")
 SHA = "0123456789abcdef" * 4
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SUPPORT = [str(Path(__file__).parents[1] / "support"), str(Path(__file__).parents[1])]
 RECORD = Record(SHA, "img.pro", "https://src.img.pro/ab/1.png", "1", "", 10, "image/png", 4, 3, NOON)
 FACTS = Facts("image/png", 4, 3)
 OLD = (10, 1_600_000_000_123_456_789, 7)
@@ -599,8 +600,8 @@ class TestTrouble:
     def test_every_record_that_was_reported_kept_survives_a_kill(self, tmp_path: Path) -> None:
         code = (
             "import os, sys, threading; from pathlib import Path\n"
-            "sys.path.insert(0, sys.argv[2]); import test_cache\n"
-            "from imghost.cache import Cache\n"
+            "sys.path[:0] = [sys.argv[2], *sys.argv[-2:]]; import test_cache\n"
+            "from imghost.records.cache import Cache\n"
             "cache = Cache.load(Path(sys.argv[1]))\n"
             "def work(mine):\n"
             "    for record in mine:\n"
@@ -608,7 +609,7 @@ class TestTrouble:
             "every = test_cache.records(20_000)\n"
             "for start in range(4): threading.Thread(target=work, args=(every[start::4],)).start()\n"
         )
-        words = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)]
+        words = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent), *SUPPORT]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as worker:
             assert worker.stdout is not None
             reported = {worker.stdout.readline().strip() for _ in range(60)}
@@ -628,7 +629,7 @@ class TestTrouble:
     def test_a_full_disk_stops_the_upload_before_it_begins(self, folder: Path) -> None:
         code = (
             "import resource, sys; from pathlib import Path\n"
-            "from imghost.cache import Cache; from imghost.errors import StateError\n"
+            "from imghost.records.cache import Cache; from imghost.errors import StateError\n"
             "cache = Cache.load(Path(sys.argv[1]))\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))\n"
             "noted = 0\n"
@@ -657,8 +658,8 @@ class TestTrouble:
             parent.chmod(parent.stat().st_mode | 0o055)
         code = (
             "import os, sys; from pathlib import Path\n"
-            "from imghost.cache import Cache, exclusive; from imghost.errors import StateError\n"
-            "import filelock, imghost.cache_store\n"
+            "from imghost.records.cache import Cache, exclusive; from imghost.errors import StateError\n"
+            "import filelock, imghost.records.safe_disk, imghost.records.safe_diskcache\n"
             "os.getuid() or os.setuid(65534)\n"
             "cache = Cache.load(Path(sys.argv[1]))\n"
             "print(len(cache.records()), len(cache.intents()), cache.warnings, cache.is_writable)\n"
@@ -718,7 +719,7 @@ class TestExclusive:
     @staticmethod
     def holder(folder: Path) -> subprocess.Popen[str]:
         code = (
-            "import sys, time; from pathlib import Path; from imghost.cache import exclusive\n"
+            "import sys, time; from pathlib import Path; from imghost.records.cache import exclusive\n"
             "with exclusive(Path(sys.argv[1])) as is_alone: print(is_alone, flush=True); time.sleep(60)"
         )
         held = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
@@ -755,15 +756,15 @@ class TestExclusive:
 
 def test_builds_that_make_the_store_at_the_same_moment_all_keep_their_records(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); import test_cache\n"
-        "from dataclasses import replace; from imghost.cache import Cache; from imghost import cache_store\n"
+        "import sys; from pathlib import Path; sys.path[:0] = [sys.argv[2], *sys.argv[-2:]]; import test_cache\n"
+        "from dataclasses import replace; from imghost.records.cache import Cache; from imghost.records import cache\n"
         "cache = Cache.load(Path(sys.argv[1])); print('ready', flush=True); sys.stdin.readline()\n"
         "cache.keep(replace(test_cache.RECORD, host=sys.argv[3])); cache.close()\n"
     )
     tests = str(Path(__file__).parent)
     builds = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path / "cache"), tests, f"host{number}"],
+            [sys.executable, "-c", code, str(tmp_path / "cache"), tests, f"host{number}", *SUPPORT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -783,7 +784,7 @@ def test_builds_that_make_the_store_at_the_same_moment_all_keep_their_records(tm
 
 def test_reading_brings_no_diskcache(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from imghost.cache import Cache\n"
+        "import sys; from pathlib import Path; from imghost.records.cache import Cache\n"
         "cache = Cache.load(Path(sys.argv[1])); cache.records(); cache.save(); cache.close()\n"
         "print({'diskcache', 'filelock', 'httpx'} & set(sys.modules))"
     )

@@ -166,7 +166,9 @@ def _run(arguments: list[str], *, apart: bool) -> None:
     from sphinx.cmd.build import build_main
 
     if apart:
-        path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        path = os.pathsep.join(
+            [str(Path(__file__).parent), str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
         command = [sys.executable, "-m", "sphinx", *arguments]
         ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
         assert ended.returncode == 0, ended.stderr

@@ -15,5 +15,5 @@ def test_public_names_are_these_and_each_says_what_for():
 
 
 def test_the_version_is_the_projects():
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert imghost.version() == project["version"]

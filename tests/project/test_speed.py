@@ -66,11 +66,10 @@ report = rehost(Job(folder / "site", read(json.loads(sys.argv[1]), folder), dict
 print(json.dumps([report.host, report.counts.uploaded, report.counts.cached, report.requests, sorted(sys.modules)]))
 """
 OWN = ["imgpro", "img402", "imageupload", "s3", "directory"]
-ASKED = {f"imghost.hosts.{name}" for name in (*OWN, *(f"{name}_settings" for name in OWN))} | {
-    *("imghost.hosts", "imghost.hosts.registry", "imghost.hosts.once", "imghost.hosts.origins"),
-    "imghost.hosts.imgpro_variants",
+ASKED = {f"imghost.hosts.{name}" for name in (*OWN, *(f"{name}.options" for name in OWN))} | {
+    *("imghost.hosts", "imghost.hosts.registry", "imghost.hosts.answers", "imghost.hosts.imgpro.variants"),
 }
-HEAVY = {"httpx", "bs4", "PIL", "boto3", "eth_account", "imghost.upload", "imghost.wire"}
+HEAVY = {"httpx", "bs4", "PIL", "boto3", "eth_account", "imghost.run.upload", "imghost.net.wire"}
 
 
 def ran(folder: Path, settings: dict[str, Any], environ: dict[str, str]) -> tuple[list[Any], set[str]]:
@@ -100,7 +99,7 @@ def test_a_build_that_knows_its_images_loads_no_more_of_a_host_than_it_asks(tmp_
         first, loaded = ran(tmp_path, settings, environ)
     assert first[0] == name
     assert first[1] > 0
-    assert {"httpx", "imghost.upload"} <= loaded
+    assert {"httpx", "imghost.run.upload"} <= loaded
     again, loaded = ran(tmp_path, settings, environ)
     assert again == [name, 0, first[1] + first[2], 0]
     theirs = {entry.module for entry in installed().values()} if "host" not in settings else set()

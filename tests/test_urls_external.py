@@ -13,8 +13,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.net.download import absolute, check_public, is_public, key_of, public_addresses, selected
-from imghost.urls import external_url
+from imghost.net.download import check_public, is_public, public_addresses
+from imghost.urls import absolute, external_url, key_of, selected
 
 ALL = ["*"]
 PRIVATE = [

@@ -26,7 +26,7 @@ from imghost.hosts.img402 import Img402
 from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State
 from imghost.net.client import Client
 
-SCRIPT = Path(__file__).parent / "doubles" / "paying_process.py"
+SCRIPT = Path(__file__).parents[1] / "doubles" / "paying_process.py"
 DOLLAR = 1_000_000
 
 

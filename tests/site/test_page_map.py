@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +14,9 @@ from typing import Any
 import pytest
 from sites import picture, tree, write
 
-from imghost import Job, Settings
+from imghost import Job, Settings, rehost
 from imghost.models import KINDS
-from imghost.run import local_copies, rehost
+from imghost.run import local_copies
 from imghost.run.care import restore
 from imghost.site import page_map
 from imghost.site.images import Origins
@@ -31,7 +32,7 @@ from pathlib import Path
 from test_page_map import job
 from imghost import rehost
 made = rehost(job(Path(sys.argv[1])))
-print(made.report.counts.references_rewritten, "scanned" if "imghost.scan" in sys.modules else "remembered")
+print(made.report.counts.references_rewritten, "scanned" if "imghost.html.scan" in sys.modules else "remembered")
 """
 
 
@@ -51,7 +52,8 @@ def generated(folder: Path, **pages: str) -> Path:
 
 def said(folder: Path) -> str:
     """Rehost in a new process; gives what was rewritten, and whether a page was scanned."""
-    env = {"PYTHONPATH": str(Path(__file__).parent)}
+    here = Path(__file__)
+    env = {"PYTHONPATH": os.pathsep.join(map(str, (here.parent, here.parents[1], here.parents[1] / "support")))}
     done = subprocess.run([sys.executable, "-c", _RUN, folder], capture_output=True, text=True, env=env, check=True)
     return done.stdout.strip()
 

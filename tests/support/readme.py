@@ -1,4 +1,4 @@
-"""The README's blocks that the code decides: `python tests/readme.py` writes them, a test compares them."""
+"""The README's blocks that the code decides: `python tests/support/readme.py` writes them, a test compares them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imghost import settings
 from imghost.cli import main
 from imghost.models import KINDS
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def options_table() -> str:

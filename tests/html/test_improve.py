@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from imghost import settings
 from imghost.errors import SettingsError
 from imghost.hosts.directory import Directory, DirectoryOptions
-from imghost.html.edit import changed_text, changes_of
-from imghost.html.improve import GUARD, Better, Known, Wishes, improve
+from imghost.html.edit import Better, Known, Wishes, changed_text, changes_of
+from imghost.html.improve import GUARD, improve
 from imghost.html.scan import scan
 from imghost.models import KINDS, Facts, Image, Record
 from imghost.net.client import Client

@@ -309,7 +309,7 @@ def test_an_unknown_variant_is_an_error(variant: str, tmp_path: Path) -> None:
 def test_pillow_is_imported_only_to_resize(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(tagged("png"))
     code = (
-        "import sys; from pathlib import Path; from imghost.images import read; from imghost.payload import prepare\n"
+        "import sys; from pathlib import Path; from imghost.image.inspect import read; from imghost.image.payload import prepare\n"
         "folder = Path(sys.argv[1]); image = read(folder, 'x.png')\n"
         "prepare(image, open(folder / 'x.png', 'rb'), 'strip', folder)\n"
         "print('PIL' in sys.modules)\n"

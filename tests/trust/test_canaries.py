@@ -11,7 +11,7 @@ from pathlib import Path
 import canaries
 import pytest
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 LEAKS = """
 import base64, logging, os, pathlib, subprocess, sys, tempfile, urllib.parse
@@ -81,7 +81,7 @@ def test_what_leaks_fails_and_what_does_not_passes(tmp_path: Path) -> None:
         "test_leaks.py",
     ]
     ours = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}  # a run of its own
-    environ = {**ours, "PYTHONPATH": str(TESTS), "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
+    environ = {**ours, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS / 'support'}", "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=100)
     told = re.findall(r"^(ERROR|PASSED) test_leaks.py::(\w+)", done.stdout, re.MULTILINE)
     names = re.findall(r"def (test_\w+)", LEAKS)

@@ -41,7 +41,7 @@ def fences(language: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_what_the_code_decides_is_what_the_page_says(name):
-    """Where this fails, `python tests/documentation.py` writes it."""
+    """Where this fails, `python tests/support/documentation.py` writes it."""
     assert written(PAGES[name]) == PAGES[name]
 
 

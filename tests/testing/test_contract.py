@@ -30,7 +30,7 @@ from imghost.testing import (
 )
 from imghost.testing.fake import KEY
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class TestFakeHost(HttpContract, FindsContract, DeletesContract, TellsContract):
@@ -134,7 +134,7 @@ class Sweeping(FakeHost):
 
 class Guessing(FakeHost):
     def usage(self):
-        return replace(super().usage(), used=-1)
+        return super().usage()._replace(used=-1)
 
 
 @dataclass

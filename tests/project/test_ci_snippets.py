@@ -22,7 +22,7 @@ from sites import picture, small_site, write
 from imghost.models import Record
 from imghost.records import lock as locks
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SNIPPETS = ROOT / "docs/ci"
 WORKFLOWS = [*sorted(SNIPPETS.glob("github-*.yml")), *sorted((ROOT / ".github/workflows").glob("*.yml"))]
 NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -10,7 +10,7 @@ from doubles.payer import a_host, a_payload
 from doubles.server import Reply, Request, Server
 from hypothesis import given
 from hypothesis import strategies as st
-from test_x402 import a_challenge, an_offer
+from test_img402_x402 import a_challenge, an_offer
 
 from imghost.errors import HostError
 from imghost.hosts.answers import refusal

@@ -74,9 +74,9 @@ def test_a_read_only_file_stays_as_it_is(tmp_path: Path) -> None:
     file.chmod(0o444)
     tmp_path.chmod(0o777)
     code = (
-        "import os, sys; from pathlib import Path; from imghost import durable\n"
+        "import os, sys; from pathlib import Path; from imghost import files\n"
         "os.getuid() or os.setuid(65534)\n"
-        "try: durable.replace(Path(sys.argv[1]), 'new', is_durable=False)\n"
+        "try: files.write_whole(Path(sys.argv[1]), 'new', is_durable=False)\n"
         "except PermissionError as problem: print('refused:', problem.strerror)"
     )
     for folder in tmp_path.parents[:4]:
@@ -92,9 +92,9 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, is_dur
     file = tmp_path / "page.html"
     file.write_text("old")
     code = (
-        "import resource, sys; from pathlib import Path; from imghost import durable\n"
+        "import resource, sys; from pathlib import Path; from imghost import files\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "try: durable.replace(Path(sys.argv[1]), b'x' * 100_000, is_durable=sys.argv[2] == 'True')\n"
+        "try: files.write_whole(Path(sys.argv[1]), b'x' * 100_000, is_durable=sys.argv[2] == 'True')\n"
         "except OSError as problem: print('failed:', problem.errno)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(file), str(is_durable)], capture_output=True, text=True)
@@ -108,9 +108,9 @@ def test_a_reader_sees_the_old_content_or_the_new_whatever_kills_the_writer(tmp_
     whole = {letter * 300_000 for letter in "ab"}
     file.write_text("a" * 300_000)
     code = (
-        "import itertools, sys; from pathlib import Path; from imghost import durable\n"
+        "import itertools, sys; from pathlib import Path; from imghost import files\n"
         "print('ready', flush=True)\n"
-        "for letter in itertools.cycle('ab'): durable.replace(Path(sys.argv[1]), letter * 300_000, is_durable=False)"
+        "for letter in itertools.cycle('ab'): files.write_whole(Path(sys.argv[1]), letter * 300_000, is_durable=False)"
     )
     for pause in (0.0, 0.003, 0.007, 0.02):
         with subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE) as writer:

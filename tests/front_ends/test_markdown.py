@@ -24,7 +24,7 @@ from imghost.markdown import ImghostExtension
 from imghost.models import Record
 from imghost.records import lock as locks
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOSTED = "https://src.img.pro/t/"
 

@@ -16,7 +16,7 @@ from oracle import references
 from PIL import Image as Picture
 from sites import tree
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SITES = {"mkdocs": "example_site/mkdocs/site", "sphinx": "example_site/sphinx/_build/html"}
 URLS = {
     "mkdocs": "https://docs.example.com/meteo-one/",
