@@ -2,6 +2,6 @@
 
 import sys
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 sys.exit(main())

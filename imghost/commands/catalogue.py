@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from imghost.commands import hosts, records, site
+from imghost.cli import commands as records
+from imghost.commands import hosts, site
 from imghost.commands.call import Call
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imghost.commands.call import Call, print_json, say
-from imghost.commands.tables import Row, print_table
+from imghost.cli.terminal import Row, print_table
 from imghost.errors import HostError, SettingsError, StateError
 from imghost.hosts import registry
 from imghost.models import MEDIA_TYPES

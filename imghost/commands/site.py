@@ -10,7 +10,7 @@ from typing import Any
 from imghost.commands.call import Call, print_json, say, warn
 from imghost.commands.money import paid
 from imghost.commands.style import plain
-from imghost.commands.tables import Row, print_facts, print_table
+from imghost.cli.terminal import Row, print_facts, print_table
 from imghost.errors import HostError
 from imghost.net.client import Client
 from imghost.records.cache import Cache

@@ -18,7 +18,7 @@ import pytest
 from corpora import needs_corpora, sites
 from sites import tree
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".svg")
 NEW_URL = re.compile(rb"(?:\.\./)*_imghost/[0-9a-f]{32}(?:-[a-z0-9]+)*\.(?:png|jpg|gif|webp|avif|svg)")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sites import picture, tree, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 from imghost.models import KINDS
 
 URL = "https://site.test/"

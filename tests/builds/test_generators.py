@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sites import image_urls, local_file, picture, tree, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 
 def ran(folder: Path, *command: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from oracle import references
 from sites import picture, tree, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 ORIGIN = "https://x.test"
 MKDOCS = {

@@ -12,7 +12,7 @@ import pytest
 from doubles.imgpro import EXHAUSTED, VERIFIED, ImgPro
 from sites import picture, small_site, tree, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 
 @pytest.fixture

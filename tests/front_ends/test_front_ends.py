@@ -6,7 +6,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
 from imghost import settings
-from imghost.arguments import make_parser
+from imghost.cli.parser import make_parser
 from mkdocs_imghost import ImghostPlugin
 
 NAMES = [option.name for option in settings.options()]

@@ -231,7 +231,7 @@ class TestUsage:
         assert "commands:" in done.stderr
 
     def test_help_of_each_command_has_an_example_that_can_be_typed(self, project):
-        from imghost.arguments import make_parser, subparsers
+        from imghost.cli.parser import make_parser, subparsers
         from imghost.commands.catalogue import COMMANDS
 
         commands = subparsers(make_parser())

@@ -12,7 +12,7 @@ from doubles.imageupload import ImageUpload as Double
 from doubles.server import Fault
 from sites import small_site
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from doubles.paying_process import STEPS
 from doubles.server import Fault, Request
 from sites import small_site
 
-from imghost.cli import main
+from imghost.cli.main import main
 from imghost.errors import Action, HostError
 from imghost.hosts.img402 import Img402
 from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State

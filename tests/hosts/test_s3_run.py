@@ -12,7 +12,7 @@ import pytest
 from doubles.s3 import VARIABLES, Storage
 from sites import small_site, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 
 @pytest.mark.usefixtures("credential")

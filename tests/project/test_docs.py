@@ -21,7 +21,7 @@ from documentation import BLOCKS, DOCS, pages, written
 from sites import small_site
 
 from imghost import settings
-from imghost.cli import main
+from imghost.cli.main import main
 from imghost.hosts import registry
 
 ROOT = DOCS.parent

@@ -13,7 +13,7 @@ from doubles.imageupload import PRO, ImageUpload
 from doubles.imgpro import VERIFIED, ImgPro
 from sites import small_site, tree, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 HOSTS = ("img.pro/upload", "img.pro/images", "imageupload.io")
 

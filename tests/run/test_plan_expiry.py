@@ -12,7 +12,7 @@ from doubles.imgpro import VERIFIED, ImgPro
 from sites import image_urls, small_site
 
 from imghost import settings
-from imghost.cli import main
+from imghost.cli.main import main
 from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.site.images import Origins

@@ -13,7 +13,7 @@ from doubles.chain import shared_chain
 from doubles.img402_paid import PaidImg402
 from sites import picture, small_site, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 from imghost.hosts.img402.journal import FILE, Budget, Journal, Purchase, Signed, State, lock_name
 
 DOLLAR = 1_000_000

@@ -17,7 +17,7 @@ from doubles.imgpro import UNVERIFIED, VERIFIED, ImgPro
 from doubles.server import Fault
 from sites import image_urls, local_file, picture, small_site, tree, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from PIL import ImageSequence
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 from sites import picture, tree, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 CHROMIUM = Path("/usr/bin/chromium")
 EVERY = ("--responsive", "--format", "webp", "--dimensions", "--lazy", "--fallback")

@@ -10,7 +10,7 @@ from doubles.imgpro import VERIFIED, ImgPro
 from doubles.server import Reply, Request, Server
 from sites import picture, tree, write
 
-from imghost.cli import main
+from imghost.cli.main import main
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from typing import Any
 from readme import _shown as shown_default
 
 from imghost import settings
-from imghost.cli import main
+from imghost.cli.main import main
 from imghost.hosts import registry
 from imghost.hosts.img402 import TIERS
 from imghost.models import MEDIA_TYPES, Limits

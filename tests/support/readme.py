@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from imghost import settings
-from imghost.cli import main
+from imghost.cli.main import main
 from imghost.models import KINDS
 
 README = Path(__file__).parents[2] / "README.md"

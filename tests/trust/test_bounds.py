@@ -34,7 +34,7 @@ RESIDENT = 80 << 20
 LIMITED = """
 import re, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
-from imghost.cli import main
+from imghost.cli.main import main
 status = main(sys.argv[2:])
 if sys.platform == "linux":  # what the system counts for a finished command began with its parent's
     most = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024

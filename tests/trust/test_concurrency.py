@@ -133,7 +133,7 @@ def refuse(event, _):
         raise SystemExit(f"the build made a {event}")
 
 sys.addaudithook(refuse)
-from imghost.cli import main
+from imghost.cli.main import main
 sys.exit(main())
 """
 

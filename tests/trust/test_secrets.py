@@ -28,7 +28,7 @@ LOUD = {"PYTHONDEVMODE": "1", "PYTHONASYNCIODEBUG": "1", "HTTPX_LOG_LEVEL": "tra
 SHOUT = """
 import logging, sys, warnings
 logging.basicConfig(level=1)
-from imghost.cli import main
+from imghost.cli.main import main
 sys.exit(main())
 """
 
@@ -122,7 +122,7 @@ def test_a_credential_is_nowhere_though_the_host_repeats_it_and_every_logger_is_
 def test_a_credential_of_a_wrong_shape_is_refused_and_not_shown(
     host: str, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from imghost.cli import main
+    from imghost.cli.main import main
 
     if "\0" in end:
         end = "\x01"  # an environment holds no zero byte

@@ -162,7 +162,7 @@ def test_a_build_may_be_told_to_end_at_any_step(tmp_path: Path) -> None:
 LIMITED = """
 import resource, sys
 resource.setrlimit(getattr(resource, sys.argv[1]), (int(sys.argv[2]),) * 2)
-from imghost.cli import main
+from imghost.cli.main import main
 sys.exit(main(sys.argv[3:]))
 """
 

@@ -13,7 +13,7 @@ from imghost import urls
 from imghost.commands import site
 from imghost.commands.call import Call, print_json, warn
 from imghost.commands.money import paid
-from imghost.commands.tables import Row, print_facts, print_table
+from imghost.cli.terminal import Row, print_facts, print_table
 from imghost.environment import leave_to_upload
 from imghost.errors import HostError, SettingsError
 from imghost.hosts import Host, Tells, registry

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imghost import settings
-from imghost.arguments import COMPLETION, few_values, flags_of, make_parser, parse, subparsers, words_of
+from imghost.cli.parser import COMPLETION, few_values, flags_of, make_parser, parse, subparsers, words_of
 from imghost.commands.call import Call
 from imghost.commands.catalogue import COMMANDS
 from imghost.commands.completion import Word, script
