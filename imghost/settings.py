@@ -51,7 +51,7 @@ def _refuse(raw: Any, origin: str, name: str) -> None:
     if is_key or is_named:
         where = f"option {name!r:.80}" if name else "an option's name"
         raise SettingsError(
-            f"{origin}: {where} holds a credential (not shown); take it out, make a new one, "
+            f"{origin or 'the command line'}: {where} holds a credential (not shown); take it out, make a new one, "
             "and put that in the environment"
         )
 
@@ -155,7 +155,7 @@ def as_dollars(raw: Any, _: Path) -> Decimal:
     except InvalidOperation:
         dollars = Decimal(-1)
     if isinstance(raw, bool) or not dollars.is_finite() or dollars < 0:
-        raise ValueError("an amount of US dollars, 0 or more")
+        raise ValueError("US dollars, 0 or more")
     return dollars
 
 
@@ -201,9 +201,12 @@ def as_mapping(raw: Any, _: Path) -> Mapping[str, Any]:
     return MappingProxyType(dict(raw))
 
 
-def _option(default: Any, read: Read, about: str, *, optional: bool = False) -> Any:
-    """Declare an option: its default as a value, how its text is read, and one line of help."""
-    metadata = {"read": read, "about": about, "optional": optional}
+def _option(default: Any, read: Read, about: str, metavar: str = "N") -> Any:
+    """Declare an option: its default as a value, how its text is read, one line of help, and what that calls a value.
+
+    A `metavar` of a few values in braces, like `{keep,resize}`, is also what shells complete.
+    """
+    metadata = {"read": read, "about": about, "metavar": metavar}
     if isinstance(default, Mapping):
         return field(default_factory=lambda: default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -216,38 +219,50 @@ _NO_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 class Settings:
     """Everything a user can choose; paths are absolute once read. Times in seconds, money in US dollars."""
 
-    host: str = _option("auto", as_text, "where images go: a host's name, or auto by the credential in the environment")
-    options: Mapping[str, Any] = _option(_NO_OPTIONS, as_mapping, "the host's own settings")
-    lock: Path = _option(Path("imghost.lock"), as_path, "the committed file of records")
-    cache_dir: Path = _option(Path(".cache/imghost"), as_path, "the local store")
+    host: str = _option(
+        "auto", as_text, "where images go: a host's name, or auto by the credential in the environment", "HOST"
+    )
+    options: Mapping[str, Any] = _option(_NO_OPTIONS, as_mapping, "the host's own settings", "KEY=VALUE")
+    lock: Path = _option(Path("imghost.lock"), as_path, "the committed file of records", "FILE")
+    cache_dir: Path = _option(Path(".cache/imghost"), as_path, "the local store", "FOLDER")
     frozen: bool = _option(False, as_flag, "never touch the network; an image missing from the lock is a warning")
     serve: bool = _option(False, as_flag, "use what the lock knows in a live preview, too")
-    site_url: str | None = _option(None, as_text, "where the site will live", optional=True)
-    sources: tuple[Path, ...] = _option((), as_paths, "more folders that images may come from")
-    include: tuple[str, ...] = _option((), as_texts, "only images whose path in the site matches one of these globs")
-    exclude: tuple[str, ...] = _option((), as_texts, "never images whose path in the site matches one of these globs")
-    references: frozenset[str] = _option(frozenset(DEFAULT_KINDS), as_kinds, "kinds of references to rewrite")
-    remote: tuple[str, ...] = _option((), as_texts, "globs of external image URLs to bring to the host, too")
-    retention: timedelta | None = _option(None, as_retention, "how long an image must live: permanent, or like 30d")
-    renew_before: timedelta = _option(timedelta(days=14), as_duration, "renew a record when less than this is left")
-    max_cost: Decimal = _option(Decimal(0), as_dollars, "US dollars that one build may spend")
-    max_uploads: int | None = _option(None, as_count(0), "images that one build may upload", optional=True)
-    oversize: str = _option(
-        "keep", as_choice("keep", "resize"), "an image over the host's limit: keep local, or resize"
+    site_url: str | None = _option(None, as_text, "where the site will live", "URL")
+    sources: tuple[Path, ...] = _option((), as_paths, "more folders that images may come from", "FOLDER")
+    include: tuple[str, ...] = _option(
+        (), as_texts, "only images whose path in the site matches one of these globs", "GLOB"
     )
-    max_edge: int | None = _option(None, as_count(1), "scale images down to this longest edge in pixels", optional=True)
-    metadata: str = _option("strip", as_choice("strip", "keep", "refuse"), "EXIF, GPS, XMP, and bytes after the end")
+    exclude: tuple[str, ...] = _option(
+        (), as_texts, "never images whose path in the site matches one of these globs", "GLOB"
+    )
+    references: frozenset[str] = _option(frozenset(DEFAULT_KINDS), as_kinds, "kinds of references to rewrite", "KIND")
+    remote: tuple[str, ...] = _option((), as_texts, "globs of external image URLs to bring to the host, too", "GLOB")
+    retention: timedelta | None = _option(
+        None, as_retention, "how long an image must live: permanent, or like 30d", "DURATION"
+    )
+    renew_before: timedelta = _option(
+        timedelta(days=14), as_duration, "renew a record when less than this is left", "DURATION"
+    )
+    max_cost: Decimal = _option(Decimal(0), as_dollars, "US dollars that one build may spend", "DOLLARS")
+    max_uploads: int | None = _option(None, as_count(0), "images that one build may upload")
+    oversize: str = _option(
+        "keep", as_choice("keep", "resize"), "an image over the host's limit: keep local, or resize", "{keep,resize}"
+    )
+    max_edge: int | None = _option(None, as_count(1), "scale images down to this longest edge in pixels", "PIXELS")
+    metadata: str = _option(
+        "strip", as_choice("strip", "keep", "refuse"), "EXIF, GPS, XMP, and bytes after the end", "{strip,keep,refuse}"
+    )
     verify: bool = _option(True, as_flag, "fetch each new URL before its record counts")
     responsive: bool = _option(False, as_flag, "a srcset from the host's sizes (img.pro)")
-    format: str | None = _option(None, as_choice("webp", "avif"), "converted by the host (img.pro)", optional=True)
+    format: str | None = _option(None, as_choice("webp", "avif"), "converted by the host (img.pro)", "{webp,avif}")
     dimensions: bool = _option(False, as_flag, "add width and height where an image has neither")
     lazy: bool = _option(False, as_flag, "add loading=lazy after the first image")
     fallback: bool = _option(False, as_flag, "on a failed load show the local copy, once")
     remove_local: bool = _option(False, as_flag, "delete local copies that nothing in the site names any more")
     concurrency: int = _option(8, as_count(1), "uploads at a time")
-    timeout: float = _option(30.0, as_seconds, "seconds that a request may take")
+    timeout: float = _option(30.0, as_seconds, "seconds that a request may take", "SECONDS")
     retries: int = _option(5, as_count(1), "tries of an upload")
-    report: Path | None = _option(None, as_path, "write a report here: .json or .html", optional=True)
+    report: Path | None = _option(None, as_path, "write a report here: .json or .html", "FILE")
     folder: Path = field(default=Path(), metadata={"internal": True})
     """What relative paths are relative to: the configuration's folder."""
 
@@ -265,8 +280,8 @@ def default_of(option: Field[Any]) -> Any:
 def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost", given: Iterable[str] = ()) -> Settings:
     """Make settings of what a configuration holds; None means not set.
 
-    `origin` is how messages name the place, like `mkdocs.yml`; `given` names what the user typed, not the
-    configuration. Raises SettingsError, one line.
+    `origin` is how messages name the place, like `mkdocs.yml`, and empty for what was typed; `given` names what the
+    user typed, not the configuration. Raises SettingsError, one line.
     """
     known = {option.name: option for option in options()}
     refuse_credentials(raw, origin)
@@ -276,8 +291,15 @@ def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost", given: I
     _refuse_at_odds(settings, origin)
     _refuse_far(settings, {name for name in raw if raw[name] is not None} - set(given), origin)
     if settings.report and settings.report.suffix not in {".json", ".html"}:
-        raise SettingsError(f"{origin}: option 'report' should end in .json or .html, not {settings.report.name!r:.80}")
+        raise SettingsError(
+            f"{_named(origin, 'report')} should end in .json or .html, not {settings.report.name!r:.80}"
+        )
     return settings
+
+
+def _named(origin: str, name: str) -> str:
+    """Name an option as the place does where it was set."""
+    return f"{origin}: option {name!r}" if origin else name
 
 
 def _refuse_far(settings: Settings, names: Iterable[str], origin: str) -> None:
@@ -286,13 +308,18 @@ def _refuse_far(settings: Settings, names: Iterable[str], origin: str) -> None:
     for name in sorted({"cache_dir", "lock", "report"} & set(names)):
         path = Path(os.path.abspath(getattr(settings, name)))  # noqa: PTH100 - `..` goes, links stay
         if not any(path.is_relative_to(folder) for folder in near):
-            raise SettingsError(f"{origin}: option {name!r} leads out of the project; choose a path in it", name)
+            raise SettingsError(f"{_named(origin, name)} leads out of the project; choose a path in it", name)
 
 
 def over(under: Settings, upper: Settings, names: Iterable[str]) -> Settings:
-    """Put the named options of one over those of another; a host's paths follow the `options` that count."""
+    """Put the named options of one over those of another; a host's paths follow the `options` that count.
+
+    Raises SettingsError where the two exclude each other.
+    """
     names = [*names, *(["folder"] if "options" in names else [])]
-    return replace(under, **{name: getattr(upper, name) for name in names})
+    chosen = replace(under, **{name: getattr(upper, name) for name in names})
+    _refuse_at_odds(chosen, "")
+    return chosen
 
 
 def _value(option: Field[Any], raw: Any, folder: Path, origin: str) -> Any:
@@ -302,7 +329,7 @@ def _value(option: Field[Any], raw: Any, folder: Path, origin: str) -> Any:
     try:
         return option.metadata["read"](raw, folder)
     except ValueError as wrong:
-        text = f"{origin}: option {option.name!r} should be {wrong}, not {raw!r:.80}"
+        text = f"{_named(origin, option.name)} should be {wrong}, not {raw!r:.80}"
         raise SettingsError(text, option.name) from None
 
 
@@ -316,7 +343,7 @@ def _refuse_at_odds(settings: Settings, origin: str) -> None:
     """Refuse options that exclude each other."""
     if settings.fallback and settings.remove_local:
         raise SettingsError(
-            f"{origin}: option 'fallback' shows local copies, and 'remove_local' deletes them; leave one of them out",
+            f"{_named(origin, 'fallback')} shows local copies, and 'remove_local' deletes them; leave one of them out",
             "fallback",
         )
 

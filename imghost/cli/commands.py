@@ -1,32 +1,199 @@
-"""The commands about records: what there is, whether it lives, and what becomes of it."""
+"""What each command does and prints: settings and a site in, lines out, exit status back."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from imghost import urls
-from imghost.commands import site
-from imghost.commands.call import Call, print_json, warn
-from imghost.commands.money import paid
-from imghost.cli.terminal import Row, print_facts, print_table
+from imghost.cli.terminal import Call, Row, plain, print_facts, print_json, print_table, say, warn
 from imghost.environment import leave_to_upload
-from imghost.errors import HostError, SettingsError
+from imghost.errors import HostError, SettingsError, StateError
 from imghost.hosts import Host, Tells, registry
-from imghost.models import Record
+from imghost.models import MEDIA_TYPES, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
+from imghost.records.cache import Cache
 from imghost.run import care as adoption
 from imghost.run import care as pruning
 from imghost.run import care as restoring
+from imghost.run import report
 from imghost.run.care import Verdict, hosted_in, page_verdicts, verdicts
-from imghost.settings import Settings, read_duration
+from imghost.run.job import Prospect
+from imghost.run.plan import foresee
+from imghost.run.rehost import rehost as run
+from imghost.settings import PERMANENT, Settings, read_duration
 from imghost.site import page_map
-from imghost.wording import many, size
+from imghost.wording import clause, many, size
+
+
+def rehost(call: Call) -> int:
+    """Upload a site's images and rewrite its pages."""
+    job = call.job()
+    if job.is_serving and not call.settings.serve:
+        say("this is a live preview (IMGHOST_SERVE=1): the pages stay as they are")
+        return 0
+    result = run(job)
+    for remark in result.remarks:
+        say(remark)
+    warn(notice.text for notice in result.notices)
+    if call.is_json:
+        print_json(report.as_mapping(result.report))
+    else:
+        print(report.summary(result.report))
+    return 1 if result.is_refused or (call.is_strict and result.notices) else 0
+
+
+def plan(call: Call) -> int:
+    """Show what `rehost` would do."""
+    job = call.job()
+    with Client(call.settings.timeout, environ=call.environ) as client:
+        cache = Cache.load(call.settings.cache_dir)
+        prospect = foresee(job, client, cache)
+        quota = _quota(prospect)
+        cache.close()
+    warn(notice.text for notice in prospect.notices)
+    found = _planned(prospect, quota)
+    if prospect.plan.price:
+        money = paid(call)
+        found["budget"] = {
+            "max_cost": f"{call.settings.max_cost:.2f}",
+            "spent": f"{money.spent:.2f}",
+            "unresolved": f"{money.unresolved:.2f}",
+        }
+    if call.is_json:
+        print_json(found)
+    else:
+        _print_plan(found)
+    over = call.settings.max_uploads is not None and len(prospect.plan.uploads) > call.settings.max_uploads
+    return 1 if call.is_strict and (prospect.notices or over) else 0
+
+
+def _quota(prospect: Prospect) -> tuple[int | None, str]:
+    """Ask the host how many uploads it still allows, where this build might upload at all."""
+    host = prospect.host
+    if host is None or not (host.needs_network and prospect.leave.may_upload and prospect.plan.uploads):
+        return None, ""
+    try:
+        quota = host.ready()
+    except HostError as refusal:
+        return 0, str(refusal)
+    return quota.remaining, quota.link
+
+
+def _planned(prospect: Prospect, quota: tuple[int | None, str]) -> dict[str, Any]:
+    plan = prospect.plan
+    held = set(plan.kept)
+    savable = {*plan.reused, *(path for upload in plan.uploads for path in upload.paths)} - held
+    images = prospect.images
+    return {
+        "imghost_plan": 1,
+        "host": prospect.host.name if prospect.host else None,
+        "may_upload": prospect.leave.may_upload,
+        "why_not": prospect.leave.reason,
+        "reused": len(plan.reused),
+        "uploads": [
+            {
+                "path": upload.paths[0],
+                "sha256": upload.image.sha256,
+                "bytes": upload.image.bytes,
+                "variant": upload.variant,
+                "renews": upload.renewed.url if upload.renewed else None,
+            }
+            for upload in plan.uploads
+        ],
+        "bytes": plan.bytes,
+        "price": str(plan.price),
+        "cost": f"{plan.cost:.2f}",
+        "quota": {"remaining": quota[0], "link": quota[1]},
+        "kept": [
+            {
+                "path": path,
+                "bytes": images[path].bytes if path in images else None,
+                "reason": stay.reason,
+                "remedy": stay.remedy,
+            }
+            for path, stay in sorted(plan.kept.items())
+        ],
+        "removable_bytes": sum(images[path].bytes for path in savable if path in images),
+    }
+
+
+def _print_plan(found: Mapping[str, Any]) -> None:
+    print_facts(_plan_facts(found))
+    uploads = [
+        Row(("renew" if it["renews"] else "upload", size(it["bytes"]), it["path"]), "", "green")
+        for it in found["uploads"]
+    ]
+    kept = list(_kept_rows(found["kept"]))
+    if uploads or kept:
+        print()
+        print_table(("action", "size", "image"), uploads + kept)
+
+
+def _kept_rows(kept: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """List what stays by its reason, which stands once, below the last of those that share it."""
+
+    def why(image: Mapping[str, Any]) -> str:
+        return "; ".join(filter(None, (clause(image["reason"], "it"), image["remedy"])))
+
+    for reason, group in groupby(sorted(kept, key=why), key=why):
+        *others, last = group
+        yield from (_kept_row(image) for image in others)
+        yield _kept_row(last, f"these {len(others) + 1}: {reason}" if others else reason)
+
+
+def _kept_row(image: Mapping[str, Any], note: str = "") -> Row:
+    return Row(("keep", "" if image["bytes"] is None else size(image["bytes"]), image["path"]), note)
+
+
+def _plan_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """List what is decided on before any single image."""
+    yield "host", found["host"] or "none"
+    yield "reused", f"{many(found['reused'], 'image')} with a URL already"
+    cost = f", ${found['cost']} at ${found['price']} each" if float(found["price"]) else ""
+    yield "to upload", f"{many(len(found['uploads']), 'image')}, {size(found['bytes'])}{cost}"
+    if "budget" in found:
+        budget = found["budget"]
+        yield "budget", f"max_cost ${budget['max_cost']}; ${budget['spent']} paid so far, ${budget['unresolved']} open"
+    if found["quota"]["remaining"] is not None:
+        yield "quota", f"{many(found['quota']['remaining'], 'upload')} left {found['quota']['link']}"
+    elif found["quota"]["link"]:
+        yield "quota", found["quota"]["link"]
+    if found["uploads"] and not found["may_upload"]:
+        yield "but", f"nothing can be uploaded: {found['why_not']}"
+    yield "to save", f"{size(found['removable_bytes'])} at most off the site, with remove_local"
+
+
+def check(call: Call) -> int:
+    """Say whether the lock covers the site."""
+    job = replace(call.job(), settings=replace(call.settings, frozen=True))
+    with Client(call.settings.timeout, environ=call.environ) as client:
+        cache = Cache.load(call.settings.cache_dir)
+        prospect = foresee(job, client, cache)
+        cache.save()
+        cache.close()
+    is_local = prospect.host is not None and not prospect.host.needs_network
+    missing = [upload for upload in prospect.plan.uploads if upload.renewed is None and not is_local]
+    uncovered = [path for upload in missing for path in upload.paths]
+    if prospect.host is None:
+        uncovered = sorted(prospect.images)
+    warn(notice.text for notice in prospect.notices)
+    if call.is_json:
+        print_json({"imghost_check": 1, "covered": len(prospect.plan.reused), "missing": uncovered})
+    else:
+        for path in uncovered:
+            print(plain(path))
+        remedy = f": build once with a credential and commit {call.settings.lock.name}" if uncovered else ""
+        covered = len(prospect.plan.reused)
+        print(f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{remedy}")
+    return 1 if uncovered or (call.is_strict and prospect.notices) else 0
 
 
 def status(call: Call) -> int:
@@ -233,7 +400,7 @@ def restore(call: Call) -> int:
 def migrate(call: Call) -> int:
     """Move a site's images to another host: back to local, then to the new one."""
     done = _restored(call)
-    status = site.rehost(call)
+    status = rehost(call)
     return 1 if done.left else status
 
 
@@ -246,3 +413,120 @@ def _restored(call: Call) -> restoring.Restored:
     done = restoring.restore(job.site, known, records, place, call.settings.references)
     warn(f"{page}: {url} stays: no file of the site has its bytes; build the site again" for page, url in done.left)
     return done
+
+
+def hosts(call: Call) -> int:
+    """List the installed hosts."""
+    rows = [_host_row(name, call) for name in registry.installed()]
+    if call.is_json:
+        print_json({"imghost_hosts": 1, "hosts": rows})
+        return 0
+    shown = (
+        Row((row["host"], row["max_bytes"], row["retention"], row["price"], row["credential"]), row["formats"])
+        for row in rows
+    )
+    print_table(("host", "max size", "retention", "price", "credential"), shown, note_below=1)
+    return 0
+
+
+def _host_row(name: str, call: Call) -> dict[str, str]:
+    kind = registry.host_type(name)
+    limits = registry.limits_of(name, call.environ)
+    present = [variable for variable in kind.credentials if call.environ.get(variable)]
+    credential = "not needed" if not kind.credentials else "present" if present else f"{kind.credentials[0]} is not set"
+    if limits is None:
+        return dict.fromkeys(("formats", "max_bytes", "retention", "price"), "?") | {
+            "host": name,
+            "credential": credential,
+        }
+    return {
+        "host": name,
+        "formats": " ".join(ending for kind_, ending in MEDIA_TYPES.items() if kind_ in limits.formats),
+        "max_bytes": size(limits.max_bytes) if limits.max_bytes else "any",
+        "retention": f"{limits.retention.days} days" if limits.retention else PERMANENT,
+        "price": f"${limits.price}" if limits.price else "free",
+        "credential": credential,
+    }
+
+
+def wallet(call: Call) -> int:
+    """Show the wallet that pays for img402, and with a node's URL its balance."""
+    from imghost.hosts.img402.wallet import usdc_balance, wallet_address
+
+    address = wallet_address(call.environ)
+    if address is None:
+        raise SettingsError("no wallet is in the environment; set IMG402_PRIVATE_KEY or IMG402_PRIVATE_KEY_FILE")
+    if digest := call.given.get("pay-again"):
+        return _pay_again(call, str(digest))
+    balance = None
+    if url := call.given.get("rpc-url"):
+        with Client(call.settings.timeout, environ=call.environ) as client:
+            try:
+                balance = usdc_balance(client, str(url), address)
+            except HostError as refusal:
+                raise SettingsError(f"the balance is not known: {refusal}") from None
+    if call.is_json:
+        print_json({"imghost_wallet": 1, "address": address, "usdc": None if balance is None else str(balance)})
+    else:
+        print(address if balance is None else f"{address}  {balance} USDC")
+    return 0
+
+
+def _pay_again(call: Call, digest: str) -> int:
+    """Let an image whose payment was lost be paid once more: only the user may decide that."""
+    from imghost.hosts.img402.journal import journal_of
+
+    try:
+        count = journal_of(call.environ, call.settings.folder, call.settings.cache_dir).allow_again(digest)
+    except StateError as problem:
+        raise SettingsError(str(problem)) from None
+    if not count:
+        raise SettingsError(f"no lost payment is known for {digest:.80}; `imghost status` tells what is unresolved")
+    print(f"the next build may pay once more for {digest}")
+    return 0
+
+
+def keys(call: Call) -> int:
+    """Make an img.pro key and print it, once."""
+    from imghost.hosts.imgpro.api import create_key
+    from imghost.hosts.imgpro.options import ImgProOptions
+
+    url = str(call.settings.options.get("api_url") or ImgProOptions().api_url)
+    with Client(call.settings.timeout, environ=call.environ) as client:
+        try:
+            made = create_key(client, url, str(call.given["email"]))
+        except HostError as refusal:
+            raise SettingsError(f"no key was made: {refusal}") from None
+    if call.is_json:
+        print_json({"imghost_key": 1, "key": made.key.reveal(), "id": made.id, "verified": made.is_verified})
+    else:
+        print(made.key.reveal())
+        say("put it into the environment as IMGPRO_API_KEY; it is not shown again")
+        if not made.is_verified:
+            say("verify the address first: until then its images live for 30 days")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """US dollars, and what they did not buy."""
+
+    spent: Decimal = Decimal(0)
+    """What bought images for this lock."""
+    unresolved: Decimal = Decimal(0)
+    """What was signed for it and bought none yet."""
+    lost: tuple[str, ...] = ()
+    """Digests of the images that were paid for and never given."""
+
+
+def paid(call: Call) -> Money:
+    """Say what was paid for the call's lock."""
+    from imghost.hosts.img402.journal import journal_of
+
+    settings = call.settings
+    try:
+        journal = journal_of(call.environ, settings.folder, settings.cache_dir)
+        return Money(journal.spent(settings.lock), journal.unresolved(settings.lock), journal.lost(settings.lock))
+    except StateError as problem:
+        warn([f"the payments are not known: {problem}"])
+        return Money()

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+import signal
 import sys
-import tomllib
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from imghost import settings
-from imghost.cli.parser import COMPLETION, few_values, flags_of, make_parser, parse, subparsers, words_of
-from imghost.commands.call import Call
-from imghost.commands.catalogue import COMMANDS
-from imghost.commands.completion import Word, script
-from imghost.commands.style import painted, plain
+from imghost.cli.configuration import Configuration, find
+from imghost.cli.terminal import Call, painted, plain, say
 from imghost.errors import ImghostError, SettingsError
-from imghost.signals import ending_in_order, status_of
+from imghost.settings import Settings
+
+if TYPE_CHECKING:
+    from imghost.cli.parser import Command, Typed
 
 DONE: Final = 0
 NOT_AS_ASKED: Final = 1
 WRONG_USAGE: Final = 2
+_ENDING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Signals that ask a program to end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A run that a signal ended gives 128 and the signal's number, as shells do.
     """
     try:
-        with ending_in_order():
+        with _ending_in_order():
             return _status(arguments)
     except KeyboardInterrupt as interrupt:
         _complain("interrupted; what was uploaded is kept, run the command again to go on")
-        return status_of(interrupt)
+        return _status_of(interrupt)
     finally:
         _give_up_complaints()
 
@@ -43,11 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _status(arguments: Sequence[str] | None) -> int:
     """Run one command, and say what is wrong in one line."""
     try:
-        options = parse(arguments)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else WRONG_USAGE
-    try:
-        status = _run(options)
+        status = _run(sys.argv[1:] if arguments is None else arguments)
         if sys.stdout is not None:  # None where it was closed before we began
             sys.stdout.flush()
     except ImghostError as wrong:
@@ -88,36 +88,46 @@ def _give_up_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _run(options: argparse.Namespace) -> int:
-    if options.command != "completion":
-        return COMMANDS[options.command].run(_call(options))
-    # Needs no configuration: a broken one must not break the shell it is loaded in.
-    from imghost.hosts import registry
+def _run(arguments: Sequence[str]) -> int:
+    from imghost.cli import parser  # click takes a while to load, which an import of this module need not
 
-    commands = subparsers(make_parser())
-    told = {name: command.about for name, command in COMMANDS.items()} | {"completion": COMPLETION}
-    words = [Word(name, told[name], tuple(flags_of(parser)), words_of(parser)) for name, parser in commands.items()]
-    print(script(options.shell, words, few_values(registry.installed())), end="")
-    return DONE
+    if not arguments:
+        print(parser.help_of(), file=sys.stderr)
+        return WRONG_USAGE
+    typed = parser.parse(arguments)
+    if typed is None:
+        return DONE
+    command = parser.COMMANDS[typed.command]
+    return command.run(_call(typed, command))
 
 
-def _call(options: argparse.Namespace) -> Call:
+def _call(typed: Typed, command: Command) -> Call:
     """Read the configuration, put the command line's options over it, and find the site."""
-    raw, folder, origin = _configuration(options.config)
-    given = {
-        option.name: value for option in settings.options() if (value := getattr(options, option.name)) is not None
-    }
-    if options.command == "migrate":
+    values = typed.values
+    configuration = find(Path.cwd(), values["config"], os.environ)
+    given = {option.name: values[option.name] for option in settings.options() if values[option.name] not in (None, ())}
+    if typed.command == "migrate":
         # The configuration's `options` are the old host's.
-        raw, given = {name: value for name, value in raw.items() if name != "options"}, given | {"host": options.to}
-    chosen = settings.read(raw, folder, origin)
-    if given:
-        here = settings.read(_over(raw, given), Path.cwd(), "imghost", given)
-        chosen = settings.over(chosen, here, given)
-    command = COMMANDS[options.command]
-    own = {flag.name: getattr(options, flag.name.replace("-", "_")) for flag in command.flags}
-    found = _folder(options.site) if command.has_site else None
-    return Call(found, chosen, dict(os.environ), is_strict=options.strict, is_json=options.json, given=own)
+        others = {name: value for name, value in configuration.options.items() if name != "options"}
+        configuration, given = replace(configuration, options=others), given | {"host": values["to"]}
+    chosen = _chosen(configuration, given)
+    own = {flag.name: values[flag.name.replace("-", "_")] for flag in command.flags}
+    site = _folder(values["site"]) if command.has_site else None
+    if configuration.name:
+        say(f"the options are those of {configuration.name}")
+    for remark in configuration.remarks:
+        say(remark)
+    return Call(site, chosen, dict(os.environ), is_strict=values["strict"], is_json=values["json"], given=own)
+
+
+def _chosen(configuration: Configuration, given: Mapping[str, Any]) -> Settings:
+    """Put the command line's options over the configuration's; paths on it start from the current folder."""
+    chosen = configuration.read()
+    if not given:
+        return chosen
+    if "options" in given:
+        given = {**given, "options": {**configuration.options.get("options", {}), **_pairs(given["options"])}}
+    return settings.over(chosen, settings.read(given, Path.cwd(), "", given), given)
 
 
 def _folder(name: str) -> Path:
@@ -125,14 +135,6 @@ def _folder(name: str) -> Path:
     if not folder.is_dir():
         raise SettingsError(f"there is no folder {name!r}; name the folder that holds the built site")
     return folder
-
-
-def _over(raw: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Put options of the command line over those of the configuration; a host's own are merged."""
-    merged = dict(raw) | dict(given)
-    if "options" in given:
-        merged["options"] = dict(raw.get("options", {})) | _pairs(given["options"])
-    return merged
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:
@@ -145,32 +147,31 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _configuration(named: str | None) -> tuple[dict[str, Any], Path, str]:
-    """Find the options: the file named, else imghost.toml, else [tool.imghost] of pyproject.toml."""
-    here = Path.cwd()
-    if named is not None:
-        path = here / named
-        if path.name == "pyproject.toml":
-            return _table(path, required=True), path.parent, path.name
-        return _toml(path), path.parent, path.name
-    if (path := here / "imghost.toml").is_file():
-        return _toml(path), here, path.name
-    if (path := here / "pyproject.toml").is_file():
-        return _table(path, required=False), here, path.name
-    return {}, here, "imghost"
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Let a request to end interrupt what runs inside, as the keyboard does; a second one ends it at once.
 
-
-def _table(path: Path, *, required: bool) -> dict[str, Any]:
-    found = _toml(path).get("tool", {}).get("imghost")
-    if found is None and required:
-        raise SettingsError(f"{path.name} has no table [tool.imghost]; add one, or name another file with --config")
-    return found or {}
-
-
-def _toml(path: Path) -> dict[str, Any]:
+    What is under way may finish, and what was earned is kept. A signal that is ignored, as under nohup, stays so.
+    Only the main thread can be interrupted.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = [signum for signum in _ENDING if signal.getsignal(signum) is signal.SIG_DFL]
+    for signum in usual:
+        signal.signal(signum, _interrupt)
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as problem:
-        raise SettingsError(f"{path} cannot be read: {problem.strerror}; name an existing file with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise SettingsError(f"{path.name} is not valid TOML: {problem}") from None
+        yield
+    finally:
+        for signum in usual:
+            signal.signal(signum, signal.SIG_DFL)
+
+
+def _interrupt(signum: int, _: FrameType | None) -> NoReturn:
+    signal.signal(signum, signal.SIG_DFL)
+    raise KeyboardInterrupt(signum)
+
+
+def _status_of(interrupt: KeyboardInterrupt) -> int:
+    """Give the exit status that shells give a command which a signal ended."""
+    return 128 + (interrupt.args[0] if interrupt.args else int(signal.SIGINT))

@@ -1,178 +1,392 @@
-"""What can be typed: the parser and its help, derived from the commands and the declared options."""
+"""What can be typed: commands, flags, help, completion and wrong words, derived from the declared options."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-from argparse import SUPPRESS
-from collections.abc import Iterable, Sequence
-from dataclasses import Field
+import shlex
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, TypeGuard
+
+import click
 
 from imghost import settings, wording
-from imghost.commands.catalogue import COMMANDS, Command, Flag
-from imghost.commands.style import painted, plain
+from imghost.cli import commands
+from imghost.cli.terminal import Call, plain
 from imghost.environment import version
+from imghost.errors import SettingsError
 from imghost.models import KINDS
 from imghost.settings import show_duration
 
-COMPLETION: Final = "print a script by which a shell completes commands and options"
-_METAVARS: Final = {
-    "host": "HOST", "references": "KIND", "include": "GLOB", "exclude": "GLOB", "remote": "GLOB", "sources": "FOLDER",
-    "site_url": "URL", "retention": "DURATION", "renew_before": "DURATION", "max_cost": "DOLLARS", "max_edge": "PIXELS",
-    "oversize": "{keep,resize}", "metadata": "{strip,keep,refuse}", "format": "{webp,avif}", "timeout": "SECONDS",
-    "lock": "FILE", "cache_dir": "FOLDER", "report": "FILE",
-}  # fmt: skip
-"""How help calls an option's value, where it is not just a number."""
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """A flag of one command's own."""
+
+    name: str
+    about: str
+    metavar: str = ""
+    """Empty for a switch."""
+    is_repeated: bool = False
+    is_required: bool = False
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line; the help is a command away."""
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: a function, and what can be typed after its name."""
 
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where to read more; exits with 2."""
-        wrong = plain(message.removeprefix("argument COMMAND: "))
-        mark = painted("error:", "red", sys.stderr)
-        remedy = "" if wrong.endswith("?") else f"; see {self.prog} --help"
-        self.exit(2, f"imghost: {mark} {wrong}{remedy}\n")
+    run: Callable[[Call], int]
+    about: str
+    example: str
+    """Lines to type."""
+    more: str = ""
+    """What else its own help tells."""
+    has_site: bool = False
+    action: str = ""
+    """A word that must follow the command."""
+    flags: tuple[Flag, ...] = ()
+    settings: str = ""
+    """The settings that matter to it, which its help shows; empty for all. It takes every other, too."""
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; raises SystemExit for --help, --version and what cannot be read."""
-    found = sys.argv[1:] if arguments is None else list(arguments)
+_ASKING: Final = "host options lock timeout"
+"""What matters to a command that asks a host."""
+
+COMMANDS: Final[Mapping[str, Command]] = {
+    "rehost": Command(
+        commands.rehost,
+        "upload a built site's images and point its pages at them",
+        "imghost rehost site --host img.pro\nimghost rehost site --host directory --report images.html",
+        has_site=True,
+    ),
+    "plan": Command(
+        commands.plan,
+        "show what would be uploaded, what stays local and why",
+        "imghost plan site --host img402 --max-cost 5\nimghost plan site --json",
+        has_site=True,
+        more="Nothing is uploaded and no page is changed; the host is asked for the quota only.",
+    ),
+    "check": Command(
+        commands.check,
+        "exit with 1 if the lock does not cover the site",
+        "imghost check site || echo build once with a credential",
+        has_site=True,
+        settings="host options lock site_url include exclude references retention renew_before oversize max_edge "
+        "metadata format",
+    ),
+    "verify": Command(
+        commands.verify,
+        "fetch every record's URL; exit with 1 if one is dead or altered",
+        "imghost verify\nimghost verify --site site --strict",
+        flags=(Flag("site", "also check what this site's pages refer to", "SITE"),),
+        more="Nothing is changed. Listed are the dead, the altered and those that expire soon.",
+        settings=f"{_ASKING} renew_before concurrency",
+    ),
+    "status": Command(
+        commands.status,
+        "show the records, when they expire, and the host's own numbers",
+        "imghost status\nimghost status --renew-before 60d",
+        settings=f"{_ASKING} renew_before",
+    ),
+    "adopt": Command(
+        commands.adopt,
+        "find images that the host has already, after lost records",
+        "imghost adopt site --host img.pro",
+        has_site=True,
+        settings=f"{_ASKING} site_url include exclude references retention oversize max_edge metadata format",
+    ),
+    "prune": Command(
+        commands.prune,
+        "list, and with --yes delete, hosted images that no site uses",
+        "imghost prune --keep site --keep old-site\nimghost prune --keep site --grace 30d --yes",
+        flags=(
+            Flag("keep", "a site whose images stay; name every version", "SITE", is_repeated=True, is_required=True),
+            Flag("grace", "leave images younger than this (default: 7d)", "DURATION"),
+            Flag("yes", "delete"),
+        ),
+        more="Only images of this project's namespace, folder or prefix are looked at.",
+        settings=_ASKING,
+    ),
+    "migrate": Command(
+        commands.migrate,
+        "move a site's images to another host",
+        "imghost migrate site --to s3 --option bucket=docs-images",
+        has_site=True,
+        flags=(Flag("to", "the host to move to", "HOST", is_required=True),),
+        more="The old records stay until they are pruned.",
+    ),
+    "restore": Command(
+        commands.restore,
+        "put a site's local references back",
+        "imghost restore site",
+        has_site=True,
+        settings="lock cache_dir site_url references",
+    ),
+    "hosts": Command(
+        commands.hosts,
+        "list the hosts: formats, sizes, retention, price, credential",
+        "imghost hosts\nimghost hosts --json",
+        settings="options",
+    ),
+    "wallet": Command(
+        commands.wallet,
+        "show the img402 wallet's address and balance",
+        "imghost wallet --rpc-url https://mainnet.base.org",
+        flags=(
+            Flag("rpc-url", "a node of the Base network to ask for the balance", "URL"),
+            Flag(
+                "pay-again", "let a lost payment's image be paid once more: the digest that its warning names", "SHA256"
+            ),
+        ),
+        settings="lock cache_dir timeout",
+    ),
+    "keys": Command(
+        commands.keys,
+        "make an img.pro key",
+        "imghost keys create --email you@example.org",
+        action="create",
+        flags=(Flag("email", "where the verification goes", "ADDRESS", is_required=True),),
+        more="The key is printed once, on the standard output.",
+        settings="options timeout",
+    ),
+}
+"""Every command by its name, in the order that help lists them. One more is a function and its row here."""
+
+_EXAMPLES: Final = (
+    "imghost rehost site --host img.pro    with IMGPRO_API_KEY in the environment",
+    "imghost plan site                     what that would upload, and what it costs",
+    "imghost help COMMAND                  more on each command",
+)
+_COMMON: Final = (
+    Flag("config", "settings, instead of imghost.toml or [tool.imghost]", "FILE"),
+    Flag("strict", "exit with 1 if there was a warning"),
+    Flag("json", "print JSON"),
+)
+_NAMED_ELSEWHERE: Final = {"--dry-run": "`imghost plan SITE` shows what would be uploaded"}
+"""What other tools have an option for and imghost a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A command, and what was typed after it: values by the names of flags and settings, None or empty = not typed."""
+
+    command: str
+    values: Mapping[str, Any]
+
+
+def parse(arguments: Sequence[str]) -> Typed | None:
+    """Read the command line; None where it asked for help, the version or a script, which are printed here.
+
+    Raises SettingsError with what is wrong and what to type instead.
+    """
+    try:
+        with make_parser().make_context("imghost", list(arguments)) as context:
+            typed = context.command.invoke(context)
+    except click.exceptions.Exit:
+        return None
+    except click.UsageError as wrong:
+        raise SettingsError(_worded(wrong)) from None
+    return typed if isinstance(typed, Typed) else None
+
+
+def help_of(*words: str) -> str:
+    """Write the help of the whole command line, or of the command that is named."""
     parser = make_parser()
-    if not found:
-        parser.print_help(sys.stderr)
-        parser.exit(2)
-    if not found[0].startswith("-") and found[0] not in subparsers(parser):
-        parser.error(f"there is no command {found[0]!r}; {wording.nearest(found[0], subparsers(parser))}")
-    options, left = parser.parse_known_args(found)
-    if left:
-        own = subparsers(parser)[options.command]
-        own.error(_unknown(left[0], flags_of(own)))
-    return options
+    context = click.Context(parser, info_name="imghost", **parser.context_settings)
+    for word in words:
+        _, command, _ = parser.resolve_command(context, [word])
+        assert command is not None
+        context = click.Context(command, info_name=word, parent=context)
+    return context.get_help()
 
 
-def _unknown(word: str, flags: Sequence[str]) -> str:
-    if not word.startswith("-"):
-        return f"{word!r} is one argument too many"
-    name = word.partition("=")[0]
-    near = wording.nearest(name, flags)
-    return f"there is no option {name!r}" + (f"; {near}" if near.startswith("did you") else "")
+class CommandParser(click.Command):
+    """One command's arguments and flags; its help shows its own flags first, and the settings that matter to it."""
+
+    def __init__(
+        self,
+        name: str,
+        about: str,
+        example: str,
+        params: Sequence[click.Parameter],
+        answer: Callable[..., Typed | None],
+        *,
+        more: str = "",
+        settings: Collection[str] = (),
+    ) -> None:
+        # What is too many is worded below.
+        super().__init__(name, {"allow_extra_args": True}, answer, list(params), short_help=about)
+        self._paragraphs = tuple(filter(None, (about, more)))
+        self._example = example
+        self._settings = settings
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what was typed; raises UsageError."""
+        try:
+            super().parse_args(ctx, args)
+        except click.UsageError as wrong:
+            wrong.ctx = wrong.ctx or ctx  # so that the remedy names this command
+            raise
+        if ctx.args:
+            ctx.fail(f"{ctx.args[0]!r} is one argument too many{self._place_for(ctx.args[0])}")
+        return ctx.args
+
+    def _place_for(self, word: str) -> str:
+        """Point at the flag that takes a site, where only a flag does."""
+        flag = next((param for param in self.params if _is_flag(param) and param.metavar == "SITE"), None)
+        return f"; did you mean '{flag.opts[0]} {word}'?" if flag else ""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help."""
+        _write_usage(formatter, f"imghost {self.name}", self._usage())
+        _write_paragraphs(formatter, self._paragraphs)
+        known = {option.name for option in settings.options()}
+        flags = [param for param in self.get_params(ctx) if _is_flag(param)]
+        _write_list(formatter, "options", [_row(flag, ctx) for flag in flags if flag.name not in known])
+        shown = [_row(flag, ctx) for flag in flags if flag.name in self._settings]
+        if shown:
+            _write_list(formatter, "settings, over those of the configuration file", shown)
+        if shown and len(shown) < len(known):
+            _write_paragraphs(formatter, ["Every other setting is taken, too: see imghost help rehost."])
+        _write_examples(formatter, self._example.splitlines())
+
+    def _usage(self) -> str:
+        """List what must be typed."""
+        placed = (param.metavar or str(param.name) for param in self.params if isinstance(param, click.Argument))
+        needed = (f"{param.opts[0]} {param.metavar}" for param in self.params if _is_flag(param) and param.required)
+        return " ".join([*placed, *needed, "[options]"])
 
 
-def subparsers(parser: argparse.ArgumentParser) -> dict[str, Parser]:
-    """Give each command's parser by its name."""
-    (action,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
-    return dict(action.choices)
+class Parser(click.Group):
+    """The whole command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what stands before the command; raises UsageError."""
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption as wrong:
+            place = next((at for at, word in enumerate(args) if word in self.commands), None)
+            if place is None or not self._takes(wrong.option_name):
+                raise
+            right = shlex.join(["imghost", *args[place:], *args[:place]])
+            ctx.fail(f"options stand after the command: {right}")
+
+    def _takes(self, flag: str) -> bool:
+        """Whether any command has this flag."""
+        return any(flag in param.opts + param.secondary_opts for it in self.commands.values() for param in it.params)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is named; raises UsageError."""
+        if args[0] not in self.commands:
+            ctx.fail(f"there is no command {args[0]!r}; {wording.nearest(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help."""
+        _write_usage(formatter, "imghost", "COMMAND [SITE] [options]")
+        _write_paragraphs(formatter, ["Documentation images that live on an image host."])
+        _write_list(formatter, "commands", [(name, str(it.short_help)) for name, it in self.commands.items()])
+        _write_list(formatter, "options", [_row(param, ctx) for param in self.get_params(ctx)])
+        _write_examples(formatter, _EXAMPLES)
 
 
-def flags_of(parser: argparse.ArgumentParser) -> list[str]:
-    """List the flags that a parser takes, by their long names."""
-    named = (name for action in parser._actions for name in action.option_strings)  # noqa: SLF001
-    return [name for name in named if name.startswith("--")]
+def _row(flag: click.Parameter, ctx: click.Context) -> tuple[str, str]:
+    """Write a flag and what it does; click words its own `--help` as a sentence."""
+    name, about = flag.get_help_record(ctx) or ("", "")
+    return name, "show this help" if name.endswith("--help") else about
 
 
-def words_of(parser: argparse.ArgumentParser) -> tuple[str, ...]:
-    """List the words that a parser takes without a flag, where there are only a few."""
-    placed = (action for action in parser._actions if not action.option_strings)  # noqa: SLF001
-    return tuple(str(word) for action in placed for word in action.choices or ())
+def _write_usage(formatter: click.HelpFormatter, name: str, usage: str) -> None:
+    formatter.write_usage(name, usage, prefix="usage: ")
 
 
-def few_values(hosts: Iterable[str]) -> dict[str, list[str]]:
-    """List the values of each flag that has only a few."""
-    chosen = {f"--{name}": text[1:-1].split(",") for name, text in _METAVARS.items() if text.startswith("{")}
-    return chosen | {"--host": ["auto", *hosts], "--to": list(hosts), "--references": list(KINDS)}
+def _write_paragraphs(formatter: click.HelpFormatter, texts: Iterable[str]) -> None:
+    for text in texts:
+        formatter.write_paragraph()
+        formatter.write_text(text)
+
+
+def _write_list(formatter: click.HelpFormatter, head: str, rows: Sequence[tuple[str, str]]) -> None:
+    with formatter.section(head):
+        formatter.write_dl(rows)
+
+
+def _write_examples(formatter: click.HelpFormatter, lines: Sequence[str]) -> None:
+    """Write lines to type as they are: a wrapped one could not be typed."""
+    with formatter.section("example" if len(lines) == 1 else "examples"):
+        for line in lines:
+            formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
 def make_parser() -> Parser:
     """Make the parser of the whole command line."""
     parser = Parser(
-        prog="imghost",
-        usage="imghost COMMAND ...",
-        description="\n".join(["Documentation images that live on an image host.", "", "commands:", *_listed()]),
-        epilog="examples:\n"
-        "  imghost rehost site --host img.pro    with IMGPRO_API_KEY in the environment\n"
-        "  imghost plan site                     what that would upload, and what it costs\n"
-        "  imghost COMMAND --help                more on each command",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "imghost",
+        commands={name: _command(name, command) for name, command in COMMANDS.items()},
+        context_settings={"help_option_names": ["-h", "--help"]},
+        params=[_version_flag()],
     )
-    parser.add_argument("--version", action="version", version=f"imghost {version()}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="imghost", help=SUPPRESS)
-    for name, told in COMMANDS.items():
-        _add_command(commands.add_parser, name, told)
-    shells = commands.add_parser(
-        "completion",
-        description=COMPLETION,
-        epilog='examples:\n  eval "$(imghost completion bash)"    in ~/.bashrc\n'
-        "  source <(imghost completion zsh)     in ~/.zshrc, after compinit\n"
-        "  imghost completion fish | source     in ~/.config/fish/config.fish",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    shells.add_argument("shell", choices=["bash", "zsh", "fish"])
+    parser.add_command(_completion_command())
+    parser.add_command(_help_command())
     return parser
 
 
-def _listed() -> list[str]:
-    told = {name: command.about for name, command in COMMANDS.items()} | {"completion": COMPLETION}
-    return [f"  {name:10}  {about}" for name, about in told.items()]
+def _version_flag() -> click.Option:
+    def show(context: click.Context, _: click.Parameter, is_asked: bool) -> None:
+        if is_asked:
+            click.echo(f"imghost {version()}")
+            context.exit()
 
-
-def _add_command(add: Any, name: str, told: Command) -> None:
-    words = [name, told.action, "SITE" if told.has_site else ""]
-    needed = [f"--{flag.name} {flag.metavar}" for flag in told.flags if flag.is_required]
-    examples = [f"  {line}" for line in told.example.splitlines()]
-    command = add(
-        name,
-        usage=" ".join(["imghost", *filter(None, words), *needed, "[options]"]),
-        description="\n\n".join(filter(None, (told.about, told.more))),
-        epilog="\n".join(["example:" if len(examples) == 1 else "examples:", *examples]),
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return click.Option(
+        ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=show, help="show the version"
     )
-    if told.has_site:
-        command.add_argument("site", metavar="SITE", help="the folder that holds the built site")
-    if told.action:
-        command.add_argument("action", choices=[told.action])
-    for flag in told.flags:
-        _add_flag(command, flag)
-    command.add_argument("--config", metavar="FILE", help="settings, instead of imghost.toml or [tool.imghost]")
-    command.add_argument("--strict", action="store_true", help="exit with 1 if there was a warning")
-    command.add_argument("--json", action="store_true", help="print JSON")
-    group = command.add_argument_group("settings", "over those of the configuration file")
-    for option in settings.options():
-        _add_option(group, option)
 
 
-def _add_flag(command: argparse.ArgumentParser, flag: Flag) -> None:
+def _command(name: str, command: Command) -> CommandParser:
+    """Make a command's parser: what it takes itself, what all take, and every setting."""
+    placed: list[click.Parameter] = []
+    if command.has_site:
+        placed.append(click.Argument(["site"], metavar="SITE"))
+    if command.action:
+        placed.append(click.Argument(["action"], type=click.Choice([command.action]), metavar=command.action))
+    flags = [_flag(flag) for flag in (*command.flags, *_COMMON)]
+    every = [_setting(option) for option in settings.options()]
+    shown = command.settings.split() or [option.name for option in settings.options()]
+
+    def answer(**values: Any) -> Typed:
+        return Typed(name, values)
+
+    return CommandParser(
+        name, command.about, command.example, [*placed, *flags, *every], answer, more=command.more, settings=shown
+    )
+
+
+def _flag(flag: Flag) -> click.Option:
     if not flag.metavar:
-        command.add_argument(f"--{flag.name}", action="store_true", help=flag.about)
-        return
-    action = "append" if flag.is_repeated else "store"
-    command.add_argument(
-        f"--{flag.name}", metavar=flag.metavar, action=action, required=flag.is_required, help=flag.about
+        return click.Option([f"--{flag.name}"], is_flag=True, help=flag.about)
+    about = f"{flag.about} (repeatable)" if flag.is_repeated else flag.about
+    return click.Option(
+        [f"--{flag.name}"], metavar=flag.metavar, multiple=flag.is_repeated, required=flag.is_required, help=about
     )
 
 
-def _add_option(group: argparse._ArgumentGroup, option: Field[Any]) -> None:
-    """Add a flag for an option, derived from its declaration."""
+def _setting(option: Field[Any]) -> click.Option:
+    """Derive a flag from an option's declaration; its value stays a text, which the settings read."""
     default = settings.default_of(option)
     about = option.metadata["about"] + _default(default)
-    about = about.replace("%", "%%")
     flag = f"--{option.name.replace('_', '-')}"
-    metavar = _METAVARS.get(option.name, "N")
+    metavar = option.metadata["metavar"]
     if option.name == "options":
-        group.add_argument("--option", dest="options", metavar="KEY=VALUE", action="append", help=about)
-    elif isinstance(default, bool):
-        group.add_argument(flag, dest=option.name, action=argparse.BooleanOptionalAction, default=None, help=about)
-    elif isinstance(default, (tuple, frozenset)):
-        group.add_argument(flag, dest=option.name, metavar=metavar, action="append", help=f"{about} (repeatable)")
-    else:
-        group.add_argument(flag, dest=option.name, metavar=metavar, help=about)
+        return click.Option(["--option", "options"], metavar=metavar, multiple=True, help=f"{about} (repeatable)")
+    if isinstance(default, bool):
+        return click.Option([f"{flag}/--no-{flag[2:]}", option.name], default=None, help=about)
+    if isinstance(default, (tuple, frozenset)):
+        return click.Option([flag, option.name], metavar=metavar, multiple=True, help=f"{about} (repeatable)")
+    return click.Option([flag, option.name], metavar=metavar, help=about)
 
 
 def _default(value: Any) -> str:
@@ -183,3 +397,196 @@ def _default(value: Any) -> str:
         return f" (default: {value:g})"
     is_told = isinstance(value, (str, int, Decimal, Path)) and value is not False
     return f" (default: {'yes' if value is True else value})" if is_told else ""
+
+
+def _completion_command() -> CommandParser:
+    def answer(shell: str) -> None:
+        # Needs no configuration: a broken one must not break the shell that this is loaded in.
+        from imghost.hosts import registry
+
+        click.echo(script(shell, _words(make_parser()), _few_values(registry.installed())), nl=False)
+
+    return CommandParser(
+        "completion",
+        "print a script by which a shell completes commands and options",
+        'eval "$(imghost completion bash)"    in ~/.bashrc\n'
+        "source <(imghost completion zsh)     in ~/.zshrc, after compinit\n"
+        "imghost completion fish | source     in ~/.config/fish/config.fish",
+        [click.Argument(["shell"], type=click.Choice(["bash", "zsh", "fish"]), metavar="{bash,zsh,fish}")],
+        answer,
+    )
+
+
+def _help_command() -> CommandParser:
+    def answer(command: str | None) -> None:
+        click.echo(help_of(*filter(None, [command])))
+
+    topic = click.Argument(["command"], required=False, metavar="[COMMAND]")
+    return CommandParser(
+        "help", "show what can be typed, or what a command takes", "imghost help prune", [topic], answer
+    )
+
+
+def _worded(wrong: click.UsageError) -> str:
+    """Say what is wrong with what was typed, and what to type instead, in a line of ours."""
+    seen = wrong.ctx.command_path if wrong.ctx else "imghost"
+    if isinstance(wrong, click.NoSuchOption):
+        text = f"there is no option {wrong.option_name!r}{_guess(wrong)}"
+    elif isinstance(wrong, click.MissingParameter) and wrong.param:
+        text = f"{wrong.param.metavar if isinstance(wrong.param, click.Argument) else wrong.param.opts[0]} is missing"
+    else:
+        text = plain(wrong.format_message()).rstrip(".")
+        text = text[:1].lower() + text[1:]
+    return text if ";" in text or text.endswith("?") or ": imghost" in text else f"{text}; see {seen} --help"
+
+
+def _guess(wrong: click.NoSuchOption) -> str:
+    """Offer what was meant: another name of it, or the nearest flag."""
+    if place := _NAMED_ELSEWHERE.get(wrong.option_name):
+        return f"; {place}"
+    near = wording.nearest(wrong.option_name, flags_of(wrong.ctx.command) if wrong.ctx else ())
+    return f"; {near}" if near.startswith("did you") else ""
+
+
+def _is_flag(param: click.Parameter) -> TypeGuard[click.Option]:
+    return isinstance(param, click.Option)
+
+
+def flags_of(command: click.Command) -> list[str]:
+    """List the flags that a command takes, by their long names."""
+    params = command.get_params(click.Context(command, info_name=command.name))
+    names = (name for param in params if _is_flag(param) for name in (*param.opts, *param.secondary_opts))
+    # `--help` first, as in every help of a shell's own commands.
+    return sorted((name for name in names if name.startswith("--")), key=lambda name: name != "--help")
+
+
+def _few_values(hosts: Iterable[str]) -> dict[str, list[str]]:
+    """List the values of each flag that has only a few."""
+    metavars = {option.name: option.metadata["metavar"] for option in settings.options()}
+    chosen = {f"--{name}": text[1:-1].split(",") for name, text in metavars.items() if text.startswith("{")}
+    return chosen | {"--host": ["auto", *hosts], "--to": list(hosts), "--references": list(KINDS)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A command and what can follow it."""
+
+    name: str
+    about: str
+    flags: tuple[str, ...]
+    actions: tuple[str, ...] = ()
+    """Words that must follow, such as `create`."""
+
+
+def _words(parser: Parser) -> list[_Word]:
+    return [
+        _Word(name, str(it.short_help), tuple(flags_of(it)), tuple(_actions(it, parser)))
+        for name, it in parser.commands.items()
+    ]
+
+
+def _actions(command: click.Command, parser: Parser) -> Iterator[str]:
+    """List the words that a command takes without a flag, where there are only a few."""
+    for param in command.params:
+        if isinstance(param.type, click.Choice):
+            yield from param.type.choices
+        elif param.name == "command":
+            yield from parser.commands
+
+
+def script(shell: str, words: Sequence[_Word], values: Mapping[str, Sequence[str]]) -> str:
+    """Write the script for bash, zsh or fish; `values` are those of flags that have only a few.
+
+    Whatever is neither a command nor a flag is a file's name.
+    """
+    write = {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell]
+    return write(words, values)
+
+
+def _shared(words: Sequence[_Word]) -> list[str]:
+    """List the flags that most commands take."""
+    return [flag for flag in words[0].flags if flag in words[1].flags]
+
+
+def _cases(words: Sequence[_Word], form: str) -> str:
+    """Write a line for each command; what it shares with the others stands in one variable."""
+    shared = _shared(words)
+    lines = []
+    for word in words:
+        own = [*word.actions, *(flag for flag in word.flags if flag not in shared)]
+        some = [flag for flag in shared if flag in word.flags]
+        lines.append(f"    {word.name}) {form.format(' '.join(own + (['$settings'] if some == shared else some)))} ;;")
+    return "\n".join(lines)
+
+
+def _bash(words: Sequence[_Word], values: Mapping[str, Sequence[str]]) -> str:
+    commands = " ".join(word.name for word in words)
+    cases = _cases(words, 'words="{}"')
+    chosen = "\n".join(f"    {flag}) words='{' '.join(some)}'; cur=${{cur#=}} ;;" for flag, some in values.items())
+    return f"""_imghost() {{
+  local settings='{" ".join(_shared(words))}'
+  local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} words='{commands}'
+  COMPREPLY=()
+  if (( COMP_CWORD > 1 )); then
+    case ${{COMP_WORDS[1]}} in
+{cases}
+    *) words='' ;;
+    esac
+    [[ $cur == -* || $COMP_CWORD -eq 2 ]] || words=''
+  fi
+  [[ $prev == '=' ]] && prev=${{COMP_WORDS[COMP_CWORD-2]}}
+  case $prev in
+{chosen}
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}}
+complete -o default -F _imghost imghost
+"""
+
+
+def _zsh(words: Sequence[_Word], values: Mapping[str, Sequence[str]]) -> str:
+    commands = "\n".join(f"    {shlex.quote(word.name + ':' + word.about)}" for word in words)
+    cases = _cases(words, "flags=({})")
+    chosen = "\n".join(f"    {flag}) compadd -- {' '.join(some)}; return ;;" for flag, some in values.items())
+    return f"""#compdef imghost
+_imghost() {{
+  local -a commands flags settings
+  settings=({" ".join(_shared(words))})
+  commands=(
+{commands}
+  )
+  if (( CURRENT == 2 )); then
+    _describe command commands
+    return
+  fi
+  case ${{words[CURRENT-1]}} in
+{chosen}
+  esac
+  case ${{words[2]}} in
+{cases}
+  esac
+  if [[ ${{words[CURRENT]}} == -* ]]; then compadd -- $flags
+  else compadd -- ${{flags:#-*}}; _files
+  fi
+}}
+if [[ ${{zsh_eval_context[-1]}} == loadautofunc ]]; then _imghost "$@"; else compdef _imghost imghost; fi
+"""
+
+
+def _fish(words: Sequence[_Word], values: Mapping[str, Sequence[str]]) -> str:
+    shared = _shared(words)
+    lines = [
+        f"complete -c imghost -n __fish_use_subcommand -f -a {word.name} -d {shlex.quote(word.about)}" for word in words
+    ]
+
+    def add(commands: str, flags: Sequence[str], actions: Sequence[str] = ()) -> None:
+        within = f"complete -c imghost -n '__fish_seen_subcommand_from {commands}'"
+        lines.extend(f"{within} -f -a {action}" for action in actions)
+        for flag in flags:
+            some = f" -x -a '{' '.join(values[flag])}'" if flag in values else ""
+            lines.append(f"{within} -l {flag.removeprefix('--')}{some}")
+
+    add(" ".join(word.name for word in words if set(shared) <= {*word.flags}), shared)
+    for word in words:
+        add(word.name, [flag for flag in word.flags if flag not in shared], word.actions)
+    return "\n".join(lines) + "\n"

@@ -1,16 +1,78 @@
-"""Tables that fit the terminal; in a pipe nothing is cut."""
+"""What people see: colours, the terminal's width, tables, and one call with the lines that it says."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, TextIO
 
-from imghost.commands.style import columns, painted, plain, shortened
-from imghost.run.progress import is_terminal
+from imghost.run.job import Job
+from imghost.run.progress import is_terminal, on_terminal
+from imghost.settings import Settings
+from imghost.site import page_map
+from imghost.site.images import Origins
+
+_CODES: Final = {"bold": "1", "faint": "2", "red": "1;31", "green": "32", "yellow": "1;33"}
+
+
+def painted(text: str, colour: str, stream: TextIO | None, environ: Mapping[str, str] | None = None) -> str:
+    """Paint a text for a stream, or leave it: without a terminal, with `NO_COLOR`, on a terminal that has none."""
+    if not text or not _has_colours(stream, os.environ if environ is None else environ):
+        return text
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+
+
+def _has_colours(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    if not is_terminal(stream) or environ.get("TERM") == "dumb":
+        return False
+    # The old console of Windows prints the codes as they are.
+    return sys.platform != "win32" or bool(environ.get("WT_SESSION") or environ.get("TERM"))
+
+
+def plain(text: str) -> str:
+    """Show what a terminal would obey, such as an escape code in a file's name, instead of sending it there."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+
+
+def columns(text: str) -> int:
+    """Count the columns that a text takes on a terminal, where East Asian letters take two."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(bool(unicodedata.combining(letter)) for letter in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a path or a URL in its middle, since both of its ends tell it from others."""
+    if columns(text) <= most:
+        return text
+    head, tail = text, text
+    while columns(head) > (most - 1) // 2:
+        head = head[:-1]
+    while columns(tail) > most - 1 - columns(head):
+        tail = tail[1:]
+    return f"{head}…{tail}"
+
+
+def size(count: int) -> str:
+    """Write a number of bytes as people read it."""
+    for unit, step in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
+        if count >= step:
+            return f"{count / step:.3g} {unit}" if count < 100 * step else f"{count / step:,.0f} {unit}"
+    return f"{count} B"
+
 
 _USUAL: Final = 80
 _LEAST: Final = 20
@@ -97,3 +159,47 @@ def _note(note: str, start: int, width: int | None) -> Iterator[str]:
 def _wrapped(text: str, room: int) -> list[str]:
     """Break between words only: half a URL is none."""
     return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the user asked for, read."""
+
+    site: Path | None
+    settings: Settings
+    environ: Mapping[str, str]
+    is_strict: bool = False
+    is_json: bool = False
+    given: Mapping[str, object] = field(default_factory=dict)
+    """The command's own flags."""
+
+    def job(self) -> Job:
+        """Make the run's job: here the site is its own source."""
+        assert self.site is not None
+        return Job(
+            site=self.site,
+            settings=self.settings,
+            environ=self.environ,
+            origins=Origins(is_own_source=True),
+            page_map=page_map.location(self.settings.cache_dir, self.site),
+            is_serving=self.environ.get("IMGHOST_SERVE") == "1",
+            say=say,
+            progress=on_terminal(sys.stderr, self.environ),
+        )
+
+
+def say(line: str) -> None:
+    """Tell the user what is going on, beside the command's output."""
+    print(f"imghost: {plain(line)}", file=sys.stderr, flush=True)
+
+
+def warn(texts: Iterable[str]) -> None:
+    """Print warnings."""
+    for text in texts:
+        mark = painted("warning:", "yellow", sys.stderr)
+        print(f"imghost: {mark} {plain(text)}", file=sys.stderr, flush=True)
+
+
+def print_json(found: object) -> None:
+    """Print what a script reads."""
+    print(json.dumps(found, indent=1, ensure_ascii=False))

@@ -60,12 +60,16 @@ class TestConfiguration:
         [
             (["rehost", "nowhere"], "there is no folder 'nowhere'"),
             (["rehost", "site", "--host", "imgpro"], "did you mean 'img.pro'?"),
-            (["rehost", "site", "--retention", "soon"], "option 'retention'"),
+            (["rehost", "site", "--retention", "soon"], "error: retention should be"),
+            (["plan", "site", "--max-cost", "abc"], "error: max_cost should be US dollars, 0 or more, not 'abc'"),
             (["rehost", "site", "--option", "tier"], "KEY=VALUE"),
             (["rehost", "site", "--host", "img402", "--option", "teir=free"], "did you mean 'tier'?"),
             (["rehost", "site", "--references", "imgs"], "'imgs'"),
             (["rehost", "site", "--config", "none.toml"], "none.toml"),
-            (["rehost", "site", "--host", "directory", "--report", "report.pdf"], "'report'"),
+            (
+                ["rehost", "site", "--host", "directory", "--report", "report.pdf"],
+                "error: report should end in .json or .html",
+            ),
             (["rehost", "site", "--host", "directory", "--option", "path=../.."], "'path'"),
         ],
     )

@@ -6,7 +6,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace
 
 from imghost import settings
-from imghost.cli.parser import make_parser
+from imghost.cli.parser import flags_of, make_parser
 from mkdocs_imghost import ImghostPlugin
 
 NAMES = [option.name for option in settings.options()]
@@ -25,10 +25,6 @@ def test_sphinx_has_every_option(tmp_path):
 
 
 def test_the_command_line_has_every_option():
-    flags = {
-        flag
-        for action in make_parser()._subparsers._group_actions[0].choices["rehost"]._actions
-        for flag in action.option_strings
-    }
+    flags = flags_of(make_parser().commands["rehost"])
     for name in NAMES:
         assert ("--option" if name == "options" else f"--{name.replace('_', '-')}") in flags

@@ -14,7 +14,7 @@ import pytest
 from doubles.imgpro import VERIFIED, ImgPro
 from sites import picture, small_site, write
 
-from imghost.commands.style import columns, plain, shortened
+from imghost.cli.terminal import columns, plain, shortened
 from imghost.records import lock as locks
 from imghost.run.progress import on_terminal
 from imghost.wording import size
@@ -117,7 +117,7 @@ class TestUploads:
             piped(*flags, IMGPRO_API_KEY=VERIFIED)
             shown = on_a_terminal(*flags, IMGPRO_API_KEY=VERIFIED, PYTHONVERBOSE="")
             assert len(shown.lines) == 2, shown.lines
-            code = "import sys; from imghost.cli import main; main(sys.argv[1:]); print('click' in sys.modules)"
+            code = "import sys; from imghost.cli.main import main; main(sys.argv[1:]); print('click._termui_impl' in sys.modules)"
             done = subprocess.run(
                 [sys.executable, "-c", code, *flags], capture_output=True, text=True, check=True, timeout=60
             )
@@ -217,7 +217,19 @@ class TestUsage:
         [
             ("plna", "there is no command 'plna'; did you mean 'plan'?"),
             ("plan site --max-cots 3", "there is no option '--max-cots'; did you mean '--max-cost'?"),
-            ("plan", "the following arguments are required: SITE; see imghost plan --help"),
+            ("plan", "SITE is missing; see imghost plan --help"),
+            ("--json status", "options stand after the command: imghost status --json"),
+            (
+                "--host img.pro rehost site",
+                "options stand after the command: imghost rehost site --host img.pro",
+            ),
+            ("verify site", "'site' is one argument too many; did you mean '--site site'?"),
+            ("prune --keep a b", "'b' is one argument too many; did you mean '--keep b'?"),
+            (
+                "rehost site --dry-run",
+                "there is no option '--dry-run'; `imghost plan SITE` shows what would be uploaded",
+            ),
+            ("plan site --host", "option '--host' requires an argument; see imghost plan --help"),
             ("plan site more", "'more' is one argument too many; see imghost plan --help"),
         ],
     )
@@ -231,18 +243,17 @@ class TestUsage:
         assert "commands:" in done.stderr
 
     def test_help_of_each_command_has_an_example_that_can_be_typed(self, project):
-        from imghost.cli.parser import make_parser, subparsers
-        from imghost.commands.catalogue import COMMANDS
+        from imghost.cli.parser import COMMANDS, help_of, make_parser, parse
 
-        commands = subparsers(make_parser())
-        assert {*COMMANDS, "completion"} == {*commands}
+        assert {*COMMANDS, "completion", "help"} == {*make_parser().commands}
         for name, told in COMMANDS.items():
-            printed = commands[name].format_help()
+            printed = help_of(name)
             for line in told.example.splitlines():
-                assert f"\n  {line}\n" in printed
-                words = line.partition(" ||")[0].split()[1:]
-                make_parser().parse_args(words)
-        assert "completion bash" in commands["completion"].format_help()
+                assert f"\n  {line}\n" in printed + "\n"
+                typed = parse(line.partition(" ||")[0].split()[1:])
+                assert typed is not None
+                assert typed.command == name
+        assert "completion bash" in help_of("completion")
 
 
 def completed(*words: str) -> list[str]:

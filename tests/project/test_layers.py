@@ -112,7 +112,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     program = (
         f"import sys, imghost.run.rehost, {', '.join(hosts)}\n"
         f"print([name for name in {[*heavy, 'click', 'jinja2']} if name in sys.modules])\n"
-        f"import imghost.cli\n"
+        f"import imghost.cli.parser\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -177,7 +177,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path, purse):
     code = (
         "import sys\n"
         "sys.modules['eth_account'] = None\n"
-        "from imghost.cli import main\n"
+        "from imghost.cli.main import main\n"
         "raise SystemExit(main(['rehost', 'site', '--host', 'img402', '--max-cost', '5']))"
     )
     environ = os.environ | {"IMG402_PRIVATE_KEY": purse.key, "IMGHOST_STATE_DIR": str(tmp_path / "state")}

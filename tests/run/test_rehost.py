@@ -301,7 +301,7 @@ class TestImg402Free:
 def test_warm_run_imports_nothing_heavy(project, capsys):
     run(capsys, "--host", "directory")
     code = (
-        "import sys; from imghost.cli import main; main(['rehost', 'site', '--host', 'directory']); "
+        "import sys; from imghost.cli.main import main; main(['rehost', 'site', '--host', 'directory']); "
         "print([name for name in ('httpx', 'bs4', 'PIL', 'rich') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -315,7 +315,7 @@ def test_warm_run_works_with_sockets_blocked(project, capsys):
         "import socket\n"
         "def refuse(*_, **__): raise AssertionError('a socket was opened')\n"
         "socket.socket = refuse\n"
-        "from imghost.cli import main\n"
+        "from imghost.cli.main import main\n"
         "raise SystemExit(main(['rehost', 'site', '--host', 'directory']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -25,7 +25,7 @@ import filelock
 import httpx
 from trust import place
 
-from imghost import cli
+from imghost.cli import main as cli
 from imghost.net import wire
 from imghost.records import cache, safe_diskcache
 

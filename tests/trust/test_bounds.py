@@ -68,7 +68,7 @@ def resident(done: subprocess.CompletedProcess[str]) -> int:
 SCARCE = """
 import re, resource, sys
 import httpx, filelock
-from imghost import cli
+from imghost.cli import main as cli
 from imghost.html import scan
 from imghost.image import inspect, payload
 from imghost.net import wire

@@ -20,7 +20,7 @@ import sphinx.cmd.build
 
 import mkdocs_imghost
 import sphinx_imghost
-from imghost import cli
+from imghost.cli import main as cli
 from imghost.net import wire
 from imghost.records import cache, safe_diskcache
 from imghost.run import upload
