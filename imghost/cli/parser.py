@@ -444,8 +444,8 @@ def _guess(wrong: click.NoSuchOption) -> str:
     """Offer what was meant: another name of it, or the nearest flag."""
     if place := _NAMED_ELSEWHERE.get(wrong.option_name):
         return f"; {place}"
-    near = wording.nearest(wrong.option_name, flags_of(wrong.ctx.command) if wrong.ctx else ())
-    return f"; {near}" if near.startswith("did you") else ""
+    near = wording.guess(wrong.option_name, flags_of(wrong.ctx.command) if wrong.ctx else ())
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def _is_flag(param: click.Parameter) -> TypeGuard[click.Option]:

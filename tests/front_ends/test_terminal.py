@@ -17,7 +17,6 @@ from sites import picture, small_site, write
 from imghost.cli.terminal import columns, plain, shortened
 from imghost.records import lock as locks
 from imghost.run.progress import on_terminal
-from imghost.wording import size
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 
@@ -308,21 +307,6 @@ def test_cutting_keeps_both_ends_and_counts_columns():
         assert shortened(text, 30)[:2] == text[:2]
         assert shortened(text, 30)[-4:] == ".png"
     assert plain("a\x1b[2Jb") == "a\\x1b[2Jb"
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1234, "1.23 kB"),
-        (754_121, "754 kB"),
-        (5_000_000_000, "5 GB"),
-        (20_000_000, "20 MB"),
-    ],
-)
-def test_sizes_are_for_people(count, text):
-    assert size(count) == text
 
 
 class TestTools:
