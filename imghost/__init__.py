@@ -1,9 +1,91 @@
-"""Documentation images that live on an image host: upload a site's local images once, rewrite its pages."""
+"""Documentation images that live on an image host: upload a site's local images once, rewrite its pages.
 
-from imghost.environment import version
-from imghost.errors import ImghostError, LockError, SettingsError
-from imghost.run.job import Job, Notice
-from imghost.run.rehost import Result, rehost
-from imghost.settings import Settings
+What a front end needs is named here and nothing else is public, but `imghost.hosts` and `imghost.testing` for those
+who write a host. Each name is loaded when it is asked for, so that an adapter of one host, or a test of one room,
+does not load the run.
+"""
 
-__all__ = ["ImghostError", "Job", "LockError", "Notice", "Result", "Settings", "SettingsError", "rehost", "version"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imghost.environment import is_serving, version
+    from imghost.errors import ImghostError, LockError, SettingsError
+    from imghost.files import git_top
+    from imghost.hosts.directory import KeptOverCleanup
+    from imghost.run.fragment import LockedImages, read_lock, rewrite_text
+    from imghost.run.job import Job, Notice
+    from imghost.run.progress import is_watched
+    from imghost.run.progress import on_terminal as uploads_bar
+    from imghost.run.rehost import Result, rehost
+    from imghost.run.report import summary
+    from imghost.settings import Settings, options
+    from imghost.settings import read as read_settings
+    from imghost.site.images import Origins
+    from imghost.site.page_map import location as page_map_location
+    from imghost.site.page_map import retire as retire_page_map
+    from imghost.wording import nearest
+
+_HOMES = {
+    "git_top": "files",
+    "ImghostError": "errors",
+    "is_serving": "environment",
+    "is_watched": "run.progress",
+    "Job": "run.job",
+    "KeptOverCleanup": "hosts.directory",
+    "LockedImages": "run.fragment",
+    "LockError": "errors",
+    "nearest": "wording",
+    "Notice": "run.job",
+    "options": "settings",
+    "Origins": "site.images",
+    "page_map_location": "site.page_map:location",
+    "read_lock": "run.fragment",
+    "read_settings": "settings:read",
+    "rehost": "run.rehost",
+    "Result": "run.rehost",
+    "retire_page_map": "site.page_map:retire",
+    "rewrite_text": "run.fragment",
+    "Settings": "settings",
+    "SettingsError": "errors",
+    "summary": "run.report",
+    "uploads_bar": "run.progress:on_terminal",
+    "version": "environment",
+}
+"""Name -> the room that has it, and what it is called there if that is another word."""
+
+__all__ = [
+    "ImghostError",
+    "Job",
+    "KeptOverCleanup",
+    "LockError",
+    "LockedImages",
+    "Notice",
+    "Origins",
+    "Result",
+    "Settings",
+    "SettingsError",
+    "git_top",
+    "is_serving",
+    "is_watched",
+    "nearest",
+    "options",
+    "page_map_location",
+    "read_lock",
+    "read_settings",
+    "rehost",
+    "retire_page_map",
+    "rewrite_text",
+    "summary",
+    "uploads_bar",
+    "version",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    room, _, word = _HOMES[name].partition(":")
+    value = getattr(import_module(f"imghost.{room}"), word or name)
+    globals()[name] = value  # found like any other name from now on
+    return value

@@ -57,6 +57,11 @@ class Leave(NamedTuple):
     """The code of the warning that an image without a record is worth; empty = none."""
 
 
+def is_serving(environ: Mapping[str, str]) -> bool:
+    """Say whether this builds a live preview, as `sphinx-autobuild` and others tell by `IMGHOST_SERVE=1`."""
+    return environ.get("IMGHOST_SERVE") == "1"
+
+
 def leave_to_upload(settings: Settings, environ: Mapping[str, str], *, is_serving: bool) -> Leave:
     """Decide, before the host is asked anything, whether this build may use the network."""
     if settings.frozen:

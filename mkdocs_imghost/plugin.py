@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,16 +17,24 @@ from mkdocs.config.base import ConfigErrors, ConfigWarnings, LegacyConfig, Valid
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
 
-from imghost import settings
-from imghost.errors import ImghostError, SettingsError
-from imghost.files import git_top
-from imghost.hosts.directory import Stash
-from imghost.run.job import Job
-from imghost.run.progress import on_terminal
-from imghost.run.rehost import Result, rehost
-from imghost.run.report import summary
-from imghost.site import page_map
-from imghost.site.images import Origins
+from imghost import (
+    ImghostError,
+    Job,
+    KeptOverCleanup,
+    Origins,
+    Result,
+    Settings,
+    SettingsError,
+    git_top,
+    is_serving,
+    options,
+    page_map_location,
+    read_settings,
+    rehost,
+    retire_page_map,
+    summary,
+    uploads_bar,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -47,17 +56,17 @@ _LEAVING_IMAGES = frozenset(
 class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call]  # MkDocs leaves that hook untyped
     """Brings a site's images to a host once the site is built."""
 
-    config_scheme = tuple((option.name, config_options.Type(object)) for option in settings.options())
+    config_scheme = tuple((option.name, config_options.Type(object)) for option in options())
 
     def __init__(self) -> None:
-        self._settings = settings.Settings()
+        self._settings = Settings()
         self._is_serving = False
         self._is_dirty = False
         self._has_map = True
         self._depth = 0
         self._sources: dict[str, Path] = {}
         self._generated: set[Path] = set()
-        self._stash: Stash | None = None
+        self._kept: KeptOverCleanup | None = None
 
     def load_config(
         self, options: dict[str, Any], config_file_path: str | None = None
@@ -66,7 +75,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         self.config = LegacyConfig(self.config_scheme, config_file_path=config_file_path)
         path = Path(config_file_path).absolute() if config_file_path else Path.cwd() / "mkdocs.yml"
         try:
-            self._settings = settings.read(options, path.parent, path.name)
+            self._settings = read_settings(options, path.parent, path.name)
         except SettingsError as wrong:
             return [(wrong.option or "options", ValidationError(str(wrong)))], []
         self.config.load_dict(options)
@@ -74,7 +83,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
 
     def on_startup(self, *, command: Literal["build", "gh-deploy", "serve"], dirty: bool) -> None:
         """Remember what MkDocs was called for."""
-        self._is_serving = command == "serve" or os.environ.get("IMGHOST_SERVE") == "1"
+        self._is_serving = command == "serve" or is_serving(os.environ)
         self._is_dirty = dirty
 
     @event_priority(-1000)
@@ -89,8 +98,8 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         if self._is_dirty and not known.exists():
             utils.clean_directory(config.site_dir)  # so that every page is written again
         elif not self._is_dirty:
-            self._has_map = page_map.retire(known)
-            self._stash = Stash.take(Path(config.site_dir), self._settings)
+            self._has_map = retire_page_map(known)
+            self._kept = KeptOverCleanup.take(Path(config.site_dir), self._settings)
 
     @event_priority(100)
     def on_files(self, files: Files, *, config: MkDocsConfig) -> None:
@@ -108,8 +117,8 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         self._depth -= 1
         if self._depth > 0 or self._is_idle():
             return
-        if self._stash:
-            self._stash.bring_back()
+        if self._kept:
+            self._kept.bring_back()
         if "material/privacy" in config.plugins or "privacy" in config.plugins:
             log.info("readers' browsers will ask the image host for images, which the privacy plugin does not change")
         try:
@@ -126,7 +135,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         return self._is_serving and not self._settings.serve
 
     def _page_map(self, config: MkDocsConfig) -> Path:
-        return page_map.location(self._settings.cache_dir, Path(config.site_dir))
+        return page_map_location(self._settings.cache_dir, Path(config.site_dir))
 
     def _note(self, files: Files, config: MkDocsConfig) -> None:
         for file in files:
@@ -142,7 +151,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
     def _job(self, config: MkDocsConfig) -> Job:
         chosen = self._settings
         if chosen.site_url is None and config.site_url:
-            chosen = settings.over(chosen, settings.Settings(site_url=config.site_url), ["site_url"])
+            chosen = replace(chosen, site_url=config.site_url)
         return Job(
             site=Path(config.site_dir).absolute(),
             settings=chosen,
@@ -156,7 +165,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             page_map=self._page_map(config) if self._has_map and not self._is_serving else None,
             is_serving=self._is_serving,
             say=log.info,
-            progress=on_terminal(sys.stderr, os.environ) if log.isEnabledFor(logging.INFO) else None,
+            progress=uploads_bar(sys.stderr, os.environ) if log.isEnabledFor(logging.INFO) else None,
         )
 
     def _roots(self, config: MkDocsConfig) -> Iterable[Path]:

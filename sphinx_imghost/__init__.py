@@ -15,16 +15,23 @@ from sphinx.errors import ConfigError, ExtensionError, SphinxError
 from sphinx.util import logging
 from sphinx.util.display import status_iterator
 
-from imghost import settings, wording
-from imghost.environment import version
-from imghost.errors import ImghostError
-from imghost.files import git_top
-from imghost.run.job import Job
-from imghost.run.progress import is_watched
-from imghost.run.rehost import Result, rehost
-from imghost.run.report import summary
-from imghost.site.images import Origins
-from imghost.site.page_map import location
+from imghost import (
+    ImghostError,
+    Job,
+    Origins,
+    Result,
+    Settings,
+    git_top,
+    is_serving,
+    is_watched,
+    nearest,
+    options,
+    page_map_location,
+    read_settings,
+    rehost,
+    summary,
+    version,
+)
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -39,7 +46,7 @@ _BUILDERS = frozenset({"html", "dirhtml"})
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Declare the options and connect the events."""
-    for option in settings.options():
+    for option in options():
         app.add_config_value(f"imghost_{option.name}", None, "", (), option.metadata["about"])
     app.connect("config-inited", _check)
     app.connect("env-get-outdated", _outdated)
@@ -47,12 +54,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"version": version(), "parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _settings(app: Sphinx) -> settings.Settings:
-    raw = {option.name: app.config[f"imghost_{option.name}"] for option in settings.options()}
+def _settings(app: Sphinx) -> Settings:
+    raw = {option.name: app.config[f"imghost_{option.name}"] for option in options()}
     if raw["site_url"] is None:
         raw["site_url"] = app.config.html_baseurl or None
     try:
-        return settings.read(raw, Path(app.confdir), "conf.py")
+        return read_settings(raw, Path(app.confdir), "conf.py")
     except ImghostError as wrong:
         _refuse(ConfigError(_prefixed(str(wrong))))
 
@@ -72,19 +79,15 @@ def _prefixed(text: str) -> str:
 
 def _check(app: Sphinx, config: Config) -> None:
     """Refuse what is wrong with the options before anything is built, also names that are not declared."""
-    known = {f"imghost_{option.name}" for option in settings.options()}
+    known = {f"imghost_{option.name}" for option in options()}
     for name in getattr(config, "_raw_config", {}):
         if name.startswith("imghost_") and name not in known:
-            _refuse(ConfigError(f"conf.py: option {name!r} is unknown; {wording.nearest(name, known)}"))
+            _refuse(ConfigError(f"conf.py: option {name!r} is unknown; {nearest(name, known)}"))
     _settings(app)
 
 
 def _page_map(app: Sphinx) -> Path:
-    return location(Path(app.doctreedir), Path(app.outdir))
-
-
-def _is_serving() -> bool:
-    return os.environ.get("IMGHOST_SERVE") == "1"
+    return page_map_location(Path(app.doctreedir), Path(app.outdir))
 
 
 def _outdated(
@@ -101,7 +104,7 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.name not in _BUILDERS:
         return
     chosen = _settings(app)
-    if _is_serving() and not chosen.serve:
+    if is_serving(os.environ) and not chosen.serve:
         return
     try:
         result = rehost(_job(app, chosen))
@@ -110,7 +113,7 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     _tell(result)
 
 
-def _job(app: Sphinx, chosen: settings.Settings) -> Job:
+def _job(app: Sphinx, chosen: Settings) -> Job:
     folder = Path(app.confdir)
     roots = (git_top(folder) or folder, Path(app.srcdir), Path(app.doctreedir), *chosen.sources)
     return Job(
@@ -119,7 +122,7 @@ def _job(app: Sphinx, chosen: settings.Settings) -> Job:
         environ=dict(os.environ),
         origins=Origins(roots=roots, sources=dict(_sources(app)), packages=tuple(_theme_folders(app))),
         page_map=_page_map(app),
-        is_serving=_is_serving(),
+        is_serving=is_serving(os.environ),
         say=lambda line: log.info("imghost: %s", line),
         progress=partial(_progress, app.verbosity) if is_watched(sys.stdout, os.environ) else None,
     )

@@ -132,14 +132,14 @@ _KEPT = ".imghost-kept"
 
 
 @dataclass(frozen=True, slots=True)
-class Stash:
+class KeptOverCleanup:
     """Where the images were, and where they wait."""
 
     folder: Path
     waiting: Path
 
     @classmethod
-    def take(cls, site: Path, settings: Settings) -> Stash | None:
+    def take(cls, site: Path, settings: Settings) -> KeptOverCleanup | None:
         """Move the embedded directory aside, if the settings have one in the site."""
         if settings.host != "directory" or settings.options.get("base_url"):
             return None
@@ -147,11 +147,11 @@ class Stash:
         folder = site / path
         if "/" in path or "\\" in path or path.startswith("."):
             return None
-        stash = cls(folder, site / _KEPT)
+        kept = cls(folder, site / _KEPT)
         if folder.is_dir() and not folder.is_symlink():
-            shutil.rmtree(stash.waiting, ignore_errors=True)
-            folder.rename(stash.waiting)
-        return stash
+            shutil.rmtree(kept.waiting, ignore_errors=True)
+            folder.rename(kept.waiting)
+        return kept
 
     def bring_back(self) -> None:
         """Move the images back; what the generator itself wrote there counts more."""

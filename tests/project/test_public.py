@@ -1,5 +1,8 @@
 """The names that other packages may use."""
 
+import ast
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -8,7 +11,9 @@ import imghost
 
 def test_public_names_are_these_and_each_says_what_for():
     assert sorted(imghost.__all__) == [
-        "ImghostError", "Job", "LockError", "Notice", "Result", "Settings", "SettingsError", "rehost", "version",
+        "ImghostError", "Job", "KeptOverCleanup", "LockError", "LockedImages", "Notice", "Origins", "Result", "Settings",
+        "SettingsError", "git_top", "is_serving", "is_watched", "nearest", "options", "page_map_location", "read_lock",
+        "read_settings", "rehost", "retire_page_map", "rewrite_text", "summary", "uploads_bar", "version",
     ]  # fmt: skip
     for name in imghost.__all__:
         assert getattr(imghost, name).__doc__, name
@@ -17,3 +22,22 @@ def test_public_names_are_these_and_each_says_what_for():
 def test_the_version_is_the_projects():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert imghost.version() == project["version"]
+
+
+def test_the_front_ends_know_these_names_and_no_room():
+    root = Path(__file__).parents[2]
+    fronts = [*root.glob("mkdocs_imghost/*.py"), *root.glob("sphinx_imghost/*.py"), root / "imghost/markdown.py"]
+    for file in fronts:
+        imported = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+        rooms = {node.module for node in imported if node.module and node.module.partition(".")[0] == "imghost"}
+        assert rooms <= {"imghost"}, file
+
+
+def test_an_error_is_imported_without_the_run():
+    """As the author of a host does."""
+    program = (
+        "import sys; from imghost import ImghostError; from imghost.errors import HostError;"
+        "print([name for name in sys.modules if name.startswith('imghost.') and name != 'imghost.errors'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in {"[]", "['imghost.wording']"}
