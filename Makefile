@@ -34,7 +34,7 @@ fuzz: .venv-fuzz/.ready
 .venv-fuzz/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-fuzz
 	.venv-fuzz/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv-fuzz/bin/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3]" --group fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3,postgres]" --group fuzz
 	touch $@
 
 lint: $(VENV)/.linted
@@ -90,7 +90,7 @@ bench: .venv-bench/.ready
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3]" --group test
+	$(BIN)/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3,postgres]" --group test
 	touch $@
 
 $(VENV)/.linted: $(READY)
