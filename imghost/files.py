@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import re
 import secrets
@@ -15,8 +16,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
-from typing import BinaryIO, Final, overload
+from typing import Any, BinaryIO, Final, overload
 
 if sys.platform != "win32":
     import fcntl
@@ -359,3 +361,61 @@ def stamp(path: Path | str) -> Stamp | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+_DEEPEST: Final = 200
+"""Brackets within brackets that no file or answer of ours has; what a parser bears may have been raised by others."""
+_LONGEST_NUMBER: Final = 400
+"""Digits of a whole number; reading many takes quadratic time."""
+
+
+def strict_json(text: str) -> Any:
+    """Read JSON as RFC 8259 means it to be written, where a stranger wrote it.
+
+    Raises:
+        ValueError: it is not JSON, repeats a key, is nested too deeply, or holds a number that is not finite or
+            is endlessly long; the message completes a sentence that begins with what was read.
+    """
+    if _is_deep(text):
+        raise ValueError("it is nested too deeply")
+    try:
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_number, parse_float=_number, parse_int=_integer
+        )
+    except json.JSONDecodeError as problem:
+        reason = f"it is not JSON ({problem.msg} at column {problem.colno})"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    raise ValueError(reason)
+
+
+def _is_deep(text: str) -> bool:
+    """Say whether brackets nest too deeply; those inside texts count, too, since nothing of ours has so many."""
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return False
+    depth = 0
+    for bracket in re.finditer(r"[][{}]", text):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > _DEEPEST:
+            return True
+    return False
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("it repeats a key")
+    return fields
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError("it holds a number that is not finite")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"it holds a number of more than {_LONGEST_NUMBER} digits")
+    return int(text)

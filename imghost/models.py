@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,20 +18,31 @@ IMPORT: Final = "import"
 
 DEFAULT_KINDS: Final = tuple(kind for kind in KINDS if kind not in {"icon", "css", "object"})
 
-MEDIA_TYPES: Final = MappingProxyType(
+ENDINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "image/png": "png",
-        "image/jpeg": "jpg",
-        "image/gif": "gif",
-        "image/webp": "webp",
-        "image/avif": "avif",
-        "image/svg+xml": "svg",
+        "image/png": ("png", "apng"),
+        "image/jpeg": ("jpg", "jpeg", "jpe", "jfif"),
+        "image/gif": ("gif",),
+        "image/webp": ("webp",),
+        "image/avif": ("avif",),
+        "image/svg+xml": ("svg",),
     }
 )
-"""The formats that may leave the machine, and the ending that each gets."""
+"""The formats that may leave the machine, and the endings by which their files are known, as IANA registers them.
+
+Every pattern that looks for an image's name is made of these, by `endings`.
+"""
+
+MEDIA_TYPES: Final = MappingProxyType({media_type: names[0] for media_type, names in ENDINGS.items()})
+"""Each format's ending where we name a file."""
 
 RASTER: Final = frozenset(MEDIA_TYPES) - {"image/svg+xml"}
 """Those that are made of pixels: they can be resized, and have a size of their own."""
+
+
+def endings(media_types: Iterable[str] = ENDINGS) -> str:
+    """Make the alternatives of a regular expression of all endings of some formats, without a group around them."""
+    return "|".join(name for media_type in media_types for name in ENDINGS[media_type])
 
 
 class Reference(NamedTuple):

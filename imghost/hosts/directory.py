@@ -16,7 +16,7 @@ from imghost.hosts import Setup
 from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Limits, Payload
 from imghost.settings import Settings
 
-_NAME: Final = r"[0-9a-f]{32}(?:-[a-z0-9]{1,32}){0,3}\.(?:png|jpg|gif|webp|avif|svg)"
+_NAME: Final = rf"[0-9a-f]{{32}}(?:-[a-z0-9]{{1,32}}){{0,3}}\.(?:{'|'.join(MEDIA_TYPES.values())})"
 _BASE: Final = (
     r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,4}|:[1-5][0-9]{4})?"
     r"/(?:[A-Za-z0-9._~\-]+/)*"

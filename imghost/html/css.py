@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from imghost.html.tokenizer import names
+from imghost.models import endings
 
 _S: Final = r"\t\n\f\r "
 _ESCAPE: Final = rf"(?=\\[^\n\f\r])\\(?:[0-9a-fA-F]{{1,6}}(?:\r\n|[{_S}])?|[^\n\f\r])"
@@ -33,7 +34,7 @@ _SAME_ORIGIN: Final = names(
     "marker-end offset-path behavior -moz-binding src"
 )
 _IMAGES: Final = ("background", "list-style", "border-image", "content", "cursor")
-_IMAGE_NAME: Final = re.compile(r"[^?#]*\.(?:png|jpe?g|gif|webp|avif|svg)(?:[?#]|\Z)", re.IGNORECASE | re.ASCII)
+_IMAGE_NAME: Final = re.compile(rf"[^?#]*\.(?:{endings()})(?:[?#]|\Z)", re.IGNORECASE | re.ASCII)
 
 
 class Found(NamedTuple):

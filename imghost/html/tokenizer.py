@@ -10,6 +10,8 @@ from functools import cache
 from html.entities import html5
 from typing import Final, NamedTuple
 
+from imghost.models import endings
+
 # It knows what a page's markup is and what only looks like it: comments, scripts, text areas, foreign
 # content. Patterns match at every position, so that nothing is tried twice; quantifiers are possessive.
 SPACE: Final = "\t\n\f\r "
@@ -102,7 +104,7 @@ _ATTRIBUTE: Final = re.compile(
     rf"""([^{_S}/>][^{_S}/>=]*+)(?:[{_S}]*+=[{_S}]*+(?:"([^"]*+)"|'([^']*+)'|([^{_S}>"'][^{_S}>]*+)|()))?"""
 )
 # What a link's tag has at least when something in it can be an image.
-_LINK_MATTERS: Final = re.compile(r"\.(?:png|jpe?g|gif|webp|avif|svg)|&(?:#|period;)|[\t\n\r]|style", re.I | re.A)
+_LINK_MATTERS: Final = re.compile(rf"\.(?:{endings()})|&(?:#|period;)|[\t\n\r]|style", re.I | re.A)
 _COMMENT_END: Final = re.compile(r"--!?>")
 _SCRIPT: Final = re.compile(rf"<!--|-->|<(/?)script(?=[{_S}/>])", re.IGNORECASE | re.ASCII)
 _HIDING: Final = _RAW | {"plaintext", "script"}

@@ -8,11 +8,11 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
 from imghost.errors import Action, HostError
+from imghost.files import strict_json
 
 if TYPE_CHECKING:
     import httpx
@@ -63,9 +63,6 @@ LIMIT: Final = 64 * 1024
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
-_BRACKETS: Final = r"[][{}]"
-_DEPTH: Final = 200
-
 
 class Answer(NamedTuple):
     """A whole answer: status, headers by lower-case name, and a body of at most the limit asked for."""
@@ -81,19 +78,7 @@ class Answer(NamedTuple):
             ValueError: it is not UTF-8 or not JSON, repeats a key, is nested too deeply, or holds a
                 number that is not finite.
         """
-        text = self.body.decode("utf-8")
-        if _is_deep(text):
-            raise ValueError("the JSON is nested too deeply")
-        try:
-            return jsonlib.loads(
-                text,
-                object_pairs_hook=_unique,
-                parse_constant=_finite,
-                parse_float=_finite,
-            )
-        except RecursionError:
-            reason = "the JSON is nested too deeply"
-        raise ValueError(reason)
+        return strict_json(self.body.decode("utf-8"))
 
 
 class FilePart(NamedTuple):
@@ -237,30 +222,3 @@ def _host(url: str) -> str:
     import httpx
 
     return httpx.URL(url).host
-
-
-def _is_deep(text: str) -> bool:
-    """Say whether brackets nest deeper than any answer does: the parser's own limit may have been raised.
-
-    Brackets inside texts count, too; no answer has so many.
-    """
-    depth = 0
-    for bracket in re.finditer(_BRACKETS, text):
-        depth += 1 if bracket[0] in "[{" else -1
-        if depth > _DEPTH:
-            return True
-    return False
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("the JSON repeats a key")
-    return found
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        raise ValueError("the JSON holds a number that is not finite")
-    return number

@@ -8,7 +8,6 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +21,6 @@ MAX_LINE: Final = 64 * 1024
 _MAX_EXTRA: Final = 32 * 1024
 """Characters of unknown fields: less than a line, so that escapes never make a read line unreadable."""
 _MAX_ID: Final = 2000
-_MAX_NESTING: Final = 256
 
 # One grammar for both ways of reading a record: as a whole line, and field by field.
 _NUMBER: Final = "[1-9][0-9]{0,9}"
@@ -147,41 +145,10 @@ def load_object(line: str) -> dict[str, Any]:
     """Read one JSON object that repeats no key; raises ValueError with the cause."""
     if len(line) > MAX_LINE:
         raise ValueError("it is longer than 64 KB")
-    if line.count("[") + line.count("{") > _MAX_NESTING:
-        raise ValueError("it is nested too deeply")
-    try:
-        found = json.loads(
-            line, object_pairs_hook=_unique, parse_constant=_number, parse_float=_number, parse_int=_integer
-        )
-    except json.JSONDecodeError as problem:
-        reason = f"it is not JSON ({problem.msg} at column {problem.colno})"
-    except RecursionError:
-        reason = "it is nested too deeply"
-    else:
-        if isinstance(found, dict):
-            return found
-        reason = "it is not a JSON object"
-    raise ValueError(reason)
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("it repeats a key")
-    return found
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not isfinite(number):
-        raise ValueError("it holds a number that is not finite")
-    return number
-
-
-def _integer(text: str) -> int:
-    if len(text) > 400:
-        raise ValueError("it holds a number of more than 400 digits")
-    return int(text)
+    fields = files.strict_json(line)
+    if not isinstance(fields, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - as every other fault of a line
+    return fields
 
 
 def _count(name: str, found: object, least: int, end: int) -> int:

@@ -10,17 +10,18 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import Any, Final, NamedTuple
 
 from imghost import files
 from imghost.files import Stamp
-from imghost.models import MEDIA_TYPES, Facts, Image, Reference, Scan
+from imghost.models import ENDINGS, Facts, Image, Reference, Scan
 
 _VERSION: Final = 4
 _REMOVED: Final = [(str, str, int, str, *edges, bool, bool) for edges in ((int, int), (NoneType, NoneType))]
-_ENDINGS: Final = frozenset({"", *MEDIA_TYPES.values(), "jpeg", "jpe", "jfif", "apng"})
+_ENDINGS: Final = frozenset({"", *chain(*ENDINGS.values())})
 """Endings of images, which may have none."""
 _REFERENCE: Final = [
     (str, int, int, str, *written, bool, int, str, bool)
@@ -215,7 +216,7 @@ def _tells_the_same(known: PageMap, last: PageMap) -> bool:
 def _removed(path: str, row: list[Any]) -> Removed:
     source, sha256, size, *facts = row
     media_type, *edges = facts[:3]
-    is_sound = tuple(map(type, row)) in _REMOVED and media_type in MEDIA_TYPES and min(size, *filter(None, edges)) >= 0
+    is_sound = tuple(map(type, row)) in _REMOVED and media_type in ENDINGS and min(size, *filter(None, edges)) >= 0
     if not is_sound or not is_image_in_site(path):
         raise ValueError(path)
     return Removed(Image(path, sha256, size, Facts(*facts)), source)
