@@ -196,14 +196,9 @@ def find_unused(
 
 
 def _words(sites: Iterable[Path]) -> set[str]:
-    """Collect the words of all texts of sites; one that cannot be read stops what would delete by them."""
-    from imghost.site.mentions import texts
-
     words: set[str] = set()
     for site in sites:
-        for path, text, problem in texts(survey(site)):
-            if problem:
-                raise ImghostError(f"{site / path} {problem}, so what it names is not known; unpack it, or take it out")
+        for text in local_copies.texts(survey(site)):
             words.update(_WORD.findall(text))
     return words
 

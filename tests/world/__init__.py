@@ -1,1 +1,0 @@
-"""Real generators' sites, opened plain and hosted in a real browser: `make world`."""
