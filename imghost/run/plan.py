@@ -102,7 +102,7 @@ def plan(
         record = records.get((image.sha256, host.name, variant))
         if record and record.lives_at(now):
             reused[path] = record
-        if record is None or not _lasts(record, settings, now):
+        if record is None or not lasts(record, settings, now):
             known = uploads.get((image.sha256, variant))
             paths = (*known.paths, path) if known else (path,)
             uploads[image.sha256, variant] = Upload(known.image if known else image, variant, paths, record)
@@ -151,7 +151,7 @@ def _left_out(groups: Iterable[Group], kept: Mapping[str, Stay], needed: set[str
     return left
 
 
-def _lasts(record: Record, settings: Settings, now: datetime) -> bool:
+def lasts(record: Record, settings: Settings, now: datetime) -> bool:
     """Say whether a record needs no renewal yet: `renew_before`, at most a quarter of its own life."""
     if record.expires is None:
         return True

@@ -13,7 +13,7 @@ from imghost import files
 from imghost.errors import ImghostError
 from imghost.net.client import Client
 from imghost.records.cache import Cache
-from imghost.run import local_copies, report, report_html
+from imghost.run import local_copies, report
 from imghost.run.job import Job, Notice, Prospect, Published, Rewriting
 from imghost.run.plan import foresee
 from imghost.run.publish import publish
@@ -87,7 +87,8 @@ def _run(job: Job) -> Result:
     }
     made = told(published, rewriting, job, requests, seconds, (settled.copies, settled.freed))
     if job.settings.report:
-        notices += _write_report(made, job.site, job.settings.report)
+        made, problems = _write_report(made, published, rewriting, job, job.settings.report)
+        notices += problems
     every = (*prospect.notices, *stay_notices(published), *published.notices, *rewriting.notices, *notices)
     said = (*remarks(published), *rewriting.remarks, *settled.remarks)
     return Result(made, every, said, published.is_refused)
@@ -115,16 +116,25 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
     return ()
 
 
-def _write_report(made: Report, root: Path, path: Path) -> tuple[Notice, ...]:
-    """Write the report in the form that its ending names."""
-    text = report_html.as_html(made, root, path.parent) if path.suffix == ".html" else report.as_json(made)
+def _write_report(
+    made: Report, published: Published, rewriting: Rewriting, job: Job, path: Path
+) -> tuple[Report, tuple[Notice, ...]]:
+    """Gather what a report tells beside the counts, and write it in the form that its ending names."""
+    from imghost.run import report_html
+    from imghost.run.report_facts import gather
+
     try:
+        facts = gather(published, rewriting, job, report.pages_by_image(published))
+        full = made._replace(facts=facts)
+        is_page = path.suffix == ".html"
+        text = report_html.as_html(full, facts, job.site, path.parent) if is_page else report.as_json(full)
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(path, text, is_durable=False)
     except OSError as problem:
         reason = problem.strerror or problem
-        return (Notice("report", f"the report {path} cannot be written: {reason}; change the option 'report'"),)
-    return ()
+        where = f"the report {path} cannot be written: {reason}; change the option 'report'"
+        return made, (Notice("report", where),)
+    return full, ()
 
 
 _CHANGED: Final = Stay("it changed while the build ran", "build again", code="page")

@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imghost.hosts import Host
 from imghost.models import Failure, Record
 from imghost.run.job import NOT_UPLOADED, Job, Notice, Published, Rewriting
 from imghost.wording import clause, many
+
+if TYPE_CHECKING:  # a warm build without a report gathers nothing for one
+    from imghost.run.report_facts import Facts
 
 
 class Uploaded(NamedTuple):
@@ -37,21 +40,6 @@ class Counts(NamedTuple):
     failed: int = 0
 
 
-class Shown(NamedTuple):
-    """One image of the site as the HTML report shows it."""
-
-    path: str
-    url: str
-    bytes: int
-    media_type: str
-    size: tuple[int, int] | None
-    expires: str | None
-    pages: tuple[str, ...]
-    state: str
-    """`hosted`, `uploaded`, `kept` or `failed`."""
-    reason: str = ""
-
-
 class Report(NamedTuple):
     """What a run found and did. Money in US dollars, times in seconds."""
 
@@ -61,7 +49,6 @@ class Report(NamedTuple):
     uploads: tuple[Uploaded, ...] = ()
     kept: tuple[Failure, ...] = ()
     failures: tuple[Failure, ...] = ()
-    images: tuple[Shown, ...] = ()
     bytes_uploaded: int = 0
     requests: int = 0
     cost: Decimal = Decimal("0.00")
@@ -70,6 +57,8 @@ class Report(NamedTuple):
     """Local copies that were deleted, and their bytes."""
     duplicates_possible: int = 0
     """Second copies that the host may have, since an answer was lost and it cannot be asked."""
+    facts: Facts | None = None
+    """What a written report tells beside this; None where none was asked for."""
 
 
 def as_json(report: Report) -> str:
@@ -108,6 +97,23 @@ def as_mapping(report: Report) -> dict[str, Any]:
         ],
         "seconds": {name: round(seconds, 4) for name, seconds in report.seconds.items()},
         "removed": {"files": report.removed[0], "bytes": report.removed[1]},
+        **(_facts(report.facts) if report.facts else {}),
+    }
+
+
+def _facts(facts: Facts) -> dict[str, Any]:
+    sizes = facts.site_bytes
+    return {
+        "version": facts.version,
+        "commit": facts.commit or None,
+        "site_bytes": {"before": sizes.before, "after": sizes.after, "pages": sizes.pages, "unused": sizes.unused},
+        "by_page": [
+            {"path": page.name, "images": page.images, "bytes": page.bytes, "hosted": page.hosted}
+            for page in facts.by_page
+        ],
+        "findings": [
+            {"kind": it.kind, "paths": list(it.paths), "text": it.text, "remedy": it.remedy} for it in facts.findings
+        ],
     }
 
 
@@ -181,13 +187,12 @@ def told(
     removed: tuple[int, int],
 ) -> Report:
     """Make the report of a run."""
-    pages_of = _pages_of(published)
+    pages_of = pages_by_image(published)
     new = {
         outcome.upload.paths[0]: outcome.record for outcome in published.outcomes if outcome.record and outcome.is_new
     }
     failed = {failure.path for failure in published.failures}
     host = published.prospect.host
-    is_shown = job.settings.report is not None and job.settings.report.suffix == ".html"
     counts = Counts(
         pages=len(published.prospect.survey.pages),
         pages_rewritten=sum(1 for _, written in rewriting.pages if written.rewritten),
@@ -208,7 +213,6 @@ def told(
             Failure(path, clause(stay.reason, "it"), stay.remedy) for path, stay in sorted(published.kept.items())
         ),
         failures=published.failures,
-        images=tuple(_shown(published, pages_of, new, failed)) if is_shown else (),
         bytes_uploaded=sum(record.bytes for record in new.values()),
         requests=requests,
         cost=_cost(host, new.values()),
@@ -233,33 +237,10 @@ def _named(job: Job) -> str:
     return job.site.relative_to(folder).as_posix() if job.site.is_relative_to(folder) else str(job.site)
 
 
-def _pages_of(published: Published) -> dict[str, tuple[str, ...]]:
+def pages_by_image(published: Published) -> dict[str, tuple[str, ...]]:
     """Find the pages that refer to each image."""
     found: dict[str, dict[str, None]] = {}
     for page in published.prospect.views:
         for _, target in page.resolved():
             found.setdefault(target.path, {})[page.path] = None
     return {path: tuple(pages) for path, pages in found.items()}
-
-
-def _shown(
-    published: Published, pages_of: Mapping[str, tuple[str, ...]], new: Mapping[str, Record], failed: set[str]
-) -> Iterable[Shown]:
-    failures = {failure.path: failure.reason for failure in published.failures}
-    for path, pages in sorted(pages_of.items()):
-        record = published.records.get(path)
-        image = published.prospect.images.get(path)
-        state = "uploaded" if path in new else "hosted" if record else "failed" if path in failed else "kept"
-        stay = published.kept.get(path)
-        size = (image.facts.width, image.facts.height) if image else (None, None)
-        yield Shown(
-            path=path,
-            url=record.url if record else "",
-            bytes=record.bytes if record else image.bytes if image else 0,
-            media_type=image.facts.media_type if image else "",
-            size=(size[0], size[1]) if size[0] and size[1] else None,
-            expires=record.expires.date().isoformat() if record and record.expires else None,
-            pages=pages,
-            state=state,
-            reason=failures.get(path) or (clause(stay.reason, "it") if stay and not record else ""),
-        )

@@ -1,338 +1,651 @@
-"""The report as a page."""
+"""The report as one self-contained page: is anything wrong, what did it bring, where are the bytes, what stays and why.
+
+The page is `report.html.jinja`, with `report.css` and `report.js` in it; this module decides what stands there.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from imghost.run.report import Report, Shown
+from imghost.run.audit import Finding
+from imghost.run.report import Report
+from imghost.run.report_facts import Facts, ListedImage, SiteBytes, Version, Weight
+from imghost.wording import lasted, many, money, size
 
-_STATES: Final = ("failed", "kept", "uploaded", "hosted")
-"""In the order of what somebody should look at."""
-_FIRST_PAGES: Final = 4
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from markupsafe import Markup
+
+_STATES: Final = ("failed", "local", "new", "hosted", "unused")
+_MOST_DETAILS: Final = 3
 _MOST_PAGES: Final = 50
-_MOST_FAILURES: Final = 10
-
-_HEAD: Final = {
-    "Image": "",
-    "Path and address": "path",
-    "State": "state",
-    "Size": "bytes",
-    "Lives until": "until",
-    "Shown on": "pages",
-}
-"""Each column's name, and what it is sorted by."""
+"""Pages listed of one image; the others can be found all the same."""
+_MOST_HEAVY: Final = 8
+_MOST_FOLDERS: Final = 12
+_DISTANT: Final = 60
+"""Days from which on a date stands without its distance."""
+_PAGES_LIMIT: Final = 1_000_000_000
+"""Bytes that GitHub Pages takes for one site, by its documentation."""
 
 
-def as_html(report: Report, site: Path, folder: Path) -> str:
+def as_html(report: Report, facts: Facts, site: Path, folder: Path) -> str:
     """Write the report on a site as a page that lies in a folder, which local thumbnails are relative to."""
-    rows = "\n".join(_row(image, site, folder) for image in report.images)
-    total = len(report.images)
-    head = "".join(_column(name, key) for name, key in _HEAD.items())
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer"><meta name="color-scheme" content="light dark">
-<title>Images of {escape(report.site)} – imghost report</title><style>{STYLE}</style></head><body>
-<header><h1>Images of {escape(report.site)}</h1><p>{_sentence(report)}</p></header>
-<main><dl aria-label="Totals">{_totals(report)}</dl>
-{_failures(report)}<form role="search" aria-label="Images" hidden>
-<label class="find"><span>Find</span><input id="words" type="search" placeholder="path, address, reason or page"
- autocomplete="off" aria-keyshortcuts="/"></label>
-<fieldset><legend>State</legend>{_choices(report)}</fieldset>
-<output id="shown" aria-live="polite">{total:,} images</output></form>
-<table role="table"><caption>Every image that the site's pages refer to</caption>
-<thead role="rowgroup"><tr role="row">{head}</tr></thead>
-<tbody role="rowgroup">
-{rows}
-</tbody></table><p id="none" hidden>No image fits. <button type="button" id="all">Show all</button></p>
-</main><script>{SCRIPT}</script></body></html>
-"""
+    here = Path(__file__)
+    style, script = (here.with_name(f"report.{ending}").read_text("utf-8") for ending in ("css", "js"))
+    return _template().render(page=_page(report, facts, _Links(site, folder)), style=_own(style), script=_own(script))
 
 
-def _sentence(report: Report) -> str:
-    """Say in a line what readers get."""
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    # Paths, reasons and alternative texts are strangers': whatever is not marked as ours is escaped.
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    environment.filters |= {"size": size, "count": _count, "many": many, "share": _share, "code": _code}
+    return environment.from_string(Path(__file__).with_name("report.html.jinja").read_text("utf-8"))
+
+
+def _own(text: str) -> Markup:
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704 - a file of this package
+
+
+def _code(text: str) -> Markup:
+    """Show what stands in backticks as code, and everything else as text."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f}" if whole else "0"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+class _Links:
+    """Writes addresses as the report's place sees them."""
+
+    def __init__(self, site: Path, folder: Path) -> None:
+        self._site, self._folder = site, folder
+        self._to_site = self._relative(site)
+
+    def to(self, path: str) -> str:
+        """Lead to a file of the site."""
+        return f"{self._to_site}/{quote(path.encode('utf-8', 'surrogateescape'))}"
+
+    def hosted(self, url: str) -> str:
+        """Lead to a hosted image, which may be a part of the site."""
+        return url if "://" in url else self.to(url)
+
+    def _relative(self, path: Path) -> str:
+        try:
+            relative = os.path.relpath(path, self._folder)
+        except ValueError:  # another drive
+            return path.as_uri()
+        return quote(relative.replace(os.sep, "/"))
+
+
+class Part(NamedTuple):
+    """A thing that a remark names, where it leads, and what is said of it."""
+
+    name: str
+    href: str = ""
+    text: str = ""
+    mark: str = ":"
+
+
+class Remark(NamedTuple):
+    """One entry of *Needs you* or *Worth a look*."""
+
+    head: str
+    things: int
+    """How many it is about."""
+    level: str = ""
+    """`bad`, `warn` or nothing."""
+    cause: str = ""
+    details: tuple[Part, ...] = ()
+    more: int = 0
+    fix: str = ""
+    show: str = ""
+    shown: int = 0
+    """Rows of the list that `show` selects."""
+
+
+class Figure(NamedTuple):
+    """One of the figures at the top."""
+
+    name: str
+    value: str
+    note: str = ""
+    link: str = ""
+    before: str = ""
+
+
+class BarPart(NamedTuple):
+    """A part of the bar."""
+
+    kind: str
+    bytes: int
+    text: str
+
+
+class Stays(NamedTuple):
+    """A reason for which images stay local."""
+
+    reason: str
+    images: int
+    bytes: int
+    help: str
+
+
+def _page(report: Report, facts: Facts, links: _Links) -> dict[str, Any]:
+    """Decide what stands on the page."""
+    ids = _ids(facts.images)
+    needs, looks = _needs(facts, links, ids), _looks(facts, ids)
+    folders, stays = _folders(facts.images), _stays(facts.images)
+    count = sum(need.things for need in needs)
+    flags = _flags(facts)
+    return {
+        "title": facts.title or report.site,
+        "about": _about(facts),
+        "verdict": verdict(report, facts),
+        "alarm": f"{many(count, 'thing')} {'needs' if count == 1 else 'need'} you." if count else "",
+        "lead": _lead(report, facts),
+        "parts": _parts(facts, stays),
+        "figures": _figures(report, facts),
+        "bar": _bar(facts) if facts.site_bytes.before else (),
+        "bar_total": facts.site_bytes.before,
+        "needs": needs,
+        "looks": looks,
+        "heaviest": [weight._replace(name=_named(weight.name)) for weight in facts.by_page[:_MOST_HEAVY]],
+        "heaviest_note": _heaviest_note(facts),
+        "folders": folders[:_MOST_FOLDERS],
+        "folders_note": _folders_note(folders),
+        "stays": stays,
+        "versions": _versions(facts.versions),
+        "versions_note": _versions_note(facts.versions),
+        "choices": _choices(facts.images, flags),
+        "columns": _COLUMNS,
+        "rows": [_row(image, ids[image.path], flags.get(image.path, ()), facts, links) for image in _by_size(facts)],
+    }
+
+
+_COLUMNS: Final = (
+    ("Image", "path", False),
+    ("Size", "bytes", True),
+    ("Pixels", "px", True),
+    ("State", "state", False),
+    ("Lives until", "until", False),
+    ("Pages", "pages", True),
+)
+
+
+def _by_size(facts: Facts) -> list[ListedImage]:
+    return sorted(facts.images, key=lambda image: (-image.bytes, image.path))
+
+
+def _about(facts: Facts) -> str:
+    commit = f" · commit {facts.commit[:7]}" if facts.commit else ""
+    return f"imghost {facts.version} · built {facts.built:%Y-%m-%d %H:%M} UTC{commit}"
+
+
+def verdict(report: Report, facts: Facts) -> str:
+    """Say in a sentence what the run came to."""
+    counts, waiting = report.counts, facts.waiting
+    hosted = counts.cached + counts.uploaded
+    if not counts.images:
+        return f"There is no image of the site in {many(counts.pages, 'page')}."
+    if waiting.why == "plan":
+        cost = f" for at most {money(waiting.cost)}" if waiting.cost else ""
+        what = f"{many(waiting.images, 'image')} ({size(waiting.bytes)})"
+        return f"{what} would go to {facts.place}{cost}; nothing is sent yet."
+    if not hosted:
+        return f"No image was moved: {_why_none(facts)}."
+    everything = f"All {many(counts.images, 'image')}" if hosted == counts.images and hosted > 1 else ""
+    what = everything or f"{hosted:,} of {many(counts.images, 'image')}"
+    verb = (
+        ("is" if hosted == 1 else "are") + " collected in"
+        if facts.is_collected
+        else "lives on"
+        if hosted == 1
+        else "live on"
+    )
+    sentence = f"{what} {verb} {facts.place}"
+    if waiting.images:
+        return f"{sentence}; {_waits(waiting.images, waiting.why)}."
+    return f"{sentence}{_lighter(facts.site_bytes)}."
+
+
+def _waits(count: int, why: str) -> str:
+    verb = "waits" if count == 1 else "wait"
+    if why == "credential":
+        return f"{count:,} {verb} for a build with a credential"
+    if why == "budget":
+        return f"{count:,} {verb} for a larger budget"
+    return f"{count:,} {'stays' if count == 1 else 'stay'} local: {why}"
+
+
+def _why_none(facts: Facts) -> str:
+    """Say why nothing has a URL: what keeps the uploads, else what keeps the images."""
+    if facts.waiting.images:
+        many_wait = f"{facts.waiting.images:,} {'waits' if facts.waiting.images == 1 else 'wait'} for"
+        reasons = {"credential": f"{many_wait} a build with a credential", "budget": f"{many_wait} a larger budget"}
+        return reasons.get(facts.waiting.why, facts.waiting.why)
+    reasons_of = Counter(image.reason for image in facts.images if image.reason)
+    if not reasons_of:
+        return "none of them is a file of the site"
+    (reason, count), *others = reasons_of.most_common()
+    return reason if not others else f"{count:,} of them since {reason}"
+
+
+def _lighter(sizes: SiteBytes) -> str:
+    gone = sizes.before - sizes.after
+    if gone > 0:
+        return f", and the site is {size(gone)} lighter"
+    return f", and `remove_local` would make the site {size(sizes.copies)} lighter" if sizes.copies else ""
+
+
+def _lead(report: Report, facts: Facts) -> str:
     counts = report.counts
-    host = escape(report.host or "no host")
-    return (
-        f"{_many(counts.references_rewritten, 'reference')} in {_many(counts.pages_rewritten, 'page')} "
-        f"point to <strong>{host}</strong>."
+    if not counts.references_rewritten:
+        return f"{many(counts.references, 'reference')} to images in {many(counts.pages, 'page')}."
+    there = f"{many(counts.references_rewritten, 'reference')} in {many(counts.pages_rewritten, 'page')} point there"
+    failed = any(image.state == "failed" for image in facts.images)
+    return there + ("; what could not be uploaded stays local." if failed else ".")
+
+
+def _parts(facts: Facts, stays: Sequence[Stays]) -> list[tuple[str, str]]:
+    """List what the page has below its first screen."""
+    parts = [("h-pages", "pages and folders")] if facts.by_page else []
+    parts += [("h-stay", "what stays local")] if stays else []
+    parts += [("h-vers", "versions")] if facts.versions else []
+    count = len(facts.images)
+    return [*parts, ("images", f"all {many(count, 'image')}" if count > 1 else "the image")] if count else parts
+
+
+def _figures(report: Report, facts: Facts) -> Iterator[Figure]:
+    sizes, counts = facts.site_bytes, report.counts
+    gone = sizes.before - sizes.after
+    if gone > 0:
+        removed = sum(1 for image in facts.images if not image.is_there)
+        note = f"{many(removed, 'local copy').replace('copys', 'copies')} removed"
+        yield Figure("Site", size(sizes.after), note, before=size(sizes.before))
+    elif sizes.before:
+        note = f"{size(sizes.before - sizes.copies)} with `remove_local`" if sizes.copies else "nothing was removed"
+        yield Figure("Site", size(sizes.after), note)
+    if facts.by_page:
+        heaviest = facts.by_page[0]
+        yield Figure(
+            "Heaviest page", size(heaviest.bytes), f"{many(heaviest.images, 'image')} on", link=_named(heaviest.name)
+        )
+    seconds = report.seconds.get("upload" if counts.uploaded else "total", 0.0)
+    requests = many(report.requests, "request")
+    sent = f"{size(report.bytes_uploaded)} in {lasted(seconds)}" if counts.uploaded else lasted(seconds)
+    yield Figure("This build", f"{counts.uploaded:,} new" if counts.uploaded else "nothing new", f"{sent}, {requests}")
+    if facts.has_price or report.cost or facts.spent:
+        note = f"{money(facts.spent)} so far for these images" if facts.spent else ""
+        yield Figure("Cost", money(report.cost), note)
+
+
+def _bar(facts: Facts) -> list[BarPart]:
+    """Cut the site's bytes into what is gone, what could go, what is no image, what stays, what nobody names."""
+    sizes = facts.site_bytes
+    stays = [image for image in facts.images if image.is_there and not image.url and image.state != "unused"]
+    unused = [image for image in facts.images if image.state == "unused"]
+    gone = sizes.before - sizes.after
+    rest = sizes.after - sizes.pages - sizes.unused - sizes.copies
+    where = f"collected in {facts.place}" if facts.is_collected else f"on {facts.place}"
+    images = f"in {many(len(stays), 'image')} that {'stays' if len(stays) == 1 else 'stay'}"
+    parts = (
+        BarPart("gone", gone, f"{where}, no longer in the site"),
+        BarPart("copies", sizes.copies, "in copies of these, which `remove_local` would take out"),
+        BarPart("html", sizes.pages, "pages, search, theme"),
+        BarPart("local", rest, images if stays else "in images and copies that stay"),
+        BarPart("unused", sizes.unused, f"in {many(len(unused), 'file')} that no page names"),
     )
+    return [part for part in parts if part.bytes > 0]
 
 
-def _totals(report: Report) -> str:
-    counts = report.counts
-    totals = (
-        ("Images", f"{counts.images:,}", ""),
-        ("Uploaded", f"{counts.uploaded:,}", _size(report.bytes_uploaded)),
-        ("Known already", f"{counts.cached:,}", ""),
-        ("Kept local", f"{counts.kept:,}", ""),
-        ("Failed", f"{counts.failed:,}", ""),
-        ("Pages", f"{counts.pages_rewritten:,}", f"of {counts.pages:,} rewritten"),
-        ("References", f"{counts.references_rewritten:,}", f"of {counts.references:,} rewritten"),
-        ("Requests", f"{report.requests:,}", ""),
-        ("Cost", f"${report.cost:.2f}", ""),
-    )
-    boxes = (
-        f"<div{' class=bad' if name == 'Failed' and counts.failed else ''}><dt>{name}</dt><dd>{value}"
-        f"{f' <small>{more}</small>' if more else ''}</dd></div>"
-        for name, value, more in totals
-    )
-    return "".join(boxes)
-
-
-def _failures(report: Report) -> str:
-    """List first what somebody should look at."""
-    if not report.failures:
-        return ""
-    lines = (
-        f"<li><b>{escape(failure.path)}</b>: {escape(failure.reason)}"
-        f"{f'; <em>{escape(failure.remedy)}</em>' if failure.remedy else ''}</li>"
-        for failure in report.failures[:_MOST_FAILURES]
-    )
-    more = len(report.failures) - _MOST_FAILURES
-    rest = f"<p>and {more:,} more, below</p>" if more > 0 else ""
-    title = f"{_many(len(report.failures), 'image')} could not be uploaded"
-    heading = f'<section class="failures" aria-labelledby="f"><h2 id="f">{title}</h2>'
-    return f"{heading}<ul>{''.join(lines)}</ul>{rest}</section>\n"
-
-
-def _choices(report: Report) -> str:
-    found = Counter(image.state for image in report.images)
-    choices = [("", "all", len(report.images)), *((state, state, found[state]) for state in _STATES if found[state])]
-    return "".join(
-        f'<label><input type="radio" name="state" value="{value}"{"" if value else " checked"}>'
-        f"<span>{name} <small>{count:,}</small></span></label>"
-        for value, name, count in choices
-    )
-
-
-def _column(name: str, key: str) -> str:
-    if not key:
-        return f'<th role="columnheader" scope="col">{name}</th>'
-    return f'<th role="columnheader" scope="col" data-key="{key}"><button type="button">{name}</button></th>'
-
-
-def _row(image: Shown, site: Path, folder: Path) -> str:
-    local = "" if "://" in image.path or not (site / image.path).is_file() else _relative(site / image.path, folder)
-    hosted = image.url if "://" in image.url else _relative(site / image.url, folder) if image.url else ""
-    name = f'<a href="{escape(local)}">{escape(image.path)}</a>' if local else escape(image.path)
-    address = f'<a class="url" href="{escape(hosted)}">{escape(image.url)}</a>' if hosted else ""
-    reason = f'<span class="why">{escape(image.reason)}</span>' if image.reason else ""
-    pixels = f"<small>{image.size[0]} × {image.size[1]}</small>" if image.size else ""
-    until = image.expires or ("permanent" if image.url else "")
-    return (
-        f'<tr role=row data-state="{image.state}" data-bytes="{image.bytes}" data-pages="{len(image.pages)}">'
-        f"<td role=cell>{_thumbnail(hosted or local, local, image)}</td>"
-        f'<th role=rowheader scope="row">{name}{address}</th>'
-        f'<td role=cell><span class="state {image.state}">{image.state}</span>{reason}</td>'
-        f'<td role=cell class="n">{_size(image.bytes)}{pixels}</td><td role=cell class="u">{until}</td>'
-        f"<td role=cell>{''.join(_pages(image, site, folder))}</td></tr>"
-    )
-
-
-def _thumbnail(address: str, local: str, image: Shown) -> str:
-    """Show what readers get, or where that does not load, the local copy; the path beside it names the image."""
-    if not address:
-        return ""
-    other = f' data-local="{escape(local)}"' if local and local != address else ""
-    size = f' width="{image.size[0]}" height="{image.size[1]}"' if image.size else ""
-    return f'<img src="{escape(address)}" alt="" loading="lazy" decoding="async"{size}{other}>'
-
-
-def _pages(image: Shown, site: Path, folder: Path) -> Iterator[str]:
-    """List the pages, all but the first few folded up, where they can be found all the same."""
-    lines = [
-        f'<li><a href="{escape(_relative(site / page, folder))}">{escape(page)}</a></li>'
-        for page in image.pages[:_MOST_PAGES]
+def _needs(facts: Facts, links: _Links, ids: Mapping[str, str]) -> list[Remark]:
+    """Collect what somebody has to do something about."""
+    by_kind = _by_kind(facts.findings)
+    needs = [
+        _failed([image for image in facts.images if image.state == "failed"], ids),
+        _broken(by_kind.get("broken", []), links),
+        _expiring([image for image in facts.images if image.is_expiring], facts),
+        *(_warning(warning.path, warning.reason) for warning in facts.warnings),
     ]
-    if lines:
-        yield f"<ul>{''.join(lines[:_FIRST_PAGES])}</ul>"
-    if rest := lines[_FIRST_PAGES:]:
-        yield f"<details><summary>and {len(image.pages) - _FIRST_PAGES:,} more</summary><ul>{''.join(rest)}"
-        if len(image.pages) > _MOST_PAGES:
-            yield f"<li>and {len(image.pages) - _MOST_PAGES:,} more</li>"
-        yield "</ul></details>"
+    return [need for need in needs if need]
 
 
-def _size(count: int) -> str:
-    """Write a number of bytes as people read it, in the columns of its neighbours."""
-    for unit, step in (("MB", 1_000_000), ("kB", 1_000)):
-        if count >= step:
-            return f"{count / step:,.1f} {unit}"
-    return f"{count} B" if count else ""
+def _failed(images: Sequence[ListedImage], ids: Mapping[str, str]) -> Remark | None:
+    if not images:
+        return None
+    count = len(images)
+    details = tuple(Part(image.path, f"#i-{ids[image.path]}", image.reason) for image in images[:_MOST_DETAILS])
+    stay = "It stays" if count == 1 else "Both stay" if count == 2 else f"All {count:,} stay"
+    remedies = "; ".join(dict.fromkeys(image.remedy for image in images if image.remedy))
+    fix = f"{stay} local, so no page is broken." + (f" {_capital(remedies)}." if remedies else "")
+    head = f"{many(count, 'image')} could not be uploaded"
+    return Remark(head, count, "bad", "", details, count - len(details), fix, "failed", count)
 
 
-def _many(count: int, word: str) -> str:
-    return f"{count:,} {word}" + "s" * (count != 1)
+def _broken(findings: Sequence[Finding], links: _Links) -> Remark | None:
+    if not findings:
+        return None
+    places = [(finding, place) for finding in findings for place in finding.places]
+    count = len(places)
+    details = tuple(
+        Part(
+            _named(place.page), links.to(place.page), f"line {place.line}: `{_url_of(finding)}` is not in the site", ","
+        )
+        for finding, place in places[:_MOST_DETAILS]
+    )
+    near = [finding.remedy.removeprefix("there is ") for finding in findings if finding.remedy.startswith("there is ")]
+    if near and len(findings) == 1:
+        fix = f"There is `{near[0]}`: one of the two is misspelt."
+    elif near:
+        fix = f"There is {', '.join(f'`{name}`' for name in near[:_MOST_DETAILS])}: a letter may be misspelt."
+    else:
+        fix = "Add the file, or take the reference out." if count == 1 else "Add the files, or take the references out."
+    head = f"{many(count, 'reference')} {'leads' if count == 1 else 'lead'} nowhere"
+    return Remark(head, count, "bad", "", details, count - len(details), fix)
 
 
-def _relative(path: Path, folder: Path) -> str:
-    try:
-        found = os.path.relpath(path, folder)
-    except ValueError:  # another drive
-        return path.as_uri()
-    return quote(found.replace(os.sep, "/"))
+def _url_of(finding: Finding) -> str:
+    return finding.text.removesuffix(" is not in the site")
 
 
-STYLE: Final = """
-:root { color-scheme: light dark; --back: #fff; --card: #f5f6f8; --text: #1b1f24; --soft: #59636e; --line: #d5dae0;
-  --link: #0a58b5; --bad: #b3261e; --good: #1a6b34; --warm: #7a5200; --check: #0001 }
-@media (prefers-color-scheme: dark) {
-  :root { --back: #14171b; --card: #1f2429; --text: #e4e8ec; --soft: #9ca6b0; --line: #363d45;
-    --link: #7db7ff; --bad: #ff9c94; --good: #7fd69a; --warm: #e5bd6b; --check: #fff1 }
-}
-* { box-sizing: border-box }
-html { scroll-padding-top: 7rem }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 82rem; padding: 1.5rem;
-  background: var(--back); color: var(--text) }
-a { color: var(--link) }
-small { font-size: .8rem; color: var(--soft); font-weight: 400 }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0; overflow-wrap: anywhere }
-h2 { font-size: 1.1rem; margin: 0 0 .25rem }
-header p { margin: .25rem 0 0; color: var(--soft) }
-:focus-visible, fieldset :focus-visible + span { outline: 2px solid var(--link); outline-offset: 2px }
+def _expiring(images: Sequence[ListedImage], facts: Facts) -> Remark | None:
+    moments = sorted(image.expires for image in images if image.expires)
+    if not moments:
+        return None
+    count, first, last = len(moments), moments[0], moments[-1]
+    when = distance(first, facts.built)
+    until = f"{first:%Y-%m-%d}" if first.date() == last.date() else f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    head = f"{many(count, 'image')} {'expires' if count == 1 else 'expire'} {when or f'on {first:%Y-%m-%d}'}"
+    cause = f"{'It lives' if count == 1 else 'They live'} until {until}."
+    needed = "Raise `max_cost`, and build again" if facts.has_price else "Build again with the host's credential"
+    fix = f"{needed} before then."
+    return Remark(head, count, "warn", cause, fix=fix, show="expiring", shown=count)
 
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .5rem; margin: 1.25rem 0 }
-dl div { background: var(--card); border-radius: .5rem; padding: .5rem .75rem }
-dt { font-size: .8rem; color: var(--soft) }
-dd { margin: 0; font-size: 1.3rem; line-height: 1.3; font-variant-numeric: tabular-nums }
-dd small { display: block }
-.bad dd, .failures h2 { color: var(--bad) }
-.failures { border-left: .25rem solid var(--bad); padding: .25rem 1rem; margin: 1rem 0; overflow-wrap: anywhere }
-.failures ul, .failures p { margin: 0; padding-left: 1.25rem }
 
-form:not([hidden]) { display: flex; flex-wrap: wrap; gap: .5rem 1.25rem; align-items: end; padding: .75rem 0;
-  position: sticky; top: 0; z-index: 1; background: var(--back); border-bottom: 1px solid var(--line) }
-.find { flex: 1 1 16rem }
-.find span, legend { display: block; font-size: .8rem; line-height: 1.5; color: var(--soft); padding: 0 }
-input[type=search] { font: inherit; width: 100%; padding: .35rem .6rem; border: 1px solid var(--line);
-  border-radius: .4rem; background: var(--card); color: var(--text) }
-::placeholder { color: var(--soft); opacity: 1 }
-fieldset { border: 0; margin: 0; padding: 0; min-width: 0; display: flex; flex-wrap: wrap; gap: .25rem }
-legend { float: left; width: 100%; margin-bottom: -.25rem }
-fieldset label { position: relative }
-fieldset input { position: absolute; inset: 0; opacity: 0; margin: 0; cursor: pointer }
-fieldset span { display: block; padding: .35rem .7rem; border: 1px solid var(--line); border-radius: .4rem;
-  background: var(--card) }
-fieldset :checked + span { border-color: var(--link); box-shadow: inset 0 0 0 1px var(--link); font-weight: 600 }
-output { color: var(--soft); padding: .35rem 0; font-variant-numeric: tabular-nums }
+def _warning(code: str, text: str) -> Remark:
+    """Make a remark of a warning, which says the thing and the cause, and after a semicolon the remedy."""
+    head, _, fix = text.partition("; ")
+    return Remark(
+        _capital(head), 1, "bad" if code in {"payment", "budget"} else "warn", fix=_capital(fix) + "." * bool(fix)
+    )
 
-/* Rows are grids, not table rows: only so can the browser leave out those that are not in view. */
-table, thead, tbody { display: block }
-tr:not([hidden]) { display: grid; gap: 0 .75rem; border-bottom: 1px solid var(--line); padding: .6rem 0;
-  grid-template-columns: 8rem minmax(0, 2fr) minmax(0, 1fr) 5.5rem 6.5rem minmax(0, 1.2fr) }
-tbody { overflow-anchor: none }
-tbody tr { content-visibility: auto; contain-intrinsic-size: auto 6.25rem }
-caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
-th, td { text-align: left; padding: 0; overflow-wrap: anywhere; font-weight: 400 }
-thead th { font-size: .85rem; color: var(--soft); font-weight: 600 }
-thead button { all: unset; cursor: pointer }
-thead button:hover { text-decoration: underline }
-thead button:focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
-[aria-sort=ascending] button::after { content: " \\2191" }
-[aria-sort=descending] button::after { content: " \\2193" }
-tbody th a:first-child { font-weight: 600 }
-tbody td { font-size: .9rem }
-td > small, .url, .why { display: block }
-.url { font-size: .85rem }
-.why { color: var(--soft) }
-summary { cursor: pointer; color: var(--soft) }
-.n, .u { font-variant-numeric: tabular-nums }
-td ul { list-style: none; margin: 0; padding: 0 }
-img { display: block; width: 8rem; height: 5rem; object-fit: contain; border-radius: .25rem;
-  background: repeating-conic-gradient(var(--check) 0 25%, transparent 0 50%) 0 0 / 12px 12px, var(--card) }
-.state { font-weight: 600 }
-.failed { color: var(--bad) }
-.uploaded { color: var(--good) }
-.kept { color: var(--warm) }
 
-@media (max-width: 52rem) {
-  body { padding: 1rem }
-  dl { grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)) }
-  form:not([hidden]) { position: static }
-  thead tr:not([hidden]) { display: flex; flex-wrap: wrap }
-  thead th:first-child { display: none }
-  tbody tr:not([hidden]) { grid-template-columns: 6rem minmax(0, 1fr); contain-intrinsic-size: auto 11rem }
-  tbody td:first-child { grid-row: 1 / 6 }
-  tbody td:not(:first-child), tbody th { grid-column: 2 }
-  tbody td:empty:not(:first-child) { display: none }
-  img { width: 6rem; height: 4.5rem }
-  .n small { display: inline; margin-left: .5rem }
-}
-@media print { form:not([hidden]) { display: none } tbody { overflow-anchor: none }
-tbody tr { content-visibility: visible } }
-"""
+class _Odd(NamedTuple):
+    """The findings of one kind, and what its remark needs beside them."""
 
-SCRIPT: Final = """
-const body = document.querySelector("tbody"), rows = [...body.rows], form = document.querySelector("form");
-const words = document.getElementById("words"), shown = document.getElementById("shown");
-const none = document.getElementById("none"), texts = new Map();
-const many = number => number.toLocaleString("en");
+    findings: tuple[Finding, ...]
+    rows: tuple[ListedImage, ...]
+    ids: Mapping[str, str]
+    facts: Facts
 
-function textOf(row) {
-  if (!texts.has(row)) texts.set(row, row.textContent.toLowerCase());
-  return texts.get(row);
-}
-function select() {
-  const wanted = words.value.toLowerCase().split(/\\s+/), state = form.elements.state.value;
-  let found = 0;
-  for (const row of rows) {
-    const fits = (!state || row.dataset.state === state) && wanted.every(word => textOf(row).includes(word));
-    if (row.hidden === fits) row.hidden = !fits;
-    found += fits;
-  }
-  shown.textContent = (found === rows.length ? "" : many(found) + " of ") + many(rows.length) + " images";
-  none.hidden = found > 0;
-}
+    @property
+    def bytes(self) -> int:
+        """Of all the images that it is about."""
+        return sum(image.bytes for image in self.rows)
 
-const keys = {
-  path: row => row.cells[1].textContent, state: row => row.dataset.state, until: row => row.cells[4].textContent,
-  bytes: row => +row.dataset.bytes, pages: row => +row.dataset.pages,
-};
-function sort(head) {
-  const key = keys[head.dataset.key], isNumber = typeof key(rows[0]) === "number";
-  const [first, second] = isNumber ? ["descending", "ascending"] : ["ascending", "descending"];
-  const order = head.getAttribute("aria-sort") === first ? second : first, sign = order === "ascending" ? 1 : -1;
-  for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", order);
-  const sorted = rows.map(row => [key(row), row]).sort(([a], [b]) => sign * (a < b ? -1 : a > b ? 1 : 0));
-  body.append(...sorted.map(([, row]) => row));
-}
+    def jump(self, path: str, text: str = "") -> Part:
+        """Lead to an image's row."""
+        return Part(path, f"#i-{self.ids[path]}" if path in self.ids else "", text, "")
 
-let waiting;
-words.addEventListener("input", () => {
-  clearTimeout(waiting);
-  if (rows.length < 500) select();
-  else waiting = setTimeout(select, 100);
-});
-form.addEventListener("change", select);
-form.addEventListener("submit", event => { event.preventDefault(); select(); });
-document.querySelector("thead").addEventListener("click", event => {
-  const head = event.target.closest("button")?.parentNode;
-  if (head && rows.length) sort(head);
-});
-document.getElementById("all").addEventListener("click", () => { form.reset(); select(); words.focus(); });
-document.addEventListener("keydown", event => {
-  if (event.key === "/" && event.target !== words && !event.ctrlKey && !event.metaKey) {
-    event.preventDefault();
-    words.focus();
-  }
-  if (event.key === "Escape" && event.target === words) { words.value = ""; select(); }
-});
 
-// Errors of images that the browser met before this script ran are found by their state.
-function fallBack(image) {
-  if (!image.dataset?.local) return;
-  image.src = image.dataset.local;
-  delete image.dataset.local;
-}
-document.addEventListener("error", ({target}) => fallBack(target), true);
-for (const image of document.images) if (image.complete && !image.naturalWidth) fallBack(image);
-form.hidden = false;
-select();
-"""
+def _looks(facts: Facts, ids: Mapping[str, str]) -> list[Remark]:
+    """Collect what is odd, and harms nobody."""
+    by_kind = _by_kind(facts.findings)
+    by_path = {image.path: image for image in facts.images}
+    writers = {"alt": _without_text, "large": _large, "unused": _unused, "twin": _twins, "metadata": _telling}
+    looks = []
+    for kind, write in writers.items():
+        if findings := by_kind.get(kind):
+            paths = dict.fromkeys(path for finding in findings for path in finding.paths)
+            rows = tuple(by_path[path] for path in paths if path in by_path)
+            looks.append(write(_Odd(tuple(findings), rows, ids, facts)))
+    return looks
+
+
+def _without_text(odd: _Odd) -> Remark:
+    count = len(odd.findings)
+    head = f"{many(count, 'image')} {'has' if count == 1 else 'have'} no alternative text"
+    cause = f"Readers who do not see {'it' if count == 1 else 'them'} get nothing."
+    return Remark(head, count, cause=cause, show="alt" if odd.rows else "", shown=len(odd.rows))
+
+
+def _large(odd: _Odd) -> Remark:
+    count, most = len(odd.findings), odd.facts.max_edge
+    head = f"{many(count, 'image')} {'is' if count == 1 else 'are'} 3 times as wide as shown, or more"
+    cause = f"{size(odd.bytes)}{' together' if count > 1 else ''}."
+    # Twice the largest width that is shown suffices for sharp screens, in round hundreds.
+    edge = -(-2 * int(max((row.shown or 0 for row in odd.rows), default=0)) // 100) * 100
+    pronoun = "it" if count == 1 else "them"
+    fix = f"`max_edge: {edge}` sends {pronoun} smaller; your files stay as they are."
+    is_told = edge > 0 and (most is None or most > edge)
+    return Remark(head, count, cause=cause, fix=fix if is_told else "", show="large", shown=len(odd.rows))
+
+
+def _unused(odd: _Odd) -> Remark:
+    count = len(odd.findings)
+    head = f"{many(count, 'file')} {'is' if count == 1 else 'are'} named by no page"
+    cause = f"{size(odd.bytes)}, deployed for nobody."
+    return Remark(head, count, cause=cause, show="unused", shown=len(odd.rows))
+
+
+def _twins(odd: _Odd) -> Remark:
+    count = len(odd.findings)
+    first, second = odd.findings[0].paths[:2]
+    names = "two names" if all(len(finding.paths) == 2 for finding in odd.findings) else "several names"
+    head = f"{many(count, 'image')} {'has' if count == 1 else 'have'} {names}"
+    sent = "Sent and paid once:" if odd.facts.spent else "Sent once:"
+    cause = sent if any(row.url for row in odd.rows) else ""
+    details = (odd.jump(second, f"has the bytes of `{first}`"),)
+    return Remark(head, count, cause=cause, details=details, more=count - 1, show="twin", shown=len(odd.rows))
+
+
+def _telling(odd: _Odd) -> Remark:
+    """Say which images' metadata tells of the world, and whether it went with them."""
+    count = len(odd.findings)
+    is_place = all("a place" in finding.text for finding in odd.findings)
+    what = ("where it was taken" if count == 1 else "where they were taken") if is_place else "a place or a person"
+    if odd.rows and all(row.is_stripped for row in odd.rows):
+        cause, fix = "The metadata was taken off before the upload:", "Your repository still has it."
+    else:
+        cause, fix = "The metadata stands in the file:", "Strip what you publish of it."
+    head = f"{many(count, 'image')} {'tells' if count == 1 else 'tell'} {what}"
+    details = (odd.jump(odd.findings[0].paths[0]),)
+    shown = len(odd.rows)
+    return Remark(head, count, "", cause, details, count - 1, fix, "metadata" if count > 1 else "", shown)
+
+
+def _by_kind(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.kind, []).append(finding)
+    return kinds
+
+
+def _named(page: str) -> str:
+    """Name a page as its address does: a folder's own page by the folder."""
+    return page.removesuffix("index.html") if page.endswith("/index.html") else page
+
+
+def _heaviest_note(facts: Facts) -> str:
+    lighter = len(facts.by_page) - _MOST_HEAVY
+    pages = "page with images is" if lighter == 1 else "pages with images are"
+    more = f" {lighter:,} more {pages} lighter."
+    return "Each image once a page, as readers without a cache get it." + (more if lighter > 0 else "")
+
+
+def _folders(images: Iterable[ListedImage]) -> list[Weight]:
+    """Sum the images up by their folders, two levels deep, the heaviest first."""
+    weights: dict[str, Weight] = {}
+    for image in images:
+        if "://" in image.path or "/" not in image.path:
+            continue
+        name = "/".join(image.path.split("/")[:-1][:2]) + "/"
+        known = weights.get(name, Weight(name, 0, 0, 0))
+        hosted = known.hosted + (image.bytes if image.url else 0)
+        weights[name] = Weight(name, known.images + 1, known.bytes + image.bytes, hosted)
+    return sorted(weights.values(), key=lambda weight: (-weight.bytes, weight.name))
+
+
+def _folders_note(folders: Sequence[Weight]) -> str:
+    more = len(folders) - _MOST_FOLDERS
+    rest = f" {many(more, 'more folder')} {'is' if more == 1 else 'are'} lighter." if more > 0 else ""
+    return f"In a bar, what is hosted comes first (green), then what is in the site (amber).{rest}"
+
+
+def _stays(images: Iterable[ListedImage]) -> list[Stays]:
+    """Sum up what stays by its reason, the most bytes first."""
+    left = sorted((image for image in images if image.reason and not image.url), key=lambda image: image.reason)
+    sums = [
+        Stays(reason, len(group), sum(image.bytes for image in group), _help_of(group[0]))
+        for reason, grouped in groupby(left, key=lambda image: image.reason)
+        for group in [list(grouped)]
+    ]
+    return sorted(sums, key=lambda one: (-one.bytes, one.reason))
+
+
+_WISHES: Final = re.compile(r"kept by|'exclude'|'include'")
+
+
+def _help_of(image: ListedImage) -> str:
+    return "as you asked" if _WISHES.search(image.reason) else image.remedy
+
+
+def _versions(versions: Sequence[Version]) -> list[dict[str, Any]]:
+    """Write the versions, and below them their sum."""
+    rows = [version._asdict() | {"aliases": ", ".join(version.aliases)} for version in versions]
+    if not rows:
+        return []
+    sums = {key: sum(row[key] for row in rows) for key in ("pages", "images", "before", "after")}
+    return [*rows, {"name": "all", "aliases": "", **sums}]
+
+
+def _versions_note(versions: Sequence[Version]) -> str:
+    total = sum(version.after for version in versions)
+    rest = _PAGES_LIMIT - total
+    over = f"{size(rest)} are left" if rest >= 0 else f"that is {size(-rest)} too much"
+    shrink = "`imghost shrink` takes the images out of versions that are published already."
+    return f"GitHub Pages takes 1 GB: {over}. {shrink}"
+
+
+def _flags(facts: Facts) -> dict[str, tuple[str, ...]]:
+    """Say of each image what is odd about it."""
+    flags: dict[str, dict[str, None]] = {}
+    for finding in facts.findings:
+        for path in finding.paths if finding.kind not in {"broken", "expiring", "failed"} else ():
+            flags.setdefault(path, {})[finding.kind] = None
+    for image in facts.images:
+        if image.is_expiring:
+            flags.setdefault(image.path, {})["expiring"] = None
+        if image.path in flags or image.state in {"failed", "unused"}:
+            flags.setdefault(image.path, {})["look"] = None
+    return {path: tuple(names) for path, names in flags.items()}
+
+
+def _choices(images: Sequence[ListedImage], flags: Mapping[str, Sequence[str]]) -> list[tuple[str, str, int]]:
+    states = Counter(image.state for image in images)
+    looks = sum(1 for image in images if "look" in flags.get(image.path, ()))
+    choices = [("", "All", len(images)), *([("look", "To look at", looks)] if looks else [])]
+    return choices + [(state, _capital(state), states[state]) for state in _STATES if states[state]]
+
+
+def _ids(images: Iterable[ListedImage]) -> dict[str, str]:
+    """Name each row by its path, so that a link to it holds from build to build."""
+    ids: dict[str, str] = {}
+    taken: set[str] = set()
+    for image in images:
+        digest = hashlib.sha256(image.path.encode("utf-8", "surrogatepass")).hexdigest()
+        length = next(length for length in range(8, 65) if digest[:length] not in taken)
+        taken.add(digest[:length])
+        ids[image.path] = digest[:length]
+    return ids
+
+
+def distance(moment: datetime, now: datetime) -> str:
+    """Say how far off a moment is, where that is below 60 days; else nothing."""
+    days = (moment - now).days
+    if days >= _DISTANT:
+        return ""
+    return "gone by now" if moment < now else "today" if not days else f"in {many(days, 'day')}"
+
+
+def _row(image: ListedImage, name: str, flags: Sequence[str], facts: Facts, links: _Links) -> dict[str, Any]:
+    """Write one row of the list."""
+    folder, slash, file = image.path.rpartition("/")
+    is_elsewhere = "://" in image.path
+    local = links.to(image.path) if image.is_there and not is_elsewhere else ""
+    hosted = links.hosted(image.url) if image.url else image.path if is_elsewhere else ""
+    pages = [(_named(page), links.to(page)) for page in image.pages[:_MOST_PAGES]]
+    return {
+        "id": name,
+        "state": image.state,
+        "flags": " ".join(flags),
+        "bytes": image.bytes,
+        "pixels": image.size[0] * image.size[1] if image.size else 0,
+        "size": f"{image.size[0]:,} × {image.size[1]:,}" if image.size else "",
+        "page_count": len(image.pages),
+        "until_key": f"{image.expires:%Y-%m-%d}" if image.expires else "9998" if image.url else "9999",
+        "until": f"{image.expires:%Y-%m-%d}" if image.expires else "permanent" if image.url else "",
+        "distance": distance(image.expires, facts.built) if image.expires else "",
+        "folder": folder + slash,
+        "name": file,
+        "note": "; ".join(_notes(image, flags)),
+        "thumb": hosted or local,
+        "local_thumb": local if hosted and local else "",
+        "address": image.url,
+        "address_href": hosted,
+        "facts": list(_facts_of(image, local)),
+        "pages": pages,
+        "more_pages": len(image.pages) - len(pages),
+        "also": " ".join(_named(page) for page in image.pages[_MOST_PAGES:]),
+    }
+
+
+def _notes(image: ListedImage, flags: Sequence[str]) -> Iterator[str]:
+    """Say why an image stays, and what is odd about it."""
+    if image.reason and not image.url:
+        yield image.reason
+    if "large" in flags and image.size and image.shown:
+        yield f"{image.size[0] / image.shown:.0f} × as wide as shown"
+    if "alt" in flags:
+        yield "no alternative text"
+
+
+def _facts_of(image: ListedImage, local: str) -> Iterator[tuple[str, str, str]]:
+    """List what is known of an image: a name, a text, and where it leads."""
+    if image.recorded:
+        cost = f", {money(image.cost)}" if image.cost else ""
+        yield "Recorded", f"{image.recorded:%Y-%m-%d}{cost}, sent {image.sent:,} bytes", ""
+    if "://" not in image.path:
+        yield "In the site", image.path + ("" if image.is_there else ", local copy removed"), local
+    if image.sha256:
+        yield "SHA-256", f"{image.sha256[:16]}…", ""
+    shown = [f"up to {image.shown:,.0f} px wide"] if image.shown else []
+    shown += [f"alt: {', '.join(f'“{alt}”' if alt else 'empty' for alt in image.alts[:3])}"] if image.alts else []
+    if shown:
+        yield "Shown", "; ".join(shown), ""

@@ -23,7 +23,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 GROUND = ["errors", "wording", "models", "urls", "files"]
 """The ground floor's own order, since its files do build on each other."""
 TOOLS = {
-    "imghost": set[str](),
+    "imghost": {"jinja2"},  # the HTML report is a template of it
     "mkdocs_imghost": {"imghost", "mkdocs", "properdocs", "jinja2"},
     "sphinx_imghost": {"imghost", "sphinx", "docutils"},
 }
