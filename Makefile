@@ -2,9 +2,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NPM_WORLD ?= $(or $(TMPDIR),/tmp)/imghost-world-npm
 NPM_PEERS ?= $(or $(TMPDIR),/tmp)/imghost-bench-npm
 
-.PHONY: demo test soak fuzz lint types docs wheel matrix bench clean
+.PHONY: demo test soak fuzz lint types docs wheel matrix world bench clean
 
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
@@ -33,7 +34,7 @@ fuzz: .venv-fuzz/.ready
 .venv-fuzz/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-fuzz
 	.venv-fuzz/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv-fuzz/bin/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3]" --group fuzz
+	.venv-fuzz/bin/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3,postgres]" --group fuzz
 	touch $@
 
 lint: $(VENV)/.linted
@@ -56,6 +57,23 @@ wheel: $(VENV)/.linted
 matrix:
 	tests/matrix.sh $(PYTHON)
 
+# Real generators' sites, opened plain and hosted in Chromium; fails on any difference that a reader would see.
+# Starlight 0.36 is the last that runs on Node 20. `make world WORLD="furo doxygen"` judges those alone.
+world: .venv-world/.ready
+	.venv-world/bin/python -m tests.world --folder $(or $(TMPDIR),/tmp)/imghost-world --npm $(NPM_WORLD) \
+		--least $(if $(WORLD),1,8) $(WORLD)
+
+.venv-world/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-world
+	.venv-world/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	.venv-world/bin/python -m pip install --quiet --editable ".[mkdocs,sphinx]" --group world
+	for pair in "vitepress:vitepress vue" "docusaurus-core:@docusaurus/core @docusaurus/preset-classic react react-dom" \
+		"astro:astro@5 @astrojs/starlight@0.36 sharp"; do \
+		mkdir -p $(NPM_WORLD)/$${pair%%:*} && npm install --silent --no-audit --no-fund \
+			--prefix $(NPM_WORLD)/$${pair%%:*} $${pair#*:} || echo "npm: $$pair is left out"; \
+	done
+	touch $@
+
 # What speed costs and saves, beside plain builds and other tools; writes the table of benchmarks/README.md.
 # The peers get environments of their own: for Python in .venv-bench, for npm in a folder of the system's temporary one.
 bench: .venv-bench/.ready
@@ -72,7 +90,7 @@ bench: .venv-bench/.ready
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3]" --group test
+	$(BIN)/python -m pip install --quiet --editable ".[mkdocs,sphinx,x402,s3,postgres]" --group test
 	touch $@
 
 $(VENV)/.linted: $(READY)

@@ -196,9 +196,14 @@ def find_unused(
 
 
 def _words(sites: Iterable[Path]) -> set[str]:
+    """Collect the words of all texts of sites; one that cannot be read stops what would delete by them."""
+    from imghost.site.mentions import texts
+
     words: set[str] = set()
     for site in sites:
-        for text in local_copies.texts(survey(site)):
+        for path, text, problem in texts(survey(site)):
+            if problem:
+                raise ImghostError(f"{site / path} {problem}, so what it names is not known; unpack it, or take it out")
             words.update(_WORD.findall(text))
     return words
 

@@ -4,86 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, NamedTuple
 
 from imghost import files
 from imghost.run.job import Job, Prospect, Published, Rewriting
 from imghost.site.images import Origins
 from imghost.site.page_map import PageMap, Removed, is_image_in_site
-from imghost.site.pages import Survey, decode
+from imghost.site.pages import Survey
 
-_NO_TEXTS: Final = (
-    *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".ico", ".woff", ".woff2", ".ttf", ".otf", ".eot"),
-    *(".mp3", ".mp4", ".ogg", ".webm", ".pdf", ".zip", ".whl", ".gz", ".bz2", ".xz"),
-)
-"""Endings of files that name no other; whatever else the site has is read as a text."""
-_SHOWN_SOURCE: Final = re.compile(r"(?:.*/)?_sources/.+\.txt", re.S)
-"""Sphinx's copies of a page's source, which a browser shows as plain text: no picture is loaded by them."""
-_ALT: Final = re.compile(r"""(<img(?:\s++(?!alt=)[a-z-]++(?:="[^"<>]*+")?+)*+)\s++alt="[^"<>]*+\"""")
-"""A picture up to the text that stands for it: Sphinx puts the picture's own path there where it is given none."""
-_WORD: Final = re.compile(r"[A-Za-z0-9_.-]+")
-"""What every format writes as it is; of other letters, which have many spellings, nothing is asked."""
-_ESCAPE: Final = re.compile(r"(?:|[a-z]|(?:25){0,5}[0-9A-Fa-f]{2}|x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})")
-"""What is left of the letter before a word where that is encoded: `%2F`, `%252F`, `\\n`, `\\x2f`, `\\u002f`."""
+if TYPE_CHECKING:
+    from imghost.site.mentions import Mentions
+
+
+class Settled(NamedTuple):
+    """What became of the local copies: how many were deleted, the bytes that this freed, and what is worth a line."""
+
+    copies: int = 0
+    freed: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def unnamed(survey: Survey, paths: Collection[str]) -> tuple[str, ...]:
-    """Find the images whose file name stands in no text file of the site, however it is encoded there.
+    """Find the images whose file name stands in no text file of the site, however it is spelled there.
 
-    The name's last plain part alone decides, wherever the text points: rather a copy too many is kept
-    than one missed. So if a text cannot be read, all are kept.
+    The name alone decides, wherever the text points: rather a copy too many is kept than one missed. So if a text
+    cannot be read, all are kept.
     """
-    tails: dict[str, list[str]] = {}
-    for path in paths:
-        tails.setdefault(_tail(path), []).append(path)
-    left = set(paths).difference(tails.get("", ()))
-    seen: set[str] = set()
-    try:
-        for text in texts(survey):
-            words = set(_WORD.findall(text)) - seen
-            seen |= words
-            for tail in _said(words, tails.keys()):
-                left.difference_update(tails[tail])
-    except OSError:
-        return ()
-    return tuple(sorted(left))
+    from imghost.site.mentions import mentions
 
-
-def _tail(path: str) -> str:
-    """Cut a file's name down to its last part without letters that may be encoded."""
-    return next(reversed(_WORD.findall(path.rpartition("/")[2])), "")
-
-
-def _said(words: Iterable[str], tails: Set[str]) -> set[str]:
-    """Find the tails that stand in the words: at the beginning or behind an escape, whatever follows."""
-    endings = {tail[-4:] for tail in tails if tail}
-    found: set[str] = set()
-    for word in words:
-        ends = {place + len(ending) for ending in endings for place in _places(ending, word)}
-        if ends:
-            starts = [start for start in range(min(len(word), 16)) if _ESCAPE.fullmatch(word, 0, start)]
-            found |= tails & {word[start:end] for start in starts for end in ends}
-    return found
-
-
-def _places(part: str, word: str) -> Iterator[int]:
-    place = word.find(part)
-    while place >= 0:
-        yield place
-        place = word.find(part, place + 1)
-
-
-def texts(survey: Survey) -> Iterator[str]:
-    """Read every file of a site that may name another one, without what no browser loads a picture by."""
-    for path in sorted(survey.files):
-        if not path.lower().endswith(_NO_TEXTS) and not _SHOWN_SOURCE.fullmatch(path):
-            text = decode((survey.root / path).read_bytes())
-            yield _ALT.sub(r"\1", text) if path.endswith(".html") else text
+    who = mentions(survey, paths)
+    return () if who.doubts else tuple(sorted(set(paths) - who.named.keys()))
 
 
 def remove(root: Path, paths: Iterable[str]) -> tuple[int, int]:
@@ -166,13 +120,13 @@ def return_drawn(prospect: Prospect, job: Job) -> None:
     put_back(job.site, paths - job.origins.sources.keys(), prospect.known.removed)
 
 
-def settle(published: Published, rewriting: Rewriting, job: Job) -> tuple[int, int]:
+def settle(published: Published, rewriting: Rewriting, job: Job) -> Settled:
     """Delete the local copies that are not needed any more, if that is asked for, and bring back the others.
 
-    Gives how many were deleted, and their bytes. Where a page could not be written, everything stays.
+    Where a page could not be written, everything stays.
     """
     if rewriting.notices:
-        return 0, 0
+        return Settled()
     found, known = published.prospect.survey, published.prospect.known
     candidates: set[str] = set()
     if job.settings.remove_local:
@@ -181,13 +135,39 @@ def settle(published: Published, rewriting: Rewriting, job: Job) -> tuple[int, i
         named = (path for path in published.records if is_image_in_site(path))
         candidates = {path for path in named if path in there and path not in rewriting.local}
     remove(job.site, _unused(published))
-    left = frozenset(unnamed(found, candidates) if candidates else ())
-    put_back(job.site, known.removed.keys() - left, known.removed)
-    if not candidates & left:
-        return 0, 0
+    gone, remarks = _removable(found, candidates, rewriting) if candidates else (set[str](), ())
+    put_back(job.site, known.removed.keys() - gone, known.removed)
+    if not gone:
+        return Settled(remarks=remarks)
     files.sync()
-    _keep(job, (candidates & left) - job.origins.sources.keys())
-    return remove(job.site, candidates & left)
+    _keep(job, gone - job.origins.sources.keys())
+    return Settled(*remove(job.site, gone), remarks)
+
+
+def _removable(found: Survey, candidates: set[str], rewriting: Rewriting) -> tuple[set[str], tuple[str, ...]]:
+    """Find the local copies that nothing names, and what is to be said of the others."""
+    from imghost.site.mentions import mentions  # what reads texts is loaded only where copies may go
+
+    who = mentions(found, candidates, _referred(rewriting))
+    return set() if who.doubts else candidates - who.named.keys(), _staying(who, candidates)
+
+
+def _referred(rewriting: Rewriting) -> dict[str, set[str]]:
+    """List what each page refers to as its generator wrote it."""
+    return {page.path: {target.path for _, target in page.resolved()} for page, _ in rewriting.pages}
+
+
+def _staying(who: Mentions, candidates: Collection[str]) -> tuple[str, ...]:
+    """Say which local copies stay though their images are hosted, and what names them."""
+    count = len(candidates if who.doubts else who.named)
+    stay = f"{count} local {'copy stays' if count == 1 else 'copies stay'}"
+    if who.doubts:
+        return (f"{stay}: {who.doubts[0]}, so what it names is not known",)
+    if not count:
+        return ()
+    shown = ", ".join(f"{path} ({by})" for path, by in sorted(who.named.items())[:3])
+    more = f" and {count - 3} more" if count > 3 else ""
+    return (f"{stay}, since a text names {'it' if count == 1 else 'them'}: {shown}{more}",)
 
 
 def _unused(published: Published) -> Set[str]:
@@ -201,12 +181,21 @@ def _unused(published: Published) -> Set[str]:
     # The name, from the image's bytes, is the same in every such folder: where it is in use, the folder decides.
     in_use = {record.url.rpartition("/")[2] for record in published.records.values()}
     namesakes = {path for path in unused if path.rpartition("/")[2] in in_use}
-    try:
-        for text in texts(found) if namesakes else ():
-            namesakes = {path for path in namesakes if path not in text}
-    except OSError:
-        return frozenset()
+    if namesakes:
+        namesakes -= _written_in(found, namesakes)
     return namesakes.union(unnamed(found, unused - namesakes))
+
+
+def _written_in(found: Survey, paths: Set[str]) -> set[str]:
+    """Find the paths that stand in a text as a whole; where a text cannot be read, all do."""
+    from imghost.site.mentions import texts
+
+    written = set[str]()
+    for _, text, problem in texts(found):
+        if problem:
+            return set(paths)
+        written |= {path for path in paths if path in text}
+    return written
 
 
 def hosted_in_site(published: Published) -> set[str]:

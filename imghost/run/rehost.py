@@ -75,7 +75,7 @@ def _run(job: Job) -> Result:
         uploaded = time.perf_counter()
         _sweep(prospect)
         rewriting = rewrite_pages(published, job)
-        removed = local_copies.settle(published, rewriting, job)
+        settled = local_copies.settle(published, rewriting, job)
         notices = _save(published, rewriting, job, cache)
     finally:
         cache.close()
@@ -85,12 +85,12 @@ def _run(job: Job) -> Result:
         "rewrite": rewritten - uploaded,
         "total": rewritten - started,
     }
-    made = told(published, rewriting, job, requests, seconds, removed)
+    made = told(published, rewriting, job, requests, seconds, (settled.copies, settled.freed))
     if job.settings.report:
         made, problems = _write_report(made, published, rewriting, job, job.settings.report)
         notices += problems
     every = (*prospect.notices, *stay_notices(published), *published.notices, *rewriting.notices, *notices)
-    said = (*remarks(published), *rewriting.remarks)
+    said = (*remarks(published), *rewriting.remarks, *settled.remarks)
     return Result(made, every, said, published.is_refused)
 
 

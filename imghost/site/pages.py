@@ -30,6 +30,9 @@ MAX_PAGE: Final = 20_000_000
 _NOT_ENTERED: Final = frozenset({".git", ".doctrees", ".cache"})
 
 
+_PAGES: Final = (".html", ".htm", ".xhtml")
+
+
 class Survey(NamedTuple):
     """What files a site has, by their relative paths with forward slashes."""
 
@@ -45,9 +48,14 @@ def survey(root: Path) -> Survey:
     return Survey(
         root,
         files,
-        tuple(sorted(path for path in files if path.endswith(".html"))),
+        tuple(sorted(path for path in files if path.endswith(".html") or is_page(path))),
         tuple(sorted(path for path in files if path.endswith(".css"))),
     )
+
+
+def is_page(path: str) -> bool:
+    """Say whether a file is a page by its name, in any case."""
+    return path.lower().endswith(_PAGES)
 
 
 def _walk(folder: str, prefix: str) -> Iterator[str]:

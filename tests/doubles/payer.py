@@ -13,8 +13,9 @@ from typing import Any
 from canaries import private_key
 
 from imghost.hosts import Secret, Setup
-from imghost.hosts.img402 import Img402, Img402Options
 from imghost.hosts.img402.buying import Till
+from imghost.hosts.img402.host import Img402
+from imghost.hosts.img402.options import Img402Options
 from imghost.hosts.img402.wallet import KeySigner
 from imghost.models import Payload
 from imghost.net.client import Client
@@ -78,8 +79,7 @@ def a_host(
 
 def changed(host: Img402, **changes: Any) -> Img402:
     """Give a host's till other parts, as a fault or another clock would."""
-    service = host._service()
-    till = service._till
+    till = host.till
     assert till is not None
-    service._till = Till(till._client, replace(till._deal, **changes))
+    host._till = Till(till._client, replace(till._deal, **changes))
     return host

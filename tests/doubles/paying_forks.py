@@ -52,7 +52,7 @@ def load() -> None:
     """Load once what every child would: by a payment to nobody."""
     with TemporaryDirectory() as folder, Client(1, environ={}) as client, suppress(HostError):
         host = a_host(client, "http://127.0.0.1:9", Path(folder))
-        till = host._service()._till
+        till = host.till
         assert till is not None
         till._deal.signer.sign(x402.DOMAIN, x402.TYPES, SAMPLE)
         host.upload(a_payload(Path(folder)))

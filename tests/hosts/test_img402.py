@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Host, HostType, Secret, Setup
-from imghost.hosts.img402 import TIERS, Img402, Img402Options
 from imghost.hosts.img402.buying import ROUTES
+from imghost.hosts.img402.host import Img402
+from imghost.hosts.img402.options import TIERS, Img402Options
 from imghost.hosts.img402.x402 import ATOMS
 from imghost.models import Payload
 from imghost.net.client import Client
@@ -293,7 +294,7 @@ def test_a_mistyped_tier_names_the_right_one() -> None:
 def test_importing_the_host_leaves_httpx_alone() -> None:
     import subprocess
 
-    code = "import imghost.hosts.img402, sys; sys.exit('httpx' in sys.modules or 'httpcore' in sys.modules)"
+    code = "import imghost.hosts.img402.host, sys; sys.exit('httpx' in sys.modules or 'httpcore' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

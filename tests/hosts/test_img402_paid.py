@@ -27,8 +27,9 @@ from trust.place import counted, tell
 
 from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Secret, Setup
-from imghost.hosts.img402 import Img402, Img402Options
+from imghost.hosts.img402.host import Img402
 from imghost.hosts.img402.journal import Journal, State, journal_of
+from imghost.hosts.img402.options import Img402Options
 from imghost.hosts.img402.wallet import KeySigner, usdc_balance, wallet_address
 from imghost.net.client import Client
 
@@ -62,7 +63,7 @@ class Shop:
 
     def state(self, host: Img402) -> str:
         found = self.journal.find(
-            host._service()._till._look_up(a_payload(self.folder), _route(host))[0]  # type: ignore[union-attr]
+            host.till._look_up(a_payload(self.folder), _route(host))[0]  # type: ignore[union-attr]
         )
         return found.state if found else ""
 
@@ -70,7 +71,7 @@ class Shop:
 def _route(host: Img402) -> Any:
     from imghost.hosts.img402.buying import ROUTES
 
-    return ROUTES[host._service()._tier]
+    return ROUTES[host._options.tier]
 
 
 @contextmanager
@@ -641,7 +642,7 @@ def test_auto_without_max_cost_says_so_and_pays_nothing(tmp_path: Path) -> None:
 
 
 def address_of(host: Img402) -> str:
-    till = host._service()._till
+    till = host.till
     assert till is not None
     return till._deal.signer.address
 
@@ -793,7 +794,7 @@ def test_a_paid_tier_is_opened_with_the_settings_budget_and_lock(tmp_path: Path)
         host = open_host("img402", settings, {"IMG402_PRIVATE_KEY": KEY}, client, tmp_path)
     opened = time.time()
     assert isinstance(host, Img402)
-    till = host._service()._till
+    till = host.till
     assert till is not None
     budget = till._deal.budget
     assert budget.since <= opened, "the build began when the host was opened, not at its first upload"

@@ -22,7 +22,7 @@ from sites import small_site
 
 from imghost.cli.main import main
 from imghost.errors import Action, HostError
-from imghost.hosts.img402 import Img402
+from imghost.hosts.img402.host import Img402
 from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State
 from imghost.net.client import Client
 

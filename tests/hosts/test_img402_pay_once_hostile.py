@@ -21,7 +21,7 @@ from doubles.payer import a_host, a_payload, changed
 from test_img402_pay_once import Wallet, a_random_number, tried
 
 from imghost.errors import HostError
-from imghost.hosts.img402 import Img402
+from imghost.hosts.img402.host import Img402
 from imghost.net.client import Client
 
 SCRIPT = Path(__file__).parents[1] / "doubles" / "paying_forks.py"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sites import write
 
 from imghost.run.local_copies import remove, unnamed
+from imghost.site.mentions import mentions
 from imghost.site.pages import survey
 
 NAMES = st.text(
@@ -64,7 +65,7 @@ def test_every_kind_of_text_can_keep_a_file(tmp_path: Path, name: str) -> None:
 
 
 def test_a_file_that_no_text_names_is_found(tmp_path: Path) -> None:
-    site = site_with(tmp_path, "<p>b.png and a-png, ba.pn, a.jpg, /8f1ca.png, data-a.png, logo_a.png</p>")
+    site = site_with(tmp_path, "<p data-see='b.png and a-png, ba.pn, a.jpg, /8f1ca.png, data-a.png, logo_a.png'>")
     assert unnamed(survey(site), ["img/c.png", "img/a.png", "img/b.png"]) == ("img/a.png", "img/c.png")
 
 
@@ -100,6 +101,64 @@ def test_what_no_browser_loads_a_picture_by_keeps_none(tmp_path: Path, name: str
 def test_what_may_load_a_picture_keeps_it(tmp_path: Path, name: str, text: str) -> None:
     site = write(tmp_path, {"images/shot.png": b"x", name: text})
     assert unnamed(survey(site), ["images/shot.png"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("index.html", "<p>See the file shot.png.</p>"),
+        ("index.html", "<img alt=shot.png src=https://cdn.example/x.png>"),
+        ("index.html", "<img src=https://cdn.example/x.png alt='images/shot.png'>"),
+        ("search/search_index.json", '{"docs": [{"text": "see images/shot.png"}]}'),
+        ("de/searchindex.js", 'Search.setIndex({"terms": {"shot.png": 1}})'),
+        ("_static/doctools.js", "el.src = `${el.src}shot.png`"),
+    ],
+)
+def test_prose_and_what_searches_go_through_keep_no_file(tmp_path: Path, name: str, text: str) -> None:
+    site = write(tmp_path, {"images/shot.png": b"x", name: text})
+    assert unnamed(survey(site), ["images/shot.png"]) == ("images/shot.png",)
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        '<svg xmlns="http://www.w3.org/2000/svg" sodipodi:docname="shot.svg"/>',
+        '<svg inkscape:export-filename="/home/me/other.svg"/>',
+        "<svg><!-- shot.svg, made by hand --></svg>",
+    ],
+)
+def test_a_drawing_keeps_itself_not(tmp_path: Path, drawing: str) -> None:
+    site = write(tmp_path, {"shot.svg": drawing, "other.svg": "<svg/>"})
+    assert unnamed(survey(site), ["shot.svg", "other.svg"]) == ("other.svg", "shot.svg")
+
+
+def test_what_stands_behind_a_link_to_a_folder_keeps_files(tmp_path: Path) -> None:
+    write(tmp_path / "elsewhere", {"page.html": '<img src="../img/a.png">'})
+    site = write(tmp_path / "site", {"index.html": "<p>nothing</p>"})
+    (site / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert unnamed(survey(site), ["img/a.png"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("page.html.br", b"\x1b\x00"),
+        ("gone.html.zst", b"\x28\xb5\x2f\xfd\x04"),
+        ("page.html.gz", b"\x1f\x8b\x08broken"),
+        ("page.html", f"<pre>{'Zm9+b/Q9' * 20}</pre><script>decrypt(password)</script>".encode()),
+    ],
+)
+def test_a_text_that_cannot_be_read_keeps_every_file_and_says_so(tmp_path: Path, name: str, content: bytes) -> None:
+    site = write(tmp_path, {"img/a.png": b"x", name: content})
+    who = mentions(survey(site), ["img/a.png"])
+    assert [doubt.partition(" ")[0] for doubt in who.doubts] == [name]
+    assert unnamed(survey(site), ["img/a.png"]) == ()
+
+
+def test_a_packed_twin_of_a_page_keeps_what_the_page_showed(tmp_path: Path) -> None:
+    site = write(tmp_path, {"page.html": '<img src="https://cdn.example/x.png">', "page.html.br": b"\x1b\x00"})
+    who = mentions(survey(site), ["img/a.png", "img/b.png"], {"page.html": {"img/a.png"}})
+    assert (dict(who.named), who.doubts) == ({"img/a.png": "page.html.br"}, ())
 
 
 def test_another_image_names_no_file(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from readme import _shown as shown_default
 from imghost import settings
 from imghost.cli.main import main
 from imghost.hosts import registry
-from imghost.hosts.img402 import TIERS
+from imghost.hosts.img402.options import TIERS
 from imghost.models import MEDIA_TYPES, Limits
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -14,11 +14,12 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from imghost.errors import Action, BudgetError, HostError, StateError
+from imghost.hosts import Setup
 from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
 from imghost.hosts.img402 import x402
-from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State
-from imghost.hosts.img402.options import NAME
-from imghost.hosts.img402.wallet import Signer
+from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State, journal_of, lock_name
+from imghost.hosts.img402.options import NAME, Img402Options, outlasts
+from imghost.hosts.img402.wallet import KeySigner, Signer
 from imghost.hosts.img402.x402 import Policy, chosen, refused
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer, Client, FilePart
@@ -241,14 +242,6 @@ class Redeemer:
             print(f"::add-mask::{secret}", file=sys.stderr, flush=True)  # noqa: T201 - a command to the runner
 
 
-def outlasts(expires: datetime | None, start: datetime, retention: timedelta | None) -> bool:
-    """Say whether an image lives as long as asked, give or take the hour that clocks may differ."""
-    if expires is None:
-        return True
-    # A difference of two moments is always a time; a sum may lie beyond the last of them.
-    return retention is not None and expires - start >= retention - timedelta(hours=1)
-
-
 def _unresolved(payment: Payment, reason: str, cause: HostError | None = None) -> HostError:
     """Make the error for a payment that has not bought its image yet: it is neither lost nor to be made again."""
     advice = "build again: the same payment is sent and nothing is paid twice; `imghost status` shows it"
@@ -303,6 +296,26 @@ ROUTES: Final[Mapping[str, Route]] = {
 }
 
 
+def open_till(
+    options: Img402Options, setup: Setup, hosted: Callable[[Answer], Hosted], began: float, signer: Signer | None
+) -> Till:
+    """Make what buys for one build, which began at a moment in Unix seconds; `hosted` reads an image object."""
+    if signer is None:
+        assert setup.credential is not None
+        signer = KeySigner(setup.credential)
+    deal = Deal(
+        api=options.api_url.rstrip("/"),
+        signer=signer,
+        journal=lambda: journal_of(setup.environ, setup.folder, setup.cache_dir),
+        budget=Budget(x402.atoms(setup.max_cost), lock_name(setup.lock), began),
+        pay_to=frozenset({options.pay_to.lower()}) if options.pay_to else PAYEES,
+        retention=setup.retention,
+        hosted=hosted,
+        environ=setup.environ,
+    )
+    return Till(setup.client, deal)
+
+
 class Till:
     """Buys for one build; safe to share between threads."""
 
@@ -318,17 +331,22 @@ class Till:
         """Dollars that this build has signed for."""
         return Decimal(self._signed) / x402.ATOMS
 
-    def knows(self, payload: Payload, route: Route) -> bool:
-        """Say whether something was signed for this image already."""
-        return self._look_up(payload, route)[1] is not None
+    def prepare(self) -> None:
+        """Make the journal ready, before anything is paid; raises StateError."""
+        self._deal.journal().prepare()
 
-    def buy(self, payload: Payload, route: Route) -> Hosted:
+    def knows(self, payload: Payload, tier: str) -> bool:
+        """Say whether something was signed for this image already."""
+        return self._look_up(payload, ROUTES[tier])[1] is not None
+
+    def buy(self, payload: Payload, tier: str) -> Hosted:
         """Give an image a place: from the journal, with a payment that is under way, or with a new one.
 
         Raises:
             HostError: RETRY and WAIT mean to call again, with the same payload: the same payment is sent.
             StateError: the journal cannot be written.
         """
+        route = ROUTES[tier]
         purchase, known = self._look_up(payload, route)
         if known and known.state is State.DONE:
             return self._redeemer.remembered(known)

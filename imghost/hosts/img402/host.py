@@ -1,25 +1,41 @@
-"""img402: its tiers, free uploads, and what is paid."""
+"""img402.dev: the free tier, which needs no account, and the tiers that are paid from a wallet.
+
+The tiers have changed over time: the answer's own `expiresAt` decides how long an image lives.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Quota, Setup
-from imghost.hosts.answers import Rule, foreign, moment, moment_of, read_object, refusal, unclear
-from imghost.hosts.img402.buying import PAYEES, ROUTES, Deal, Till, outlasts
-from imghost.hosts.img402.journal import Budget, Journal, journal_of, lock_name
-from imghost.hosts.img402.options import NAME, Img402Options, paid_tier
-from imghost.hosts.img402.wallet import KeySigner, Signer
-from imghost.hosts.img402.x402 import atoms
-from imghost.models import Hosted, Payload
+from imghost.hosts.answers import (
+    Rule,
+    extra_origins,
+    foreign,
+    image_urls,
+    moment,
+    moment_of,
+    read_object,
+    refusal,
+    unclear,
+)
+from imghost.hosts.img402.options import NAME, Img402Options, check_options, limits_for, outlasts, paid_tier
+from imghost.models import Hosted, Image, Payload
 from imghost.net.client import Answer, FilePart
 
+if TYPE_CHECKING:
+    from imghost.hosts.img402.buying import Till
+    from imghost.hosts.img402.wallet import Signer
+
+_FILE: Final = r"/[A-Za-z0-9]{1,64}\.(?:png|jpe?g|gif|webp)"
 _ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 """What the journal and the lock can keep, in one line."""
 
@@ -44,47 +60,46 @@ STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
 )
 
 
-class Service:
-    """Speaks with the host for one run, which began at a moment in Unix seconds; safe to share between threads."""
+class Img402:
+    """Uploads images to img402.dev; safe to share between threads."""
 
-    def __init__(
-        self,
-        options: Img402Options,
-        setup: Setup,
-        accepts: Callable[[str], bool],
-        began: float,
-        signer: Signer | None,
-    ) -> None:
-        self._accepts = accepts
-        self._api = options.api_url.rstrip("/")
-        self._setup = setup
-        self._client = setup.client
-        self._tier = options.tier
-        self._too_short: set[str] = set()
-        self._till: Till | None = None
-        if options.tier != "free" and setup.credential is not None:
-            signer = signer or KeySigner(setup.credential)
-            self._till = Till(setup.client, self._deal(options, setup, signer, began))
+    name = NAME
+    credentials = ("IMG402_PRIVATE_KEY", "IMG402_PRIVATE_KEY_FILE")
+    origin = "https://img402.dev"
+    Options = Img402Options
+    needs_network = True
 
-    def _deal(self, options: Img402Options, setup: Setup, signer: Signer, began: float) -> Deal:
-        def journal() -> Journal:
-            return journal_of(setup.environ, setup.folder, setup.cache_dir)
-
-        return Deal(
-            api=self._api,
-            signer=signer,
-            journal=journal,
-            budget=Budget(atoms(setup.max_cost), lock_name(setup.lock), began),
-            pay_to=frozenset({options.pay_to.lower()}) if options.pay_to else PAYEES,
-            retention=setup.retention,
-            hosted=self._hosted,
-            environ=setup.environ,
+    def __init__(self, options: Img402Options, setup: Setup, signer: Signer | None = None) -> None:
+        check_options(options, setup)
+        self.lacks_credential = options.tier != "free" and setup.credential is None
+        self.is_idempotent = options.tier not in {"free", "auto"}
+        self.limits = limits_for(options.tier, setup.retention)
+        self.origins = (
+            "https://i.img402.dev",
+            *extra_origins(options.api_url, self.origin, options.url_hosts),
         )
+        own = rf"https://i\.img402\.dev{_FILE}"
+        self._urls = image_urls(own, _FILE, options.api_url, self.origin, options.url_hosts)
+        self._options = options
+        self._setup = setup
+        self._signer = signer
+        self._began = time.time()
+        self._guard = threading.Lock()
+        self._till: Till | None = None
+        self._too_short: set[str] = set()
 
     @property
     def spent(self) -> Decimal:
         """Dollars that this build has signed for, settled or not."""
         return self._till.spent if self._till else Decimal(0)
+
+    def accepts(self, url: str) -> bool:
+        """Say whether a URL is one of this host's images."""
+        return self._urls.fullmatch(url) is not None
+
+    def stored(self, image: Image, variant: str) -> Hosted | None:  # noqa: ARG002 - nothing is on this machine
+        """Find nothing: the images are elsewhere."""
+        return None
 
     def ready(self) -> Quota:
         """Say that uploads can go on; the free tier tells its cap only by refusing.
@@ -93,37 +108,52 @@ class Service:
         payment is then sent alone, since only its answer shows what a payment gets.
 
         Raises:
+            HostError: the payment journal cannot be written.
             SettingsError: in CI, git does not track the lock.
         """
-        if self._till is None:
+        till = self.till
+        if till is None:
             return Quota()
         check_kept(self._setup.lock, self._setup.environ)
         try:
-            journal_of(self._setup.environ, self._setup.folder, self._setup.cache_dir).prepare()
+            till.prepare()
         except StateError as problem:
             raise HostError(Action.STOP, str(problem)) from None
         return Quota(is_proven=False)
 
     def upload(self, payload: Payload) -> Hosted:
         """Try once to store the payload; the same bytes again are a second free image there, but one paid one."""
-        if self._tier == "free":
+        if self._options.tier == "free":
             return self._upload_free(payload)
-        if self._till is None:
+        till = self.till
+        if till is None:
             raise HostError(Action.STOP, f"{NAME} would have to be paid", remedy="set IMG402_PRIVATE_KEY")
-        if self._tier != "auto":
-            return self._till.buy(payload, ROUTES[self._tier])
-        route = ROUTES[paid_tier(self._setup.retention)]
-        if payload.sha256 not in self._too_short and not self._till.knows(payload, route):
+        if self._options.tier != "auto":
+            return till.buy(payload, self._options.tier)
+        tier = paid_tier(self._setup.retention)
+        if payload.sha256 not in self._too_short and not till.knows(payload, tier):
             try:
                 return self._upload_free(payload)
             except _TooShortError:
                 # A second try of the payment should not leave a second free image.
                 self._too_short.add(payload.sha256)
-        return self._till.buy(payload, route)
+        return till.buy(payload, tier)
+
+    @property
+    def till(self) -> Till | None:
+        """What buys for this build, None without a wallet; what pays is loaded when it is first asked for."""
+        if self._options.tier == "free" or self._setup.credential is None:
+            return None
+        with self._guard:
+            if self._till is None:
+                from imghost.hosts.img402.buying import open_till
+
+                self._till = open_till(self._options, self._setup, self._hosted, self._began, self._signer)
+            return self._till
 
     def _upload_free(self, payload: Payload) -> Hosted:
         part = FilePart("image", payload.name, payload.media_type, payload.file)
-        answer = self._client.send("POST", f"{self._api}/api/free", file=part)
+        answer = self._setup.client.send("POST", f"{self._options.api_url.rstrip('/')}/api/free", file=part)
         if not 200 <= answer.status < 300:
             raise refusal(NAME, answer, CODES, STATUSES)
         hosted = self._hosted(answer)
@@ -145,7 +175,7 @@ class Service:
             raise unclear(NAME, "has no `url` and `id`")
         if "expiresAt" not in found or not isinstance(expires, (str, type(None))):
             raise unclear(NAME, "does not say how long the image lives")
-        if not self._accepts(url):
+        if not self.accepts(url):
             raise foreign(NAME, url)
         try:
             return Hosted(url, name, moment(expires))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
@@ -67,3 +67,11 @@ def paid_tier(retention: timedelta | None) -> str:
     promise = TIERS["1-year"].retention
     is_enough = retention is not None and promise is not None and retention <= promise
     return "1-year" if is_enough else "permanent"
+
+
+def outlasts(expires: datetime | None, start: datetime, retention: timedelta | None) -> bool:
+    """Say whether an image lives as long as asked, give or take the hour that clocks may differ."""
+    if expires is None:
+        return True
+    # A difference of two moments is always a time; a sum may lie beyond the last of them.
+    return retention is not None and expires - start >= retention - timedelta(hours=1)

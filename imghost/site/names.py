@@ -1,0 +1,377 @@
+"""What a text names: every spelling of a file's name that a page, a script or a style sheet could load it by.
+
+Whoever deletes an image asks here first, so in doubt a name counts. Pure, and linear in the text: each pass goes
+over it once, and there is a fixed number of passes.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+import zlib
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
+from unicodedata import normalize
+from urllib.parse import unquote_to_bytes
+
+MAX_UNPACKED: Final = 200_000_000
+"""Bytes that a packed text may come to; a larger one cannot be read."""
+
+_LONGEST: Final = 255
+"""Letters of a file's name, by the limits of file systems."""
+MAX_BUILT: Final = 1000
+"""Names that a text may put together; one that seems to make more may mean any."""
+_ROUNDS: Final = 3
+"""How often escapes are undone: a name in JSON in an attribute in a feed is escaped three times."""
+
+_BOMS: Final = (
+    (b"\xff\xfe\0\0", "utf-32-le"),
+    (b"\0\0\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+    (b"\xef\xbb\xbf", "utf-8"),
+)
+_WIDE: Final = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_CHARSET: Final = re.compile(rb"""(?:charset|encoding)\s*+=\s*+["']?([\w.:-]{2,40})""", re.I | re.A)
+
+_PERCENTS: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_NESTED_PERCENT: Final = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
+_SCRIPT_ESCAPE: Final = re.compile(
+    r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([0-3]?[0-7]{1,2})|(\r\n|[\n\r\u2028\u2029])|([\s\S]))"
+)
+_CSS_ESCAPE: Final = re.compile(r"\\(?:([0-9A-Fa-f]{1,6})(?:\r\n|[\t\n\f\r ])?|(\r\n|[\n\f\r])|([\s\S]))")
+_SURROGATES: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_BLANK: Final = frozenset("bfnrtv")
+
+_INSIDE: Final = re.compile(r"[\w.\-]")
+"""What, right before a name, makes another name of it."""
+
+
+class Reading(NamedTuple):
+    """A file as texts in which names stand as they are; `problem` says why it could not be read."""
+
+    texts: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class Wanted:
+    """The files whose names are looked for, by the last part of their paths or URLs."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths: dict[str, list[str]] = {}
+        for path in paths:
+            for name in _spelled(path.rpartition("/")[2]):
+                self._paths.setdefault(name, []).append(path)
+        self._lengths = sorted({len(name) for name in self._paths if name}, reverse=True)
+        endings = sorted({name[-4:] for name in self._paths if name}, key=len, reverse=True)
+        self._ends = [re.compile(f"(?={re.escape(ending)})") for ending in endings]
+        self._endings = endings
+        self._sorted = sorted(self._paths)
+
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
+    @property
+    def every(self) -> frozenset[str]:
+        """All the files."""
+        return frozenset(path for paths in self._paths.values() for path in paths)
+
+    def named_in(self, text: str) -> set[str]:
+        """Find the files that a text names, or that a name which it puts together could mean."""
+        folded = folded_text(text)
+        names = {name for ending, end in self._places(folded) for name in self._ending_at(folded, ending, end)}
+        files = {path for name in names for path in self._paths[name]}
+        built = built_names(folded)
+        if len(built) > MAX_BUILT:
+            return set(self.every)
+        for folder, start, end in built:
+            made = {path for name in self._between(start, end) for path in self._paths[name]}
+            files |= {path for path in made if not folder or f"/{folder}/" in folded_text(f"/{path}")}
+        return files
+
+    def _places(self, text: str) -> Iterator[tuple[str, int]]:
+        for ending, pattern in zip(self._endings, self._ends, strict=True):
+            if ending in text:
+                for place in pattern.finditer(text):
+                    yield ending, place.start() + len(ending)
+
+    def _ending_at(self, text: str, ending: str, end: int) -> Iterator[str]:
+        """Yield the names that stand in the text up to this place, as a whole word's beginning."""
+        for length in self._lengths:
+            start = end - length
+            if len(ending) <= length and start >= 0 and not (start and _INSIDE.match(text, start - 1)):
+                name = text[start:end]
+                if name in self._paths:
+                    yield name
+
+    def _between(self, start: str, end: str) -> set[str]:
+        """Find the names that begin and end so."""
+        first = bisect_left(self._sorted, start)
+        found = set()
+        for name in self._sorted[first:]:
+            if not name.startswith(start):
+                break
+            if name.endswith(end) and len(name) >= len(start) + len(end):
+                found.add(name)
+        return found
+
+
+def _spelled(name: str) -> set[str]:
+    """Fold a file's name; a form's encoding writes its spaces as plus signs."""
+    folded = folded_text(name)[:_LONGEST]
+    return {folded, folded.replace(" ", "+")}
+
+
+def folded_text(text: str) -> str:
+    """Make equal what some server or file system takes for equal: letters' case and composition."""
+    return text.lower() if text.isascii() else normalize("NFC", text).casefold()
+
+
+def read(content: bytes, path: str = "") -> Reading:
+    """Read a file's bytes as every text that they can be: unpacked, decoded, each escape undone."""
+    if content.startswith(b"\x1f\x8b"):
+        unpacked = _unpacked(content)
+        if unpacked is None:
+            return Reading(problem="is a gzip file that cannot be unpacked")
+        content = unpacked
+    if content.startswith(b"\x28\xb5\x2f\xfd") or path.lower().endswith((".br", ".zst")):
+        return Reading(problem="is packed in a way that is not read (Brotli or Zstandard)")
+    return Reading(tuple(dict.fromkeys(undone for text in decoded(content) for undone in spellings(text))))
+
+
+def _unpacked(content: bytes) -> bytes | None:
+    """Unpack a gzip file of one member or several; None where it is broken or too large."""
+    parts: list[bytes] = []
+    left = MAX_UNPACKED
+    while content:
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            parts.append(unpacker.decompress(content, left))
+        except zlib.error:
+            # What follows a first whole member is padding.
+            return b"".join(parts) if parts else None
+        left -= len(parts[-1])
+        if not unpacker.eof or left <= 0:
+            return None
+        content = unpacker.unused_data
+    return b"".join(parts)
+
+
+def decoded(content: bytes) -> tuple[str, ...]:
+    """Decode a text by its byte order mark, its zeros, the character set that it names, or as UTF-8."""
+    for mark, encoding in _BOMS:
+        if content.startswith(mark):
+            return (content[len(mark) :].decode(encoding, "replace"),)
+    text = content.decode("utf-8", "surrogateescape")
+    if b"\0" in content:
+        # Without a mark the order is anybody's guess, and a text of zeros in UTF-8 names nothing.
+        return (text, *(content.decode(encoding, "replace") for encoding in _WIDE))
+    if text.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in set(text)):
+        return (text,)
+    named = _CHARSET.search(content[:1024])
+    return (text, *filter(None, (_told(content, named[1].decode("ascii")) if named else "", _told(content, "cp1252"))))
+
+
+def _told(content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding, "replace")
+    except LookupError:
+        return ""
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """Undo every escape: of HTML and XML, of URLs, and of scripts, JSON and CSS, which differ in their backslash.
+
+    A backslash also stands for itself, as a slash in a path of Windows.
+    """
+    readings = [_plain(text)]
+    if "\\" in readings[0]:
+        readings += [_without_backslash(text, _script_letter, _SCRIPT_ESCAPE)]
+        readings += [_without_backslash(text, _css_letter, _CSS_ESCAPE)]
+    return tuple(dict.fromkeys(readings))
+
+
+def _without_backslash(text: str, letter: Callable[[re.Match[str]], str], pattern: re.Pattern[str]) -> str:
+    for _ in range(_ROUNDS):
+        before, text = text, _plain(pattern.sub(letter, text))
+        if text == before or "\\" not in text:
+            break
+    return _SURROGATES.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+
+
+def _plain(text: str) -> str:
+    """Undo what begins with an ampersand or a percent sign, each as often as it may be nested."""
+    for _ in range(_ROUNDS):
+        before = text
+        if "&" in text:
+            text = html.unescape(text)
+        if "%" in text:
+            text = _PERCENTS.sub(_percents, _NESTED_PERCENT.sub("%", text))
+        if text == before:
+            break
+    return text
+
+
+def _percents(escaped: re.Match[str]) -> str:
+    content = unquote_to_bytes(escaped[0])
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _script_letter(escape: re.Match[str]) -> str:
+    code = escape[1] or escape[2] or escape[3]
+    if code:
+        return _letter(int(code, 16))
+    if escape[4]:
+        return chr(int(escape[4], 8))
+    return "" if escape[5] else "\n" if escape[6] in _BLANK else escape[6]
+
+
+def _css_letter(escape: re.Match[str]) -> str:
+    return _letter(int(escape[1], 16)) if escape[1] else escape[3] or ""
+
+
+def _letter(code: int) -> str:
+    return chr(code) if code <= 0x10FFFF else "\ufffd"
+
+
+_NEAR: Final = 160
+"""Letters around an ending in which the parts of its name are looked for."""
+_ENDING: Final = re.compile(r"\.(?:png|jpe?g|gif|webp|avif|svg)")
+_PLACEHOLDER: Final = re.compile(r"%[0-9]*[dsi]|[$#]?\{[^{}]*\}|\[\[?\w*\]\]?|<\w+>|\*+|#+|\$\w+")
+_WORD_START: Final = re.compile(r"[^\s\"'`/(),;=|]*\Z")
+_JOINED: Final = re.compile(r"""["'`]\s*,?\s*\]\s*\.\s*join\(""")
+_EXCHANGED: Final = re.compile(r"""["'`]\s*\.\s*replace(?:all)?\(\s*["'`/]([^"'`/]{1,30})["'`/]""")
+_GROWING: Final = re.compile(r"""["']\s*\+|["'`]\s*\.\s*concat\(|\$\{""")
+_OTHER_END: Final = re.compile(r"""[^"'`;{]*[+,]\s*["'`][^"'`]*?\.(\w{1,8})["'`]""")
+_LITERAL: Final = re.compile(r"""[^"'`]*\Z""")
+_MARKS: Final = "\"'`"
+
+Built = tuple[str, str, str]
+"""A name that a script puts together: its folder (empty if unknown), how it begins, how it ends."""
+
+
+def built_names(text: str) -> set[Built]:
+    """Find the names that are put together of literals around something that varies.
+
+    `"slide-" + n + ".png"`, a template with `${n}`, `.concat`, `.join`, `slide-%d.png`, `slide-{n}.png`,
+    `"slide-N.png".replace("N", n)`. The text is folded.
+    """
+    built: set[Built] = set()
+    for ending in _ENDING.finditer(text):
+        built.update(_around(text, ending.start(), ending.end()))
+        if len(built) > MAX_BUILT:
+            return built
+    for growing in _GROWING.finditer(text):
+        if begun := _begun(text, growing):
+            built.add(begun)
+        if len(built) > MAX_BUILT:
+            break
+    return built
+
+
+def _around(text: str, start: int, end: int) -> Iterator[Built]:
+    """Yield what the name with this ending is made of, where it is not all there."""
+    before = text[max(0, start - _NEAR) : start]
+    after = text[end : end + _NEAR]
+    opening = max(map(before.rfind, _MARKS))
+    piece = before[opening + 1 :]
+    word = _word(before)
+    whole = word + text[start:end]
+    if varying := list(_PLACEHOLDER.finditer(word)):
+        yield "", word[: varying[0].start()], whole[varying[-1].end() :]
+    elif "}" in piece:
+        # A template whose expression has quotes or spaces of its own.
+        yield "", "", piece.rpartition("}")[2] + text[start:end]
+    if opening >= 0 and "/" not in piece and "}" not in piece:
+        yield from _joined(before[:opening], piece + text[start:end], after)
+    exchanged = _EXCHANGED.match(after)
+    if exchanged and exchanged[1] in word:
+        begin, _, rest = word.partition(exchanged[1])
+        yield "", begin, rest + text[start:end]
+
+
+def _word(before: str) -> str:
+    """Give the last word of a text, in which the expressions of a template count."""
+    word = _WORD_START.search(before)
+    return word[0] if word else ""
+
+
+def _joined(code: str, last: str, after: str) -> Iterator[Built]:
+    """Yield the name that ends with the literal `last`, behind this code, if it is put together."""
+    code = code.rstrip()
+    if code.endswith("+"):
+        yield _led(_prefix(code[:-1].rstrip()), last)
+    elif code.endswith((",", "(")) and ".concat(" in code:
+        yield _led(_literal(code.rpartition(".concat(")[0]), last)
+    elif code.endswith(",") and _JOINED.match(after):
+        first = code.rpartition("[")[2].lstrip()
+        yield _led(first[1:].partition(first[:1])[0] if first[:1] in set(_MARKS) else "", last)
+
+
+def _prefix(code: str) -> str:
+    """Give the literal before `+ n`; empty where there is none."""
+    closing = max(map(code.rfind, _MARKS))
+    between = code[closing + 1 :].strip() if closing >= 0 else ";"
+    if between and (not between.startswith("+") or not {";", ",", "{"}.isdisjoint(between)):
+        return ""
+    return _literal(code[: closing + 1])
+
+
+def _literal(code: str) -> str:
+    """Give the text of the literal with which some code ends."""
+    code = code.rstrip()
+    if code[-1:] not in set(_MARKS):
+        return ""
+    return code[code.rfind(code[-1], 0, -1) + 1 : -1]
+
+
+def _led(literal: str, last: str) -> Built:
+    """Make a name of the literals at its ends."""
+    folder, _, start = literal.rpartition("/")
+    return folder.rpartition("/")[2].strip(".$}"), start, last
+
+
+def _begun(text: str, growing: re.Match[str]) -> Built | None:
+    """Give a name of which only the beginning is a literal: `"slide-" + n + ending`."""
+    before = text[max(0, growing.start() - _NEAR) : growing.start()]
+    start = _word(before)
+    if len(start) < 3 or start[-1] not in "-_.0123456789" or not (start[0].isalnum() or start[0] in "_@"):
+        return None
+    other = _OTHER_END.match(text[growing.end() : growing.end() + _NEAR])
+    return None if other else ("", start, "")
+
+
+_CIPHER: Final = re.compile(
+    r"(?<![A-Za-z0-9+/=_,\-])(?:[A-Za-z0-9+/]{64,}|[A-Za-z0-9_\-]{64,})={0,2}(?![A-Za-z0-9+/=_\-])"
+)
+_DECRYPTS: Final = re.compile(
+    r"<(?:div|pre|form|section|script|span|p|article|main|input|template|code|body|html)\b[^<>]*crypt"
+    r"|crypt\w*\s*\(|\.subtle\b|\bCryptoJS\b|\bsjcl\b",
+    re.I | re.A,
+)
+
+
+def is_sealed(page: str) -> bool:
+    """Say whether a page holds what only a password makes a text: a cipher, and what would decrypt it."""
+    return bool(_DECRYPTS.search(page)) and any(map(_is_cipher, _CIPHER.findall(page)))
+
+
+def _is_cipher(run: str) -> bool:
+    """Say whether letters of base64 or hexadecimal digits stand for bytes that are no text."""
+    digits = run.rstrip("=")
+    try:
+        if re.fullmatch(r"[0-9A-Fa-f]+", digits):
+            content = bytes.fromhex(digits[: len(digits) & ~1])
+        else:
+            content = base64.b64decode(digits[: len(digits) & ~3], altchars=b"-_" if {"-", "_"} & set(digits) else None)
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    except ValueError:
+        return False
+    return False

@@ -1,0 +1,199 @@
+"""What a text names: every spelling of a name, in linear time, and nothing else."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imghost.html.uses import loading_text
+from imghost.site.names import Wanted, is_sealed, read
+
+
+def names(content: str | bytes, name: str = "slide-1.png", path: str = "app.js") -> bool:
+    reading = read(content.encode() if isinstance(content, str) else content, path)
+    wanted = Wanted([f"img/{name}", "img/other.png"])
+    return any(f"img/{name}" in wanted.named_in(text) for text in reading.texts)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "slide-1.png",
+        "SLIDE-1.PNG",
+        "slide%2D1.png",
+        "%73lide-1.png",
+        "slide%252D1.png",
+        "slide&#45;1.png",
+        "slide&#x2d;1.png",
+        "slide&amp;#45;1.png",
+        r"slide\x2D1.png",
+        r"slide\u002D1.png",
+        r"slide\u{2d}1.png",
+        r"slide\551.png",
+        r"slide\2d 1.png",
+        r"slide\00002d1.png",
+        r"slide\-1.png",
+        r"slide\\u002d1.png",
+        r"img\slide-1.png",
+        r"C:\new\slide-1.png",
+        r"https:\/\/docs.test\/img\/slide-1.png",
+        "slide-1.png-large",
+    ],
+)
+def test_no_escape_hides_a_name(text):
+    assert names(text)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+)
+@pytest.mark.parametrize("name", ["slide-1.png", "bild-ä.png", "図.png"])
+def test_no_encoding_hides_a_name(encoding, name):
+    assert names(f'<img src="{name}">'.encode(encoding), name)
+
+
+def test_charset_that_a_page_names_is_read():
+    assert names('<meta charset=windows-1251><img src="Схема.png">'.encode("cp1251"), "Схема.png")
+    assert names('<img src="café.png">'.encode("latin-1"), "café.png")
+
+
+def test_packed_text_is_read():
+    packed = gzip.compress(b"first ") + gzip.compress(b"slide-1.png")
+    assert names(packed, path="page.html.gz")
+
+
+@pytest.mark.parametrize(
+    ("content", "path"),
+    [(b"\x1f\x8bbroken", "a.gz"), (b"anything", "page.html.br"), (b"\x28\xb5\x2f\xfd\x00", "page.html")],
+)
+def test_what_cannot_be_read_says_so(content, path):
+    assert read(content, path).problem
+    assert not read(content, path).texts
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        '"slide-" + n + ".png"',
+        "'img/slide-'+(n+1)+'.png'",
+        "`slide-${n}.png`",
+        '`slide-${pad(n, "0")}.png`',
+        '"slide-".concat(n, ".png")',
+        '["slide-", n, ".png"].join("")',
+        '"slide-%d.png"',
+        '"slide-{n}.png"',
+        '"slide-N.png".replace("N", n)',
+        '"img/slide-" + n + ending',
+        "`img/slide-${n}.${ending}`",
+        'name + "-1.png"',
+        '"img/" + name + ".png"',
+    ],
+)
+def test_name_that_a_script_puts_together_counts(script):
+    assert names(script)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data-slide-1.png",
+        "slide-2.png",
+        "slide-1.jpg",
+        '"slide-" + n + ".js"',
+        '"deck-" + n + ".png"',
+        '"icons/" + n + ".png"',
+        "`a-${n}.svg`",
+        '["png", "jpg"]',
+        r"x.match(/\.(png|jpg)$/)",
+    ],
+)
+def test_other_names_do_not_count(text):
+    assert not names(text)
+
+
+@given(
+    st.text(
+        st.characters(exclude_characters="/\\\0", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=9
+    )
+)
+def test_any_name_is_found_in_its_usual_spellings(name):
+    from urllib.parse import quote
+
+    for text in (f'"x/{name}.png"', f'"x/{quote(name)}.png"', f'"x/{quote(name, safe="").lower()}.png"'):
+        assert names(text, f"{name}.png")
+
+
+@pytest.mark.parametrize(
+    "piece", ["a.png", '"+n+".png', "\\", "%", "&", "${", "%25", "&#45;", "\\2d ", "[.png", "*.png", "{a.png"]
+)
+def test_memory_for_any_text_is_a_few_times_its_own(piece):
+    text = piece * (200_000 // len(piece))
+    tracemalloc.start()
+    names(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 * len(text)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p>see slide-1.png</p>",
+        "<p><code>img/slide-1.png</code></p>",
+        '<img alt="slide-1.png" src="x.png">',
+        "<img alt='slide-1.png' src=x.png>",
+        "<img alt=slide-1.png src=x.png>",
+        '<a title="slide-1.png" href="x.html">x</a>',
+        '<meta name="description" content="slide-1.png">',
+        "<title>slide-1.png</title>",
+        "<pre>&lt;img src=slide-1.png&gt;</pre>",
+    ],
+)
+def test_prose_and_texts_for_readers_load_nothing(page):
+    assert not names(loading_text(page))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<img src="slide-1.png">',
+        "<img src=slide-1.png>",
+        '<p data-frame="slide-1.png">x</p>',
+        "<script>f('slide-1.png')</script>",
+        "<style>p{background:url(slide-1.png)}</style>",
+        "<noscript><img src=slide-1.png></noscript>",
+        "<template><p>slide-1.png</p></template>",
+        '<pre class="mermaid">A[slide-1.png]</pre>',
+        '<my-gallery>["slide-1.png"]</my-gallery>',
+        "<!-- slide-1.png -->",
+        "<p onclick=\"f('slide-1.png')\">x</p>",
+        '<meta property="og:image" content="slide-1.png">',
+        '{"image": "slide-1.png"}',
+        "<p>a < b</p><img src='slide-1.png",
+        "slide-1.png",
+    ],
+)
+def test_what_may_load_a_file_stays(page):
+    assert names(loading_text(page))
+
+
+SECRET = "pO0q" + "Z9x+/Qw1" * 20
+
+
+@pytest.mark.parametrize(
+    ("page", "sealed"),
+    [
+        (f'<div id="mkdocs-encrypted-content">{SECRET}</div><script>decrypt()</script>', True),
+        (f"<pre hidden>{SECRET}</pre><script>crypto.subtle.decrypt(a)</script>", True),
+        (f"<script>var c='{'8f3ac0' * 30}';CryptoJS.AES.decrypt(c)</script>", True),
+        (f"<h2 id=encryption>On keys</h2><p>{SECRET}</p>", False),
+        ("<div id=encrypted>nothing</div><script>decrypt()</script>", False),
+        (f'<script>decrypt()</script><img src="data:image/png;base64,{SECRET}">', False),
+    ],
+)
+def test_page_that_only_a_password_opens_is_known(page, sealed):
+    assert is_sealed(page) is sealed
