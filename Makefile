@@ -5,13 +5,18 @@ READY := $(VENV)/.ready
 NPM_WORLD ?= $(or $(TMPDIR),/tmp)/imghost-world-npm
 NPM_PEERS ?= $(or $(TMPDIR),/tmp)/imghost-bench-npm
 
-.PHONY: demo test soak fuzz lint types docs wheel matrix world bench clean
+.PHONY: demo test test-all soak fuzz lint types docs wheel matrix world bench clean
 
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
 
+# What a change can break, in five minutes on two cores.
 test: $(READY)
 	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
+
+# That, with the long counts and the tests that are marked `long`; the same inputs each time.
+test-all: $(READY)
+	IMGHOST_TEST_ALL=1 $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
 
 # The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs,
 # answers and payments, images in bad weather. Some orders end early: 1,150 of 30 events come to 30,000 events.

@@ -40,9 +40,10 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 picture = cache(drawn)
 
 
-def counted(name: str, usual: int) -> int:
-    """Give how many rounds a test makes: the environment's number where it has one, as for a soak."""
-    return int(_GIVEN.get(f"IMGHOST_SOAK_{name}", usual))
+def counted(name: str, usual: int, of_all: int | None = None) -> int:
+    """Give how many rounds a test makes: those of a soak, those of `make test-all`, or the usual ones."""
+    is_all = of_all is not None and _GIVEN.get("IMGHOST_TEST_ALL") == "1"
+    return int(_GIVEN.get(f"IMGHOST_SOAK_{name}", of_all if is_all else usual))
 
 
 TOLD: list[str] = []
