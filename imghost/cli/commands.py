@@ -25,8 +25,8 @@ from imghost.run import care as pruning
 from imghost.run import care as restoring
 from imghost.run import report
 from imghost.run.care import Verdict, hosted_in, page_verdicts, verdicts
-from imghost.run.job import Prospect
-from imghost.run.plan import foresee
+from imghost.run.job import Planned
+from imghost.run.plan import plan_run
 from imghost.run.rehost import rehost as run
 from imghost.settings import PERMANENT, Settings, read_duration
 from imghost.site import page_map
@@ -55,12 +55,12 @@ def plan(call: Call) -> int:
     job = call.job()
     with Client(call.settings.timeout, environ=call.environ) as client:
         cache = Cache.load(call.settings.cache_dir)
-        prospect = foresee(job, client, cache)
-        quota = _quota(prospect)
+        planned = plan_run(job, client, cache)
+        quota = _quota(planned)
         cache.close()
-    warn(notice.text for notice in prospect.notices)
-    found = _planned(prospect, quota)
-    if prospect.plan.price:
+    warn(notice.text for notice in planned.notices)
+    found = _as_planned(planned, quota)
+    if planned.plan.price:
         money = paid(call)
         found["budget"] = {
             "max_cost": f"{call.settings.max_cost:.2f}",
@@ -71,14 +71,14 @@ def plan(call: Call) -> int:
         print_json(found)
     else:
         _print_plan(found)
-    over = call.settings.max_uploads is not None and len(prospect.plan.uploads) > call.settings.max_uploads
-    return 1 if call.is_strict and (prospect.notices or over) else 0
+    over = call.settings.max_uploads is not None and len(planned.plan.uploads) > call.settings.max_uploads
+    return 1 if call.is_strict and (planned.notices or over) else 0
 
 
-def _quota(prospect: Prospect) -> tuple[int | None, str]:
+def _quota(planned: Planned) -> tuple[int | None, str]:
     """Ask the host how many uploads it still allows, where this build might upload at all."""
-    host = prospect.host
-    if host is None or not (host.needs_network and prospect.leave.may_upload and prospect.plan.uploads):
+    host = planned.host
+    if host is None or not (host.needs_network and planned.leave.may_upload and planned.plan.uploads):
         return None, ""
     try:
         quota = host.ready()
@@ -87,16 +87,16 @@ def _quota(prospect: Prospect) -> tuple[int | None, str]:
     return quota.remaining, quota.link
 
 
-def _planned(prospect: Prospect, quota: tuple[int | None, str]) -> dict[str, Any]:
-    plan = prospect.plan
+def _as_planned(planned: Planned, quota: tuple[int | None, str]) -> dict[str, Any]:
+    plan = planned.plan
     held = set(plan.kept)
     savable = {*plan.reused, *(path for upload in plan.uploads for path in upload.paths)} - held
-    images = prospect.images
+    images = planned.images
     return {
         "imghost_plan": 1,
-        "host": prospect.host.name if prospect.host else None,
-        "may_upload": prospect.leave.may_upload,
-        "why_not": prospect.leave.reason,
+        "host": planned.host.name if planned.host else None,
+        "may_upload": planned.leave.may_upload,
+        "why_not": planned.leave.reason,
         "reused": len(plan.reused),
         "uploads": [
             {
@@ -176,24 +176,24 @@ def check(call: Call) -> int:
     job = replace(call.job(), settings=replace(call.settings, frozen=True))
     with Client(call.settings.timeout, environ=call.environ) as client:
         cache = Cache.load(call.settings.cache_dir)
-        prospect = foresee(job, client, cache)
+        planned = plan_run(job, client, cache)
         cache.save()
         cache.close()
-    is_local = prospect.host is not None and not prospect.host.needs_network
-    missing = [upload for upload in prospect.plan.uploads if upload.renewed is None and not is_local]
+    is_local = planned.host is not None and not planned.host.needs_network
+    missing = [upload for upload in planned.plan.uploads if upload.renewed is None and not is_local]
     uncovered = [path for upload in missing for path in upload.paths]
-    if prospect.host is None:
-        uncovered = sorted(prospect.images)
-    warn(notice.text for notice in prospect.notices)
+    if planned.host is None:
+        uncovered = sorted(planned.images)
+    warn(notice.text for notice in planned.notices)
     if call.is_json:
-        print_json({"imghost_check": 1, "covered": len(prospect.plan.reused), "missing": uncovered})
+        print_json({"imghost_check": 1, "covered": len(planned.plan.reused), "missing": uncovered})
     else:
         for path in uncovered:
             print(plain(path))
         remedy = f": build once with a credential and commit {call.settings.lock.name}" if uncovered else ""
-        covered = len(prospect.plan.reused)
+        covered = len(planned.plan.reused)
         print(f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{remedy}")
-    return 1 if uncovered or (call.is_strict and prospect.notices) else 0
+    return 1 if uncovered or (call.is_strict and planned.notices) else 0
 
 
 def status(call: Call) -> int:

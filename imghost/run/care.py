@@ -22,7 +22,7 @@ from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
 from imghost.run.job import Job, Upload
-from imghost.run.plan import foresee
+from imghost.run.plan import plan_run
 from imghost.run.upload import concurrently, confirm, difference, recorded
 from imghost.site import pages
 from imghost.site.images import opened
@@ -115,36 +115,36 @@ class Adopted:
 def adopt(job: Job) -> Adopted:
     """Ask the host for each image that the lock misses, confirm what it has, and write the lock; no upload."""
     with Client(job.settings.timeout, environ=job.environ) as client:
-        prospect = foresee(job, client, Cache.load(job.settings.cache_dir))
-        host = prospect.host
+        planned = plan_run(job, client, Cache.load(job.settings.cache_dir))
+        host = planned.host
         if host is None or not isinstance(host, Finds):
             name = f"the host {host.name!r}" if host else "no host"
             raise SettingsError(f"{name} can be asked what it has; adopt works with img.pro, imageupload.io and s3")
-        if not prospect.leave.may_upload:
-            raise SettingsError(f"nothing can be asked: {prospect.leave.reason}")
-        wanted = [planned for planned in prospect.plan.uploads if planned.renewed is None]
+        if not planned.leave.may_upload:
+            raise SettingsError(f"nothing can be asked: {planned.leave.reason}")
+        wanted = [upload for upload in planned.plan.uploads if upload.renewed is None]
         with files.payload_folder() as folder:
-            found = [_found(planned, job, host, client, folder) for planned in wanted]
+            found = [_found(upload, job, host, client, folder) for upload in wanted]
     records = tuple(record for record in found if isinstance(record, Record))
     if records:
         locks.write(job.settings.lock, locks.merged(locks.read(job.settings.lock), records, host.name))
     return Adopted(
         records,
-        tuple(planned.paths[0] for planned, record in zip(wanted, found, strict=True) if record is None),
+        tuple(upload.paths[0] for upload, record in zip(wanted, found, strict=True) if record is None),
         tuple(failure for failure in found if isinstance(failure, Failure)),
-        len(prospect.plan.reused),
+        len(planned.plan.reused),
     )
 
 
-def _found(planned: Upload, job: Job, host: Finds, client: Client, folder: Path) -> Record | Failure | None:
-    path = planned.paths[0]
+def _found(upload: Upload, job: Job, host: Finds, client: Client, folder: Path) -> Record | Failure | None:
+    path = upload.paths[0]
     try:
         with opened(path, job.site, job.origins) as source:
-            made = payload.prepare(planned.image, source, planned.variant, folder)
+            made = payload.prepare(upload.image, source, upload.variant, folder)
         hosted = host.find(made)
         if hosted is None:
             return None
-        record = recorded(planned, made, hosted, getattr(host, "name", ""), job.now())
+        record = recorded(upload, made, hosted, getattr(host, "name", ""), job.now())
         confirm(record, client, job.settings.retries)
     except HostError as refusal:
         return Failure(path, refusal.reason, refusal.remedy)

@@ -84,7 +84,7 @@ class Notice(NamedTuple):
     text: str
 
 
-class Prospect(NamedTuple):
+class Planned(NamedTuple):
     """What a run would do, and all that was found on the way."""
 
     survey: Survey
@@ -152,7 +152,7 @@ NOT_UPLOADED: Final = "was not uploaded: "
 class Published(NamedTuple):
     """What has a URL now, and what has not."""
 
-    prospect: Prospect
+    planned: Planned
     records: Mapping[str, Record]
     """Path in the site -> the record whose URL pages may point to."""
     kept: Mapping[str, Stay]
@@ -162,15 +162,15 @@ class Published(NamedTuple):
     is_refused: bool = False
 
 
-def without_uploads(prospect: Prospect, leave: Leave) -> Published:
+def without_uploads(planned: Planned, leave: Leave) -> Published:
     """Leave what would have been uploaded where it is, except what an older record still serves."""
     stay = Stay(leave.reason, code=leave.code)
-    plan = prospect.plan
+    plan = planned.plan
     kept = {path: stay for upload in plan.uploads for path in upload.paths if path not in plan.reused}
-    return Published(prospect, plan.reused, dict(plan.kept) | kept)
+    return Published(planned, plan.reused, dict(plan.kept) | kept)
 
 
-def refused(prospect: Prospect, code: str, why: str, *, is_refused: bool = False) -> Published:
+def refused(planned: Planned, code: str, why: str, *, is_refused: bool = False) -> Published:
     """Leave everything where it is, with one warning."""
-    left = without_uploads(prospect, Leave(may_upload=False, reason=why))
+    left = without_uploads(planned, Leave(may_upload=False, reason=why))
     return left._replace(notices=(Notice(code, why),), is_refused=is_refused)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from imghost import files
-from imghost.run.job import Job, Prospect, Published, Rewriting
+from imghost.run.job import Job, Planned, Published, Rewriting
 from imghost.site.images import Origins
 from imghost.site.page_map import PageMap, Removed, is_image_in_site
 from imghost.site.pages import Survey
@@ -114,10 +114,10 @@ def kept(page_map: Path | None, path: str, origins: Origins) -> str:
 
 # A page that its generator did not write again may need a copy that an earlier run removed. So what has a source
 # can be copied again, and what the build itself drew is kept beside the map.
-def return_drawn(prospect: Prospect, job: Job) -> None:
+def return_drawn(planned: Planned, job: Job) -> None:
     """Bring back removed copies of drawn images that are to be uploaded again; others are read at their source."""
-    paths = {path for upload in prospect.plan.uploads for path in upload.paths}
-    put_back(job.site, paths - job.origins.sources.keys(), prospect.known.removed)
+    paths = {path for upload in planned.plan.uploads for path in upload.paths}
+    put_back(job.site, paths - job.origins.sources.keys(), planned.known.removed)
 
 
 def settle(published: Published, rewriting: Rewriting, job: Job) -> Settled:
@@ -127,7 +127,7 @@ def settle(published: Published, rewriting: Rewriting, job: Job) -> Settled:
     """
     if rewriting.notices:
         return Settled()
-    found, known = published.prospect.survey, published.prospect.known
+    found, known = published.planned.survey, published.planned.known
     candidates: set[str] = set()
     if job.settings.remove_local:
         there = found.files | known.removed.keys()
@@ -172,10 +172,10 @@ def _staying(who: Mentions, candidates: Collection[str]) -> tuple[str, ...]:
 
 def _unused(published: Published) -> Set[str]:
     """Find the files of a host in the site, this one or an earlier one, that no page and no script names now."""
-    found, host = published.prospect.survey, published.prospect.host
+    found, host = published.planned.survey, published.planned.host
     is_in_site = host is not None and not host.needs_network and not host.origins
     theirs = {path for path in found.files if is_in_site and host and host.accepts(path)}
-    unused = (theirs | found.files.intersection(published.prospect.known.hosted)) - hosted_in_site(published)
+    unused = (theirs | found.files.intersection(published.planned.known.hosted)) - hosted_in_site(published)
     if not unused:
         return unused
     # The name, from the image's bytes, is the same in every such folder: where it is in use, the folder decides.
@@ -200,17 +200,17 @@ def _written_in(found: Survey, paths: Set[str]) -> set[str]:
 
 def hosted_in_site(published: Published) -> set[str]:
     """List the files of the site that records stand for."""
-    host = published.prospect.host
+    host = published.planned.host
     if host is None or host.needs_network or host.origins:
         return set()
     return {record.url for record in published.records.values()}
 
 
-def removed_now(prospect: Prospect, job: Job) -> dict[str, Removed]:
+def removed_now(planned: Planned, job: Job) -> dict[str, Removed]:
     """List the images whose local copy is gone, with what brings them back, and forget copies of others."""
     removed: dict[str, Removed] = {}
-    there = prospect.survey.files if not job.settings.remove_local else frozenset()
-    for path, image in prospect.images.items():
+    there = planned.survey.files if not job.settings.remove_local else frozenset()
+    for path, image in planned.images.items():
         # Paths as objects would take longer than the question itself.
         if path not in there and "://" not in path and not os.path.exists(f"{job.site}{os.sep}{path}"):  # noqa: PTH110
             place = kept(job.page_map, path, job.origins)

@@ -16,7 +16,7 @@ from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
-from imghost.run.job import Job, Notice, Plan, Prospect, Upload
+from imghost.run.job import Job, Notice, Plan, Planned, Upload
 from imghost.settings import Settings
 from imghost.site import page_map, pages
 from imghost.site.images import Stay, identify
@@ -183,7 +183,7 @@ def check_budget(plan: Plan, settings: Settings) -> None:
 _NO_HOST: Final = "no host is chosen and no credential is in the environment; set the option 'host'"
 
 
-def foresee(job: Job, client: Client, cache: Cache) -> Prospect:
+def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     """Scan the site, find its images and plan; raises ImghostError for a wrong set-up."""
     started = time.perf_counter()
     settings = job.settings
@@ -203,19 +203,17 @@ def foresee(job: Job, client: Client, cache: Cache) -> Prospect:
     images |= {url: brought(url) for url in remote}
     records, refused = usable(lock.records, host, images, settings, job.now())
     every = [group for _, of_page in groups for group in of_page.values()]
-    planned = _plan(images, stays, every, records, host, settings, job.now())
+    chosen = _plan(images, stays, every, records, host, settings, job.now())
     seconds = {"scan": scanned - started, "hash": hashed - scanned}
     notices += [Notice("cache", text) for text in cache.warnings] + refused
-    return Prospect(found, known, views, groups, images, stays, lock, host, leave, planned, tuple(notices), seconds)
+    return Planned(found, known, views, groups, images, stays, lock, host, leave, chosen, tuple(notices), seconds)
 
 
-def replanned(prospect: Prospect, job: Job, lock: locks.Lock) -> Prospect:
+def replanned(planned: Planned, job: Job, lock: locks.Lock) -> Planned:
     """Plan anew with the records of a lock that another build may have changed meanwhile."""
-    records, _ = usable(lock.records, prospect.host, prospect.images, job.settings, job.now())
-    planned = _plan(
-        prospect.images, prospect.stays, prospect.all_groups, records, prospect.host, job.settings, job.now()
-    )
-    return prospect._replace(lock=lock, plan=planned)
+    records, _ = usable(lock.records, planned.host, planned.images, job.settings, job.now())
+    chosen = _plan(planned.images, planned.stays, planned.all_groups, records, planned.host, job.settings, job.now())
+    return planned._replace(lock=lock, plan=chosen)
 
 
 def _open(job: Job, lock: locks.Lock, client: Client) -> Host | None:

@@ -18,7 +18,7 @@ from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache, exclusive
-from imghost.run.job import NOT_UPLOADED, Job, Notice, Outcome, Prospect, Published, Upload, refused, without_uploads
+from imghost.run.job import NOT_UPLOADED, Job, Notice, Outcome, Planned, Published, Upload, refused, without_uploads
 from imghost.run.plan import Refusal, check_budget, decide, replanned
 from imghost.run.progress import announce, told
 from imghost.site.images import Stay, opened
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 _SKEW: Final = timedelta(seconds=300)
 
 
-def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
+def publish(planned: Planned, job: Job, client: Client, cache: Cache) -> Published:
     """Upload what the plan asks for, as far as this build may; the records that exist count in any case."""
-    host = prospect.host
-    if host is None or not prospect.leave.may_upload:
-        return without_uploads(prospect, prospect.leave)
+    host = planned.host
+    if host is None or not planned.leave.may_upload:
+        return without_uploads(planned, planned.leave)
     if not host.needs_network:
-        return _placed(prospect, job, client, cache)
-    if not prospect.plan.uploads:
-        return without_uploads(prospect, prospect.leave)._replace(notices=name_in_lock(prospect, job))
+        return _placed(planned, job, client, cache)
+    if not planned.plan.uploads:
+        return without_uploads(planned, planned.leave)._replace(notices=name_in_lock(planned, job))
     try:
         with ExitStack() as held:
             is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
@@ -47,67 +47,67 @@ def publish(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Publi
                 is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=job.patience - 0.5))
             if not is_alone:
                 why = f"another build holds the local store {job.settings.cache_dir}; build again when it is done"
-                return refused(prospect, "busy", f"nothing is uploaded: {why}")
-            prospect = replanned(prospect, job, locks.read(job.settings.lock))
+                return refused(planned, "busy", f"nothing is uploaded: {why}")
+            planned = replanned(planned, job, locks.read(job.settings.lock))
             with closing(Cache.load(job.settings.cache_dir)) as fresh:
-                prospect, job, notices = _by_the_hosts_clock(prospect, job, client)
-                done = _carried_out(prospect, job, client, fresh)
+                planned, job, notices = _by_the_hosts_clock(planned, job, client)
+                done = _carried_out(planned, job, client, fresh)
                 return done._replace(notices=(*notices, *done.notices))
     except StateError as problem:
         why = str(problem).removeprefix("nothing is uploaded, since ")
-        return refused(prospect, "state", f"nothing is uploaded: {why}")
+        return refused(planned, "state", f"nothing is uploaded: {why}")
 
 
-def _by_the_hosts_clock(prospect: Prospect, job: Job, client: Client) -> tuple[Prospect, Job, tuple[Notice, ...]]:
+def _by_the_hosts_clock(planned: Planned, job: Job, client: Client) -> tuple[Planned, Job, tuple[Notice, ...]]:
     """Plan anew by the host's clock where this machine's is wrong: nothing is renewed, or paid, because of that."""
-    renewed = next((upload.renewed for upload in prospect.plan.uploads if upload.renewed), None)
+    renewed = next((upload.renewed for upload in planned.plan.uploads if upload.renewed), None)
     if renewed is None:
-        return prospect, job, ()
+        return planned, job, ()
     try:
         answer = client.fetch(renewed.url, limit=1)
     except HostError:
-        return prospect, job, ()
+        return planned, job, ()
     from imghost.hosts.answers import moment_of
 
     here = job.now
     skew = moment_of(answer) - here() if "date" in answer.headers else timedelta(0)
     if abs(skew) <= _SKEW:
-        return prospect, job, ()
+        return planned, job, ()
     job = replace(job, now=lambda: here() + skew)
     text = f"this machine's clock is wrong by {skew.total_seconds():.0f} seconds; the host's counts: set the clock"
-    return replanned(prospect, job, prospect.lock), job, (Notice("clock", text),)
+    return replanned(planned, job, planned.lock), job, (Notice("clock", text),)
 
 
-def _placed(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
+def _placed(planned: Planned, job: Job, client: Client, cache: Cache) -> Published:
     """Carry a plan out on this machine; only external images need the network, and leave to use it."""
     leave = leave_to_upload(job.settings, job.environ, is_serving=job.is_serving)
     if not leave.may_upload:
-        plan = prospect.plan
+        plan = planned.plan
         barred = [path for upload in plan.uploads if upload.variant == IMPORT for path in upload.paths]
         stays = {path: Stay(leave.reason, code=leave.code) for path in barred}
         own = tuple(upload for upload in plan.uploads if upload.variant != IMPORT)
-        prospect = prospect._replace(plan=plan._replace(uploads=own, kept=dict(plan.kept) | stays))
-    return _carried_out(prospect, job, client, cache)
+        planned = planned._replace(plan=plan._replace(uploads=own, kept=dict(plan.kept) | stays))
+    return _carried_out(planned, job, client, cache)
 
 
-def _carried_out(prospect: Prospect, job: Job, client: Client, cache: Cache) -> Published:
+def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Published:
     """Upload what the plan asks for, if that is within the budget; raises StateError where no state can be kept."""
-    host = prospect.host
-    if host is None or not prospect.plan.uploads:
-        return without_uploads(prospect, prospect.leave)
+    host = planned.host
+    if host is None or not planned.plan.uploads:
+        return without_uploads(planned, planned.leave)
     # What uploads need is loaded where one begins, here and below: most builds have none.
     from imghost.run.upload import patiently
 
     try:
-        check_budget(prospect.plan, job.settings)
+        check_budget(planned.plan, job.settings)
         with _workshop() as folder:
-            work = _work(host, prospect, job, client, cache, folder)
+            work = _work(host, planned, job, client, cache, folder)
             quota = patiently(host.ready, work)
-            return _uploaded(prospect, job, replace(work, is_first_alone=not quota.is_proven), quota)
+            return _uploaded(planned, job, replace(work, is_first_alone=not quota.is_proven), quota)
     except BudgetError as over:
-        return refused(prospect, "budget", str(over), is_refused=True)
+        return refused(planned, "budget", str(over), is_refused=True)
     except HostError as refusal:
-        return refused(prospect, "upload", f"nothing is uploaded to {host.name}: {refusal}")
+        return refused(planned, "upload", f"nothing is uploaded to {host.name}: {refusal}")
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def _workshop() -> Iterator[Path]:
         yield folder
 
 
-def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
+def _work(host: Host, planned: Planned, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
     from imghost.image import payload
     from imghost.run.upload import Work
 
@@ -164,7 +164,7 @@ def _work(host: Host, prospect: Prospect, job: Job, client: Client, cache: Cache
         tries=job.settings.retries,
         concurrency=job.settings.concurrency,
         verify=job.settings.verify and host.needs_network,
-        urls={record.url: record.sha256 for record in prospect.lock.records if record.host == host.name},
+        urls={record.url: record.sha256 for record in planned.lock.records if record.host == host.name},
         sleep=job.sleep,
     )
 
@@ -191,11 +191,11 @@ def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     return replace(made, image=upload.image.sha256, variant=IMPORT)
 
 
-def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Published:
+def _uploaded(planned: Planned, job: Job, work: Work, quota: Quota) -> Published:
     """Upload as many as the host allows, write the lock, and sort what came of it."""
     from imghost.run.upload import upload_all
 
-    uploads = sorted(prospect.plan.uploads, key=lambda upload: upload.renewed is not None)
+    uploads = sorted(planned.plan.uploads, key=lambda upload: upload.renewed is not None)
     allowed = _allowed(quota, len(uploads))
     announce(uploads[:allowed], work, job)
     outcomes: list[Outcome] = []
@@ -210,10 +210,10 @@ def _uploaded(prospect: Prospect, job: Job, work: Work, quota: Quota) -> Publish
         fatal = str(problem)
     finally:
         records = [outcome.record for outcome in outcomes if outcome.record]
-        notices += keep_records(prospect, job, work.host, records)
+        notices += keep_records(planned, job, work.host, records)
     tried = {id(outcome.upload) for outcome in outcomes}
     beyond = [upload for upload in uploads if id(upload) not in tried]
-    done = _sorted_out(prospect, outcomes, beyond, fatal or _over(quota, work.host))
+    done = _sorted_out(planned, outcomes, beyond, fatal or _over(quota, work.host))
     return done._replace(notices=(*notices, *_warnings(done, fatal)))
 
 
@@ -229,10 +229,10 @@ def _over(quota: Quota, host: Host) -> str:
     return f"the quota at {host.name} allows {quota.remaining} more uploads{link}"
 
 
-def _sorted_out(prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str) -> Published:
+def _sorted_out(planned: Planned, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str) -> Published:
     """Sort outcomes into records, failures and what was not tried."""
-    records = dict(prospect.plan.reused)
-    kept = dict(prospect.plan.kept)
+    records = dict(planned.plan.reused)
+    kept = dict(planned.plan.kept)
     failures: list[Failure] = []
     stopped = next((outcome.stop for outcome in outcomes if outcome.stop), over)
     every = (*outcomes, *(Outcome(upload, stop=stopped) for upload in beyond))
@@ -245,7 +245,7 @@ def _sorted_out(prospect: Prospect, outcomes: Sequence[Outcome], beyond: Sequenc
             kept |= {path: Stay(f"{NOT_UPLOADED}{outcome.stop}") for path in left}
         else:
             failures += [outcome.failure._replace(path=path) for path in left]
-    return Published(prospect, records, kept, every, tuple(failures))
+    return Published(planned, records, kept, every, tuple(failures))
 
 
 def _warnings(done: Published, fatal: str) -> Iterator[Notice]:
@@ -261,19 +261,19 @@ def _warnings(done: Published, fatal: str) -> Iterator[Notice]:
             yield Notice("upload", str(outcome.failure))
 
 
-def name_in_lock(prospect: Prospect, job: Job) -> tuple[Notice, ...]:
+def name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:
     """Keep the lock's header true: the host that was last published with."""
-    assert prospect.host is not None
-    if not prospect.plan.reused or prospect.lock.host == prospect.host.name:
+    assert planned.host is not None
+    if not planned.plan.reused or planned.lock.host == planned.host.name:
         return ()
-    return _written(job, locks.merged(prospect.lock, (), prospect.host.name), ())
+    return _written(job, locks.merged(planned.lock, (), planned.host.name), ())
 
 
-def keep_records(prospect: Prospect, job: Job, host: Host, records: Sequence[Record]) -> tuple[Notice, ...]:
+def keep_records(planned: Planned, job: Job, host: Host, records: Sequence[Record]) -> tuple[Notice, ...]:
     """Write the records to the lock; a host on this machine has none there, since its files tell."""
     if not host.needs_network or not records:
         return ()
-    notices = _written(job, locks.merged(prospect.lock, records, host.name), records)
+    notices = _written(job, locks.merged(planned.lock, records, host.name), records)
     if job.environ.get("CI"):
         name = job.settings.lock.name
         for record in records:

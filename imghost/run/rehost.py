@@ -14,8 +14,8 @@ from imghost.errors import ImghostError
 from imghost.net.client import Client
 from imghost.records.cache import Cache
 from imghost.run import local_copies, report
-from imghost.run.job import Job, Notice, Prospect, Published, Rewriting
-from imghost.run.plan import foresee
+from imghost.run.job import Job, Notice, Planned, Published, Rewriting
+from imghost.run.plan import plan_run
 from imghost.run.publish import publish
 from imghost.run.report import Report, remarks, stay_notices, told
 from imghost.run.rewrite import rewrite_pages
@@ -67,21 +67,21 @@ def _run(job: Job) -> Result:
     cache = Cache.load(job.settings.cache_dir)
     try:
         with Client(job.settings.timeout, environ=job.environ) as client:
-            prospect = foresee(job, client, cache)
-            local_copies.return_drawn(prospect, job)
-            planned = time.perf_counter()
-            published = recheck(publish(prospect, job, client, cache), job)
+            planned = plan_run(job, client, cache)
+            local_copies.return_drawn(planned, job)
+            prepared = time.perf_counter()
+            published = recheck(publish(planned, job, client, cache), job)
             requests = client.requests
         uploaded = time.perf_counter()
-        _sweep(prospect)
+        _sweep(planned)
         rewriting = rewrite_pages(published, job)
         settled = local_copies.settle(published, rewriting, job)
         notices = _save(published, rewriting, job, cache)
     finally:
         cache.close()
     rewritten = time.perf_counter()
-    seconds = dict(prospect.seconds) | {
-        "upload": uploaded - planned,
+    seconds = dict(planned.seconds) | {
+        "upload": uploaded - prepared,
         "rewrite": rewritten - uploaded,
         "total": rewritten - started,
     }
@@ -89,24 +89,24 @@ def _run(job: Job) -> Result:
     if job.settings.report:
         made, problems = _write_report(made, published, rewriting, job, job.settings.report)
         notices += problems
-    every = (*prospect.notices, *stay_notices(published), *published.notices, *rewriting.notices, *notices)
+    every = (*planned.notices, *stay_notices(published), *published.notices, *rewriting.notices, *notices)
     said = (*remarks(published), *rewriting.remarks, *settled.remarks)
     return Result(made, every, said, published.is_refused)
 
 
-def _sweep(prospect: Prospect) -> None:
+def _sweep(planned: Planned) -> None:
     """Delete what a run that was killed left unfinished in the site."""
-    for folder in {path.rpartition("/")[0] for path in prospect.survey.files if "/.imghost-" in f"/{path}"}:
-        files.sweep_unfinished(prospect.survey.root / folder)
+    for folder in {path.rpartition("/")[0] for path in planned.survey.files if "/.imghost-" in f"/{path}"}:
+        files.sweep_unfinished(planned.survey.root / folder)
 
 
 def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) -> tuple[Notice, ...]:
     """Keep what the next run can use; losing it costs that run time and nothing else."""
     known = {page.path: written.entry for page, written in rewriting.pages if written.entry}
-    removed = local_copies.removed_now(published.prospect, job)
+    removed = local_copies.removed_now(published.planned, job)
     try:
         hosted = tuple(sorted(local_copies.hosted_in_site(published)))
-        last = published.prospect.known
+        last = published.planned.known
         page_map.save(job.page_map, PageMap(last.mark, known, removed, hosted), last)
         cache.save()
     except OSError as problem:
@@ -146,10 +146,10 @@ def recheck(published: Published, job: Job) -> Published:
     The lock keeps them, as the records of bytes that the site had. Where nothing was uploaded no time has gone
     by, and nothing is asked.
     """
-    prospect = published.prospect
+    planned = published.planned
     if not published.outcomes:
         return published
-    known = ((path, prospect.images.get(path)) for path in published.records)
+    known = ((path, planned.images.get(path)) for path in published.records)
     changed = {path for path, image in known if image and has_changed(image, job.site, job.origins)}
     if not changed:
         return published

@@ -168,7 +168,7 @@ def remarks(published: Published) -> tuple[str, ...]:
 
 
 def _of_repeats(published: Published) -> tuple[str, ...]:
-    host, count = published.prospect.host, _repeats(published)
+    host, count = published.planned.host, _repeats(published)
     if host is None or not count:
         return ()
     return (f"{host.name} may have {many(count, 'image')} twice: an answer was lost, and the host cannot be asked",)
@@ -192,9 +192,9 @@ def told(
         outcome.upload.paths[0]: outcome.record for outcome in published.outcomes if outcome.record and outcome.is_new
     }
     failed = {failure.path for failure in published.failures}
-    host = published.prospect.host
+    host = published.planned.host
     counts = Counts(
-        pages=len(published.prospect.survey.pages),
+        pages=len(published.planned.survey.pages),
         pages_rewritten=sum(1 for _, written in rewriting.pages if written.rewritten),
         references=sum(1 for page, _ in rewriting.pages for _ in page.resolved()),
         references_rewritten=sum(written.rewritten for _, written in rewriting.pages),
@@ -240,7 +240,7 @@ def _named(job: Job) -> str:
 def pages_by_image(published: Published) -> dict[str, tuple[str, ...]]:
     """Find the pages that refer to each image."""
     found: dict[str, dict[str, None]] = {}
-    for page in published.prospect.views:
+    for page in published.planned.views:
         for _, target in page.resolved():
             found.setdefault(target.path, {})[page.path] = None
     return {path: tuple(pages) for path, pages in found.items()}

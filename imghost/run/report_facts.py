@@ -131,7 +131,7 @@ _GIT_SECONDS: Final = 10
 
 def gather(published: Published, rewriting: Rewriting, job: Job, pages_of: Mapping[str, tuple[str, ...]]) -> Facts:
     """Collect all that a report tells beside the counts, once the site is as its readers get it."""
-    host, settings, now = published.prospect.host, job.settings, job.now()
+    host, settings, now = published.planned.host, job.settings, job.now()
     copies = _copies(published, job, now)
     seen = audit(job.site, now=now, site_url=settings.site_url, hosted=copies, folder=settings.folder)
     listed = (*_listed(published, job, pages_of, seen, now), *_unnamed_files(seen))
@@ -149,7 +149,7 @@ def gather(published: Published, rewriting: Rewriting, job: Job, pages_of: Mappi
         findings=(*failed, *seen.findings),
         versions=tuple(_versions(job.site, listed)),
         waiting=_waiting(published),
-        warnings=tuple(_warnings((*published.prospect.notices, *published.notices, *rewriting.notices))),
+        warnings=tuple(_warnings((*published.planned.notices, *published.notices, *rewriting.notices))),
         spent=sum(map(_paid, records.values()), Decimal(0)),
         has_price=host is not None and host.limits.price > 0,
         max_edge=settings.max_edge,
@@ -163,11 +163,11 @@ def _failed(image: ListedImage) -> Finding:
 
 def _copies(published: Published, job: Job, now: datetime) -> dict[str, HostedCopy]:
     """Say of every URL that a page may have which image it is, those that follow from a record included."""
-    host, settings = published.prospect.host, job.settings
+    host, settings = published.planned.host, job.settings
     wishes = wishes_of(settings, host)
     copies: dict[str, HostedCopy] = {}
     for path, record in sorted(published.records.items()):
-        image = published.prospect.images.get(path)
+        image = published.planned.images.get(path)
         is_expiring = not lasts(record, settings, now)
         copy = HostedCopy(path, record.bytes, record.width, record.height, record.expires, is_expiring, record.sha256)
         derived = known_of(record, image, host, wishes)
@@ -190,7 +190,7 @@ def _listed(
         record = published.records.get(path)
         # Of a URL that several files share, the pages were read under the first name.
         shown = seen.shown.get(names[record.url] if record else path, ShownAt(None, ()))
-        image = _seen(path, published.prospect.images.get(path), seen.files.get(path))
+        image = _seen(path, published.planned.images.get(path), seen.files.get(path))
         image = image._replace(pages=pages, shown=shown.width, alts=shown.alts)
         if record:
             is_expiring = not lasts(record, job.settings, now)
@@ -268,7 +268,7 @@ def _site_bytes(published: Published, rewriting: Rewriting, job: Job, seen: Audi
     sizes = {path: found[0] for path in survey(job.site).files if (found := stamp(job.site / path))}
     after = sum(sizes.values())
     collected = sum(sizes[url] for url in local_copies.hosted_in_site(published) if url in sizes)
-    images = published.prospect.images.items()
+    images = published.planned.images.items()
     gone = sum(image.bytes for path, image in images if "://" not in path and path not in sizes)
     unused = {finding.paths[0] for finding in seen.findings if finding.kind == "unused"}
     return SiteBytes(
@@ -284,16 +284,16 @@ def _removable(published: Published, rewriting: Rewriting, job: Job) -> Iterable
     """List the local copies that `remove_local` would delete now."""
     if job.settings.remove_local:
         return ()
-    files = published.prospect.survey.files
+    files = published.planned.survey.files
     paths = {path for path in published.records if path in files and path not in rewriting.local}
-    return local_copies.unnamed(published.prospect.survey, paths) if paths else ()
+    return local_copies.unnamed(published.planned.survey, paths) if paths else ()
 
 
 def _weights(published: Published, listed: Iterable[ListedImage]) -> list[Weight]:
     """Sum up each page's images, each once, the heaviest page first."""
     known = {image.path: image for image in listed}
     weights = []
-    for page in published.prospect.views:
+    for page in published.planned.views:
         images = [known[path] for path in {target.path for _, target in page.resolved()} if path in known]
         if images and not page.path.endswith(".css"):
             hosted = sum(image.bytes for image in images if image.url)
@@ -321,7 +321,7 @@ def _versions(site: Path, listed: Sequence[ListedImage]) -> Iterator[Version]:
 
 def _waiting(published: Published) -> Waiting:
     """Say how many images would be uploaded if this build might, and why it may not."""
-    plan, leave, host = published.prospect.plan, published.prospect.leave, published.prospect.host
+    plan, leave, host = published.planned.plan, published.planned.leave, published.planned.host
     left = [upload for upload in plan.uploads if not published.records.keys() & set(upload.paths)]
     if not left or (leave.may_upload and not published.is_refused):
         return Waiting()

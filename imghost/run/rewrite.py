@@ -26,7 +26,7 @@ from imghost.urls import Place, SiteTarget
 def rewrite_pages(published: Published, job: Job) -> Rewriting:
     """Change the pages, one by one, each whole or not at all."""
     site = urls.place(job.settings.site_url)
-    host = published.prospect.host
+    host = published.planned.host
     is_in_site = host is not None and not host.origins
     wishes = wishes_of(job.settings, host)
     pages: list[tuple[PageView, Written]] = []
@@ -34,10 +34,10 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
     notices: list[Notice] = []
     lost: set[str] = set()
     set_aside = cache(partial(page_map.set_aside, job.page_map))  # once, before the first change
-    for page, groups in published.prospect.groups:
+    for page, groups in published.planned.groups:
         edits = edits_of(page, groups, published.records, url_maker(page, site, is_in_site=is_in_site))
         needed = {target.path for reference, target in page.resolved() if reference not in edits}
-        lost |= local_copies.put_back(job.site, needed - local, published.prospect.known.removed)
+        lost |= local_copies.put_back(job.site, needed - local, published.planned.known.removed)
         local |= needed
         if needed & lost:
             gone = min(needed & lost)
@@ -45,7 +45,7 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
             notices.append(Notice("page", text))
             pages.append((page, Written(page.entry, 0)))
             continue
-        better = better_of(page, edits, published.records, published.prospect.images, host, wishes)
+        better = better_of(page, edits, published.records, published.planned.images, host, wishes)
         written = write_page(job.site, page, edits, better, set_aside)
         if written.problem:
             local |= {target.path for _, target in page.resolved()}
