@@ -70,7 +70,7 @@ def _run(job: Job) -> Result:
             planned = plan_run(job, client, cache)
             local_copies.return_drawn(planned, job)
             prepared = time.perf_counter()
-            published = recheck(publish(planned, job, client, cache), job)
+            published = drop_changed(publish(planned, job, client, cache), job)
             requests = client.requests
         uploaded = time.perf_counter()
         _sweep(planned)
@@ -140,7 +140,7 @@ def _write_report(
 _CHANGED: Final = Stay("it changed while the build ran", "build again", code="page")
 
 
-def recheck(published: Published, job: Job) -> Published:
+def drop_changed(published: Published, job: Job) -> Published:
     """Take back the records of images whose files are no longer those that were identified.
 
     The lock keeps them, as the records of bytes that the site had. Where nothing was uploaded no time has gone
