@@ -120,17 +120,17 @@ class Outcome:
     """How often it was sent again to a host that may have stored it before, and cannot be asked."""
 
 
-class Rewriting(NamedTuple):
+class RewrittenPages(NamedTuple):
     """What became of the pages."""
 
-    pages: tuple[tuple[PageView, Written], ...]
+    pages: tuple[tuple[PageView, WrittenPage], ...]
     local: frozenset[str]
     """Images that some reference still means locally."""
     notices: tuple[Notice, ...]
     remarks: tuple[str, ...] = ()
 
 
-class Written(NamedTuple):
+class WrittenPage(NamedTuple):
     """What became of one page."""
 
     entry: Entry | None

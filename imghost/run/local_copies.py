@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from imghost import files
-from imghost.run.job import Job, Planned, Published, Rewriting
+from imghost.run.job import Job, Planned, Published, RewrittenPages
 from imghost.site.images import Origins
 from imghost.site.page_map import PageMap, Removed, is_image_in_site
 from imghost.site.pages import Survey
@@ -120,12 +120,12 @@ def return_drawn(planned: Planned, job: Job) -> None:
     put_back(job.site, paths - job.origins.sources.keys(), planned.known.removed)
 
 
-def settle(published: Published, rewriting: Rewriting, job: Job) -> Settled:
+def settle(published: Published, rewritten_pages: RewrittenPages, job: Job) -> Settled:
     """Delete the local copies that are not needed any more, if that is asked for, and bring back the others.
 
     Where a page could not be written, everything stays.
     """
-    if rewriting.notices:
+    if rewritten_pages.notices:
         return Settled()
     found, known = published.planned.survey, published.planned.known
     candidates: set[str] = set()
@@ -133,9 +133,9 @@ def settle(published: Published, rewriting: Rewriting, job: Job) -> Settled:
         there = found.files | known.removed.keys()
         # A name that the map would not be believed for stays.
         named = (path for path in published.records if is_image_in_site(path))
-        candidates = {path for path in named if path in there and path not in rewriting.local}
+        candidates = {path for path in named if path in there and path not in rewritten_pages.local}
     remove(job.site, _unused(published))
-    gone, remarks = _removable(found, candidates, rewriting) if candidates else (set[str](), ())
+    gone, remarks = _removable(found, candidates, rewritten_pages) if candidates else (set[str](), ())
     put_back(job.site, known.removed.keys() - gone, known.removed)
     if not gone:
         return Settled(remarks=remarks)
@@ -144,17 +144,19 @@ def settle(published: Published, rewriting: Rewriting, job: Job) -> Settled:
     return Settled(*remove(job.site, gone), remarks)
 
 
-def _removable(found: Survey, candidates: set[str], rewriting: Rewriting) -> tuple[set[str], tuple[str, ...]]:
+def _removable(
+    found: Survey, candidates: set[str], rewritten_pages: RewrittenPages
+) -> tuple[set[str], tuple[str, ...]]:
     """Find the local copies that nothing names, and what is to be said of the others."""
     from imghost.site.mentions import mentions  # what reads texts is loaded only where copies may go
 
-    who = mentions(found, candidates, _referred(rewriting))
+    who = mentions(found, candidates, _referred(rewritten_pages))
     return set() if who.doubts else candidates - who.named.keys(), _staying(who, candidates)
 
 
-def _referred(rewriting: Rewriting) -> dict[str, set[str]]:
+def _referred(rewritten_pages: RewrittenPages) -> dict[str, set[str]]:
     """List what each page refers to as its generator wrote it."""
-    return {page.path: {target.path for _, target in page.resolved()} for page, _ in rewriting.pages}
+    return {page.path: {target.path for _, target in page.resolved()} for page, _ in rewritten_pages.pages}
 
 
 def _staying(who: Mentions, candidates: Collection[str]) -> tuple[str, ...]:

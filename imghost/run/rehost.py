@@ -14,7 +14,7 @@ from imghost.errors import ImghostError
 from imghost.net.client import Client
 from imghost.records.cache import Cache
 from imghost.run import local_copies, report
-from imghost.run.job import Job, Notice, Planned, Published, Rewriting
+from imghost.run.job import Job, Notice, Planned, Published, RewrittenPages
 from imghost.run.plan import plan_run
 from imghost.run.publish import publish
 from imghost.run.report import Report, remarks, stay_notices, told
@@ -74,9 +74,9 @@ def _run(job: Job) -> Result:
             requests = client.requests
         uploaded = time.perf_counter()
         _sweep(planned)
-        rewriting = rewrite_pages(published, job)
-        settled = local_copies.settle(published, rewriting, job)
-        notices = _save(published, rewriting, job, cache)
+        rewritten_pages = rewrite_pages(published, job)
+        settled = local_copies.settle(published, rewritten_pages, job)
+        notices = _save(published, rewritten_pages, job, cache)
     finally:
         cache.close()
     rewritten = time.perf_counter()
@@ -85,12 +85,12 @@ def _run(job: Job) -> Result:
         "rewrite": rewritten - uploaded,
         "total": rewritten - started,
     }
-    made = told(published, rewriting, job, requests, seconds, (settled.copies, settled.freed))
+    made = told(published, rewritten_pages, job, requests, seconds, (settled.copies, settled.freed))
     if job.settings.report:
-        made, problems = _write_report(made, published, rewriting, job, job.settings.report)
+        made, problems = _write_report(made, published, rewritten_pages, job, job.settings.report)
         notices += problems
-    every = (*planned.notices, *stay_notices(published), *published.notices, *rewriting.notices, *notices)
-    said = (*remarks(published), *rewriting.remarks, *settled.remarks)
+    every = (*planned.notices, *stay_notices(published), *published.notices, *rewritten_pages.notices, *notices)
+    said = (*remarks(published), *rewritten_pages.remarks, *settled.remarks)
     return Result(made, every, said, published.is_refused)
 
 
@@ -100,9 +100,9 @@ def _sweep(planned: Planned) -> None:
         files.sweep_unfinished(planned.survey.root / folder)
 
 
-def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) -> tuple[Notice, ...]:
+def _save(published: Published, rewritten_pages: RewrittenPages, job: Job, cache: Cache) -> tuple[Notice, ...]:
     """Keep what the next run can use; losing it costs that run time and nothing else."""
-    known = {page.path: written.entry for page, written in rewriting.pages if written.entry}
+    known = {page.path: written.entry for page, written in rewritten_pages.pages if written.entry}
     removed = local_copies.removed_now(published.planned, job)
     try:
         hosted = tuple(sorted(local_copies.hosted_in_site(published)))
@@ -117,14 +117,14 @@ def _save(published: Published, rewriting: Rewriting, job: Job, cache: Cache) ->
 
 
 def _write_report(
-    made: Report, published: Published, rewriting: Rewriting, job: Job, path: Path
+    made: Report, published: Published, rewritten_pages: RewrittenPages, job: Job, path: Path
 ) -> tuple[Report, tuple[Notice, ...]]:
     """Gather what a report tells beside the counts, and write it in the form that its ending names."""
     from imghost.run import report_html
     from imghost.run.report_facts import gather
 
     try:
-        facts = gather(published, rewriting, job, report.pages_by_image(published))
+        facts = gather(published, rewritten_pages, job, report.pages_by_image(published))
         full = made._replace(facts=facts)
         is_page = path.suffix == ".html"
         text = report_html.as_html(full, facts, job.site, path.parent) if is_page else report.as_json(full)

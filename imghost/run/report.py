@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imghost.hosts import Host
 from imghost.models import Failure, Record
-from imghost.run.job import NOT_UPLOADED, Job, Notice, Published, Rewriting
+from imghost.run.job import NOT_UPLOADED, Job, Notice, Published, RewrittenPages
 from imghost.wording import clause, many
 
 if TYPE_CHECKING:  # a warm build without a report gathers nothing for one
@@ -180,7 +180,7 @@ def _repeats(published: Published) -> int:
 
 def told(
     published: Published,
-    rewriting: Rewriting,
+    rewritten_pages: RewrittenPages,
     job: Job,
     requests: int,
     seconds: Mapping[str, float],
@@ -195,9 +195,9 @@ def told(
     host = published.planned.host
     counts = Counts(
         pages=len(published.planned.survey.pages),
-        pages_rewritten=sum(1 for _, written in rewriting.pages if written.rewritten),
-        references=sum(1 for page, _ in rewriting.pages for _ in page.resolved()),
-        references_rewritten=sum(written.rewritten for _, written in rewriting.pages),
+        pages_rewritten=sum(1 for _, written in rewritten_pages.pages if written.rewritten),
+        references=sum(1 for page, _ in rewritten_pages.pages for _ in page.resolved()),
+        references_rewritten=sum(written.rewritten for _, written in rewritten_pages.pages),
         images=len(pages_of),
         cached=len(published.records.keys() - new.keys()),
         uploaded=len(new),

@@ -19,7 +19,7 @@ from imghost.hosts import Host
 from imghost.models import Failure, Image, Record
 from imghost.run import local_copies
 from imghost.run.audit import Audit, Finding, HostedCopy, ImageFile, ShownAt, audit
-from imghost.run.job import Job, Notice, Published, Rewriting
+from imghost.run.job import Job, Notice, Published, RewrittenPages
 from imghost.run.plan import lasts
 from imghost.run.rewrite import known_of, wishes_of
 from imghost.site.images import Stay
@@ -129,7 +129,9 @@ class Facts(NamedTuple):
 _GIT_SECONDS: Final = 10
 
 
-def gather(published: Published, rewriting: Rewriting, job: Job, pages_of: Mapping[str, tuple[str, ...]]) -> Facts:
+def gather(
+    published: Published, rewritten_pages: RewrittenPages, job: Job, pages_of: Mapping[str, tuple[str, ...]]
+) -> Facts:
     """Collect all that a report tells beside the counts, once the site is as its readers get it."""
     host, settings, now = published.planned.host, job.settings, job.now()
     copies = _copies(published, job, now)
@@ -143,13 +145,13 @@ def gather(published: Published, rewriting: Rewriting, job: Job, pages_of: Mappi
         commit=commit(settings.folder, job.environ),
         title=seen.title,
         place=_place(host, published.records),
-        site_bytes=_site_bytes(published, rewriting, job, seen),
+        site_bytes=_site_bytes(published, rewritten_pages, job, seen),
         images=listed,
         by_page=tuple(_weights(published, listed)),
         findings=(*failed, *seen.findings),
         versions=tuple(_versions(job.site, listed)),
         waiting=_waiting(published),
-        warnings=tuple(_warnings((*published.planned.notices, *published.notices, *rewriting.notices))),
+        warnings=tuple(_warnings((*published.planned.notices, *published.notices, *rewritten_pages.notices))),
         spent=sum(map(_paid, records.values()), Decimal(0)),
         has_price=host is not None and host.limits.price > 0,
         max_edge=settings.max_edge,
@@ -263,7 +265,7 @@ def _place(host: Host | None, records: Mapping[str, Record]) -> str:
     return host.name if host.needs_network or record is None else record.url.rpartition("/")[0] or host.name
 
 
-def _site_bytes(published: Published, rewriting: Rewriting, job: Job, seen: Audit) -> SiteBytes:
+def _site_bytes(published: Published, rewritten_pages: RewrittenPages, job: Job, seen: Audit) -> SiteBytes:
     """Measure the site as it is, and what it would be with every local copy, and without those that may go."""
     sizes = {path: found[0] for path in survey(job.site).files if (found := stamp(job.site / path))}
     after = sum(sizes.values())
@@ -276,16 +278,16 @@ def _site_bytes(published: Published, rewriting: Rewriting, job: Job, seen: Audi
         after=after,
         pages=sum(size for path, size in sizes.items() if path not in seen.files),
         unused=sum(sizes.get(path, 0) for path in unused),
-        copies=sum(sizes.get(path, 0) for path in _removable(published, rewriting, job)),
+        copies=sum(sizes.get(path, 0) for path in _removable(published, rewritten_pages, job)),
     )
 
 
-def _removable(published: Published, rewriting: Rewriting, job: Job) -> Iterable[str]:
+def _removable(published: Published, rewritten_pages: RewrittenPages, job: Job) -> Iterable[str]:
     """List the local copies that `remove_local` would delete now."""
     if job.settings.remove_local:
         return ()
     files = published.planned.survey.files
-    paths = {path for path in published.records if path in files and path not in rewriting.local}
+    paths = {path for path in published.records if path in files and path not in rewritten_pages.local}
     return local_copies.unnamed(published.planned.survey, paths) if paths else ()
 
 

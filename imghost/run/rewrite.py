@@ -15,7 +15,7 @@ from imghost.html import policy
 from imghost.html.edit import Better, Known, Wishes
 from imghost.models import Image, Record, Reference
 from imghost.run import local_copies
-from imghost.run.job import Job, Notice, Published, Rewriting, Written
+from imghost.run.job import Job, Notice, Published, RewrittenPages, WrittenPage
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.page_map import Entry, digest_of
@@ -23,13 +23,13 @@ from imghost.site.pages import Group, PageView, before_changes, decode, encode
 from imghost.urls import Place, SiteTarget
 
 
-def rewrite_pages(published: Published, job: Job) -> Rewriting:
+def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
     """Change the pages, one by one, each whole or not at all."""
     site = urls.place(job.settings.site_url)
     host = published.planned.host
     is_in_site = host is not None and not host.origins
     wishes = wishes_of(job.settings, host)
-    pages: list[tuple[PageView, Written]] = []
+    pages: list[tuple[PageView, WrittenPage]] = []
     local: set[str] = set()
     notices: list[Notice] = []
     lost: set[str] = set()
@@ -43,7 +43,7 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
             gone = min(needed & lost)
             text = f"{page.path}: left as it was: {gone} has no URL now and its local copy was removed; build it again"
             notices.append(Notice("page", text))
-            pages.append((page, Written(page.entry, 0)))
+            pages.append((page, WrittenPage(page.entry, 0)))
             continue
         better = better_of(page, edits, published.records, published.planned.images, host, wishes)
         written = write_page(job.site, page, edits, better, set_aside)
@@ -53,7 +53,7 @@ def rewrite_pages(published: Published, job: Job) -> Rewriting:
             notices.append(Notice("page", text))
         pages.append((page, written))
     hosted = (page for page, written in pages if written.rewritten)
-    return Rewriting(tuple(pages), frozenset(local), tuple(notices), remarks(job.settings, host, hosted))
+    return RewrittenPages(tuple(pages), frozenset(local), tuple(notices), remarks(job.settings, host, hosted))
 
 
 def edits_of(
@@ -86,7 +86,7 @@ def write_page(
     edits: Mapping[Reference, str],
     better: Better | None = None,
     before: Callable[[], None] = lambda: None,
-) -> Written:
+) -> WrittenPage:
     """Bring one page to what its edits say; a page that changed since it was scanned is left alone.
 
     `before` is called before a file changes.
@@ -95,19 +95,21 @@ def write_page(
         better = None
     wanted = _wanted(edits, better)
     if not page.is_read and page.entry and page.entry.wanted == wanted:
-        return Written(page.entry, len(edits))
+        return WrittenPage(page.entry, len(edits))
     if page.is_read and not edits and (page.entry is None or not page.entry.digest):
-        return Written(Entry(page.stamp, "", page.scan, (), wanted, page.origin), 0)
+        return WrittenPage(Entry(page.stamp, "", page.scan, (), wanted, page.origin), 0)
     file = root / page.path
     try:
         content = file.read_bytes()
     except OSError as problem:
-        return Written(None, 0, f"it cannot be read: {problem.strerror or problem}; make it readable and build again")
+        return WrittenPage(
+            None, 0, f"it cannot be read: {problem.strerror or problem}; make it readable and build again"
+        )
     if stamp(file) != page.stamp:  # asked after the read, so that what was read is what was scanned
-        return Written(None, 0, "it changed while the build ran; build again")
+        return WrittenPage(None, 0, "it changed while the build ran; build again")
     text = _original(content, page)
     if text is None:
-        return Written(None, 0, "it is not as the last run left it; build again")
+        return WrittenPage(None, 0, "it is not as the last run left it; build again")
     changes = _changes(text, page, edits, better)
     from imghost.html.edit import changed_text
 
@@ -116,13 +118,13 @@ def write_page(
         try:
             before()
         except OSError as problem:
-            return Written(None, 0, f"the map of changes cannot be put aside: {problem.filename}: {_told(problem)}")
+            return WrittenPage(None, 0, f"the map of changes cannot be put aside: {problem.filename}: {_told(problem)}")
         try:
             files.write_whole(file, changed, is_durable=False)
         except OSError as problem:
-            return Written(None, 0, f"it cannot be written: {_told(problem)}")
+            return WrittenPage(None, 0, f"it cannot be written: {_told(problem)}")
     digest = digest_of(changed) if changes else ""
-    return Written(Entry(stamp(file) or page.stamp, digest, page.scan, changes, wanted, page.origin), len(edits))
+    return WrittenPage(Entry(stamp(file) or page.stamp, digest, page.scan, changes, wanted, page.origin), len(edits))
 
 
 def _told(problem: OSError) -> str:
