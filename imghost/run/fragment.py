@@ -16,7 +16,7 @@ from imghost.html.scan import scan
 from imghost.models import DEFAULT_KINDS, IMPORT, Record, Reference
 from imghost.net.client import Client
 from imghost.records import lock as locks
-from imghost.run.rewrite import edits_of
+from imghost.run.rewrite import choose_urls
 from imghost.settings import Settings
 from imghost.site.pages import PageView, groups_of, survey
 from imghost.urls import Place, SiteTarget, base_of, resolve
@@ -78,7 +78,7 @@ def rewrite_text(text: str, docs: Path, images: LockedImages, page: str = "") ->
     view = PageView(page, _UNREAD, found, targets, "/")
     paths = {target.path for _, target in view.resolved()}
     records = {path: record for path in paths if (record := images.records.get(_digest_of(docs, path)))}
-    edits = edits_of(view, groups_of(view, images.host.origins), records, lambda record, _: record.url)
+    edits = choose_urls(view, groups_of(view, images.host.origins), records, lambda record, _: record.url)
     return splice(text, edits.items())
 
 

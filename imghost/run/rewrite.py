@@ -35,7 +35,7 @@ def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
     lost: set[str] = set()
     set_aside = cache(partial(page_map.set_aside, job.page_map))  # once, before the first change
     for page, groups in published.planned.groups:
-        edits = edits_of(page, groups, published.records, url_maker(page, site, is_in_site=is_in_site))
+        edits = choose_urls(page, groups, published.records, url_maker(page, site, is_in_site=is_in_site))
         needed = {target.path for reference, target in page.resolved() if reference not in edits}
         lost |= local_copies.put_back(job.site, needed - local, published.planned.known.removed)
         local |= needed
@@ -56,7 +56,7 @@ def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
     return RewrittenPages(tuple(pages), frozenset(local), tuple(notices), remarks(job.settings, host, hosted))
 
 
-def edits_of(
+def choose_urls(
     page: PageView,
     groups: Mapping[int, Group],
     records: Mapping[str, Record],
