@@ -115,7 +115,7 @@ def _quoted(value: str) -> str:
     return '"' + value.replace('"', "&quot;") + '"'
 
 
-class Wishes(NamedTuple):
+class Additions(NamedTuple):
     """What the options ask for."""
 
     responsive: bool = False
@@ -128,7 +128,7 @@ class Wishes(NamedTuple):
         return any(tuple(self))
 
 
-class Known(NamedTuple):
+class HostedImage(NamedTuple):
     """What is known of the hosted image that a reference moves to."""
 
     url: str = ""
@@ -139,8 +139,8 @@ class Known(NamedTuple):
     """Addresses to choose from by width, each with its descriptor, the whole image last."""
 
 
-class Better(NamedTuple):
+class Improvements(NamedTuple):
     """What a page's images shall be, beside moved."""
 
-    wishes: Wishes = Wishes()
-    known: Mapping[Reference, Known] = MappingProxyType({})
+    additions: Additions = Additions()
+    known: Mapping[Reference, HostedImage] = MappingProxyType({})

@@ -1,4 +1,4 @@
-"""Moved images made better: sizes to choose from, room reserved, loaded late, a local copy to fall back on. Pure.
+"""Moved images made improvements: sizes to choose from, room reserved, loaded late, a local copy to fall back on. Pure.
 
 Nothing that the author wrote is replaced: attributes are added where they are missing, by span.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from imghost.html import policy
-from imghost.html.edit import Better, Known
+from imghost.html.edit import HostedImage, Improvements
 from imghost.html.scan import Element
 from imghost.html.tokenizer import HTML, Tag, attributes, tags
 from imghost.models import Reference, Scan
@@ -47,11 +47,11 @@ class _Shown:
 
 
 def improve(
-    text: str, scan: Scan, edits: Mapping[Reference, str], better: Better
+    text: str, scan: Scan, edits: Mapping[Reference, str], improvements: Improvements
 ) -> tuple[dict[Reference, str], tuple[tuple[int, str, str], ...]]:
     """Choose the URLs anew, and list what is added to the page: where, nothing, and the text that comes there."""
     images, title = _read(text, scan, edits)
-    known = better.known
+    known = improvements.known
     # A browser fetches what is preloaded by its plain address, so nothing else may be asked for in its place.
     preloaded = {url for reference, url in edits.items() if reference.kind == "preload"}
     chosen = dict(edits)
@@ -60,7 +60,7 @@ def improve(
         is_early = any(edits[reference] in preloaded for reference in image.moved)
         if image.picture is None and not is_early:
             chosen |= {one: known[one].url for one in image.moved if known[one].url}
-        if new := _attributes(image, scan, better, is_early=is_early):
+        if new := _attributes(image, scan, improvements, is_early=is_early):
             added.append((image.at, "", "".join(f' {name}="{_escaped(told)}"' for name, told in new.items())))
     is_sized = any(MARK in told for _, _, told in added)
     if is_sized and title is not None and policy.allows_inline(scan.policies, "style-src-elem"):
@@ -68,18 +68,18 @@ def improve(
     return chosen, tuple(sorted(added))
 
 
-def _attributes(image: _Shown, scan: Scan, better: Better, *, is_early: bool) -> dict[str, str]:
+def _attributes(image: _Shown, scan: Scan, improvements: Improvements, *, is_early: bool) -> dict[str, str]:
     """List what an image gets that the author did not write; `is_early` is one that the page preloads."""
     if not image.element.given.keys().isdisjoint(_LOADED_BY_SCRIPT):
         return {}
-    wishes, new = better.wishes, dict[str, str]()
-    if wishes.dimensions:
-        new |= _dimensions(image, better.known)
-    if wishes.lazy and not is_early:
+    additions, new = improvements.additions, dict[str, str]()
+    if additions.dimensions:
+        new |= _dimensions(image, improvements.known)
+    if additions.lazy and not is_early:
         new |= _lazy(image)
-    if wishes.responsive and not is_early:
-        new |= _responsive(image, better.known, new)
-    if wishes.fallback and policy.allows_inline(scan.policies, "script-src-attr"):
+    if additions.responsive and not is_early:
+        new |= _responsive(image, improvements.known, new)
+    if additions.fallback and policy.allows_inline(scan.policies, "script-src-attr"):
         new |= _fallback(image)
     return new
 
@@ -134,7 +134,7 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
     return [_Place(tag, span, at == 0) for at, ((tag, _), span) in enumerate(zip(found, spans, strict=True))], title
 
 
-def _dimensions(image: _Shown, known: Mapping[Reference, Known]) -> dict[str, str]:
+def _dimensions(image: _Shown, known: Mapping[Reference, HostedImage]) -> dict[str, str]:
     """Add the image's own size, where nothing else decides it."""
     if not image.source or image.has("width") or image.has("height") or image.has("sizes"):
         return {}
@@ -156,7 +156,7 @@ def _lazy(image: _Shown) -> dict[str, str]:
     return {} if image.has("loading") or is_wanted_soon else {"loading": "lazy"}
 
 
-def _responsive(image: _Shown, known: Mapping[Reference, Known], new: Mapping[str, str]) -> dict[str, str]:
+def _responsive(image: _Shown, known: Mapping[Reference, HostedImage], new: Mapping[str, str]) -> dict[str, str]:
     """Add the sizes to choose from; the image is shown as large as it was."""
     if not image.source or image.picture is not None or image.has("srcset") or image.has("sizes"):
         return {}
@@ -177,7 +177,7 @@ def _pixels(name: str, image: _Shown, new: Mapping[str, str]) -> int:
     return int(told) if _PIXELS.fullmatch(told) else 0
 
 
-def _natural(known: Known, height: int) -> int:
+def _natural(known: HostedImage, height: int) -> int:
     """Give the width at which an image is shown for which at most a height is told."""
     assert known.width
     assert known.height

@@ -21,7 +21,7 @@ from imghost.run import local_copies
 from imghost.run.audit import Audit, Finding, HostedCopy, ImageFile, ShownAt, audit
 from imghost.run.job import Job, Notice, Published, RewrittenPages
 from imghost.run.plan import lasts
-from imghost.run.rewrite import known_of, wishes_of
+from imghost.run.rewrite import additions_of, hosted_image
 from imghost.site.images import Stay
 from imghost.site.pages import survey
 from imghost.wording import clause, printable
@@ -166,13 +166,13 @@ def _failed(image: ListedImage) -> Finding:
 def _copies(published: Published, job: Job, now: datetime) -> dict[str, HostedCopy]:
     """Say of every URL that a page may have which image it is, those that follow from a record included."""
     host, settings = published.planned.host, job.settings
-    wishes = wishes_of(settings, host)
+    additions = additions_of(settings, host)
     copies: dict[str, HostedCopy] = {}
     for path, record in sorted(published.records.items()):
         image = published.planned.images.get(path)
         is_expiring = not lasts(record, settings, now)
         copy = HostedCopy(path, record.bytes, record.width, record.height, record.expires, is_expiring, record.sha256)
-        derived = known_of(record, image, host, wishes)
+        derived = hosted_image(record, image, host, additions)
         for url in (record.url, derived.url, *(url for url, _ in derived.choices)):
             copies.setdefault(url, copy)
     copies.pop("", None)

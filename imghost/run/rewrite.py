@@ -12,7 +12,7 @@ from imghost import files, urls
 from imghost.files import stamp
 from imghost.hosts import Host, Varies
 from imghost.html import policy
-from imghost.html.edit import Better, Known, Wishes
+from imghost.html.edit import Additions, HostedImage, Improvements
 from imghost.models import Image, Record, Reference
 from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Published, RewrittenPages, WrittenPage
@@ -28,7 +28,7 @@ def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
     site = urls.place(job.settings.site_url)
     host = published.planned.host
     is_in_site = host is not None and not host.origins
-    wishes = wishes_of(job.settings, host)
+    additions = additions_of(job.settings, host)
     pages: list[tuple[PageView, WrittenPage]] = []
     local: set[str] = set()
     notices: list[Notice] = []
@@ -45,8 +45,8 @@ def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
             notices.append(Notice("page", text))
             pages.append((page, WrittenPage(page.entry, 0)))
             continue
-        better = better_of(page, edits, published.records, published.planned.images, host, wishes)
-        written = write_page(job.site, page, edits, better, set_aside)
+        improvements = improvements_of(page, edits, published.records, published.planned.images, host, additions)
+        written = write_page(job.site, page, edits, improvements, set_aside)
         if written.problem:
             local |= {target.path for _, target in page.resolved()}
             text = f"{page.path}: its references stay as they were: {written.problem}"
@@ -84,7 +84,7 @@ def write_page(
     root: Path,
     page: PageView,
     edits: Mapping[Reference, str],
-    better: Better | None = None,
+    improvements: Improvements | None = None,
     before: Callable[[], None] = lambda: None,
 ) -> WrittenPage:
     """Bring one page to what its edits say; a page that changed since it was scanned is left alone.
@@ -92,8 +92,8 @@ def write_page(
     `before` is called before a file changes.
     """
     if page.path.endswith(".css"):
-        better = None
-    wanted = _wanted(edits, better)
+        improvements = None
+    wanted = _wanted(edits, improvements)
     if not page.is_read and page.entry and page.entry.wanted == wanted:
         return WrittenPage(page.entry, len(edits))
     if page.is_read and not edits and (page.entry is None or not page.entry.digest):
@@ -110,7 +110,7 @@ def write_page(
     text = _original(content, page)
     if text is None:
         return WrittenPage(None, 0, "it is not as the last run left it; build again")
-    changes = _changes(text, page, edits, better)
+    changes = _changes(text, page, edits, improvements)
     from imghost.html.edit import changed_text
 
     changed = encode(changed_text(text, changes))
@@ -140,26 +140,30 @@ def _original(content: bytes, page: PageView) -> str | None:
 
 
 def _changes(
-    text: str, page: PageView, edits: Mapping[Reference, str], better: Better | None
+    text: str, page: PageView, edits: Mapping[Reference, str], improvements: Improvements | None
 ) -> tuple[tuple[int, str, str], ...]:
     """List what changes in a page, in order."""
     from imghost.html.edit import changes_of
 
-    if not better or not edits:
+    if not improvements or not edits:
         return changes_of(text, edits)
     from imghost.html.improve import improve
 
-    chosen, added = improve(text, page.scan, edits, better)
+    chosen, added = improve(text, page.scan, edits, improvements)
     return tuple(sorted((*changes_of(text, chosen), *added)))
 
 
-def _wanted(edits: Mapping[Reference, str], better: Better | None) -> str:
+def _wanted(edits: Mapping[Reference, str], improvements: Improvements | None) -> str:
     """Digest what a page is to become."""
     if not edits:
         return ""
     told: object = sorted((reference.start, url) for reference, url in edits.items())
-    if better:
-        told = told, better.wishes, sorted((one.start, repr(known)) for one, known in better.known.items())
+    if improvements:
+        told = (
+            told,
+            improvements.additions,
+            sorted((one.start, repr(known)) for one, known in improvements.known.items()),
+        )
     return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -167,10 +171,10 @@ _CONVERTED: Final = frozenset({"image/png", "image/jpeg"})
 _STILL: Final = _CONVERTED | {"image/gif", "image/webp", "image/avif"}
 
 
-def wishes_of(settings: Settings, host: Host | None) -> Wishes:
+def additions_of(settings: Settings, host: Host | None) -> Additions:
     """Read the options; those that this host can do nothing for are left out."""
     varies, is_elsewhere = isinstance(host, Varies), host is not None and bool(host.origins)
-    return Wishes(
+    return Additions(
         responsive=settings.responsive and varies,
         format=(settings.format or "") if varies else "",
         dimensions=settings.dimensions,
@@ -179,33 +183,35 @@ def wishes_of(settings: Settings, host: Host | None) -> Wishes:
     )
 
 
-def better_of(
+def improvements_of(
     page: PageView,
     edits: Mapping[Reference, str],
     records: Mapping[str, Record],
     images: Mapping[str, Image],
     host: Host | None,
-    wishes: Wishes,
-) -> Better | None:
+    additions: Additions,
+) -> Improvements | None:
     """Collect what improves a page's images; None where nothing is asked for."""
-    if not wishes:
+    if not additions:
         return None
     moved = ((reference, target.path) for reference, target in page.resolved() if reference in edits)
-    known = {one: known_of(records[path], images.get(path), host, wishes) for one, path in moved if one.kind == "img"}
-    return Better(wishes, known)
+    known = {
+        one: hosted_image(records[path], images.get(path), host, additions) for one, path in moved if one.kind == "img"
+    }
+    return Improvements(additions, known)
 
 
-def known_of(record: Record, image: Image | None, host: Host | None, wishes: Wishes) -> Known:
+def hosted_image(record: Record, image: Image | None, host: Host | None, additions: Additions) -> HostedImage:
     """Say what a page can use of a hosted image; one that is animated, or may be, keeps its one address."""
     form = image.facts.media_type if image and not image.facts.is_animated else ""
     if not isinstance(host, Varies) or form not in _STILL:
-        return Known("", record.width, record.height)
-    smaller = host.variants(record) if wishes.responsive and record.width and record.height else ()
+        return HostedImage("", record.width, record.height)
+    smaller = host.variants(record) if additions.responsive and record.width and record.height else ()
     choices = (*smaller, (record.url, f"{record.width}w")) if smaller else ()
-    if not wishes.format or form not in _CONVERTED:
-        return Known("", record.width, record.height, choices)
-    converted = tuple((host.converted(url, wishes.format), width) for url, width in choices)
-    return Known(host.converted(record.url, wishes.format), record.width, record.height, converted)
+    if not additions.format or form not in _CONVERTED:
+        return HostedImage("", record.width, record.height, choices)
+    converted = tuple((host.converted(url, additions.format), width) for url, width in choices)
+    return HostedImage(host.converted(record.url, additions.format), record.width, record.height, converted)
 
 
 def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) -> tuple[str, ...]:

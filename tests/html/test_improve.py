@@ -14,30 +14,30 @@ from hypothesis import strategies as st
 from imghost import settings
 from imghost.errors import SettingsError
 from imghost.hosts.directory import Directory, DirectoryOptions
-from imghost.html.edit import Better, Known, Wishes, changed_text, changes_of
+from imghost.html.edit import Additions, HostedImage, Improvements, changed_text, changes_of
 from imghost.html.improve import GUARD, improve
 from imghost.html.scan import scan
 from imghost.models import KINDS, Facts, Image, Record
 from imghost.net.client import Client
-from imghost.run.rewrite import known_of, remarks, wishes_of
+from imghost.run.rewrite import additions_of, hosted_image, remarks
 
 HOST = offline()
 URL = "https://src.img.pro/4j2/abc12345.png"
-EVERY = Wishes(responsive=True, format="webp", dimensions=True, lazy=True, fallback=True)
+EVERY = Additions(responsive=True, format="webp", dimensions=True, lazy=True, fallback=True)
 LARGE = 4000, 3000
 
 
-def known(size=LARGE, media_type="image/png", wishes=EVERY, *, is_animated=False, host=HOST):
+def known(size=LARGE, media_type="image/png", additions=EVERY, *, is_animated=False, host=HOST):
     record = Record("0" * 64, "img.pro", URL, "abc12345", "", 1, media_type, *size, datetime.now(UTC))
-    return known_of(record, Image("a.png", "0" * 64, 1, Facts(media_type, *size, is_animated)), host, wishes)
+    return hosted_image(record, Image("a.png", "0" * 64, 1, Facts(media_type, *size, is_animated)), host, additions)
 
 
-def better(page, wishes, *, stays=(), **about):
-    """Move every image of a page but those that stay, and make it better."""
+def improvements(page, additions, *, stays=(), **about):
+    """Move every image of a page but those that stay, and make it improvements."""
     found = scan(page, frozenset(KINDS))
     edits = {one: URL for one in found.references if one.url not in stays}
-    told = {one: known(wishes=wishes, **about) for one in edits if one.kind == "img"}
-    chosen, added = improve(page, found, edits, Better(wishes, told))
+    told = {one: known(additions=additions, **about) for one in edits if one.kind == "img"}
+    chosen, added = improve(page, found, edits, Improvements(additions, told))
     return changed_text(page, sorted((*changes_of(page, chosen), *added)))
 
 
@@ -55,14 +55,14 @@ class Images(HTMLParser):
             self.found.append(dict(reversed(attributes)))
 
 
-def attributes(page, wishes, **about):
-    return Images(better(page, wishes, **about)).found
+def attributes(page, additions, **about):
+    return Images(improvements(page, additions, **about)).found
 
 
 class TestDimensions:
     """`dimensions`: room for an image before it is loaded."""
 
-    WISHES = Wishes(dimensions=True)
+    WISHES = Additions(dimensions=True)
 
     def test_an_image_without_size_gets_its_own(self):
         [image] = attributes('<img src="a.png" alt="x">', self.WISHES)
@@ -83,7 +83,7 @@ class TestDimensions:
     )
     def test_an_image_whose_author_sizes_it_stays_as_it_is(self, own):
         page = f'<img src="a.png" {own}>'
-        assert better(page, self.WISHES) == better(page, Wishes(lazy=True))
+        assert improvements(page, self.WISHES) == improvements(page, Additions(lazy=True))
 
     def test_a_style_that_sizes_nothing_does_not_hinder(self):
         assert attributes('<img src="a.png" style="max-width: 9em">', self.WISHES)[0]["width"] == "4000"
@@ -94,14 +94,14 @@ class TestDimensions:
 
     def test_only_the_image_of_a_picture_is_sized(self):
         page = '<picture><source srcset="dark.png"><img src="a.png"></picture>'
-        assert better(page, self.WISHES).count("width=") == 1
+        assert improvements(page, self.WISHES).count("width=") == 1
 
     def test_a_picture_of_two_sizes_gets_none(self):
         page = '<picture><source srcset="dark.png"><img src="a.png"></picture>'
         found = scan(page, frozenset(KINDS))
         told = dict(zip(found.references, (known((800, 300)), known((400, 400))), strict=True))
         edits = dict.fromkeys(found.references, URL)
-        assert improve(page, found, edits, Better(self.WISHES, told))[1] == ()
+        assert improve(page, found, edits, Improvements(self.WISHES, told))[1] == ()
 
     def test_a_picture_with_a_source_from_elsewhere_gets_none(self):
         page = '<picture><source srcset="https://x.test/b.png"><img src="a.png"></picture>'
@@ -109,8 +109,8 @@ class TestDimensions:
 
     def test_the_shape_is_guarded_once_before_the_title(self):
         page = '<meta charset="utf-8"><title>t</title><img src="a.png"><img src="b.png">'
-        assert f'<meta charset="utf-8">{GUARD}<title>' in better(page, self.WISHES)
-        assert better(page, self.WISHES).count("<style>") == 1
+        assert f'<meta charset="utf-8">{GUARD}<title>' in improvements(page, self.WISHES)
+        assert improvements(page, self.WISHES).count("<style>") == 1
 
     @pytest.mark.parametrize(
         "page",
@@ -121,13 +121,13 @@ class TestDimensions:
         ],
     )
     def test_no_style_stands_where_it_has_no_use_no_place_or_no_leave(self, page):
-        assert "<style>" not in better(page, self.WISHES)
+        assert "<style>" not in improvements(page, self.WISHES)
 
 
 class TestLazy:
     """`lazy`: images after the first are loaded when they are needed."""
 
-    WISHES = Wishes(lazy=True)
+    WISHES = Additions(lazy=True)
 
     def test_images_after_the_first_are_loaded_late(self):
         found = attributes('<img src="a.png"><img src="b.png"><picture><img src="c.png"></picture>', self.WISHES)
@@ -144,7 +144,7 @@ class TestLazy:
     @pytest.mark.parametrize("own", ['loading="eager"', "loading", 'fetchpriority="high"', 'data-src="b.png"'])
     def test_what_the_author_says_of_loading_stays(self, own):
         page = f'<img src="z.png"><img src="a.png" {own}>'
-        assert better(page, self.WISHES) == better(page, Wishes(responsive=True), size=(9, 9))
+        assert improvements(page, self.WISHES) == improvements(page, Additions(responsive=True), size=(9, 9))
 
     def test_what_the_page_preloads_is_not_loaded_late(self):
         page = '<link rel="preload" as="image" href="a.png"><img src="z.png"><img src="a.png">'
@@ -154,7 +154,7 @@ class TestLazy:
 class TestResponsive:
     """`responsive`: a browser chooses among the host's sizes."""
 
-    WISHES = Wishes(responsive=True)
+    WISHES = Additions(responsive=True)
 
     def test_every_size_is_told_with_its_width(self):
         [image] = attributes('<img src="a.png">', self.WISHES)
@@ -189,72 +189,72 @@ class TestResponsive:
         ],
     )
     def test_pictures_preloaded_images_and_buttons_stay_whole(self, page):
-        assert "size=" not in better(page, self.WISHES)
+        assert "size=" not in improvements(page, self.WISHES)
 
     @pytest.mark.parametrize("form", ["image/gif", "image/webp", "image/png", "image/avif"])
     def test_an_animated_image_keeps_its_one_address(self, form):
-        wishes = EVERY._replace(dimensions=False, fallback=False, lazy=False)
+        additions = EVERY._replace(dimensions=False, fallback=False, lazy=False)
         page = '<img src="a.gif">'
-        assert better(page, wishes, media_type=form, is_animated=True) == f'<img src="{URL}">'
+        assert improvements(page, additions, media_type=form, is_animated=True) == f'<img src="{URL}">'
 
     def test_an_image_of_which_nothing_is_known_keeps_its_one_address(self):
         record = Record("0" * 64, "img.pro", URL, "i", "import", 0, "image/png", 900, 900, datetime.now(UTC))
         for image in (None, Image("https://x.test/a.png", "0" * 64, 0, Facts("", None, None))):
-            assert known_of(record, image, HOST, EVERY) == Known("", 900, 900)
+            assert hosted_image(record, image, HOST, EVERY) == HostedImage("", 900, 900)
 
     def test_only_an_image_with_room_is_laid_out_by_the_browser_alone(self):
-        wishes = Wishes(responsive=True, lazy=True)
+        additions = Additions(responsive=True, lazy=True)
         page = '<img src="z.png"><img src="a.png"><img src="b.png" width="40" height="30">'
-        assert ["auto" in image["sizes"] for image in attributes(page, wishes)] == [False, False, True]
-        wishes = wishes._replace(dimensions=True)
-        assert ["auto" in image["sizes"] for image in attributes(page, wishes)] == [False, True, True]
+        assert ["auto" in image["sizes"] for image in attributes(page, additions)] == [False, False, True]
+        additions = additions._replace(dimensions=True)
+        assert ["auto" in image["sizes"] for image in attributes(page, additions)] == [False, True, True]
         half = '<img src="z.png"><img src="a.png" width="100%" height="30">'
-        assert "auto" not in attributes(half, wishes)[1]["sizes"]
+        assert "auto" not in attributes(half, additions)[1]["sizes"]
 
 
 class TestFormat:
     """`format`: the host serves another one."""
 
-    WISHES = Wishes(format="webp")
+    WISHES = Additions(format="webp")
 
     @pytest.mark.parametrize("form", ["webp", "avif"])
     def test_a_picture_that_can_be_converted_is_asked_for_in_the_format(self, form):
-        assert better('<img src="a.png">', Wishes(format=form)) == f'<img src="{URL}?format={form}">'
+        assert improvements('<img src="a.png">', Additions(format=form)) == f'<img src="{URL}?format={form}">'
 
     @pytest.mark.parametrize("media_type", ["image/gif", "image/webp", "image/avif", "image/svg+xml"])
     def test_other_formats_stay_what_they_are(self, media_type):
-        assert better('<img src="a.gif">', self.WISHES, media_type=media_type) == f'<img src="{URL}">'
+        assert improvements('<img src="a.gif">', self.WISHES, media_type=media_type) == f'<img src="{URL}">'
 
     def test_each_size_is_converted_too(self):
-        page = better('<img src="a.png">', Wishes(format="avif", responsive=True), size=(500, 400))
+        page = improvements('<img src="a.png">', Additions(format="avif", responsive=True), size=(500, 400))
         assert f'srcset="{URL}?size=s&amp;format=avif 400w, {URL}?format=avif 500w"' in page
         assert f'src="{URL}?format=avif"' in page
 
     def test_the_old_query_and_fragment_follow(self):
-        page = better("<img src='a.png?v=1#only-dark'>", self.WISHES)
+        page = improvements("<img src='a.png?v=1#only-dark'>", self.WISHES)
         assert page == f"<img src='{URL}?format=webp&amp;v=1#only-dark'>"
 
     def test_an_authors_choice_of_sizes_is_converted_as_a_whole(self):
-        page = better('<img src="a.png" srcset="a.png 1x, b.png 2x">', self.WISHES)
+        page = improvements('<img src="a.png" srcset="a.png 1x, b.png 2x">', self.WISHES)
         assert page.count("?format=webp") == 3
 
     def test_links_and_previews_lead_to_the_image_itself(self):
         page = '<meta property="og:image" content="a.png"><a href="a.png"><img src="a.png"></a>'
-        assert better(page, self.WISHES).count("format=") == 1
+        assert improvements(page, self.WISHES).count("format=") == 1
 
     def test_a_page_asks_for_what_it_preloads(self):
         page = '<link rel="preload" as="image" href="a.png"><img src="a.png">'
-        assert "format=" not in better(page, self.WISHES)
+        assert "format=" not in improvements(page, self.WISHES)
 
     def test_a_picture_names_its_types_itself(self):
         page = '<picture><source type="image/png" srcset="b.png"><img src="a.png"></picture>'
-        assert "format=" not in better(page, self.WISHES)
+        assert "format=" not in improvements(page, self.WISHES)
 
 
 class TestFallback:
     """`fallback`: the local copy, once."""
 
-    WISHES = Wishes(fallback=True)
+    WISHES = Additions(fallback=True)
 
     def test_the_local_copy_is_shown_once_and_without_the_hosts_sizes(self):
         [image] = attributes('<img src="img/a.png#only-dark">', self.WISHES)
@@ -270,7 +270,7 @@ class TestFallback:
         ],
     )
     def test_authors_handlers_pictures_and_policies_are_respected(self, page):
-        assert "this.src" not in better(page, self.WISHES)
+        assert "this.src" not in improvements(page, self.WISHES)
 
     @pytest.mark.parametrize(
         ("policy", "allows"),
@@ -289,14 +289,14 @@ class TestFallback:
     )
     def test_a_policy_decides_whether_handlers_may_stand_in_the_page(self, policy, allows):
         page = f'<meta http-equiv="content-security-policy" content="{policy}"><img src="a.png">'
-        assert ("this.src" in better(page, self.WISHES)) == allows
+        assert ("this.src" in improvements(page, self.WISHES)) == allows
 
     def test_the_strictest_of_two_policies_decides(self):
         policies = "".join(
             f'<meta http-equiv="content-security-policy" content="script-src {source}">'
             for source in ("'unsafe-inline'", "'self'")
         )
-        assert "this.src" not in better(f'{policies}<img src="a.png">', self.WISHES)
+        assert "this.src" not in improvements(f'{policies}<img src="a.png">', self.WISHES)
 
     @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\t\n\f\r "), min_size=1))
     def test_no_name_breaks_out_of_the_script(self, name):
@@ -309,7 +309,7 @@ class TestFallback:
 
     def test_a_byte_that_is_no_text_stays_the_pages_own(self):
         page = b'<img src="\xe9.png">'.decode("utf-8", "surrogateescape")
-        assert b"this.src='\xe9.png'" in better(page, self.WISHES).encode("utf-8", "surrogateescape")
+        assert b"this.src='\xe9.png'" in improvements(page, self.WISHES).encode("utf-8", "surrogateescape")
 
 
 def js_string(raw):
@@ -331,12 +331,12 @@ class TestHosts:
     def test_a_host_that_serves_one_size_changes_nothing(self):
         chosen = settings.Settings(responsive=True, format="webp", fallback=True)
         host = Directory(DirectoryOptions(), a_setup(Client()))
-        assert not wishes_of(chosen, host)
+        assert not additions_of(chosen, host)
         assert [text.split()[0] for text in remarks(chosen, host, ())] == ["'responsive'", "'format'", "'fallback'"]
 
     def test_a_host_that_varies_is_asked_for_all(self):
         chosen = settings.Settings(responsive=True, format="webp", dimensions=True, lazy=True, fallback=True)
-        assert wishes_of(chosen, HOST) == EVERY
+        assert additions_of(chosen, HOST) == EVERY
         assert remarks(chosen, HOST, ()) == ()
 
     def test_a_fallback_to_copies_that_are_deleted_is_refused(self, tmp_path):
@@ -370,14 +370,15 @@ TAGS = st.lists(
 
 
 @given(
-    TAGS, st.builds(Wishes, st.booleans(), st.sampled_from(["", "webp"]), st.booleans(), st.booleans(), st.booleans())
+    TAGS,
+    st.builds(Additions, st.booleans(), st.sampled_from(["", "webp"]), st.booleans(), st.booleans(), st.booleans()),
 )
-def test_whatever_is_added_the_page_can_be_undone_to_the_byte_and_no_attribute_is_lost(parts, wishes):
+def test_whatever_is_added_the_page_can_be_undone_to_the_byte_and_no_attribute_is_lost(parts, additions):
     page = "".join(parts)
     found = scan(page, frozenset(KINDS))
     edits = dict.fromkeys(found.references, URL)
-    told = {one: known(wishes=wishes) for one in edits if one.kind == "img"}
-    chosen, added = improve(page, found, edits, Better(wishes, told))
+    told = {one: known(additions=additions) for one in edits if one.kind == "img"}
+    chosen, added = improve(page, found, edits, Improvements(additions, told))
     changes = sorted((*changes_of(page, chosen), *added))
     after = changed_text(page, changes)
     back = changed_text(after, [(at, new, old) for at, old, new in shifted(changes)])
@@ -404,7 +405,7 @@ def test_the_time_for_a_page_grows_with_its_length_alone():
         edits = dict.fromkeys(found.references, URL)
         told = dict.fromkeys(edits, known())
         started = time.process_time()
-        improve(page, found, edits, Better(EVERY, told))
+        improve(page, found, edits, Improvements(EVERY, told))
         return time.process_time() - started
 
     assert min(seconds(2000) for _ in range(3)) < 12 * min(seconds(400) for _ in range(3)) + 0.01
