@@ -469,19 +469,19 @@ def audit(
 
 _T = TypeVar("_T")
 _FEW: Final = 200
-"""Files up to which starting processes takes longer than the work."""
+"""Files up to which starting processes takes longer than the context."""
 
 
-def _spread(work: Callable[[str], _T], paths: Sequence[str], workers: int) -> list[_T]:
-    """Do the work for every path, on several cores where there is enough of it."""
+def _spread(context: Callable[[str], _T], paths: Sequence[str], workers: int) -> list[_T]:
+    """Do the context for every path, on several cores where there is enough of it."""
     if workers < 2 or len(paths) < _FEW:
-        return list(map(work, paths))
+        return list(map(context, paths))
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     # Processes that are begun anew: a fork would copy the locks that other threads hold.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(work, paths, chunksize=max(1, len(paths) // (8 * workers))))
+        return list(pool.map(context, paths, chunksize=max(1, len(paths) // (8 * workers))))
 
 
 class _Links:

@@ -14,7 +14,7 @@ from imghost.wording import many
 
 if TYPE_CHECKING:
     from imghost.run.job import Job, Outcome, Upload
-    from imghost.run.upload import Work
+    from imghost.run.upload import UploadContext
 
 
 def on_terminal(stream: TextIO | None, environ: Mapping[str, str]) -> Progress | None:
@@ -62,10 +62,10 @@ def _bar(stream: TextIO, total: int) -> Iterator[Step]:
             bar.render_finish()
 
 
-def announce(uploads: Sequence[Upload], work: Work, job: Job) -> None:
+def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> None:
     """Say what will be sent before it is sent."""
-    host = work.host
-    doubtful = [it for it in uploads if (it.image.sha256, host.name, it.variant) in work.doubtful]
+    host = context.host
+    doubtful = [it for it in uploads if (it.image.sha256, host.name, it.variant) in context.doubtful]
     if doubtful and may_store_twice(host):
         job.say(f"{len(doubtful)} images may be stored twice: an earlier run ended before {host.name} answered")
     if uploads and host.needs_network:

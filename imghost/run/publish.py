@@ -25,7 +25,7 @@ from imghost.site.images import Stay, opened
 from imghost.wording import many
 
 if TYPE_CHECKING:
-    from imghost.run.upload import Work
+    from imghost.run.upload import UploadContext
 
 _SKEW: Final = timedelta(seconds=300)
 
@@ -101,9 +101,9 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
     try:
         check_budget(planned.plan, job.settings)
         with _workshop() as folder:
-            work = _work(host, planned, job, client, cache, folder)
-            quota = patiently(host.ready, work)
-            return _uploaded(planned, job, replace(work, is_first_alone=not quota.is_proven), quota)
+            context = _context(host, planned, job, client, cache, folder)
+            quota = patiently(host.ready, context)
+            return _uploaded(planned, job, replace(context, is_first_alone=not quota.is_proven), quota)
     except BudgetError as over:
         return refused(planned, "budget", str(over), is_refused=True)
     except HostError as refusal:
@@ -123,9 +123,9 @@ def _workshop() -> Iterator[Path]:
         yield folder
 
 
-def _work(host: Host, planned: Planned, job: Job, client: Client, cache: Cache, folder: Path) -> Work:
+def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cache, folder: Path) -> UploadContext:
     from imghost.image import payload
-    from imghost.run.upload import Work
+    from imghost.run.upload import UploadContext
 
     def prepare(upload: Upload) -> Payload:
         if upload.variant == IMPORT:
@@ -151,7 +151,7 @@ def _work(host: Host, planned: Planned, job: Job, client: Client, cache: Cache, 
         if host.needs_network:
             cache.keep(record)
 
-    return Work(
+    return UploadContext(
         host=host,
         client=client,
         prepare=prepare,
@@ -191,29 +191,29 @@ def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     return replace(made, image=upload.image.sha256, variant=IMPORT)
 
 
-def _uploaded(planned: Planned, job: Job, work: Work, quota: Quota) -> Published:
+def _uploaded(planned: Planned, job: Job, context: UploadContext, quota: Quota) -> Published:
     """Upload as many as the host allows, write the lock, and sort what came of it."""
     from imghost.run.upload import upload_all
 
     uploads = sorted(planned.plan.uploads, key=lambda upload: upload.renewed is not None)
     allowed = _allowed(quota, len(uploads))
-    announce(uploads[:allowed], work, job)
+    announce(uploads[:allowed], context, job)
     outcomes: list[Outcome] = []
     notices: list[Notice] = []
     fatal = ""
     try:
-        with told(job, work.host, allowed) as tell:
-            for outcome in upload_all(uploads[:allowed], work):
+        with told(job, context.host, allowed) as tell:
+            for outcome in upload_all(uploads[:allowed], context):
                 outcomes.append(outcome)
                 tell(outcome)
     except StateError as problem:
         fatal = str(problem)
     finally:
         records = [outcome.record for outcome in outcomes if outcome.record]
-        notices += keep_records(planned, job, work.host, records)
+        notices += keep_records(planned, job, context.host, records)
     tried = {id(outcome.upload) for outcome in outcomes}
     beyond = [upload for upload in uploads if id(upload) not in tried]
-    done = _sorted_out(planned, outcomes, beyond, fatal or _over(quota, work.host))
+    done = _sorted_out(planned, outcomes, beyond, fatal or _over(quota, context.host))
     return done._replace(notices=(*notices, *_warnings(done, fatal)))
 
 

@@ -23,7 +23,7 @@ from imghost.wording import printable
 
 
 @dataclass(slots=True)
-class Course:
+class SharedState:
     """What the workers of one run share; only ever changed under its lock."""
 
     guard: threading.Lock = field(default_factory=threading.Lock)
@@ -39,7 +39,7 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class UploadContext:
     """Everything an upload needs beside the image: the host, and where payloads come from and records go."""
 
     host: Host
@@ -75,20 +75,20 @@ Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 
-def upload_all(uploads: Sequence[Upload], work: Work) -> Iterator[Outcome]:
+def upload_all(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Outcome]:
     """Upload, and give each outcome as it comes.
 
     Raises StateError where a record could not be kept: then nothing further is sent.
     """
-    course = Course(urls=dict(work.urls))
-    first = list(uploads[:1]) if work.is_first_alone else []
-    yield from _run(first, work, course)
-    yield from _run(list(uploads[len(first) :]), work, course)
-    if course.fatal:
-        raise course.fatal
+    state = SharedState(urls=dict(context.urls))
+    first = list(uploads[:1]) if context.is_first_alone else []
+    yield from _run(first, context, state)
+    yield from _run(list(uploads[len(first) :]), context, state)
+    if state.fatal:
+        raise state.fatal
 
 
-def _run(uploads: Sequence[Upload], work: Work, course: Course) -> Iterator[Outcome]:
+def _run(uploads: Sequence[Upload], context: UploadContext, state: SharedState) -> Iterator[Outcome]:
     """Give the uploads to daemon threads, so that a stop does not wait for a host that hangs.
 
     An interrupt comes out once what was under way had its time, and what came of that was given.
@@ -97,14 +97,14 @@ def _run(uploads: Sequence[Upload], work: Work, course: Course) -> Iterator[Outc
     outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     for upload in uploads:
         waiting.put(upload)
-    workers = _started(lambda: _serve(waiting, outcomes, work, course), min(work.concurrency, len(uploads)))
+    workers = _started(lambda: _serve(waiting, outcomes, context, state), min(context.concurrency, len(uploads)))
     for _ in workers:
         waiting.put(None)
     try:
         for _ in uploads:
             yield outcomes.get()
     except BaseException as end:
-        course.interrupted.set()
+        state.interrupted.set()
         _await(workers)
         while isinstance(end, KeyboardInterrupt) and not outcomes.empty():
             yield outcomes.get()
@@ -134,41 +134,44 @@ def _await(workers: Sequence[threading.Thread]) -> None:
 
 
 def _serve(
-    waiting: queue.SimpleQueue[Upload | None], outcomes: queue.SimpleQueue[Outcome], work: Work, course: Course
+    waiting: queue.SimpleQueue[Upload | None],
+    outcomes: queue.SimpleQueue[Outcome],
+    context: UploadContext,
+    state: SharedState,
 ) -> None:
     while (upload := waiting.get()) is not None:
-        outcome = _outcome(upload, work, course)
-        outcomes.put(replace(outcome, repeats=course.repeats[upload.image.sha256]))
+        outcome = _outcome(upload, context, state)
+        outcomes.put(replace(outcome, repeats=state.repeats[upload.image.sha256]))
 
 
-def _outcome(upload: Upload, work: Work, course: Course) -> Outcome:
+def _outcome(upload: Upload, context: UploadContext, state: SharedState) -> Outcome:
     """Upload one image; whatever goes wrong with it is a value."""
     path = upload.paths[0]
     if upload.variant == IMPORT:
         path = path.partition("?")[0]  # a query may hold what only the page's author should see in a log
-    if course.stopped:
-        return Outcome(upload, stop=str(course.stopped))
-    if course.fatal or course.interrupted.is_set():
-        return Outcome(upload, stop=str(course.fatal or "the run was stopped"))
+    if state.stopped:
+        return Outcome(upload, stop=str(state.stopped))
+    if state.fatal or state.interrupted.is_set():
+        return Outcome(upload, stop=str(state.fatal or "the run was stopped"))
     try:
-        record, is_new = store(upload, work, course)
+        record, is_new = upload_one(upload, context, state)
         return Outcome(upload, record, is_new)
     except HostError as refusal:
         if refusal.action is Action.STOP:
-            with course.guard:
-                course.stopped = course.stopped or refusal
+            with state.guard:
+                state.stopped = state.stopped or refusal
             return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy), stop=str(refusal))
         return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy))
     except StateError as problem:
-        with course.guard:
-            course.fatal = course.fatal or problem
-        return Outcome(upload, failure=Failure(path, str(problem)), stop=str(course.fatal))
+        with state.guard:
+            state.fatal = state.fatal or problem
+        return Outcome(upload, failure=Failure(path, str(problem)), stop=str(state.fatal))
     except ImghostError as problem:
         return Outcome(upload, failure=Failure(path, printable(problem)))
     except (OSError, MemoryError) as problem:
         return Outcome(upload, failure=_uncopied(path, problem))
     except Exception as problem:  # a host by others may raise anything, and its text may hold a secret
-        reason = f"the host {work.host.name!r} broke with {type(problem).__name__}"
+        reason = f"the host {context.host.name!r} broke with {type(problem).__name__}"
         return Outcome(upload, failure=Failure(path, reason, "report it to the host's authors"))
 
 
@@ -191,79 +194,81 @@ def concurrently(function: Callable[[Given], Found], values: Sequence[Given], co
         return list(pool.map(function, values))
 
 
-def store(upload: Upload, work: Work, course: Course) -> tuple[Record, bool]:
+def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tuple[Record, bool]:
     """Have the host store one image; gives its record, and whether the host had it not before. Raises HostError."""
-    if record := _recovered(upload, work, course):
+    if record := _recovered(upload, context, state):
         return record, False
-    if upload.variant == IMPORT and work.bring:
-        return _brought(upload, work.bring, work, course)
-    payload = work.prepare(upload)
+    if upload.variant == IMPORT and context.bring:
+        return _brought(upload, context.bring, context, state)
+    payload = context.prepare(upload)
     try:
-        is_doubtful = (upload.image.sha256, work.host.name, upload.variant) in work.doubtful
-        work.intend(payload)
-        hosted = _looked_up(payload, work, course) if is_doubtful else None
-        hosted = hosted or _sent(payload, work, course, is_doubtful=is_doubtful)
-        _check_address(hosted, work)
-        record = recorded(upload, payload, hosted, work.host.name, work.now())
-        _bind(record, course)
-        _earn(record, work, course)
-        if work.verify:
-            _confirm(record, work, course)
+        is_doubtful = (upload.image.sha256, context.host.name, upload.variant) in context.doubtful
+        context.intend(payload)
+        hosted = _looked_up(payload, context, state) if is_doubtful else None
+        hosted = hosted or _sent(payload, context, state, is_doubtful=is_doubtful)
+        _check_address(hosted, context)
+        record = recorded(upload, payload, hosted, context.host.name, context.now())
+        _bind(record, state)
+        _earn(record, context, state)
+        if context.verify:
+            _confirm(record, context, state)
         return record, hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
 
 
-def _sent(payload: Payload, work: Work, course: Course, *, is_doubtful: bool) -> Hosted:
+def _sent(payload: Payload, context: UploadContext, state: SharedState, *, is_doubtful: bool) -> Hosted:
     """Upload patiently, and count each time that this may store a second copy."""
     is_unclear = is_doubtful
 
     def send() -> Hosted:
         nonlocal is_unclear
-        if is_unclear and may_store_twice(work.host):
-            with course.guard:
-                course.repeats[payload.image] += 1
+        if is_unclear and may_store_twice(context.host):
+            with state.guard:
+                state.repeats[payload.image] += 1
         try:
-            return work.host.upload(payload)
+            return context.host.upload(payload)
         except HostError as refusal:
             is_unclear = refusal.is_ambiguous
             raise
 
-    return patiently(send, work, course)
+    return patiently(send, context, state)
 
 
-def _looked_up(payload: Payload, work: Work, course: Course) -> Hosted | None:
+def _looked_up(payload: Payload, context: UploadContext, state: SharedState) -> Hosted | None:
     """Ask for what a run that was killed may have stored, where the host can be asked."""
-    host = work.host
-    return patiently(lambda: host.find(payload), work, course) if isinstance(host, Finds) else None
+    host = context.host
+    return patiently(lambda: host.find(payload), context, state) if isinstance(host, Finds) else None
 
 
-def _brought(upload: Upload, bring: Callable[[Upload], Hosted], work: Work, course: Course) -> tuple[Record, bool]:
+def _brought(
+    upload: Upload, bring: Callable[[Upload], Hosted], context: UploadContext, state: SharedState
+) -> tuple[Record, bool]:
     """Have the host fetch an external image; what it is, its own URL then tells."""
-    hosted = patiently(lambda: bring(upload), work, course)
-    _check_address(hosted, work)
-    answer = work.client.fetch(hosted.url)
+    hosted = patiently(lambda: bring(upload), context, state)
+    _check_address(hosted, context)
+    answer = context.client.fetch(hosted.url)
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     width, height = dimensions(answer.body) or (None, None)
     record = Record(
-        upload.image.sha256, work.host.name, hosted.url, hosted.id, upload.variant, 0,
+        upload.image.sha256, context.host.name, hosted.url, hosted.id, upload.variant, 0,
         media_type if media_type in MEDIA_TYPES else "image/png", width, height,
-        work.now().replace(microsecond=0), hosted.expires,
+        context.now().replace(microsecond=0), hosted.expires,
     )  # fmt: skip
-    _bind(record, course)
-    _earn(record, work, course)
-    _confirm(record, work, course)
+    _bind(record, state)
+    _earn(record, context, state)
+    _confirm(record, context, state)
     return record, hosted.is_new
 
 
-def _recovered(upload: Upload, work: Work, course: Course) -> Record | None:
+def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Record | None:
     """Take up what an earlier run earned but could not write to the lock; a dead URL is uploaded again."""
-    record = work.earned.get((upload.image.sha256, work.host.name, upload.variant))
-    if record is None or record == upload.renewed or not record.lives_at(work.now()):
+    record = context.earned.get((upload.image.sha256, context.host.name, upload.variant))
+    if record is None or record == upload.renewed or not record.lives_at(context.now()):
         return None
     try:
-        _bind(record, course)
-        _confirm(record, work, course)
+        _bind(record, state)
+        _confirm(record, context, state)
     except HostError as refusal:
         if refusal.action is Action.FILE:
             return None
@@ -271,13 +276,13 @@ def _recovered(upload: Upload, work: Work, course: Course) -> Record | None:
     return record
 
 
-def _earn(record: Record, work: Work, course: Course) -> None:
+def _earn(record: Record, context: UploadContext, state: SharedState) -> None:
     """Keep a record; where the store fails, the record still reaches the lock, but nothing further is sent."""
     try:
-        work.earn(record)
+        context.earn(record)
     except StateError as problem:
-        with course.guard:
-            course.fatal = course.fatal or problem
+        with state.guard:
+            state.fatal = state.fatal or problem
 
 
 def recorded(upload: Upload, payload: Payload, hosted: Hosted, host: str, now: datetime) -> Record:
@@ -298,16 +303,16 @@ def recorded(upload: Upload, payload: Payload, hosted: Hosted, host: str, now: d
     )
 
 
-def _check_address(hosted: Hosted, work: Work) -> None:
+def _check_address(hosted: Hosted, context: UploadContext) -> None:
     """Refuse a URL that is not one of the host's images, whatever the host's own code made of it."""
-    if not work.host.accepts(hosted.url):
+    if not context.host.accepts(hosted.url):
         raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
 
 
-def _bind(record: Record, course: Course) -> None:
+def _bind(record: Record, state: SharedState) -> None:
     """Refuse a URL that already stands for other bytes."""
-    with course.guard:
-        if course.urls.setdefault(record.url, record.sha256) != record.sha256:
+    with state.guard:
+        if state.urls.setdefault(record.url, record.sha256) != record.sha256:
             raise HostError(
                 Action.FILE,
                 f"the host gave a URL that already belongs to another image: {record.url}",
@@ -315,23 +320,23 @@ def _bind(record: Record, course: Course) -> None:
             )
 
 
-def _confirm(record: Record, work: Work, course: Course) -> None:
+def _confirm(record: Record, context: UploadContext, state: SharedState) -> None:
     """Confirm a record's URL; stops the run where one image after another could not be fetched."""
 
     def wait(seconds: float) -> bool:
-        sleep(seconds, work, course)
-        return course.interrupted.is_set() or course.stopped is not None
+        sleep(seconds, context, state)
+        return state.interrupted.is_set() or state.stopped is not None
 
     try:
-        confirm(record, work.client, work.tries, wait)
+        confirm(record, context.client, context.tries, wait)
     except HostError as refusal:
         if refusal.action is Action.RETRY:
-            with course.guard:
-                course.unconfirmed += 1
-                if course.unconfirmed >= BREAKER and course.stopped is None:
-                    course.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
+            with state.guard:
+                state.unconfirmed += 1
+                if state.unconfirmed >= BREAKER and state.stopped is None:
+                    state.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
         raise
-    course.unconfirmed = 0
+    state.unconfirmed = 0
 
 
 MAX_WAIT: Final = 60.0
@@ -344,21 +349,21 @@ BREAKER: Final = 3
 Answered = TypeVar("Answered")
 
 
-def patiently(ask: Callable[[], Answered], work: Work, course: Course | None = None) -> Answered:
+def patiently(ask: Callable[[], Answered], context: UploadContext, state: SharedState | None = None) -> Answered:
     """Ask a host until it answers, as its refusals allow; raises the HostError that is left."""
-    course = course or Course()
-    for attempt in range(1, work.tries + 1):
+    state = state or SharedState()
+    for attempt in range(1, context.tries + 1):
         try:
             answered = ask()
         except HostError as refusal:
-            _count_unreachable(refusal, course)
-            if refusal.action in {Action.FILE, Action.STOP} or course.stopped:
+            _count_unreachable(refusal, state)
+            if refusal.action in {Action.FILE, Action.STOP} or state.stopped:
                 raise
-            if attempt == work.tries:
+            if attempt == context.tries:
                 raise HostError(_last(refusal), refusal.reason, remedy=refusal.remedy or "build again later") from None
-            _wait(refusal, attempt, work, course)
+            _wait(refusal, attempt, context, state)
         else:
-            course.unreachable = 0
+            state.unreachable = 0
             return answered
     raise HostError(Action.FILE, "no try was allowed", remedy="set retries to 1 or more")
 
@@ -368,33 +373,33 @@ def _last(refusal: HostError) -> Action:
     return Action.STOP if refusal.action is Action.WAIT else Action.FILE
 
 
-def _count_unreachable(refusal: HostError, course: Course) -> None:
+def _count_unreachable(refusal: HostError, state: SharedState) -> None:
     """Trip the breaker when the host was out of reach several times in a row."""
     is_unreachable = refusal.action is Action.RETRY and not refusal.is_ambiguous
-    with course.guard:
-        course.unreachable = course.unreachable + 1 if is_unreachable else 0
-        if course.unreachable >= BREAKER and course.stopped is None:
-            course.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
+    with state.guard:
+        state.unreachable = state.unreachable + 1 if is_unreachable else 0
+        if state.unreachable >= BREAKER and state.stopped is None:
+            state.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
 
 
-def _wait(refusal: HostError, attempt: int, work: Work, course: Course) -> None:
+def _wait(refusal: HostError, attempt: int, context: UploadContext, state: SharedState) -> None:
     """Wait as told, or with full jitter; raises STOP where that would take too long."""
     pause = refusal.wait
     if pause is None:
         pause = random.uniform(0, min(8.0, 0.25 * 2**attempt))  # noqa: S311 - spreads load, guards nothing
-    with course.guard:
-        course.waited += pause
-        is_too_long = pause > MAX_WAIT or course.waited > MAX_WAITS
+    with state.guard:
+        state.waited += pause
+        is_too_long = pause > MAX_WAIT or state.waited > MAX_WAITS
     if is_too_long:
         raise HostError(
             Action.STOP, f"{refusal.reason} (asks to wait {pause:.0f} s)", remedy=refusal.remedy or "build again later"
         )
-    sleep(pause, work, course)
+    sleep(pause, context, state)
 
 
-def sleep(seconds: float, work: Work, course: Course) -> None:
+def sleep(seconds: float, context: UploadContext, state: SharedState) -> None:
     """Wait, unless the run is stopped meanwhile."""
-    (work.sleep or course.interrupted.wait)(seconds)
+    (context.sleep or state.interrupted.wait)(seconds)
 
 
 _PAUSES: Final = (0.0, 0.5, 1.5, 3.0, 5.0)

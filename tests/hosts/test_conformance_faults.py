@@ -20,7 +20,7 @@ from imghost.models import Record
 from imghost.net.client import Client
 from imghost.run.job import Job, Outcome, Upload
 from imghost.run.rehost import Result, rehost
-from imghost.run.upload import Work, upload_all
+from imghost.run.upload import UploadContext, upload_all
 from imghost.testing import Bench, a_payload, write_entry
 from imghost.testing.bench import an_image
 
@@ -42,11 +42,11 @@ def opened(request: pytest.FixtureRequest) -> Served:
     return found
 
 
-def work_of(bench: Bench, folder: Path, numbers: Mapping[str, int], kept: list[Record]) -> Work:
+def context_of(bench: Bench, folder: Path, numbers: Mapping[str, int], kept: list[Record]) -> UploadContext:
     def prepare(upload: Upload) -> Any:
         return a_payload(folder, numbers[upload.image.sha256])
 
-    return Work(
+    return UploadContext(
         host=bench.host,
         client=bench.client,
         prepare=prepare,
@@ -68,10 +68,10 @@ def carried_out(bench: Bench, folder: Path, numbers: range, kept: list[Record]) 
     """Upload pictures of these numbers as a build would, and give what became of each."""
     images = {number: an_image(a_payload(folder, number)) for number in numbers}
     known = {image.sha256: number for number, image in images.items()}
-    work = work_of(bench, folder, known, kept)
-    work = replace(work, is_first_alone=not bench.host.ready().is_proven)
+    context = context_of(bench, folder, known, kept)
+    context = replace(context, is_first_alone=not bench.host.ready().is_proven)
     uploads = [Upload(image, "", (f"{number}.png",)) for number, image in images.items()]
-    outcomes = list(upload_all(uploads, work))
+    outcomes = list(upload_all(uploads, context))
     assert len(outcomes) == len(uploads)
     return {known[outcome.upload.image.sha256]: outcome for outcome in outcomes}
 
