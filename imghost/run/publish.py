@@ -96,13 +96,13 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
     if host is None or not planned.plan.uploads:
         return without_uploads(planned, planned.leave)
     # What uploads need is loaded where one begins, here and below: most builds have none.
-    from imghost.run.upload import patiently
+    from imghost.run.upload import with_retries
 
     try:
         check_budget(planned.plan, job.settings)
         with _workshop() as folder:
             context = _context(host, planned, job, client, cache, folder)
-            quota = patiently(host.ready, context)
+            quota = with_retries(host.ready, context)
             return _uploaded(planned, job, replace(context, is_first_alone=not quota.is_proven), quota)
     except BudgetError as over:
         return refused(planned, "budget", str(over), is_refused=True)

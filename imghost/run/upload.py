@@ -218,7 +218,7 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
 
 
 def _sent(payload: Payload, context: UploadContext, state: SharedState, *, is_doubtful: bool) -> Hosted:
-    """Upload patiently, and count each time that this may store a second copy."""
+    """Upload with_retries, and count each time that this may store a second copy."""
     is_unclear = is_doubtful
 
     def send() -> Hosted:
@@ -232,20 +232,20 @@ def _sent(payload: Payload, context: UploadContext, state: SharedState, *, is_do
             is_unclear = refusal.is_ambiguous
             raise
 
-    return patiently(send, context, state)
+    return with_retries(send, context, state)
 
 
 def _looked_up(payload: Payload, context: UploadContext, state: SharedState) -> Hosted | None:
     """Ask for what a run that was killed may have stored, where the host can be asked."""
     host = context.host
-    return patiently(lambda: host.find(payload), context, state) if isinstance(host, Finds) else None
+    return with_retries(lambda: host.find(payload), context, state) if isinstance(host, Finds) else None
 
 
 def _brought(
     upload: Upload, bring: Callable[[Upload], Hosted], context: UploadContext, state: SharedState
 ) -> tuple[Record, bool]:
     """Have the host fetch an external image; what it is, its own URL then tells."""
-    hosted = patiently(lambda: bring(upload), context, state)
+    hosted = with_retries(lambda: bring(upload), context, state)
     _check_address(hosted, context)
     answer = context.client.fetch(hosted.url)
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -349,7 +349,7 @@ BREAKER: Final = 3
 Answered = TypeVar("Answered")
 
 
-def patiently(ask: Callable[[], Answered], context: UploadContext, state: SharedState | None = None) -> Answered:
+def with_retries(ask: Callable[[], Answered], context: UploadContext, state: SharedState | None = None) -> Answered:
     """Ask a host until it answers, as its refusals allow; raises the HostError that is left."""
     state = state or SharedState()
     for attempt in range(1, context.tries + 1):
