@@ -85,7 +85,7 @@ def _run(job: Job) -> Result:
         "rewrite": rewritten - uploaded,
         "total": rewritten - started,
     }
-    made = told(published, rewritten_pages, job, requests, seconds, (settled.copies, settled.freed))
+    made = make_report(published, rewritten_pages, job, requests, seconds, (settled.copies, settled.freed))
     if job.settings.report:
         made, problems = _write_report(made, published, rewritten_pages, job, job.settings.report)
         notices += problems

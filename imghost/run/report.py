@@ -178,7 +178,7 @@ def _repeats(published: Published) -> int:
     return sum(outcome.repeats for outcome in published.outcomes)
 
 
-def told(
+def make_report(
     published: Published,
     rewritten_pages: RewrittenPages,
     job: Job,

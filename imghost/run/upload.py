@@ -218,7 +218,7 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
 
 
 def _sent(payload: Payload, context: UploadContext, state: SharedState, *, is_doubtful: bool) -> Hosted:
-    """Upload with_retries, and count each time that this may store a second copy."""
+    """Upload, with retries, and count each time that this may store a second copy."""
     is_unclear = is_doubtful
 
     def send() -> Hosted:
