@@ -76,7 +76,7 @@ def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> Non
 
 
 @contextmanager
-def told(job: Job, host: Host, count: int) -> Iterator[Callable[[Outcome], None]]:
+def reporting(job: Job, host: Host, count: int) -> Iterator[Callable[[Outcome], None]]:
     """Tell what became of each upload, as the front end shows it; a host on this machine is done at once."""
 
     def say(outcome: Outcome) -> None:

@@ -20,7 +20,7 @@ from imghost.records import lock as locks
 from imghost.records.cache import Cache, exclusive
 from imghost.run.job import NOT_UPLOADED, Job, Notice, Outcome, Planned, Published, Upload, refused, without_uploads
 from imghost.run.plan import Refusal, check_budget, decide, replanned
-from imghost.run.progress import announce, told
+from imghost.run.progress import announce, reporting
 from imghost.site.images import Stay, opened
 from imghost.wording import many
 
@@ -202,7 +202,7 @@ def _uploaded(planned: Planned, job: Job, context: UploadContext, quota: Quota) 
     notices: list[Notice] = []
     fatal = ""
     try:
-        with told(job, context.host, allowed) as tell:
+        with reporting(job, context.host, allowed) as tell:
             for outcome in upload_all(uploads[:allowed], context):
                 outcomes.append(outcome)
                 tell(outcome)
