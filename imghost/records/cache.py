@@ -184,9 +184,9 @@ def prepare(folder: Path) -> None:
 
 # The lock is the authority; this is a hint and a journal. It is read once into memory, through a check, and
 # nothing of it is opened for writing, or even made, before the first write.
-Known = tuple[str, Facts] | str
+KnownFile = tuple[str, Facts] | str
 """What is known of a file: its digest and facts, or why it is no image."""
-Upload = tuple[str, str, str]
+UploadKey = tuple[str, str, str]
 """An upload under way: digest, host, variant."""
 
 _STORE: Final = "store"
@@ -259,9 +259,9 @@ class Cache:
         changes = {_key("record", *record.key): line, _key("intent", *record.key): None}
         self._write(changes, f"the record of {record.sha256[:12]} cannot be kept in")
 
-    def intents(self) -> tuple[Upload, ...]:
+    def intents(self) -> tuple[UploadKey, ...]:
         """List the uploads that were begun and whose end is not known."""
-        found: list[Upload] = []
+        found: list[UploadKey] = []
         for key, value in self._of_kind("intent:"):
             with suppress(ValueError, TypeError):
                 sha256, host, variant = json.loads(value)
@@ -280,7 +280,7 @@ class Cache:
         if key in self._rows:
             self._write({key: None}, "the end of an upload cannot be noted in")
 
-    def facts(self, path: str, now: Stamp) -> Known | None:
+    def facts(self, path: str, now: Stamp) -> KnownFile | None:
         """Tell what is known of a file that still has this stamp."""
         key = _key("file", path)
         value = self._rows.get(key)
@@ -290,7 +290,7 @@ class Cache:
         self._seen.add(key)
         return _read_known(value[len(start) :])
 
-    def remember_facts(self, path: str, now: Stamp, known: Known) -> None:
+    def remember_facts(self, path: str, now: Stamp, known: KnownFile) -> None:
         """Note what a file with this stamp is; `save` writes it."""
         key = _key("file", path)
         self._rows[key] = _start(now) + _written_known(known)
@@ -400,7 +400,7 @@ def _is_settled(now: Stamp) -> bool:
     return abs(time.time_ns() - now[1]) > step
 
 
-def _written_known(known: Known) -> str:
+def _written_known(known: KnownFile) -> str:
     if isinstance(known, str):
         return _OBJECTION + known.encode("utf-8", "replace").decode()[:_MAX_OBJECTION]
     sha256, facts = known
@@ -408,7 +408,7 @@ def _written_known(known: Known) -> str:
     return f"{sha256} {facts.media_type} {size} {facts.is_animated:d}{facts.has_metadata:d}"
 
 
-def _read_known(text: str) -> Known | None:
+def _read_known(text: str) -> KnownFile | None:
     if text.startswith(_OBJECTION):
         return text.removeprefix(_OBJECTION)
     match = _FACTS.fullmatch(text)

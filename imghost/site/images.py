@@ -10,7 +10,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from imghost.files import digest, open_beneath, stamp
 from imghost.models import Image
-from imghost.records.cache import Cache, Known
+from imghost.records.cache import Cache, KnownFile
 from imghost.settings import Settings
 from imghost.site.page_map import Removed
 
@@ -188,7 +188,7 @@ def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, R
     return Image(path, sha256, now[0], facts, (where, now))
 
 
-def _read(root: Path, name: str) -> Known:
+def _read(root: Path, name: str) -> KnownFile:
     from imghost.image.inspect import NotAnImage
     from imghost.image.inspect import read as read_image
 

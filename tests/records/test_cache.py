@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from imghost.errors import StateError
 from imghost.models import MEDIA_TYPES, Facts, Record
 from imghost.records import safe_diskcache
-from imghost.records.cache import Cache, Known, Writer, exclusive
+from imghost.records.cache import Cache, KnownFile, Writer, exclusive
 from imghost.records.safe_disk import SafeDisk
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, links and limits")
@@ -189,7 +189,7 @@ class TestDigests:
             unique_by=lambda row: row[0],
         )
     )
-    def test_what_is_remembered_is_known_the_next_time(self, rows: list[tuple[str, Any, Known]]) -> None:
+    def test_what_is_remembered_is_known_the_next_time(self, rows: list[tuple[str, Any, KnownFile]]) -> None:
         with tempfile.TemporaryDirectory() as name:
             cache = Cache.load(Path(name))
             for path, stamp, known in rows:
