@@ -16,7 +16,7 @@ from imghost.models import Failure, Image, Record
 from imghost.records import lock as locks
 from imghost.settings import Settings
 from imghost.site.images import Origins, Stay
-from imghost.site.page_map import Entry, PageMap
+from imghost.site.page_map import PageEntry, PageMap
 from imghost.site.pages import Group, PageView, Survey
 
 
@@ -133,7 +133,7 @@ class RewrittenPages(NamedTuple):
 class WrittenPage(NamedTuple):
     """What became of one page."""
 
-    entry: Entry | None
+    entry: PageEntry | None
     """What the map keeps of it; None where it is not as it should be."""
     rewritten: int
     """References that point to hosted images now."""

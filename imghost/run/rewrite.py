@@ -18,7 +18,7 @@ from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Published, RewrittenPages, WrittenPage
 from imghost.settings import Settings
 from imghost.site import page_map
-from imghost.site.page_map import Entry, digest_of
+from imghost.site.page_map import PageEntry, digest_of
 from imghost.site.pages import Group, PageView, before_changes, decode, encode
 from imghost.urls import Place, SiteTarget
 
@@ -97,7 +97,7 @@ def write_page(
     if not page.is_read and page.entry and page.entry.wanted == wanted:
         return WrittenPage(page.entry, len(edits))
     if page.is_read and not edits and (page.entry is None or not page.entry.digest):
-        return WrittenPage(Entry(page.stamp, "", page.scan, (), wanted, page.origin), 0)
+        return WrittenPage(PageEntry(page.stamp, "", page.scan, (), wanted, page.origin), 0)
     file = root / page.path
     try:
         content = file.read_bytes()
@@ -124,7 +124,9 @@ def write_page(
         except OSError as problem:
             return WrittenPage(None, 0, f"it cannot be written: {_told(problem)}")
     digest = digest_of(changed) if changes else ""
-    return WrittenPage(Entry(stamp(file) or page.stamp, digest, page.scan, changes, wanted, page.origin), len(edits))
+    return WrittenPage(
+        PageEntry(stamp(file) or page.stamp, digest, page.scan, changes, wanted, page.origin), len(edits)
+    )
 
 
 def _told(problem: OSError) -> str:

@@ -34,7 +34,7 @@ Change = tuple[int, str, str]
 """Where in the page as the generator wrote it, the text there, and the text that took its place."""
 
 
-class Entry(NamedTuple):
+class PageEntry(NamedTuple):
     """One page as the last run left it."""
 
     stamp: Stamp
@@ -63,7 +63,7 @@ class PageMap(NamedTuple):
 
     mark: str = ""
     """What decides which references a page has; a scan made under another mark does not count."""
-    pages: Mapping[str, Entry] = MappingProxyType({})
+    pages: Mapping[str, PageEntry] = MappingProxyType({})
     removed: Mapping[str, Removed] = MappingProxyType({})
     """Images whose local copy was removed, by their path in the site."""
     hosted: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def undone(text: str, entry: Entry) -> str | None:
+def undone(text: str, entry: PageEntry) -> str | None:
     """Put the generator's references back into a page whose digest is the entry's."""
     pieces: list[str] = []
     at = shift = 0
@@ -139,12 +139,12 @@ _NEVER: Final[Stamp] = (-1, -1, -1)
 """The stamp of no file."""
 
 
-def _stale(pages: Mapping[str, Entry]) -> dict[str, Entry]:
+def _stale(pages: Mapping[str, PageEntry]) -> dict[str, PageEntry]:
     """Keep what undoes a rewritten page, but let none count as unchanged."""
     return {name: entry._replace(stamp=_NEVER, origin="") for name, entry in pages.items()}
 
 
-def _memories(pages: Mapping[str, Entry]) -> dict[str, Entry]:
+def _memories(pages: Mapping[str, PageEntry]) -> dict[str, PageEntry]:
     """Keep what was found in pages, which counts wherever the generator writes the same again."""
     return {name: entry._replace(stamp=_NEVER, digest="", changes=()) for name, entry in pages.items()}
 
@@ -222,12 +222,12 @@ def _removed(path: str, row: list[Any]) -> Removed:
     return Removed(Image(path, sha256, size, Facts(*facts)), source)
 
 
-def _entry(row: list[Any]) -> Entry:
+def _entry(row: list[Any]) -> PageEntry:
     (size, modified, inode), digest, (references, base, policies), changes, wanted, origin = row
     kinds = (type(base), *map(type, policies)), *(tuple(map(type, change)) for change in changes)
     if not {str, NoneType}.issuperset(kinds[0]) or not {(int, str, str)}.issuperset(kinds[1:]):
         raise TypeError(row)
-    return Entry(
+    return PageEntry(
         (int(size), int(modified), int(inode)),
         str(digest),
         Scan(tuple(map(_reference, references)), base, tuple(policies)),

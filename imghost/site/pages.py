@@ -12,7 +12,7 @@ from imghost import urls
 from imghost.files import Stamp, stamp
 from imghost.html import policy
 from imghost.models import KINDS, Reference, Scan
-from imghost.site.page_map import Entry, PageMap, digest_of, undone
+from imghost.site.page_map import PageEntry, PageMap, digest_of, undone
 from imghost.urls import Place, SiteTarget, absolute
 
 
@@ -92,7 +92,7 @@ class PageView(NamedTuple):
     targets: tuple[SiteTarget | None, ...]
     base: str
     """The path that relative references start from."""
-    entry: Entry | None = None
+    entry: PageEntry | None = None
     """What the last run rewrote in it, where the page is still as that run left it."""
     is_read: bool = True
     """False where the page's stamp alone told that it is as the last run left it."""
@@ -110,7 +110,7 @@ class Seen(NamedTuple):
 
     stamp: Stamp
     scan: Scan
-    entry: Entry | None = None
+    entry: PageEntry | None = None
     is_read: bool = True
     origin: str = ""
 
@@ -135,7 +135,7 @@ def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen |
     return Seen(now, _scan_of(path, text, kinds, entry, digest), origin=digest)
 
 
-def before_changes(path: str, text: str, entry: Entry) -> str | None:
+def before_changes(path: str, text: str, entry: PageEntry) -> str | None:
     """Put the generator's references back into a page whose digest is the entry's; None where they were none.
 
     The map may come from a stranger: what it puts into a page must be a URL that a scan finds at that place.
@@ -148,7 +148,7 @@ def before_changes(path: str, text: str, entry: Entry) -> str | None:
     return original if is_sound else None
 
 
-def _scan_of(path: str, text: str, kinds: frozenset[str], entry: Entry | None, origin: str) -> Scan:
+def _scan_of(path: str, text: str, kinds: frozenset[str], entry: PageEntry | None, origin: str) -> Scan:
     """Scan a text, unless the map knows it: it is believed only where each URL stands just where it says."""
     if entry is None or entry.origin != origin:
         return scan_text(path, text, kinds)
