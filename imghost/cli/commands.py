@@ -89,7 +89,7 @@ def _quota(planned: Planned) -> tuple[int | None, str]:
 
 def _as_planned(planned: Planned, quota: tuple[int | None, str]) -> dict[str, Any]:
     plan = planned.plan
-    held = set(plan.kept)
+    held = set(plan.staying)
     savable = {*plan.reused, *(path for upload in plan.uploads for path in upload.paths)} - held
     images = planned.images
     return {
@@ -119,7 +119,7 @@ def _as_planned(planned: Planned, quota: tuple[int | None, str]) -> dict[str, An
                 "reason": stay.reason,
                 "remedy": stay.remedy,
             }
-            for path, stay in sorted(plan.kept.items())
+            for path, stay in sorted(plan.staying.items())
         ],
         "removable_bytes": sum(images[path].bytes for path in savable if path in images),
     }

@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     reused: Mapping[str, Record]
     """Path in the site -> the record that already tells its URL."""
     uploads: tuple[Upload, ...]
-    kept: Mapping[str, Stay]
+    staying: Mapping[str, Stay]
     """Path in the site -> why it stays local."""
     price: Decimal = Decimal(0)
     """US dollars for each upload, at most."""
@@ -155,7 +155,7 @@ class Published(NamedTuple):
     planned: Planned
     records: Mapping[str, Record]
     """Path in the site -> the record whose URL pages may point to."""
-    kept: Mapping[str, Stay]
+    staying: Mapping[str, Stay]
     outcomes: tuple[Outcome, ...] = ()
     failures: tuple[Failure, ...] = ()
     notices: tuple[Notice, ...] = ()
@@ -166,8 +166,8 @@ def without_uploads(planned: Planned, leave: Leave) -> Published:
     """Leave what would have been uploaded where it is, except what an older record still serves."""
     stay = Stay(leave.reason, code=leave.code)
     plan = planned.plan
-    kept = {path: stay for upload in plan.uploads for path in upload.paths if path not in plan.reused}
-    return Published(planned, plan.reused, dict(plan.kept) | kept)
+    staying = {path: stay for upload in plan.uploads for path in upload.paths if path not in plan.reused}
+    return Published(planned, plan.reused, dict(plan.staying) | staying)
 
 
 def refused(planned: Planned, code: str, why: str, *, is_refused: bool = False) -> Published:

@@ -88,7 +88,7 @@ def renewed(known: PageMap, page_map: Path | None, origins: Origins) -> PageMap:
     """Go by the sources of this build; a removed copy whose source is gone is no file of the site any more."""
     found: dict[str, Removed] = {}
     for path, gone in known.removed.items():
-        place = kept(page_map, path, origins)
+        place = copy_place(page_map, path, origins)
         source = str(origins.sources.get(path, place if Path(place).is_file() else ""))
         if source or gone.source in {"", place}:
             found[path] = gone._replace(source=source)
@@ -104,7 +104,7 @@ def kept_folder(page_map: Path) -> Path:
     return page_map.with_name(f"{page_map.stem}-copies")
 
 
-def kept(page_map: Path | None, path: str, origins: Origins) -> str:
+def copy_place(page_map: Path | None, path: str, origins: Origins) -> str:
     """Say where the copy of a drawn image is kept; empty where it is not."""
     if page_map is None or origins.is_own_source:
         return ""
@@ -215,7 +215,7 @@ def removed_now(planned: Planned, job: Job) -> dict[str, Removed]:
     for path, image in planned.images.items():
         # Paths as objects would take longer than the question itself.
         if path not in there and "://" not in path and not os.path.exists(f"{job.site}{os.sep}{path}"):  # noqa: PTH110
-            place = kept(job.page_map, path, job.origins)
+            place = copy_place(job.page_map, path, job.origins)
             source = job.origins.sources.get(path, place if Path(place).is_file() else "")
             removed[path] = Removed(image, str(source))
     if job.page_map is not None:
@@ -226,7 +226,7 @@ def removed_now(planned: Planned, job: Job) -> dict[str, Removed]:
 def _keep(job: Job, paths: Iterable[str]) -> None:
     """Copy images that have no source beside the map before they go; one that cannot be kept is just gone."""
     for path in paths:
-        place = kept(job.page_map, path, job.origins)
+        place = copy_place(job.page_map, path, job.origins)
         with suppress(OSError):
             if place and (job.site / path).is_file():
                 Path(place).parent.mkdir(parents=True, exist_ok=True)

@@ -93,8 +93,8 @@ def plan(
     groups that cannot move is kept, so that nothing is uploaded for nothing.
     """
     variants, refused = _variants(images, host.limits, settings)
-    kept = dict(stays) | refused
-    needed = _needed(groups, kept)
+    staying = dict(stays) | refused
+    needed = _needed(groups, staying)
     reused: dict[str, Record] = {}
     uploads: dict[tuple[str, str], Upload] = {}
     for path in sorted(needed):
@@ -106,8 +106,8 @@ def plan(
             known = uploads.get((image.sha256, variant))
             paths = (*known.paths, path) if known else (path,)
             uploads[image.sha256, variant] = Upload(known.image if known else image, variant, paths, record)
-    kept |= _left_out(groups, kept, needed)
-    return Plan(reused, tuple(uploads.values()), kept, host.limits.price, host.limits.is_price_certain)
+    staying |= _left_out(groups, staying, needed)
+    return Plan(reused, tuple(uploads.values()), staying, host.limits.price, host.limits.is_price_certain)
 
 
 def _variants(
@@ -131,21 +131,21 @@ def decide(image: Image, limits: Limits, settings: Settings) -> str | Refusal:
     return variant_of(image, limits, metadata=settings.metadata, max_edge=settings.max_edge, oversize=settings.oversize)
 
 
-def _needed(groups: Iterable[Group], kept: Mapping[str, Stay]) -> set[str]:
+def _needed(groups: Iterable[Group], staying: Mapping[str, Stay]) -> set[str]:
     """Collect the images of the groups that can move."""
     needed: set[str] = set()
     for group in groups:
-        if not group.held and kept.keys().isdisjoint(group.paths):
+        if not group.held and staying.keys().isdisjoint(group.paths):
             needed |= group.paths
     return needed
 
 
-def _left_out(groups: Iterable[Group], kept: Mapping[str, Stay], needed: set[str]) -> dict[str, Stay]:
+def _left_out(groups: Iterable[Group], staying: Mapping[str, Stay], needed: set[str]) -> dict[str, Stay]:
     """Say why an image stays whose every group stays."""
     left: dict[str, Stay] = {}
     for group in groups:
-        for path in sorted(group.paths - needed - kept.keys()):
-            beside = next((other for other in sorted(group.paths) if other in kept), None)
+        for path in sorted(group.paths - needed - staying.keys()):
+            beside = next((other for other in sorted(group.paths) if other in staying), None)
             reason = group.held or f"moves together with {beside}, which stays local"
             left.setdefault(path, Stay(reason))
     return left
@@ -323,6 +323,6 @@ def _plan(
     now: datetime,
 ) -> Plan:
     if host is None:
-        kept = dict(stays) | {path: Stay(_NO_HOST) for path in images}
-        return Plan({}, (), kept)
+        staying = dict(stays) | {path: Stay(_NO_HOST) for path in images}
+        return Plan({}, (), staying)
     return plan(images, stays, list(groups), records, host, settings, now)

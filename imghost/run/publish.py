@@ -86,7 +86,7 @@ def _placed(planned: Planned, job: Job, client: Client, cache: Cache) -> Publish
         barred = [path for upload in plan.uploads if upload.variant == IMPORT for path in upload.paths]
         stays = {path: Stay(leave.reason, code=leave.code) for path in barred}
         own = tuple(upload for upload in plan.uploads if upload.variant != IMPORT)
-        planned = planned._replace(plan=plan._replace(uploads=own, kept=dict(plan.kept) | stays))
+        planned = planned._replace(plan=plan._replace(uploads=own, staying=dict(plan.staying) | stays))
     return _carried_out(planned, job, client, cache)
 
 
@@ -232,7 +232,7 @@ def _over(quota: Quota, host: Host) -> str:
 def _sorted_out(planned: Planned, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str) -> Published:
     """Sort outcomes into records, failures and what was not tried."""
     records = dict(planned.plan.reused)
-    kept = dict(planned.plan.kept)
+    staying = dict(planned.plan.staying)
     failures: list[Failure] = []
     stopped = next((outcome.stop for outcome in outcomes if outcome.stop), over)
     every = (*outcomes, *(Outcome(upload, stop=stopped) for upload in beyond))
@@ -242,10 +242,10 @@ def _sorted_out(planned: Planned, outcomes: Sequence[Outcome], beyond: Sequence[
             continue
         left = [path for path in outcome.upload.paths if path not in records]
         if outcome.stop or outcome.failure is None:
-            kept |= {path: Stay(f"{NOT_UPLOADED}{outcome.stop}") for path in left}
+            staying |= {path: Stay(f"{NOT_UPLOADED}{outcome.stop}") for path in left}
         else:
             failures += [outcome.failure._replace(path=path) for path in left]
-    return Published(planned, records, kept, every, tuple(failures))
+    return Published(planned, records, staying, every, tuple(failures))
 
 
 def _warnings(done: Published, fatal: str) -> Iterator[Notice]:

@@ -17,7 +17,7 @@ from imghost.run import local_copies, report
 from imghost.run.job import Job, Notice, Planned, Published, RewrittenPages
 from imghost.run.plan import plan_run
 from imghost.run.publish import publish
-from imghost.run.report import Report, remarks, stay_notices, told
+from imghost.run.report import Report, make_report, remarks, stay_notices
 from imghost.run.rewrite import rewrite_pages
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
@@ -154,4 +154,4 @@ def drop_changed(published: Published, job: Job) -> Published:
     if not changed:
         return published
     records = {path: record for path, record in published.records.items() if path not in changed}
-    return published._replace(records=records, kept={**published.kept, **dict.fromkeys(changed, _CHANGED)})
+    return published._replace(records=records, staying={**published.staying, **dict.fromkeys(changed, _CHANGED)})

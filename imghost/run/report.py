@@ -147,7 +147,7 @@ def summary(report: Report) -> str:
 
 def stay_notices(published: Published) -> Iterable[Notice]:
     """Warn of each image that stays local though it should not."""
-    for path, stay in sorted(published.kept.items()):
+    for path, stay in sorted(published.staying.items()):
         if stay.code:
             yield Notice(stay.code, str(Failure(path, f"stays local: {clause(stay.reason, 'it')}", stay.remedy)))
 
@@ -155,7 +155,7 @@ def stay_notices(published: Published) -> Iterable[Notice]:
 def remarks(published: Published) -> tuple[str, ...]:
     """Say, a line for each reason that no warning has, how many images stay local."""
     warned = [notice.text for notice in published.notices]
-    reasons = Counter(stay.reason for stay in published.kept.values() if not stay.code)
+    reasons = Counter(stay.reason for stay in published.staying.values() if not stay.code)
     for reason in [one for one in reasons if any(one.removeprefix(NOT_UPLOADED) in text for text in warned)]:
         del reasons[reason]
     return (
@@ -201,7 +201,7 @@ def make_report(
         images=len(pages_of),
         cached=len(published.records.keys() - new.keys()),
         uploaded=len(new),
-        kept=len(published.kept),
+        kept=len(published.staying),
         failed=len(failed),
     )
     return Report(
@@ -210,7 +210,7 @@ def make_report(
         counts=counts,
         uploads=tuple(Uploaded(path, record, pages_of.get(path, ())) for path, record in sorted(new.items())),
         kept=tuple(
-            Failure(path, clause(stay.reason, "it"), stay.remedy) for path, stay in sorted(published.kept.items())
+            Failure(path, clause(stay.reason, "it"), stay.remedy) for path, stay in sorted(published.staying.items())
         ),
         failures=published.failures,
         bytes_uploaded=sum(record.bytes for record in new.values()),

@@ -198,7 +198,7 @@ def _listed(
             is_expiring = not lasts(record, job.settings, now)
             yield _with_url(image, record)._replace(state="new" if path in new else "hosted", is_expiring=is_expiring)
         else:
-            yield _staying(image, failures.get(path), published.kept.get(path))
+            yield _staying(image, failures.get(path), published.staying.get(path))
 
 
 def _seen(path: str, image: Image | None, file: ImageFile | None) -> ListedImage:

@@ -69,14 +69,14 @@ A, B, C = image("a.png"), image("b.png"), image("c.png")
 def test_an_image_without_a_record_is_uploaded() -> None:
     found = planned([A, B])
     assert [upload.paths for upload in found.uploads] == [("a.png",), ("b.png",)]
-    assert (found.reused, found.kept) == ({}, {})
+    assert (found.reused, found.staying) == ({}, {})
     assert found.bytes == 200
 
 
 def test_a_record_of_the_same_bytes_is_reused() -> None:
     known = record(A)
     found = planned([A], None, known)
-    assert (found.reused, found.uploads, found.kept) == ({"a.png": known}, (), {})
+    assert (found.reused, found.uploads, found.staying) == ({"a.png": known}, (), {})
 
 
 def test_the_same_bytes_are_uploaded_once_whatever_their_paths() -> None:
@@ -173,29 +173,29 @@ def test_a_record_from_the_future_is_judged_without_an_error() -> None:
 def test_an_image_that_must_stay_keeps_its_whole_group() -> None:
     found = planned([A, B], [group("a.png", "b.png", "x.svg")], stays={"x.svg": Stay("no")})
     assert (found.uploads, found.reused) == ((), {})
-    assert found.kept["x.svg"] == Stay("no")
+    assert found.staying["x.svg"] == Stay("no")
     for path in ("a.png", "b.png"):
-        assert "moves together with x.svg, which stays local" in found.kept[path].reason
-        assert found.kept[path].code == ""
+        assert "moves together with x.svg, which stays local" in found.staying[path].reason
+        assert found.staying[path].code == ""
 
 
 def test_an_image_in_another_group_moves_there() -> None:
     found = planned([A, B], [group("a.png", "x.svg"), group("a.png", "b.png")], stays={"x.svg": Stay("no")})
     assert [upload.paths for upload in found.uploads] == [("a.png",), ("b.png",)]
-    assert set(found.kept) == {"x.svg"}
+    assert set(found.staying) == {"x.svg"}
 
 
 def test_an_image_that_appears_only_in_held_groups_is_not_uploaded() -> None:
     found = planned([A, B], [group("a.png", held="the page says so"), group("b.png")])
     assert [upload.paths for upload in found.uploads] == [("b.png",)]
-    assert found.kept == {"a.png": Stay("the page says so")}
+    assert found.staying == {"a.png": Stay("the page says so")}
 
 
 def test_an_image_that_is_held_in_one_place_and_free_in_another_is_uploaded() -> None:
     for groups in ([group("a.png", held="no"), group("a.png")], [group("a.png"), group("a.png", held="no")]):
         found = planned([A], groups)
         assert len(found.uploads) == 1
-        assert found.kept == {}
+        assert found.staying == {}
 
 
 def test_an_image_that_no_group_means_is_neither_uploaded_nor_reused() -> None:
@@ -208,14 +208,14 @@ def test_an_image_that_the_host_does_not_take_stays_with_its_group() -> None:
     drawing = image("d.svg", media_type="image/svg+xml")
     found = planned([A, drawing], [group("a.png", "d.svg")])
     assert found.uploads == ()
-    assert set(found.kept) == {"a.png", "d.svg"}
-    assert found.kept["d.svg"].remedy
+    assert set(found.staying) == {"a.png", "d.svg"}
+    assert found.staying["d.svg"].remedy
 
 
 def test_an_image_over_the_hosts_limit_stays_or_is_resized() -> None:
     assert HOST.limits.max_bytes is not None
     big = replace(A, bytes=HOST.limits.max_bytes + 1)
-    assert planned([big]).kept["a.png"].remedy
+    assert planned([big]).staying["a.png"].remedy
     assert planned([big], oversize="resize").uploads[0].variant == f"fit{HOST.limits.max_bytes}"
 
 
@@ -255,9 +255,9 @@ def test_every_image_that_a_page_means_is_reused_uploaded_or_kept(
 
     assert len(uploaded) == len(set(uploaded))
     moved = set(found.reused) | set(uploaded)
-    assert moved.isdisjoint(found.kept)
+    assert moved.isdisjoint(found.staying)
     assert set(found.reused) & set(uploaded) <= renewed
-    assert moved | set(found.kept) >= {path for each in groups for path in each.paths}
+    assert moved | set(found.staying) >= {path for each in groups for path in each.paths}
     free = [each for each in groups if not each.held and each.paths <= moved]
     assert moved == {path for each in free for path in each.paths}
     keys = [(upload.image.sha256, upload.variant) for upload in found.uploads]
@@ -293,4 +293,4 @@ def test_limits_decide_by_the_bytes_type_and_not_by_the_name() -> None:
     host = ImgPro(ImgPro.Options(), Setup(Client(environ={}), None, 30 * DAY, Path(), Path("site"), {}))
     host.limits = only_png
     found = plan({"a.png": gif}, {}, [group("a.png")], {}, host, settings(), NOW)
-    assert "is gif" in found.kept["a.png"].reason
+    assert "is gif" in found.staying["a.png"].reason
