@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,11 +11,23 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from imghost import urls
-from imghost.cli.terminal import Call, Row, plain, print_facts, print_json, print_table, say, warn
-from imghost.environment import leave_to_upload
+from imghost.cli.terminal import (
+    Call,
+    Row,
+    painted,
+    plain,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+    terminal_width,
+    warn,
+    wrapped,
+)
+from imghost.environment import leave_to_upload, version
 from imghost.errors import HostError, SettingsError, StateError
 from imghost.hosts import Host, Tells, registry
 from imghost.models import MEDIA_TYPES, Record
@@ -30,7 +44,10 @@ from imghost.run.plan import plan_run
 from imghost.run.rehost import rehost as run
 from imghost.settings import PERMANENT, Settings, read_duration
 from imghost.site import page_map
-from imghost.wording import clause, many, size
+from imghost.wording import clause, many, nearest, size
+
+if TYPE_CHECKING:
+    from imghost.run.audit_formats import Line
 
 
 def rehost(call: Call) -> int:
@@ -530,3 +547,79 @@ def paid(call: Call) -> Money:
     except StateError as problem:
         warn([f"the payments are not known: {problem}"])
         return Money()
+
+
+def audit(call: Call) -> int:
+    """Show what is wrong with a site's images, hosted or not."""
+    from imghost.run import audit_formats as formats
+    from imghost.run.audit import audit as look_over
+    from imghost.run.audit import hosted_by
+
+    assert call.site is not None
+    failing, form = _failing(call.given["fail"]), _form(call)
+    now, here = datetime.now(UTC), Path.cwd()
+    hosted = hosted_by(locks.read(call.settings.lock).records, call.settings, now)
+    seen = look_over(
+        call.site, now=now, site_url=call.settings.site_url, hosted=hosted, folder=here, workers=os.cpu_count() or 1
+    )
+    if not seen.pages:
+        name = call.site.relative_to(here) if call.site.is_relative_to(here) else call.site
+        where = "name the folder that your generator writes, such as site, public or _build/html"
+        raise SettingsError(f"there is no page in {str(name)!r}; {where}")
+    for remark in seen.remarks:
+        say(remark)
+    if form == "json":
+        print_json(formats.as_mapping(seen))
+    elif form == "sarif":
+        print_json(formats.as_sarif(seen, failing, _from(here, call.site), version()))
+    else:
+        if form == "github":
+            for annotation in formats.as_github(seen, failing, _from(here, call.site)):
+                print(annotation)
+        else:
+            _print_findings(formats.lines(seen))
+        print(formats.total(seen, failing))
+    return 1 if formats.fails(seen, failing) else 0
+
+
+def _failing(typed: object) -> frozenset[str]:
+    """Read the kinds that are exit 1; several may stand in one word, separated by commas."""
+    from imghost.run.audit import FAILING, KINDS_OF_FINDINGS
+
+    words = [word.strip() for text in typed or () for word in str(text).split(",")]  # type: ignore[attr-defined]
+    for word in words:
+        if word not in {*KINDS_OF_FINDINGS, "none"}:
+            raise SettingsError(
+                f"--fail should be a kind of finding, not {word!r:.80}; {nearest(word, KINDS_OF_FINDINGS)}"
+            )
+    return frozenset(words) - {"none"} if words else frozenset(FAILING)
+
+
+_FORMS: Final = ("text", "json", "github", "sarif")
+
+
+def _form(call: Call) -> str:
+    form = str(call.given["format"] or ("json" if call.is_json else "text"))
+    if form not in _FORMS:
+        raise SettingsError(f"--format should be one of {', '.join(_FORMS)}, not {form!r:.80}")
+    if call.is_json and form != "json":
+        raise SettingsError(f"--json and --format {form} are two forms; leave one of them out")
+    return form
+
+
+def _from(here: Path, site: Path) -> str:
+    """Name a site as its files stand in the repository, whose top a CI calls from."""
+    return site.relative_to(here).as_posix() if site.is_relative_to(here) else site.as_posix()
+
+
+def _print_findings(found: Sequence[Line]) -> None:
+    """Print a line for each, on a terminal wrapped, so that editors jump to what each begins with."""
+    width = terminal_width(sys.stdout)
+    for line in found:
+        head = f"{line.where}: {line.kind}"
+        text = wrapped(str(line), width, indent=2) if width else str(line)
+        colour = "red" if line.kind in {"broken", "alt"} else "yellow"
+        shown = f"{line.where}: {painted(line.kind, colour, sys.stdout)}"
+        print(shown + text.removeprefix(head) if text.startswith(head) else text)
+    if found:
+        print()

@@ -105,13 +105,14 @@ def _call(typed: Typed, command: Command) -> Call:
     """Read the configuration, put the command line's options over it, and find the site."""
     values = typed.values
     configuration = find(Path.cwd(), values["config"], os.environ)
-    given = {option.name: values[option.name] for option in settings.options() if values[option.name] not in (None, ())}
+    own = {flag.name: values[flag.name.replace("-", "_")] for flag in command.flags}
+    names = [option.name for option in settings.options() if option.name not in own]
+    given = {name: values[name] for name in names if values[name] not in (None, ())}
     if typed.command == "migrate":
         # The configuration's `options` are the old host's.
         others = {name: value for name, value in configuration.options.items() if name != "options"}
         configuration, given = replace(configuration, options=others), given | {"host": values["to"]}
     chosen = _chosen(configuration, given)
-    own = {flag.name: values[flag.name.replace("-", "_")] for flag in command.flags}
     site = _folder(values["site"]) if command.has_site else None
     if configuration.name:
         say(f"the options are those of {configuration.name}")

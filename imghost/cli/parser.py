@@ -76,6 +76,19 @@ COMMANDS: Final[Mapping[str, Command]] = {
         settings="host options lock site_url include exclude references retention renew_before oversize max_edge "
         "metadata format",
     ),
+    "audit": Command(
+        commands.audit,
+        "show what is wrong with a site's images; exit with 1 for broken ones and missing texts",
+        "imghost audit site\nimghost audit site --fail broken --fail unused\nimghost audit site --format github",
+        has_site=True,
+        flags=(
+            Flag("fail", "a kind that is exit 1, or none (default: broken, alt)", "KIND", is_repeated=True),
+            Flag("format", "how the findings are printed (default: text)", "{text,json,github,sarif}"),
+        ),
+        more="Nothing is changed, and no host is asked. The kinds are broken (a reference to a missing file), alt (no alternative text), expiring (hosted, and about to end), large (many more pixels than are shown), "
+        "metadata (it tells a place or a person), twin (the same bytes under several names) and unused.",
+        settings="site_url lock renew_before",
+    ),
     "verify": Command(
         commands.verify,
         "fetch every record's URL; exit with 1 if one is dead or altered",
@@ -214,12 +227,15 @@ class CommandParser(click.Command):
         answer: Callable[..., Typed | None],
         *,
         more: str = "",
+        own: Collection[str] = (),
         settings: Collection[str] = (),
     ) -> None:
         # What is too many is worded below.
         super().__init__(name, {"allow_extra_args": True}, answer, list(params), short_help=about)
         self._paragraphs = tuple(filter(None, (about, more)))
         self._example = example
+        self._own = own
+        """Flags of its own, of which one may have the name of a setting."""
         self._settings = settings
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -242,7 +258,7 @@ class CommandParser(click.Command):
         """Write the help."""
         _write_usage(formatter, f"imghost {self.name}", self._usage())
         _write_paragraphs(formatter, self._paragraphs)
-        known = {option.name for option in settings.options()}
+        known = {option.name for option in settings.options()} - set(self._own)
         flags = [param for param in self.get_params(ctx) if _is_flag(param)]
         _write_list(formatter, "options", [_row(flag, ctx) for flag in flags if flag.name not in known])
         shown = [_row(flag, ctx) for flag in flags if flag.name in self._settings]
@@ -354,14 +370,22 @@ def _command(name: str, command: Command) -> CommandParser:
     if command.action:
         placed.append(click.Argument(["action"], type=click.Choice([command.action]), metavar=command.action))
     flags = [_flag(flag) for flag in (*command.flags, *_COMMON)]
-    every = [_setting(option) for option in settings.options()]
+    own = {flag.name for flag in command.flags}
+    every = [_setting(option) for option in settings.options() if option.name not in own]
     shown = command.settings.split() or [option.name for option in settings.options()]
 
     def answer(**values: Any) -> Typed:
         return Typed(name, values)
 
     return CommandParser(
-        name, command.about, command.example, [*placed, *flags, *every], answer, more=command.more, settings=shown
+        name,
+        command.about,
+        command.example,
+        [*placed, *flags, *every],
+        answer,
+        more=command.more,
+        own=own,
+        settings=shown,
     )
 
 

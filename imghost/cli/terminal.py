@@ -156,6 +156,14 @@ def _note(note: str, start: int, width: int | None) -> Iterator[str]:
         yield " " * indent + painted(line, "faint", sys.stdout)
 
 
+def wrapped(text: str, width: int, indent: int) -> str:
+    """Break a sentence between words for a terminal of this width; what follows is indented."""
+    indented = " " * indent
+    return "\n".join(
+        textwrap.wrap(text, width, subsequent_indent=indented, break_long_words=False, break_on_hyphens=False)
+    )
+
+
 def _wrapped(text: str, room: int) -> list[str]:
     """Break between words only: half a URL is none."""
     return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from bs4 import Tag
     from PIL.ImageFile import ImageFile as Picture
 
+    from imghost.models import Record
+    from imghost.settings import Settings
+
 KINDS_OF_FINDINGS: Final = MappingProxyType(
     {
         "broken": "a reference to a file that is not there",
@@ -424,6 +427,25 @@ class Audit(NamedTuple):
     """The first page's title."""
     files: Mapping[str, ImageFile] = MappingProxyType({})
     """The site's image files."""
+
+
+def hosted_by(records: Iterable[Record], settings: Settings, now: datetime) -> dict[str, HostedCopy]:
+    """Say what is known of hosted images by a lock's records."""
+    from imghost.run.plan import lasts
+
+    copies = {}
+    for record in records:
+        path = record.extra.get("path")
+        copies[record.url] = HostedCopy(
+            path if isinstance(path, str) else record.url,
+            record.bytes,
+            record.width,
+            record.height,
+            record.expires,
+            not lasts(record, settings, now),
+            record.sha256,
+        )
+    return copies
 
 
 def audit(
