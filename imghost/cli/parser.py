@@ -85,8 +85,9 @@ COMMANDS: Final[Mapping[str, Command]] = {
             Flag("fail", "a kind that is exit 1, or none (default: broken, alt)", "KIND", is_repeated=True),
             Flag("format", "how the findings are printed (default: text)", "{text,json,github,sarif}"),
         ),
-        more="Nothing is changed, and no host is asked. The kinds are broken (a reference to a missing file), alt (no alternative text), expiring (hosted, and about to end), large (many more pixels than are shown), "
-        "metadata (it tells a place or a person), twin (the same bytes under several names) and unused.",
+        more="Nothing is changed, and no host is asked. The kinds are broken (a reference to a missing file), alt (no "
+        "alternative text), expiring (hosted, and about to end), large (many more pixels than are shown), metadata "
+        "(it tells a place or a person), twin (the same bytes under several names) and unused.",
         settings="site_url lock renew_before",
     ),
     "verify": Command(
