@@ -88,6 +88,8 @@ class Facts(NamedTuple):
     is_animated: bool = False
     has_metadata: bool = False
     """Whether `metadata: strip` would take something away: EXIF, XMP, text, or bytes after the end."""
+    natural: tuple[int, int] | None = None
+    """The size in CSS pixels at which a browser shows it, where that is not one for each pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class Payload:
     """What was done to the image's bytes; empty = nothing."""
     period: int = 0
     """The renewal period: 0 at first, else when the renewed record expires (Unix seconds)."""
+    plain: str | None = None
+    """The variant that gives the same bytes, where nothing was gained by the one that was asked for."""
 
     @property
     def name(self) -> str:

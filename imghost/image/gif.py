@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part
+from imghost.image.structure import MAX_PARTS, Data, Format, NotAnImage, Outline, Pieces, Shown, cut_short, part
 
 SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 _NAME: Final = "a GIF image"
@@ -15,13 +15,13 @@ _COMMENT, _PLAIN_TEXT, _APPLICATION = 0xFE, 0x01, 0xFF
 _KEPT_APPLICATIONS: Final = {b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012"}
 
 
-def size(data: Data) -> tuple[int, int]:
-    """Read width and height up to the first frame, which browsers let exceed the screen."""
+def shown(data: Data) -> Shown:
+    """Read up to the first frame, which browsers let exceed the screen, how large a GIF is shown."""
     walk = _Walk(data)
     for _ in range(MAX_PARTS):
         if data[walk.at] == _FRAME:
             walk.frame()
-            return walk.width, walk.height
+            return Shown(walk.width, walk.height)
         if walk.step() == _TRAILER:
             break
     raise NotAnImage("it is a GIF image without a frame")
@@ -37,7 +37,7 @@ def outline(data: Data) -> Outline:
         raise NotAnImage("it is a GIF image in more blocks than an image needs")
     if not walk.frames:
         raise NotAnImage("it is a GIF image without a frame")
-    return Outline("image/gif", walk.width, walk.height, walk.frames > 1, walk.pieces.done())
+    return Outline("image/gif", Shown(walk.width, walk.height), walk.frames > 1, walk.pieces.done())
 
 
 class _Walk:
@@ -103,3 +103,6 @@ class _Walk:
 def _palette(flags: int) -> int:
     """Give the length of the colour table that these flags announce."""
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+FORMAT: Final = Format("image/gif", lambda head: head.startswith(SIGNATURES), outline, shown, "GIF")

@@ -15,10 +15,11 @@ from typing import BinaryIO, Final
 
 from imghost.files import Window, open_beneath
 from imghost.image import avif, gif, jpeg, png, webp
-from imghost.image.structure import Data, NotAnImage, Outline
+from imghost.image.structure import Data, Format, NotAnImage, Outline, Shown
 from imghost.models import Facts, Image
 
 __all__ = [
+    "FORMATS",
     "MAX_BYTES",
     "MAX_PIXELS",
     "NotAnImage",
@@ -26,8 +27,12 @@ __all__ = [
     "inspect",
     "outline",
     "read",
+    "shown",
     "stripped",
 ]
+
+FORMATS: Final[tuple[Format, ...]] = (png.FORMAT, jpeg.FORMAT, gif.FORMAT, webp.FORMAT, avif.FORMAT)
+"""The raster formats; a drawing is none of them, and its reader is loaded where one comes."""
 
 MAX_PIXELS: Final = 50_000_000
 MAX_BYTES: Final = 70_000_000
@@ -65,10 +70,13 @@ def outline(buffer: bytes | mmap.mmap | memoryview | Window) -> Outline:
         found = _walk(data)
     except (IndexError, struct.error):
         raise NotAnImage("it is an image that is cut short") from None
-    if found.width == 0 or found.height == 0:
+    width, height = found.shown[:2]
+    if width == 0 or height == 0:
         raise NotAnImage("it is an image without a single pixel")
-    if found.media_type != "image/svg+xml" and (found.width or 0) * (found.height or 0) > MAX_PIXELS:
-        raise NotAnImage(f"it has {found.width} x {found.height} pixels, more than the {MAX_PIXELS:,} allowed")
+    pixels = (width or 0) * (height or 0)
+    if found.media_type != "image/svg+xml" and pixels > MAX_PIXELS:
+        count = f"{pixels / 1e6:.3g} megapixels ({width} x {height})"
+        raise NotAnImage(f"it has {count}, more than the {MAX_PIXELS // 10**6} allowed", _SMALLER)
     return found
 
 
@@ -84,54 +92,76 @@ def stripped(buffer: bytes | mmap.mmap | memoryview, facts: Facts) -> list[memor
     return [view[piece] if isinstance(piece, slice) else piece for piece in outline(buffer).pieces]
 
 
-def dimensions(prefix: bytes) -> tuple[int, int] | None:
-    """Read a raster image's width and height, as shown, from its first bytes; never raises."""
+def shown(prefix: bytes) -> Shown | None:
+    """Say how Chromium shows a raster image, from its first bytes; never raises."""
     try:
-        if prefix.startswith(png.SIGNATURE):
-            return png.size(prefix)
-        if prefix.startswith(jpeg.SIGNATURE):
-            return jpeg.size(prefix)
-        if prefix.startswith(gif.SIGNATURES):
-            return gif.size(prefix)
-        if webp.is_webp(prefix[:12]):
-            return webp.size(prefix)
-        if avif.is_avif(prefix[:512]):
-            return avif.size(prefix)
+        for format_ in FORMATS:
+            if format_.matches(prefix[:512]):
+                return format_.shown(prefix)
     except (NotAnImage, IndexError, struct.error):
         pass
     return None
 
 
+def dimensions(prefix: bytes) -> tuple[int, int] | None:
+    """Read a raster image's width and height in pixels, as turned, from its first bytes; never raises."""
+    picture = shown(prefix)
+    if picture is None or picture.width is None or picture.height is None:
+        return None
+    return picture.width, picture.height
+
+
 def facts_of(found: Outline, size: int) -> Facts:
     """Say what a walk found of a file of this many bytes."""
     has_metadata = found.pieces != (slice(0, size),)
-    return Facts(found.media_type, found.width, found.height, found.is_animated, has_metadata)
+    width, height, _, natural = found.shown
+    return Facts(found.media_type, width, height, found.is_animated, has_metadata, natural)
 
 
 def _walk(data: Data) -> Outline:
     head = data[:512]
-    if head.startswith(png.SIGNATURE):
-        return png.outline(data)
-    if head.startswith(jpeg.SIGNATURE):
-        return jpeg.outline(data)
-    if head.startswith(gif.SIGNATURES):
-        return gif.outline(data)
-    if webp.is_webp(head):
-        return webp.outline(data)
-    if avif.is_avif(head):
-        return avif.outline(data)
+    for format_ in FORMATS:
+        if format_.matches(head):
+            return format_.outline(data)
     from imghost.image import svg  # expat, for sites that have drawings
 
     if svg.is_svg(head):
         return svg.outline(data)
-    raise NotAnImage("it is not an image of a known format (PNG, JPEG, GIF, WebP, AVIF, SVG)")
+    raise _unknown(head)
+
+
+def _unknown(head: bytes) -> NotAnImage:
+    """Name what a file is that is none of the formats, and what to do with it."""
+    for beginnings, name, is_shown in _OTHERS:
+        if head.startswith(beginnings):
+            remedy = "convert it to PNG, JPEG, WebP or AVIF, or exclude it"
+            return NotAnImage(f"it is {name}, which is not hosted", remedy, is_harmless=is_shown)
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
+        return NotAnImage("it is a HEIC image, which most browsers do not show", "convert it to JPEG, or exclude it")
+    if head.startswith(b"version https://git-lfs.github.com/"):
+        return NotAnImage("it is a pointer of git-lfs, not the image", "fetch the images with `git lfs pull`")
+    return NotAnImage("it is not an image of a known format (PNG, JPEG, GIF, WebP, AVIF, SVG)")
+
+
+_SMALLER: Final = "make it smaller, or exclude it"
+_HEIF: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+# How files of other formats begin, what they are, and whether browsers show them.
+_OTHERS: Final[tuple[tuple[tuple[bytes, ...], str, bool], ...]] = (
+    ((b"BM",), "a BMP image", True),
+    ((b"\0\0\1\0", b"\0\0\2\0"), "an icon (ICO)", True),
+    ((b"\x1f\x8b",), "a compressed drawing (svgz) or other gzip file", True),
+    ((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "a TIFF image", False),
+    ((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51"), "a JPEG 2000 image", False),
+    ((b"\xff\x0a", b"\0\0\0\x0cJXL "), "a JPEG XL image", False),
+    ((b"8BPS",), "a Photoshop document", False),
+)
 
 
 def _check_length(length: int) -> None:
     if not length:
         raise NotAnImage("it is empty")
     if length > MAX_BYTES:
-        raise NotAnImage(f"it has {length:,} bytes, more than the {MAX_BYTES:,} allowed")
+        raise NotAnImage(f"it has {length:,} bytes, more than the {MAX_BYTES:,} allowed", _SMALLER)
 
 
 def _digest(file: BinaryIO, size: int) -> str:

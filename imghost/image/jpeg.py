@@ -1,130 +1,85 @@
-"""JPEG: segments and scans from `SOI` to the first `EOI` (ITU-T T.81, annex B)."""
+"""JPEG: how it is shown, and what stays of it, a gain map after its end included."""
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final
 
-from imghost.image import structure
-from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part, search
+from imghost.image.segments import FRAMES, NAME, SCAN, SIGNATURE, Segment, exif_of, is_exif, segments, stripped
+from imghost.image.structure import Data, Exif, Format, NotAnImage, Outline, Pieces, Shown, is_sideways, part
 
-SIGNATURE: Final = b"\xff\xd8\xff"
-_NAME: Final = "a JPEG image"
-_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_APPLICATION: Final = frozenset(range(0xE0, 0xF0))
-_SCAN, _END, _COMMENT = 0xDA, 0xD9, 0xFE
-_STANDALONE: Final = frozenset(range(0xD0, 0xD8)) | {0x01}
-_NEXT_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
-_NO_FILL: Final = re.compile(rb"\xff[^\xff]", re.DOTALL)
-_EXIF: Final = b"Exif\0\0"
-# What a decoder reads of the application segments. All others describe: EXIF and XMP (1), thumbnails
-# (JFXX), further images after the end (MPF), makers' notes with positions (6), IPTC (13), and so on.
-_DECODED: Final = ((0xE0, b"JFIF\0"), (0xE0, b"AVI1"), (0xE2, b"ICC_PROFILE\0"), (0xEE, b"Adobe"))
+# Baseline, extended and progressive, by Huffman's or arithmetic coding: what browsers decode.
+_DECODED_FRAMES: Final = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
+# Both may name a second picture.
+_NAMING: Final = ((0xE2, b"MPF\0"), (0xE1, b"http://ns.adobe.com/xap/1.0/\0"))
 
 
-def size(data: Data) -> tuple[int, int]:
-    """Read width and height, as shown, from a JPEG up to its frame header."""
-    turned: int | None = None
-    for marker, start, end in _segments(data):
-        if turned is None and _is_exif(data, marker, start):
-            turned = _orientation(data, start, end)
-        if marker in _FRAMES:
-            return _frame(data, start, end, turned or 1)
+def shown(data: Data) -> Shown:
+    """Read from a JPEG up to its frame header how it is shown."""
+    exif: Exif | None = None
+    for segment in segments(data):
+        if exif is None and is_exif(data, segment):
+            exif = exif_of(data, segment)
+        if segment.marker in FRAMES:
+            return _as_shown(_frame(data, segment), exif or Exif())
     raise NotAnImage("it is a JPEG image without a frame")
 
 
 def outline(data: Data) -> Outline:
     """Walk all segments and scans to the end of the image; raises `NotAnImage`."""
-    pieces = Pieces()
-    pieces.keep(0, 2)
+    every = list(segments(data))
     size: tuple[int, int] | None = None
-    turned: int | None = None
-    scans = 0
-    for marker, start, end in _segments(data):
-        if turned is None and _is_exif(data, marker, start):
-            turned = _orientation(data, start, end)
-            _keep_orientation(data, start, end, turned, pieces)
-        elif _stays(data, marker, start):
-            pieces.keep(start, end)
-        if marker in _FRAMES and size is None:
-            size = _frame(data, start, end, 1)
-        if marker == _SCAN:
-            scans += 1
+    has_scan = False
+    for segment in every:
+        if segment.marker in FRAMES and size is None:
+            size = _frame(data, segment)
+        if segment.marker == SCAN:
+            has_scan = True
             if size is None:
                 raise NotAnImage("it is a JPEG image with a scan before its frame")
-    if size is None or not scans:
+    if size is None or not has_scan:
         raise NotAnImage("it is a JPEG image without a picture")
-    width, height = size[::-1] if structure.is_sideways(turned or 1) else size
-    return Outline("image/jpeg", width, height, False, pieces.done())
+    exif = next((exif_of(data, segment) for segment in every if is_exif(data, segment)), Exif())
+    pieces = _with_gain_map(data, every, size, exif) or stripped(data, every, size, exif)
+    return Outline("image/jpeg", _as_shown(size, exif), False, pieces.done())
 
 
-def _segments(data: Data) -> Iterator[tuple[int, int, int]]:
-    """Give each segment's marker and span, a scan with its data, and the end marker last."""
-    start, total = 2, len(data)
-    for _ in range(MAX_PARTS):
-        head = part(data, start, 2, _NAME)
-        if head == b"\xff\xff":
-            begin = start
-            start = search(data, _NO_FILL, start)
-            if start < 0:
-                raise cut_short(_NAME)
-            head = data[start : start + 2]
-            yield 0xFF, begin, start
-        if head[0] != 0xFF or head[1] == 0:
-            raise NotAnImage("it is a JPEG image with bytes between its segments")
-        marker = head[1]
-        end = start + 2
-        if marker not in _STANDALONE and marker != _END:
-            length = int.from_bytes(part(data, end, 2, _NAME), "big")
-            end += length
-            if length < 2 or end > total:
-                raise cut_short(_NAME)
-        if marker == _SCAN:
-            end = search(data, _NEXT_MARKER, end)
-            if end < 0:
-                raise cut_short(_NAME)
-        yield marker, start, end
-        if marker == _END:
-            return
-        start = end
-    raise NotAnImage("it is a JPEG image in more segments than an image needs")
+def second_of(lean: bytes) -> bytes:
+    """Give a stripped image with a gain map; empty where it has none."""
+    *_, last = segments(lean)
+    return lean if last.end < len(lean) else b""
 
 
-def _frame(data: Data, start: int, end: int, turned: int) -> tuple[int, int]:
-    """Read width and height from a frame header."""
-    if end - start < 10:
+def _frame(data: Data, segment: Segment) -> tuple[int, int]:
+    """Read width and height from a frame header, as they are stored."""
+    if segment.end - segment.start < 10:
         raise NotAnImage("it is a JPEG image with a broken frame")
-    height, width = struct.unpack(">HH", part(data, start + 5, 4, _NAME))
-    return (height, width) if structure.is_sideways(turned) else (width, height)
+    depth, height, width = struct.unpack(">BHH", part(data, segment.start + 4, 5, NAME))
+    if segment.marker not in _DECODED_FRAMES or depth != 8:
+        kind = "lossless or hierarchical" if segment.marker not in _DECODED_FRAMES else f"{depth}-bit"
+        raise NotAnImage(
+            f"it is a {kind} JPEG image, which no browser shows", "save it as an ordinary JPEG, or exclude it"
+        )
+    return width, height
 
 
-def _stays(data: Data, marker: int, start: int) -> bool:
-    """Say whether a segment is needed to show the image."""
-    if marker == _COMMENT:
-        return False
-    if marker not in _APPLICATION:
-        return True
-    head = data[start + 4 : start + 16]
-    return any(marker == known and head.startswith(name) for known, name in _DECODED)
+def _as_shown(size: tuple[int, int], exif: Exif) -> Shown:
+    natural = exif.natural(*size)
+    if is_sideways(exif.turn):
+        return Shown(size[1], size[0], exif.turn, natural and natural[::-1])
+    return Shown(*size, exif.turn, natural)
 
 
-def _is_exif(data: Data, marker: int, start: int) -> bool:
-    return marker == 0xE1 and data[start + 4 : start + 4 + len(_EXIF)] == _EXIF
+def _with_gain_map(data: Data, every: Sequence[Segment], size: tuple[int, int], exif: Exif) -> Pieces | None:
+    """Collect what stays of an image and of the gain map after it; None where it names none."""
+    if every[-1].end == len(data):
+        return None
+    if not any(m == kind and data[s + 4 : s + 4 + len(name)] == name for m, s, _ in every for kind, name in _NAMING):
+        return None
+    from imghost.image import gain_map  # reads XMP; few photographs have one
+
+    return gain_map.kept(data, every, size, exif)
 
 
-def _orientation(data: Data, start: int, end: int) -> int:
-    return structure.orientation(data[start + 4 + len(_EXIF) : end])
-
-
-def _keep_orientation(data: Data, start: int, end: int, turned: int, pieces: Pieces) -> None:
-    """Keep of an EXIF segment what turns the image, if anything does."""
-    if turned == 1:
-        return
-    body = _EXIF + structure.minimal(turned)
-    segment = struct.pack(">BBH", 0xFF, 0xE1, len(body) + 2) + body
-    if data[start:end] == segment:
-        pieces.keep(start, end)
-    else:
-        pieces.put(segment)
+FORMAT: Final = Format("image/jpeg", lambda head: head.startswith(SIGNATURE), outline, shown, "JPEG")

@@ -1,15 +1,13 @@
-"""The private copy that is sent: stripped or resized as the variant says, never the file itself."""
+"""The private copy that is sent: stripped or remade as the variant says, never the file itself."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from imghost.errors import ImghostError
 from imghost.files import Window, digest
@@ -17,14 +15,15 @@ from imghost.models import RASTER, Image, Payload
 from imghost.wording import printable
 
 if TYPE_CHECKING:
-    import PIL.Image
-
+    from imghost.image.resize import Wanted
     from imghost.image.structure import Outline
 
 
 _CHUNK: Final = 1 << 18
 _VARIANT: Final = re.compile(
-    r"(?:(?P<strip>strip)(?:\+(?!\Z)|\Z))?(?:edge(?P<edge>[1-9][0-9]{0,8})(?:\+(?!\Z)|\Z))?(?:fit(?P<fit>[1-9][0-9]{0,9}))?"
+    r"(?:(?P<strip>strip)(?:\+(?!\Z)|\Z))?(?:edge(?P<edge>[1-9][0-9]{0,8})(?:\+(?!\Z)|\Z))?"
+    r"(?:width(?P<width>[1-9][0-9]{0,8})(?:\+(?!\Z)|\Z))?(?:fit(?P<fit>[1-9][0-9]{0,9})(?:\+(?!\Z)|\Z))?"
+    r"(?:(?P<format>webp|avif)(?P<quality>[1-9][0-9]?|100)?)?"
 )
 
 
@@ -39,34 +38,43 @@ class ChangedError(PayloadError):
 def prepare(image: Image, source: BinaryIO, variant: str, folder: Path) -> Payload:
     """Make the private copy that is sent for an image, with its variant applied.
 
-    The source is read once, from its beginning, and what was read is what is checked and sent.
+    The source is read once, from its beginning, and what was read is what is checked and sent. What would gain
+    nothing by being remade is sent as it is; the payload then says so.
     Raises: `ChangedError` where it is not the image that was planned, `PayloadError` where it is no
     image or the variant cannot be made, `OSError`.
     """
-    edge, limit, strips = _read_variant(variant)
+    strips, wanted = _read_variant(variant)
     copy = _copy(image, source, folder)
+    target: Path | None = None
     try:
-        found = _outline(copy, image.bytes)
-        if edge or limit:
-            target = _resized(copy, found, edge, limit)
-        elif strips and found.pieces != (slice(0, image.bytes),):
-            target = _stripped(copy, found)
-        else:
-            return _payload(image, copy, image.sha256, found, variant)
+        outline = _outline(copy, image.bytes)
+        plain = None
+        if wanted:
+            target = _remade(copy, outline, wanted)
+            plain = None if target else "strip" * strips
+        if target is None and strips and outline.pieces != (slice(0, image.bytes),):
+            target = _stripped(copy, outline)
+        if target is None:
+            return _payload(image, copy, image.sha256, outline, variant, plain)
     except BaseException:
         copy.unlink(missing_ok=True)
         raise
     copy.unlink(missing_ok=True)
-    return _finished(image, target, variant)
+    return _finished(image, target, variant, plain)
 
 
-def _read_variant(variant: str) -> tuple[int | None, int | None, bool]:
-    """Read a variant's text: longest edge, most bytes, and whether metadata goes."""
+def _read_variant(variant: str) -> tuple[bool, Wanted | None]:
+    """Read a variant's text: whether metadata goes, and what else is wanted."""
     match = _VARIANT.fullmatch(variant)
     if not match:
         raise PayloadError(f"no variant {printable(variant)!r} is known; it is like 'strip+edge1600+fit1000000'")
-    strips, edge, limit = match["strip"], match["edge"], match["fit"]
-    return int(edge) if edge else None, int(limit) if limit else None, strips is not None
+    edge, width, limit = (int(text) if (text := match[name]) else None for name in ("edge", "width", "fit"))
+    if not (edge or width or limit or match["format"]):
+        return match["strip"] is not None, None
+    from imghost.image.resize import Wanted
+
+    media_type = f"image/{match['format']}" if match["format"] else ""
+    return match["strip"] is not None, Wanted(edge, width, limit, media_type, int(match["quality"] or 80))
 
 
 def _copy(image: Image, source: BinaryIO, folder: Path) -> Path:
@@ -113,7 +121,7 @@ def _outline(copy: Path, size: int) -> Outline:
         try:
             return outline(file.read() if size <= 1 << 20 else Window(file, size))
         except NotAnImage as verdict:
-            raise PayloadError(f"{verdict}; put a real image there, or exclude it") from None
+            raise PayloadError("; ".join(filter(None, (str(verdict), verdict.remedy)))) from None
 
 
 def _stripped(copy: Path, found: Outline) -> Path:
@@ -134,123 +142,33 @@ def _stripped(copy: Path, found: Outline) -> Path:
         return _write(copy.parent, copy.name, parts())
 
 
-def _finished(image: Image, target: Path, variant: str) -> Payload:
+def _finished(image: Image, target: Path, variant: str, plain: str | None) -> Payload:
     """Describe a payload whose bytes are not the image's."""
     try:
         with target.open("rb") as file:
             sha256 = digest(file)
-        return _payload(image, target, sha256, _outline(target, target.stat().st_size), variant)
+        return _payload(image, target, sha256, _outline(target, target.stat().st_size), variant, plain)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
 
 
-def _payload(image: Image, file: Path, sha256: str, found: Outline, variant: str) -> Payload:
+def _payload(image: Image, file: Path, sha256: str, outline: Outline, variant: str, plain: str | None) -> Payload:
     size = file.stat().st_size
-    return Payload(image.sha256, sha256, file, size, found.media_type, found.width, found.height, variant)
+    width, height = outline.shown[:2]
+    return Payload(image.sha256, sha256, file, size, outline.media_type, width, height, variant, plain=plain)
 
 
-def _resized(copy: Path, found: Outline, edge: int | None, limit: int | None) -> Path:
-    """Write a smaller picture of a copy."""
-    if found.is_animated or found.media_type not in RASTER:
-        raise PayloadError("it moves or is drawn, so it cannot be resized; make it smaller, or exclude it")
+def _remade(copy: Path, outline: Outline, wanted: Wanted) -> Path | None:
+    """Write a smaller file of a copy; None where the image itself is better."""
+    if outline.media_type not in RASTER:
+        raise PayloadError("it is drawn, so it cannot be resized; make it smaller, or exclude it")
+    from imghost.image.resize import CannotResizeError, remade
 
-    target = _write(copy.parent, copy.name, iter(()))
+    raw = copy.read_bytes()
+    lean = b"".join(raw[piece] if isinstance(piece, slice) else piece for piece in outline.pieces)
     try:
-        resize(copy, target, found.media_type, edge, limit)
-    except BaseException as error:
-        target.unlink(missing_ok=True)
-        if isinstance(error, CannotResizeError):
-            raise PayloadError(f"{error}; exclude it") from error
-        raise
-    return target
-
-
-_NAMES: Final = {
-    "image/png": "PNG",
-    "image/jpeg": "JPEG",
-    "image/gif": "GIF",
-    "image/webp": "WEBP",
-    "image/avif": "AVIF",
-}
-_SAVING: Final[dict[str, dict[str, Any]]] = {
-    "PNG": {"optimize": True},
-    "JPEG": {"quality": 88, "optimize": True, "progressive": True},
-    "GIF": {"optimize": True},
-    "WEBP": {"quality": 88, "method": 4},
-    "AVIF": {"quality": 80, "speed": 7},
-}
-_TRIES: Final = 24
-# One at a time: a decoded picture takes up to 200 MB, and every upload thread may want one.
-_decoding: Final = threading.Lock()
-
-
-class CannotResizeError(Exception):
-    """A picture that Pillow cannot read, or that stays too large at any size."""
-
-
-def resize(source: Path, target: Path, media_type: str, edge: int | None, limit: int | None) -> None:
-    """Write a picture in its own format, at most `edge` pixels long and `limit` bytes large.
-
-    Profile, transparency and the way up stay, metadata does not. The caller has checked the header:
-    the number of pixels, and that nothing moves. Raises `CannotResizeError`.
-    """
-    name = _NAMES[media_type]
-    with _decoding:
-        try:
-            picture, options = _load(source, name)
-            fits = _shrink(picture, target, name, options, edge, limit)
-        # A decoder may raise anything for a broken file.
-        except Exception as error:
-            raise CannotResizeError(f"Pillow cannot resize it ({printable(error)})") from error
-    if not fits:
-        raise CannotResizeError(f"it does not fit into {limit:,} bytes at any size")
-
-
-def _load(source: Path, name: str) -> tuple[PIL.Image.Image, dict[str, Any]]:
-    """Decode a picture, turned the way it is shown, with the settings that keep its colours."""
-    import PIL.Image
-    import PIL.ImageOps
-
-    with PIL.Image.open(source, formats=[name]) as opened:
-        options = _SAVING[name] | {"icc_profile": opened.info.get("icc_profile")}
-        picture = _mixable(PIL.ImageOps.exif_transpose(opened))
-    if name == "WEBP":
-        with source.open("rb") as file:
-            options["lossless"] = b"VP8L" in file.read(4096)
-    return picture, options
-
-
-def _shrink(
-    picture: PIL.Image.Image, target: Path, name: str, options: dict[str, Any], edge: int | None, limit: int | None
-) -> bool:
-    """Save ever smaller until the limit is met, and say whether it is."""
-    from PIL.Image import Resampling
-
-    longest = max(picture.size)
-    wanted = min(longest, edge or longest)
-    for _ in range(_TRIES):
-        size = tuple(max(1, round(side * wanted / longest)) for side in picture.size)
-        smaller = picture if wanted == longest else picture.resize((size[0], size[1]), Resampling.LANCZOS)
-        smaller.info.clear()
-        smaller.save(target, format=name, **options)
-        written = target.stat().st_size
-        if limit is None or written <= limit:
-            return True
-        if wanted == 1:
-            return False
-        wanted = max(1, int(wanted * min(0.9, 0.95 * math.sqrt(limit / written))))
-    return False
-
-
-def _mixable(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Give a picture in a mode in which its pixels can be mixed, transparency included."""
-    is_transparent = "transparency" in picture.info
-    if picture.mode in {"P", "PA"}:
-        return picture.convert("RGBA" if is_transparent or picture.mode == "PA" else "RGB")
-    if picture.mode == "1" or (picture.mode == "L" and is_transparent):
-        return picture.convert("LA" if is_transparent else "L")
-    if picture.mode == "RGB" and is_transparent:
-        return picture.convert("RGBA")
-    picture.load()
-    return picture
+        result = remade(lean, outline, wanted)
+    except CannotResizeError as error:
+        raise PayloadError(f"{error}; exclude it") from error
+    return _write(copy.parent, copy.name, iter((result[1],))) if result else None

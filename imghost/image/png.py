@@ -7,8 +7,22 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from imghost.image import structure
-from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part
+from imghost.image.structure import (
+    LIMIT,
+    MAX_PARTS,
+    Data,
+    Exif,
+    Format,
+    NotAnImage,
+    Outline,
+    Pieces,
+    Shown,
+    cut_short,
+    is_sideways,
+    part,
+    read_exif,
+    write_exif,
+)
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _NAME: Final = "a PNG image"
@@ -16,13 +30,57 @@ _HEAD: Final = struct.Struct(">I4s")
 _HEADER: Final = struct.Struct(">IIBBBBB")
 _CRITICAL: Final = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _CHECKED: Final = {b"IHDR", b"PLTE", b"IEND", b"acTL"}
-# Content credentials (caBX) sign the whole file: without the other chunks they would only look forged.
-_METADATA: Final = {b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME", b"caBX"}
+# Of the ancillary chunks those stay that a browser or a decoder reads: transparency, colour, animation, and
+# numbers about the pixels. All others describe (text, time, documents of the program that wrote the file), point to
+# places in the file (iDOT), or sign all of it, so that without the others it would only look forged (caBX).
+_KEPT: Final = _CRITICAL | {
+    b"tRNS", b"cHRM", b"gAMA", b"iCCP", b"sBIT", b"sRGB", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi",
+    b"bKGD", b"hIST", b"pHYs", b"acTL", b"fcTL", b"fdAT",
+}  # fmt: skip
 _DEPTHS: Final = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
 
 
-def size(data: Data) -> tuple[int, int]:
-    """Read width and height from the beginning of a PNG."""
+def shown(data: Data) -> Shown:
+    """Read from the beginning of a PNG how it is shown: an `eXIf` chunk before the pixels turns it."""
+    size = _header(data)
+    start = len(SIGNATURE)
+    for _ in range(MAX_PARTS):
+        head = data[start : start + 8]
+        if len(head) < 8 or head[4:] in {b"IDAT", b"IEND"}:
+            break
+        end = start + 12 + int.from_bytes(head[:4], "big")
+        if head[4:] == b"eXIf":
+            return _turned(size, _orientation(data, start, end))
+        start = end
+    return _turned(size, 1)
+
+
+def outline(data: Data) -> Outline:
+    """Walk all chunks to `IEND`; raises `NotAnImage`."""
+    size = _header(data)
+    pieces = Pieces()
+    pieces.keep(0, len(SIGNATURE))
+    names: set[bytes] = set()
+    turn, frames = 1, 0
+    for name, start, end in _chunks(data):
+        if name == b"IHDR" and names:
+            raise NotAnImage("it is a PNG image with two headers")
+        if name == b"acTL" and b"IDAT" not in names:
+            frames = int.from_bytes(data[start + 8 : start + 12], "big")
+        if name in _KEPT:
+            pieces.keep(start, end)
+        elif name == b"eXIf" and not names & {b"eXIf", b"IDAT"}:
+            turn = _orientation(data, start, end)
+            if turn != 1:
+                pieces.replace(data, start, end, _chunk(b"eXIf", write_exif(Exif(turn), is_dense=False)))
+        names.add(name)
+    if b"IDAT" not in names or (data[25] == 3 and b"PLTE" not in names):
+        raise NotAnImage("it is a PNG image without its pixels or its palette")
+    return Outline("image/png", _turned(size, turn), frames > 1, pieces.done())
+
+
+def _header(data: Data) -> tuple[int, int]:
+    """Read width and height as they are stored."""
     length, name = _HEAD.unpack(part(data, 8, 8, _NAME))
     if name != b"IHDR" or length != _HEADER.size:
         raise NotAnImage("it is a PNG image without its header")
@@ -32,26 +90,8 @@ def size(data: Data) -> tuple[int, int]:
     return width, height
 
 
-def outline(data: Data) -> Outline:
-    """Walk all chunks to `IEND`; raises `NotAnImage`."""
-    width, height = size(data)
-    pieces = Pieces()
-    pieces.keep(0, len(SIGNATURE))
-    seen: set[bytes] = set()
-    is_animated = False
-    for name, start, end in _chunks(data):
-        if name == b"IHDR" and seen:
-            raise NotAnImage("it is a PNG image with two headers")
-        if name == b"acTL" and b"IDAT" not in seen:
-            is_animated = True
-        if name not in _METADATA:
-            pieces.keep(start, end)
-        elif name == b"eXIf" and name not in seen:
-            _keep_orientation(data, start, end, pieces)
-        seen.add(name)
-    if b"IDAT" not in seen or (data[25] == 3 and b"PLTE" not in seen):
-        raise NotAnImage("it is a PNG image without its pixels or its palette")
-    return Outline("image/png", width, height, is_animated, pieces.done())
+def _turned(size: tuple[int, int], turn: int) -> Shown:
+    return Shown(*(size[::-1] if is_sideways(turn) else size), turn)
 
 
 def _chunks(data: Data) -> Iterator[tuple[bytes, int, int]]:
@@ -82,14 +122,13 @@ def _check(data: Data, name: bytes, start: int, length: int) -> None:
         raise NotAnImage(f"it is a PNG image with a wrong checksum in its {name.decode()} chunk")
 
 
-def _keep_orientation(data: Data, start: int, end: int, pieces: Pieces) -> None:
-    """Keep of an `eXIf` chunk what turns the image, if anything does."""
-    value = structure.orientation(data[start + 8 : min(end - 4, start + 8 + structure.LIMIT)])
-    if value == 1:
-        return
-    body = b"eXIf" + structure.minimal(value)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    if data[start:end] == chunk:
-        pieces.keep(start, end)
-    else:
-        pieces.put(chunk)
+def _orientation(data: Data, start: int, end: int) -> int:
+    """Read from an `eXIf` chunk what turns the image."""
+    return read_exif(data[start + 8 : min(end - 4, start + 8 + LIMIT)]).turn
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+FORMAT: Final = Format("image/png", lambda head: head.startswith(SIGNATURE), outline, shown, "PNG")

@@ -6,12 +6,31 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from imghost.image import structure
-from imghost.image.structure import MAX_PARTS, Data, NotAnImage, Outline, Pieces, cut_short, part
+from imghost.image.structure import (
+    LIMIT,
+    MAX_PARTS,
+    Data,
+    Exif,
+    Format,
+    NotAnImage,
+    Outline,
+    Pieces,
+    Shown,
+    cut_short,
+    part,
+    read_exif,
+    write_exif,
+)
 
 _NAME: Final = "a WebP image"
 _EXIF_FLAG, _XMP_FLAG = 0x08, 0x04
 _FIRST: Final = {b"VP8 ", b"VP8L", b"VP8X"}
+# What a decoder reads. All others describe: EXIF (of which an orientation stays: browsers ignore it here, but other
+# programs may not), XMP under names of several spellings, and the `INFO` lists that RIFF files of every kind may have.
+_KEPT: Final = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
+_IN_FRAME: Final = {b"VP8 ", b"VP8L", b"ALPH"}
+_FRAME_HEAD: Final = 24
+"""Bytes of an `ANMF` chunk before the first chunk in it: its own name and length, place, size and duration."""
 
 
 def is_webp(head: bytes) -> bool:
@@ -19,47 +38,61 @@ def is_webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
-def size(data: Data) -> tuple[int, int]:
-    """Read width and height from the beginning of a WebP."""
+def shown(data: Data) -> Shown:
+    """Read from the beginning of a WebP how large it is shown."""
     name = part(data, 12, 4, _NAME)
     if name not in _FIRST:
         raise NotAnImage("it is a WebP image that does not begin with a picture")
     if name == b"VP8X":
         canvas = part(data, 24, 6, _NAME)
-        return int.from_bytes(canvas[:3], "little") + 1, int.from_bytes(canvas[3:], "little") + 1
-    return _picture(name, data, 20)
+        return Shown(int.from_bytes(canvas[:3], "little") + 1, int.from_bytes(canvas[3:], "little") + 1)
+    return Shown(*_picture(name, data, 20))
 
 
 def outline(data: Data) -> Outline:
     """Walk all chunks to the end that the container names; raises `NotAnImage`."""
-    width, height = size(data)
+    size = shown(data)
     end = 8 + int.from_bytes(part(data, 4, 4, _NAME), "little")
     if end > len(data):
         raise cut_short(_NAME)
     names: set[bytes] = set()
-    kept: list[tuple[int, int]] = []
-    exif_chunk = b""
-    for name, start, stop, length in _chunks(data, end):
-        if name == b"EXIF" and name not in names:
-            exif_chunk = _turning(data, start + 8, length)
-        elif name in {b"VP8 ", b"VP8L"} and _picture(name, data, start + 8) != (width, height):
+    body = Pieces()
+    exif = b""
+    for name, start, stop, length in _chunks(data, 12, end):
+        if name in {b"VP8 ", b"VP8L"} and _picture(name, data, start + 8) != size[:2]:
             raise NotAnImage("it is a WebP image whose picture is not as large as its canvas")
-        if name not in {b"EXIF", b"XMP "}:
-            kept.append((start, stop))
-        elif name == b"EXIF" and exif_chunk == data[start:stop]:
-            kept.append((start, stop))
-            exif_chunk = b""
-            names.add(b"turned")
+        if name == b"ANMF":
+            _keep_frame(data, start, stop, length, body)
+        elif name == b"VP8X":
+            exif = _turning(data, end)
+            flags = data[start + 8] & ~_XMP_FLAG & ~(0 if exif else _EXIF_FLAG)
+            body.replace(data, start, start + 9, data[start : start + 8] + bytes([flags]))
+            body.keep(start + 9, stop)
+        elif name == b"EXIF" and name not in names:
+            if exif:
+                body.replace(data, start, stop, exif)
+        elif name in _KEPT:
+            body.keep(start, stop)
         names.add(name)
     if not names & {b"VP8 ", b"VP8L", b"ANMF"}:
         raise NotAnImage("it is a WebP image without a picture")
-    pieces = _pieces(data, end, kept, exif_chunk, is_turned=b"turned" in names)
-    return Outline("image/webp", width, height, b"ANMF" in names, pieces)
+    return Outline("image/webp", size, b"ANMF" in names, _contained(data, body))
 
 
-def _chunks(data: Data, end: int) -> Iterator[tuple[bytes, int, int, int]]:
+def is_lossless(data: Data) -> bool:
+    """Say whether the first picture of a whole WebP, still or moving, is stored without loss."""
+    end = 8 + int.from_bytes(data[4:8], "little")
+    for name, start, stop, length in _chunks(data, 12, min(end, len(data))):
+        if name == b"ANMF":
+            inner = {chunk for chunk, *_ in _chunks(data, start + _FRAME_HEAD, min(start + 8 + length, stop))}
+            return b"VP8L" in inner
+        if name in {b"VP8 ", b"VP8L"}:
+            return name == b"VP8L"
+    return False
+
+
+def _chunks(data: Data, start: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
     """Give each chunk's name, span (with its padding) and length."""
-    start = 12
     for _ in range(MAX_PARTS):
         if start == end:
             return
@@ -88,37 +121,40 @@ def _picture(name: bytes, data: Data, start: int) -> tuple[int, int]:
     return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
 
 
-def _turning(data: Data, start: int, length: int) -> bytes:
-    """Make the `EXIF` chunk that is left of this one: empty unless it turns the image."""
-    value = structure.orientation(data[start : start + min(length, structure.LIMIT)])
-    body = structure.minimal(value)
-    return b"EXIF" + struct.pack("<I", len(body)) + body if value != 1 else b""
+def _turning(data: Data, end: int) -> bytes:
+    """Make the chunk that is left of the first `EXIF`: empty unless it has an orientation."""
+    for name, start, _, length in _chunks(data, 12, end):
+        if name == b"EXIF":
+            raw = data[start + 8 : start + 8 + min(length, LIMIT)].removeprefix(b"Exif\0\0")
+            turn = read_exif(raw).turn
+            body = write_exif(Exif(turn), is_dense=False)
+            return b"EXIF" + struct.pack("<I", len(body)) + body if turn != 1 else b""
+    return b""
 
 
-def _pieces(
-    data: Data, end: int, kept: list[tuple[int, int]], exif_chunk: bytes, *, is_turned: bool
-) -> tuple[slice | bytes, ...]:
-    """Put a container together again, with the sizes and flags of what is left."""
+def _keep_frame(data: Data, start: int, stop: int, length: int, body: Pieces) -> None:
+    """Keep a frame of an animation, without what describes it."""
+    inner = list(_chunks(data, start + _FRAME_HEAD, start + 8 + length))
+    kept = [(first, last) for name, first, last, _ in inner if name in _IN_FRAME]
+    if len(kept) == len(inner):
+        body.keep(start, stop)
+        return
+    new = sum(last - first for first, last in kept) + _FRAME_HEAD - 8
+    body.put(b"ANMF" + struct.pack("<I", new) + data[start + 8 : start + _FRAME_HEAD])
+    for first, last in kept:
+        body.keep(first, last)
+
+
+def _contained(data: Data, body: Pieces) -> tuple[slice | bytes, ...]:
+    """Put a container around what is left, with the length that it has now."""
     pieces = Pieces()
-    length = sum(stop - start for start, stop in kept) + 4
-    padding = b"\0" * (length % 2)
-    if exif_chunk:
-        length += len(padding + exif_chunk)
-    if length == end - 8:
-        pieces.keep(0, 12)
-    else:
-        pieces.put(b"RIFF" + struct.pack("<I", length) + b"WEBP")
-    for start, stop in kept:
-        if data[start : start + 4] != b"VP8X":
-            pieces.keep(start, stop)
-            continue
-        flags = data[start + 8]
-        wanted = flags & ~(_EXIF_FLAG | _XMP_FLAG) | (_EXIF_FLAG if exif_chunk or is_turned else 0)
-        if wanted == flags:
-            pieces.keep(start, stop)
+    pieces.replace(data, 0, 12, b"RIFF" + struct.pack("<I", body.length + 4) + b"WEBP")
+    for piece in body.done():
+        if isinstance(piece, slice):
+            pieces.keep(piece.start, piece.stop)
         else:
-            pieces.put(data[start : start + 8] + bytes([wanted]))
-            pieces.keep(start + 9, stop)
-    if exif_chunk:
-        pieces.put(padding + exif_chunk)
+            pieces.put(piece)
     return pieces.done()
+
+
+FORMAT: Final = Format("image/webp", is_webp, outline, shown, "WEBP")

@@ -193,8 +193,12 @@ _STORE: Final = "store"
 _LOCK: Final = "uploads.lock"
 _SPARE: Final = 1000
 """Digests of files unseen in a run that are kept in any case: a second, smaller site shares the store."""
-_FACTS: Final = re.compile(r"([0-9a-f]{64}) ([a-z]+/[a-z0-9.+-]+) (-|[0-9]{1,10}) (-|[0-9]{1,10}) ([01])([01])")
-_OBJECTION: Final = "! "
+# The number is the judgement's: where it reads files in another way than before, what it once said counts no more.
+_FACTS: Final = re.compile(
+    r"2 ([0-9a-f]{64}) ([a-z]+/[a-z0-9.+-]+) (-|[0-9]{1,10}) (-|[0-9]{1,10}) ([01])([01])"
+    r"(?: ([0-9]{1,10})x([0-9]{1,10}))?"
+)
+_OBJECTION: Final = "!2 "
 _MAX_OBJECTION: Final = 1000
 
 
@@ -405,7 +409,8 @@ def _written_known(known: KnownFile) -> str:
         return _OBJECTION + known.encode("utf-8", "replace").decode()[:_MAX_OBJECTION]
     sha256, facts = known
     size = " ".join("-" if edge is None else str(edge) for edge in (facts.width, facts.height))
-    return f"{sha256} {facts.media_type} {size} {facts.is_animated:d}{facts.has_metadata:d}"
+    natural = f" {facts.natural[0]}x{facts.natural[1]}" if facts.natural else ""
+    return f"2 {sha256} {facts.media_type} {size} {facts.is_animated:d}{facts.has_metadata:d}{natural}"
 
 
 def _read_known(text: str) -> KnownFile | None:
@@ -414,8 +419,9 @@ def _read_known(text: str) -> KnownFile | None:
     match = _FACTS.fullmatch(text)
     if match is None or match[2] not in MEDIA_TYPES:
         return None
-    sha256, media_type, width, height, is_animated, has_metadata = match.groups()
-    return sha256, Facts(media_type, _edge(width), _edge(height), is_animated == "1", has_metadata == "1")
+    sha256, media_type, width, height, is_animated, has_metadata, across, down = match.groups()
+    natural = (int(across), int(down)) if across else None
+    return sha256, Facts(media_type, _edge(width), _edge(height), is_animated == "1", has_metadata == "1", natural)
 
 
 def _edge(text: str) -> int | None:

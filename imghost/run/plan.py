@@ -24,6 +24,9 @@ from imghost.site.page_map import PageMap
 from imghost.site.pages import Group, PageView, Survey, survey
 from imghost.urls import key_of, selected
 
+_CONVERTED: Final = {"webp": frozenset({"image/png", "image/jpeg", "image/gif"}), "avif": frozenset({"image/jpeg"})}
+"""What is worth another format, by its name: Pillow writes no AVIF without loss."""
+
 
 class Refusal(NamedTuple):
     """Why a host gets no payload of an image, and what the user can change."""
@@ -34,10 +37,21 @@ class Refusal(NamedTuple):
     """The code of the warning that it is worth; empty where nothing is wrong, as with a format that a host lacks."""
 
 
-def variant_of(image: Image, limits: Limits, *, metadata: str, max_edge: int | None, oversize: str) -> str | Refusal:
+def variant_of(
+    image: Image,
+    limits: Limits,
+    *,
+    metadata: str,
+    max_edge: int | None,
+    oversize: str,
+    format: str | None = None,  # noqa: A002 - the option's name
+    quality: int = 80,
+    width: int | None = None,
+) -> str | Refusal:
     """Decide what is done to an image's bytes before its upload; pure.
 
-    The parts, joined by `+`: `strip`, `edge<pixels>`, `fit<bytes>`; empty = nothing.
+    The parts, joined by `+`: `strip`, `edge<pixels>`, `width<pixels>`, `fit<bytes>`, and a format, with its quality
+    where it loses something; empty = nothing. What is asked for is a part even where it turns out to gain nothing.
     """
     facts = image.facts
     if refusal := _refusal(image, limits, metadata):
@@ -46,16 +60,26 @@ def variant_of(image: Image, limits: Limits, *, metadata: str, max_edge: int | N
     parts: list[str] = []
     if metadata == "strip" and facts.has_metadata:
         parts.append("strip")
-    if is_raster and max_edge and max(facts.width or 0, facts.height or 0) > max_edge:
+    scales = is_raster and not (facts.is_animated and facts.media_type == "image/avif")
+    if scales and max_edge and max(facts.width or 0, facts.height or 0) > max_edge:
         parts.append(f"edge{max_edge}")
+    if width is not None:
+        parts.append(f"width{width}")
     if limits.max_bytes is not None and image.bytes > limits.max_bytes:
-        if oversize != "resize" or not is_raster:
+        if oversize != "resize" or not scales:
             reason = f"it has {image.bytes:,} bytes, and the host takes {limits.max_bytes:,}"
-            return Refusal(reason, "set 'oversize: resize'" if is_raster else "make the drawing smaller", "oversize")
+            return Refusal(reason, "set 'oversize: resize'" if scales else "make it smaller", "oversize")
         parts.append(f"fit{limits.max_bytes}")
-    if facts.is_animated and parts and parts[-1] != "strip":
-        return Refusal("it moves, and resizing would stop it", "make it smaller, or exclude it", "oversize")
+    if format and _converts(facts, limits, metadata, format):
+        parts.append(format + (str(quality) if facts.media_type == "image/jpeg" else ""))
     return "+".join(parts)
+
+
+def _converts(facts: Facts, limits: Limits, metadata: str, name: str) -> bool:
+    """Say whether an image may become smaller in another format, and still be shown as it was."""
+    if f"image/{name}" not in limits.formats or facts.is_animated or facts.natural:
+        return False
+    return facts.media_type in _CONVERTED[name] and not (metadata == "keep" and facts.has_metadata)
 
 
 def _refusal(image: Image, limits: Limits, metadata: str) -> Refusal | None:

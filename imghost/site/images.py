@@ -181,9 +181,8 @@ def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, R
             return Stay(f"cannot be read: {problem.strerror or problem}", "change its mode", code="type")
         cache.remember_facts(where, now, known)
     if isinstance(known, str):
-        # Drawings with links or scripts are common and harmless where they are, so they are worth no warning.
-        is_drawing = known.startswith("is an SVG")
-        return Stay(known) if is_drawing else Stay(known, "put a real image there, or exclude it", code="type")
+        reason, remedy, code = (*known.split("\t"), "", "")[:3]
+        return Stay(reason, remedy, code)
     sha256, facts = known
     return Image(path, sha256, now[0], facts, (where, now))
 
@@ -194,8 +193,9 @@ def _read(root: Path, name: str) -> KnownFile:
 
     try:
         image = read_image(root, name)
-    except NotAnImage as reason:
-        return str(reason)
+    except NotAnImage as verdict:
+        # What browsers show where it is, like a drawing with a link or an icon, is worth no warning.
+        return "\t".join((str(verdict), verdict.remedy, "" if verdict.is_harmless else "type"))
     return image.sha256, image.facts
 
 

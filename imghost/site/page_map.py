@@ -186,7 +186,13 @@ def save(path: Path | None, known: PageMap, last: PageMap | None = None) -> None
     if path is None or (last is not None and _tells_the_same(known, last) and path.exists()):
         return
     removed = {
-        path: [gone.source, gone.image.sha256, gone.image.bytes, *gone.image.facts]
+        path: [
+            gone.source,
+            gone.image.sha256,
+            gone.image.bytes,
+            *gone.image.facts[:5],
+            *(gone.image.facts.natural or ()),
+        ]
         for path, gone in known.removed.items()
     }
     # Named tuples are written as lists.
@@ -216,10 +222,16 @@ def _tells_the_same(known: PageMap, last: PageMap) -> bool:
 def _removed(path: str, row: list[Any]) -> Removed:
     source, sha256, size, *facts = row
     media_type, *edges = facts[:3]
-    is_sound = tuple(map(type, row)) in _REMOVED and media_type in ENDINGS and min(size, *filter(None, edges)) >= 0
+    natural = (facts[5], facts[6]) if len(facts) == 7 else None
+    is_sound = (
+        tuple(map(type, row[:8])) in _REMOVED
+        and tuple(map(type, facts[5:])) in {(), (int, int)}
+        and media_type in ENDINGS
+        and min(size, *filter(None, edges)) >= 0
+    )
     if not is_sound or not is_image_in_site(path):
         raise ValueError(path)
-    return Removed(Image(path, sha256, size, Facts(*facts)), source)
+    return Removed(Image(path, sha256, size, Facts(*facts[:5])._replace(natural=natural)), source)
 
 
 def _entry(row: list[Any]) -> PageEntry:

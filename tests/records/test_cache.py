@@ -182,6 +182,7 @@ class TestDigests:
                         st.none() | st.integers(0, 10**9),
                         st.booleans(),
                         st.booleans(),
+                        st.none() | st.tuples(st.integers(1, 9_999), st.integers(1, 9_999)),
                     ),
                 ),
             ),
