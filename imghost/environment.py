@@ -65,11 +65,11 @@ def is_serving(environ: Mapping[str, str]) -> bool:
 def leave_to_upload(settings: Settings, environ: Mapping[str, str], *, is_serving: bool) -> Leave:
     """Decide, before the host is asked anything, whether this build may use the network."""
     if settings.frozen:
-        return Leave(may_upload=False, reason="`frozen` is set and the lock has no record of it", code="frozen")
+        return Leave(may_upload=False, reason="`frozen` is set and the lock has no record", code="frozen")
     if is_serving:
         return Leave(may_upload=False, reason="this is a live preview")
     if not says_yes(environ, "IMGHOST_ALLOW_PULL_REQUESTS") and (service := pull_request(environ, settings.folder)):
-        return Leave(may_upload=False, reason=f"this builds a pull request ({service})")
+        return Leave(may_upload=False, reason=f"a pull request of {service} uploads nothing")
     return Leave(may_upload=True)
 
 

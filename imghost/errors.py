@@ -51,10 +51,18 @@ class HostError(ImghostError):
 
     `reason` is one line that is safe to print, `remedy` what the user can change, `wait` the seconds
     that the host asks for, and `is_ambiguous` says that the host may have stored the image all the same.
+    `effort` tells how often and how long it was asked.
     """
 
     def __init__(
-        self, action: Action, reason: str, *, remedy: str = "", wait: float | None = None, is_ambiguous: bool = False
+        self,
+        action: Action,
+        reason: str,
+        *,
+        remedy: str = "",
+        wait: float | None = None,
+        is_ambiguous: bool = False,
+        effort: str = "",
     ) -> None:
         super().__init__(f"{reason}; {remedy}" if remedy else reason)
         self.action = action
@@ -62,3 +70,4 @@ class HostError(ImghostError):
         self.remedy = remedy
         self.wait = wait
         self.is_ambiguous = is_ambiguous
+        self.effort = effort

@@ -350,6 +350,20 @@ def git_top(folder: Path) -> Path | None:
     return next((path for path in (folder, *folder.parents) if (path / ".git").exists()), None)
 
 
+def is_ignored(path: Path) -> bool:
+    """Whether git ignores a file; no where there is no git to ask."""
+    import subprocess
+
+    try:
+        asked = subprocess.run(  # noqa: S603 - a fixed command, and a path that follows `--`
+            ["git", "check-ignore", "--quiet", "--", path.name],  # noqa: S607 - the user's own git
+            cwd=path.parent, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return asked.returncode == 0
+
+
 Stamp = tuple[int, int, int]
 """A file's size in bytes, modification time in nanoseconds, and inode."""
 

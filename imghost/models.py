@@ -36,6 +36,18 @@ Every pattern that looks for an image's name is made of these, by `endings`.
 MEDIA_TYPES: Final = MappingProxyType({media_type: names[0] for media_type, names in ENDINGS.items()})
 """Each format's ending where we name a file."""
 
+FORMAT_NAMES: Final = MappingProxyType(
+    {
+        "image/png": "PNG",
+        "image/jpeg": "JPEG",
+        "image/gif": "GIF",
+        "image/webp": "WebP",
+        "image/avif": "AVIF",
+        "image/svg+xml": "SVG",
+    }
+)
+"""What people call the formats."""
+
 RASTER: Final = frozenset(MEDIA_TYPES) - {"image/svg+xml"}
 """Those that are made of pixels: they can be resized, and have a size of their own."""
 
@@ -179,6 +191,8 @@ class Failure(NamedTuple):
     path: str
     reason: str
     remedy: str = ""
+    effort: str = ""
+    """How often and how long it was tried, where that says something."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}" + (f"; {self.remedy}" if self.remedy else "")

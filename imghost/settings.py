@@ -342,8 +342,9 @@ def _refuse_unknown(names: Iterable[str], known: Iterable[str], what: str) -> No
 def _refuse_at_odds(settings: Settings, origin: str) -> None:
     """Refuse options that exclude each other."""
     if settings.fallback and settings.remove_local:
+        place = _named(origin, "fallback") if origin else "'fallback'"
         raise SettingsError(
-            f"{_named(origin, 'fallback')} shows local copies, and 'remove_local' deletes them; leave one of them out",
+            f"{place} shows local copies, and 'remove_local' deletes them; leave one of them out",
             "fallback",
         )
 

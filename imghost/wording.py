@@ -87,6 +87,12 @@ def size(count: int) -> str:
     return f"{count / 1_000_000_000:,.2f} GB"
 
 
+def part_of(count: int, total: int) -> str:
+    """Write how many of some bytes there are; the unit once where both have the same."""
+    number, unit = size(count).split(" ")
+    return f"{number} of {size(total)}" if size(total).endswith(f" {unit}") else f"{size(count)} of {size(total)}"
+
+
 def limit(count: int) -> str:
     """Write a number of bytes that somebody chose, which is round: 5 MB, not 5.0 MB."""
     number, unit = size(count).split(" ")

@@ -165,6 +165,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             page_map=self._page_map(config) if self._has_map and not self._is_serving else None,
             is_serving=self._is_serving,
             say=log.info,
+            detail=log.debug,
             progress=uploads_bar(sys.stderr, os.environ) if log.isEnabledFor(logging.INFO) else None,
         )
 
@@ -177,8 +178,12 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         for remark in result.remarks:
             log.info(remark)
         log.info(summary(result.report))
+        for line in result.advice:
+            log.info(line)
         for notice in result.notices:
             log.warning(notice.text)
+        if sys.stderr and log.isEnabledFor(logging.INFO):
+            sys.stderr.write(result.new_lines)  # a log would wrap them
         if is_strict and result.notices:
             # MkDocs' own count misses warnings under --quiet.
             raise PluginError(f"imghost: {len(result.notices)} warnings in strict mode, like: {result.notices[0].text}")

@@ -124,17 +124,18 @@ def _job(app: Sphinx, chosen: Settings) -> Job:
         page_map=_page_map(app),
         is_serving=is_serving(os.environ),
         say=lambda line: log.info("imghost: %s", line),
+        detail=lambda line: log.verbose("imghost: %s", line),
         progress=partial(_progress, app.verbosity) if is_watched(sys.stdout, os.environ) else None,
     )
 
 
 @contextmanager
-def _progress(verbosity: int, total: int) -> Iterator[Callable[[str], None]]:
+def _progress(verbosity: int, total: int, _: int) -> Iterator[Callable[[str, int], None]]:
     """Show uploads as Sphinx shows all that it does one by one."""
     paths: deque[str] = deque()
     shown = status_iterator(iter(paths.popleft, ""), "imghost: uploading... ", "darkgreen", total, verbosity)
 
-    def step(path: str) -> None:
+    def step(path: str, _: int) -> None:
         paths.append(path)
         next(shown)
 
@@ -184,5 +185,9 @@ def _tell(result: Result) -> None:
     for remark in result.remarks:
         log.info("imghost: %s", remark)
     log.info("imghost: %s", summary(result.report))
+    for line in result.advice:
+        log.info("imghost: %s", line)
     for notice in result.notices:
         log.warning("%s", notice.text, type="imghost", subtype=notice.code)
+    if result.new_lines:
+        log.info(result.new_lines, nonl=True)

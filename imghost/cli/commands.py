@@ -23,7 +23,6 @@ from imghost.cli.terminal import (
     print_json,
     print_table,
     say,
-    terminal_width,
     warn,
     wrapped,
 )
@@ -34,36 +33,47 @@ from imghost.models import MEDIA_TYPES, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
-from imghost.run import care as adoption
-from imghost.run import care as pruning
-from imghost.run import care as restoring
 from imghost.run import report
-from imghost.run.care import Verdict, hosted_in, page_verdicts, verdicts
 from imghost.run.job import Planned
 from imghost.run.plan import plan_run
+from imghost.run.progress import columns_of
 from imghost.run.rehost import rehost as run
 from imghost.settings import PERMANENT, Settings, read_duration
 from imghost.site import page_map
 from imghost.wording import clause, many, nearest, size
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what uploads and the audit need comes with them, so it is loaded where it is used
     from imghost.run.audit_formats import Line
+    from imghost.run.care import Restored, Verdict
 
 
 def rehost(call: Call) -> int:
     """Upload a site's images and rewrite its pages."""
     job = call.job()
     if job.is_serving and not call.settings.serve:
-        say("this is a live preview (IMGHOST_SERVE=1): the pages stay as they are")
+        call.say("this is a live preview (IMGHOST_SERVE=1): the pages stay as they are")
         return 0
-    result = run(job)
+    alerted: list[str] = []
+
+    def alert(text: str) -> None:
+        alerted.append(text)
+        warn([text])
+
+    result = run(replace(job, alert=alert))
     for remark in result.remarks:
-        say(remark)
-    warn(notice.text for notice in result.notices)
+        call.say(remark)
+    notices = [notice for notice in result.notices if notice.text not in alerted]
+    warn(notice.text for notice in notices if notice.code != "ci")
     if call.is_json:
         print_json(report.as_mapping(result.report))
     else:
-        print(report.summary(result.report))
+        call.done(report.summary(result.report))
+    for line in result.advice:
+        call.say(line)
+    # What to do last stands last, next to the prompt.
+    warn(notice.text for notice in notices if notice.code == "ci")
+    if not call.is_quiet:
+        print(result.new_lines, end="", file=sys.stderr)
     return 1 if result.is_refused or (call.is_strict and result.notices) else 0
 
 
@@ -290,17 +300,19 @@ def _host_status(name: str, records: Sequence[Record], settings: Settings, now: 
 
 def verify(call: Call) -> int:
     """Fetch every record's URL, and what a site's pages refer to."""
+    from imghost.run import care
+
     settings, now = call.settings, datetime.now(UTC)
     lock = locks.read(settings.lock)
     with Client(settings.timeout, environ=call.environ) as client:
         hosts = {name: _opened(name, call, client) for name in {record.host for record in lock.records}}
         own = [record for record in lock.records if (host := hosts[record.host]) and host.accepts(record.url)]
-        found = verdicts(own, client, now, settings.renew_before, settings.concurrency)
+        found = care.verdicts(own, client, now, settings.renew_before, settings.concurrency)
         if call.given.get("site"):
             site = Path(str(call.given["site"])).absolute()
             accepts = [host.accepts for host in hosts.values() if host and host.needs_network]
-            urls = hosted_in(site, lambda url: any(accept(url) for accept in accepts))
-            told = page_verdicts(urls, found, client, settings.concurrency)
+            urls = care.hosted_in(site, lambda url: any(accept(url) for accept in accepts))
+            told = care.page_verdicts(urls, found, client, settings.concurrency)
             found = [verdict for verdict in found if verdict.url not in urls] + told
     if skipped := len(lock.records) - len(own):
         warn([f"{skipped} records have a URL that the present settings do not accept and were not fetched"])
@@ -335,7 +347,9 @@ def _opened(name: str, call: Call, client: Client) -> Host | None:
 
 def adopt(call: Call) -> int:
     """Record a site's images that the host has already."""
-    found = adoption.adopt(call.job())
+    from imghost.run import care
+
+    found = care.adopt(call.job())
     warn(str(failure) for failure in found.failures)
     if call.is_json:
         print_json(
@@ -354,6 +368,8 @@ def adopt(call: Call) -> int:
 
 def prune(call: Call) -> int:
     """List, or delete, hosted images that no named site refers to."""
+    from imghost.run import care
+
     sites = [Path(name).absolute() for name in call.given["keep"]]  # type: ignore[attr-defined]
     if missing := [folder for folder in sites if not folder.is_dir()]:
         raise SettingsError(f"there is no folder {str(missing[0])!r}; name every site whose images must stay")
@@ -365,9 +381,9 @@ def prune(call: Call) -> int:
         host = _chosen(call, client)
         try:
             known = {record.url: record.uploaded for record in locks.read(call.settings.lock).records}
-            found = pruning.find_unused(host, sites, grace, datetime.now(UTC), known)
+            found = care.find_unused(host, sites, grace, datetime.now(UTC), known)
             is_deleting = bool(call.given["yes"]) and bool(found.unused)
-            failed = pruning.delete(host, found.unused, call.settings.lock) if is_deleting else {}  # type: ignore[arg-type]
+            failed = care.delete(host, found.unused, call.settings.lock) if is_deleting else {}  # type: ignore[arg-type]
         except HostError as refusal:
             raise SettingsError(f"nothing more is deleted: {refusal}") from None
     if call.is_json:
@@ -403,9 +419,11 @@ def _chosen(call: Call, client: Client) -> Host:
 
 def restore(call: Call) -> int:
     """Put a site's local references back."""
+    from imghost.run import care
+
     done = _restored(call)
     if not done.left:
-        restoring.forget(call.job().page_map)
+        care.forget(call.job().page_map)
     if call.is_json:
         left = [{"page": page, "url": url} for page, url in done.left]
         print_json({"imghost_restore": 1, "pages": done.pages, "left": left})
@@ -421,13 +439,15 @@ def migrate(call: Call) -> int:
     return 1 if done.left else status
 
 
-def _restored(call: Call) -> restoring.Restored:
+def _restored(call: Call) -> Restored:
     """Put the call's site back to local references, and warn of what stays."""
+    from imghost.run import care
+
     job = call.job()
     known = page_map.load(job.page_map, "")
     records = locks.read(call.settings.lock).records
     place = urls.place(call.settings.site_url)
-    done = restoring.restore(job.site, known, records, place, call.settings.references)
+    done = care.restore(job.site, known, records, place, call.settings.references)
     warn(f"{page}: {url} stays: no file of the site has its bytes; build the site again" for page, url in done.left)
     return done
 
@@ -518,9 +538,9 @@ def keys(call: Call) -> int:
         print_json({"imghost_key": 1, "key": made.key.reveal(), "id": made.id, "verified": made.is_verified})
     else:
         print(made.key.reveal())
-        say("put it into the environment as IMGPRO_API_KEY; it is not shown again")
+        call.say("put it into the environment as IMGPRO_API_KEY; it is not shown again")
         if not made.is_verified:
-            say("verify the address first: until then its images live for 30 days")
+            call.say("verify the address first: until then its images live for 30 days")
     return 0
 
 
@@ -614,7 +634,7 @@ def _from(here: Path, site: Path) -> str:
 
 def _print_findings(found: Sequence[Line]) -> None:
     """Print a line for each, on a terminal wrapped, so that editors jump to what each begins with."""
-    width = terminal_width(sys.stdout)
+    width = columns_of(sys.stdout)
     for line in found:
         head = f"{line.where}: {line.kind}"
         text = wrapped(str(line), width, indent=2) if width else str(line)

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from imghost import settings
 from imghost.cli.configuration import Configuration, find
-from imghost.cli.terminal import Call, painted, plain, say
+from imghost.cli.terminal import Call, complain, say
 from imghost.errors import ImghostError, SettingsError
 from imghost.settings import Settings
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _ending_in_order():
             return _status(arguments)
     except KeyboardInterrupt as interrupt:
-        _complain("interrupted; what was uploaded is kept, run the command again to go on")
+        _tell(say, "interrupted; what was uploaded is kept, run the command again to go on")
         return _status_of(interrupt)
     finally:
         _give_up_complaints()
@@ -51,25 +51,26 @@ def _status(arguments: Sequence[str] | None) -> int:
         if sys.stdout is not None:  # None where it was closed before we began
             sys.stdout.flush()
     except ImghostError as wrong:
-        _complain(f"{painted('error:', 'red', sys.stderr)} {plain(str(wrong))}")
+        _tell(complain, str(wrong))
         return WRONG_USAGE
     except BrokenPipeError:
         _give_up_output()  # whoever read it has seen enough
         return DONE
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
-        _complain(f"error: {where}{problem.strerror or problem}; mend that and run it again")
+        _tell(complain, f"{where}{problem.strerror or problem}; mend that and run it again")
         _give_up_output()
         return NOT_AS_ASKED
     except MemoryError:
-        _complain("error: there is too little memory; give the command more")
+        _tell(complain, "there is too little memory; give the command more")
         return NOT_AS_ASKED
     return status
 
 
-def _complain(text: str) -> None:
+def _tell(tell: Callable[[str], None], text: str) -> None:
+    """Tell the user something, as far as anybody can be told."""
     with suppress(OSError):
-        print(f"imghost: {text}", file=sys.stderr)
+        tell(text)
 
 
 def _give_up_complaints() -> None:
@@ -114,11 +115,13 @@ def _call(typed: Typed, command: Command) -> Call:
         configuration, given = replace(configuration, options=others), given | {"host": values["to"]}
     chosen = _chosen(configuration, given)
     site = _folder(values["site"]) if command.has_site else None
+    manner = {f"is_{name}": values[name] for name in ("strict", "json", "quiet", "verbose")}
+    call = Call(site, chosen, dict(os.environ), **manner, given=own)
     if configuration.name:
-        say(f"the options are those of {configuration.name}")
+        call.say(f"the options are those of {configuration.name}")
     for remark in configuration.remarks:
-        say(remark)
-    return Call(site, chosen, dict(os.environ), is_strict=values["strict"], is_json=values["json"], given=own)
+        call.say(remark)
+    return call
 
 
 def _chosen(configuration: Configuration, given: Mapping[str, Any]) -> Settings:

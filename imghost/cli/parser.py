@@ -31,6 +31,8 @@ class Flag:
     """Empty for a switch."""
     is_repeated: bool = False
     is_required: bool = False
+    short: str = ""
+    """A letter that stands for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ _COMMON: Final = (
     Flag("config", "settings, instead of imghost.toml or [tool.imghost]", "FILE"),
     Flag("strict", "exit with 1 if there was a warning"),
     Flag("json", "print JSON"),
+    Flag("quiet", "say only what was asked for, warnings and errors", short="q"),
+    Flag("verbose", "say more: a line for each image, and whole lists", short="v"),
 )
 _NAMED_ELSEWHERE: Final = {"--dry-run": "`imghost plan SITE` shows what would be uploaded"}
 """What other tools have an option for and imghost a command."""
@@ -392,7 +396,8 @@ def _command(name: str, command: Command) -> CommandParser:
 
 def _flag(flag: Flag) -> click.Option:
     if not flag.metavar:
-        return click.Option([f"--{flag.name}"], is_flag=True, help=flag.about)
+        names = [f"-{flag.short}"] * bool(flag.short) + [f"--{flag.name}"]
+        return click.Option(names, is_flag=True, help=flag.about)
     about = f"{flag.about} (repeatable)" if flag.is_repeated else flag.about
     return click.Option(
         [f"--{flag.name}"], metavar=flag.metavar, multiple=flag.is_repeated, required=flag.is_required, help=about

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import textwrap
 import unicodedata
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from imghost.run.job import Job
-from imghost.run.progress import is_terminal, on_terminal
+from imghost.run.progress import USUAL, columns_of, is_terminal, on_terminal
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.images import Origins
@@ -74,7 +75,6 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
-_USUAL: Final = 80
 _LEAST: Final = 20
 """Columns that the last cell or a note gets on a terminal that is too narrow for the table."""
 
@@ -94,7 +94,7 @@ def print_table(head: Sequence[str], rows: Iterable[Row], *, note_below: int = -
 
     Where the table is too wide for a terminal, the last column is cut, unless people copy what stands in it.
     """
-    width = terminal_width(sys.stdout)
+    width = columns_of(sys.stdout)
     for line in laid_out(head, list(rows), width, note_below % len(head), is_cut=is_cut):
         print(line)
 
@@ -103,22 +103,12 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     """Print names and what they are, one a line, each wrapped below itself."""
     listed = list(facts)
     indent = max(len(name) for name, _ in listed) + 3
-    room = max(_LEAST, (terminal_width(sys.stdout) or _USUAL) - indent)
+    room = max(_LEAST, (columns_of(sys.stdout) or USUAL) - indent)
     for name, text in listed:
         first, *rest = _wrapped(plain(text), room) or [""]
         print(f"{painted(name, 'bold', sys.stdout)}{' ' * (indent - len(name))}{first}")
         for line in rest:
             print(" " * indent + line)
-
-
-def terminal_width(stream: TextIO | None) -> int | None:
-    """Measure a terminal in columns; None = what is printed goes into a pipe or a file."""
-    if stream is None or not is_terminal(stream):
-        return None
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or _USUAL
-    except (OSError, ValueError):
-        return _USUAL
 
 
 def laid_out(
@@ -150,9 +140,13 @@ def _line(cells: Sequence[str], widths: Sequence[int], numbers: set[int]) -> str
 
 
 def _note(note: str, start: int, width: int | None) -> Iterator[str]:
-    room = (width or _USUAL) - start
-    indent, room = (start, room) if room >= _LEAST else (2, max(_LEAST, (width or _USUAL) - 2))
-    for line in _wrapped(plain(note), room):
+    if width is None:
+        lines, indent = [plain(note)] if note else [], start
+    else:
+        room = width - start
+        indent, room = (start, room) if room >= _LEAST else (2, max(_LEAST, width - 2))
+        lines = _wrapped(plain(note), room)
+    for line in lines:
         yield " " * indent + painted(line, "faint", sys.stdout)
 
 
@@ -171,13 +165,15 @@ def _wrapped(text: str, room: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What the user asked for, read."""
+    """What the user asked for, read; and how it is answered."""
 
     site: Path | None
     settings: Settings
     environ: Mapping[str, str]
     is_strict: bool = False
     is_json: bool = False
+    is_quiet: bool = False
+    is_verbose: bool = False
     given: Mapping[str, object] = field(default_factory=dict)
     """The command's own flags."""
 
@@ -191,21 +187,71 @@ class Call:
             origins=Origins(is_own_source=True),
             page_map=page_map.location(self.settings.cache_dir, self.site),
             is_serving=self.environ.get("IMGHOST_SERVE") == "1",
-            say=say,
-            progress=on_terminal(sys.stderr, self.environ),
+            say=self.say,
+            detail=self.say if self.is_verbose else lambda _: None,
+            alert=lambda text: warn([text]),
+            progress=None if self.is_quiet else on_terminal(sys.stderr, self.environ),
         )
+
+    def say(self, line: str) -> None:
+        """Tell the user what is going on, beside the command's output."""
+        if not self.is_quiet:
+            say(line)
+
+    def done(self, line: str) -> None:
+        """Print what a command came to, which did what was asked; its colours are those of the states in it."""
+        if not self.is_quiet:
+            text = "\n".join(sentence(line, sys.stdout))
+            print(_STATE.sub(lambda found: painted(found[0], _STATES[found[0]], sys.stdout), text))
+
+
+_STATES: Final = {"uploaded": "green", "failed": "red"}
+_STATE: Final = re.compile(r"\b(?:uploaded|failed)\b")
+
+
+def sentence(text: str, stream: TextIO | None, most: int = 100) -> list[str]:
+    """Break a sentence between words for a terminal, going on two columns in; what goes into a pipe is one line.
+
+    A path that is longer than a line is cut in the middle, a URL never.
+    """
+    width = columns_of(stream)
+    text = plain(text)
+    if width is None:
+        return [text]
+    # The last column stays free: some terminals go on to the next line where it is written.
+    room = max(_LEAST, min(width - 1, most))
+    words = (word if "://" in word else shortened(word, room - 2) for word in text.split(" "))
+    glued = _UNIT.sub("\N{NO-BREAK SPACE}", " ".join(words))
+    lines = textwrap.wrap(glued, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines] or [""]
+
+
+_UNIT: Final = re.compile(r"(?<=\d) (?=(?:B|kB|MB|GB|s|min)\b)")
+"""The space between a number and its unit, where no line ends."""
 
 
 def say(line: str) -> None:
-    """Tell the user what is going on, beside the command's output."""
-    print(f"imghost: {plain(line)}", file=sys.stderr, flush=True)
+    """Tell the user something beside the command's output."""
+    _tell(f"imghost: {line}")
 
 
 def warn(texts: Iterable[str]) -> None:
     """Print warnings."""
     for text in texts:
-        mark = painted("warning:", "yellow", sys.stderr)
-        print(f"imghost: {mark} {plain(text)}", file=sys.stderr, flush=True)
+        _tell(f"imghost: warning: {text}", "warning:", "yellow")
+
+
+def complain(text: str) -> None:
+    """Print why a command could not do what was asked."""
+    _tell(f"imghost: error: {text}", "error:", "red")
+
+
+def _tell(text: str, mark: str = "", colour: str = "") -> None:
+    if sys.stderr is None:  # closed before we began; print would take the output instead
+        return
+    for number, line in enumerate(sentence(text, sys.stderr)):
+        shown = line.replace(mark, painted(mark, colour, sys.stderr), 1) if mark and number == 0 else line
+        print(shown, file=sys.stderr, flush=True)
 
 
 def print_json(found: object) -> None:

@@ -72,6 +72,8 @@ class Quota(NamedTuple):
     """Where to get more, or to verify the account."""
     is_proven: bool = True
     """False where only the first upload's answer shows whether images last: it is then sent alone."""
+    resets: datetime | None = None
+    """When the host allows more again."""
 
 
 class Usage(NamedTuple):

@@ -73,8 +73,12 @@ class Job:
     """Seconds to wait for another build that uploads."""
     say: Callable[[str], None] = lambda _: None
     """Tells the user what is going on, one line at a time."""
+    detail: Callable[[str], None] = lambda _: None
+    """Tells what only those want who ask for more: a line for each image that was uploaded."""
+    alert: Callable[[str], None] = lambda _: None
+    """Warns before anything is sent; the warning is among the run's notices, too, once all is written."""
     progress: Progress | None = None
-    """Shows how far the uploads are; None = a line for each that is done."""
+    """Shows how far the uploads are; None = a line now and then."""
 
 
 class Notice(NamedTuple):
@@ -140,11 +144,11 @@ class WrittenPage(NamedTuple):
     problem: str = ""
 
 
-Step = Callable[[str], None]
-"""Told once for each upload that has ended, with the image's path."""
+Step = Callable[[str, int], None]
+"""Told once for each upload that has ended, with the image's path and its bytes in the site."""
 
-Progress = Callable[[int], AbstractContextManager[Step]]
-"""Opens the display for this many uploads; leaving it ends the display, however the uploads ended."""
+Progress = Callable[[int, int], AbstractContextManager[Step]]
+"""Opens the display for this many uploads and bytes; leaving it ends the display, however the uploads ended."""
 
 NOT_UPLOADED: Final = "was not uploaded: "
 

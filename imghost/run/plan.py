@@ -11,7 +11,7 @@ from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.errors import BudgetError
 from imghost.hosts import Host, registry
-from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Facts, Image, Limits, Record
+from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
@@ -23,6 +23,7 @@ from imghost.site.images import Stay, identify
 from imghost.site.page_map import PageMap
 from imghost.site.pages import Group, PageView, Survey, survey
 from imghost.urls import key_of, selected
+from imghost.wording import limit, size
 
 _CONVERTED: Final = {"webp": frozenset({"image/png", "image/jpeg", "image/gif"}), "avif": frozenset({"image/jpeg"})}
 """What is worth another format, by its name: Pillow writes no AVIF without loss."""
@@ -35,6 +36,8 @@ class Refusal(NamedTuple):
     remedy: str = ""
     code: str = ""
     """The code of the warning that it is worth; empty where nothing is wrong, as with a format that a host lacks."""
+    brief: str = ""
+    """Reason and remedy where the image's size stands beside them."""
 
 
 def variant_of(
@@ -47,14 +50,15 @@ def variant_of(
     format: str | None = None,  # noqa: A002 - the option's name
     quality: int = 80,
     width: int | None = None,
+    host: str = "the host",
 ) -> str | Refusal:
-    """Decide what is done to an image's bytes before its upload; pure.
+    """Decide what is done to an image's bytes before its upload; pure. `host` is how messages name the host.
 
     The parts, joined by `+`: `strip`, `edge<pixels>`, `width<pixels>`, `fit<bytes>`, and a format, with its quality
     where it loses something; empty = nothing. What is asked for is a part even where it turns out to gain nothing.
     """
     facts = image.facts
-    if refusal := _refusal(image, limits, metadata):
+    if refusal := _refusal(image, limits, metadata, host):
         return refusal
     is_raster = facts.media_type in RASTER
     parts: list[str] = []
@@ -67,8 +71,7 @@ def variant_of(
         parts.append(f"width{width}")
     if limits.max_bytes is not None and image.bytes > limits.max_bytes:
         if oversize != "resize" or not scales:
-            reason = f"it has {image.bytes:,} bytes, and the host takes {limits.max_bytes:,}"
-            return Refusal(reason, "set 'oversize: resize'" if scales else "make it smaller", "oversize")
+            return _too_large(image.bytes, limits.max_bytes, host, can_resize=scales)
         parts.append(f"fit{limits.max_bytes}")
     if format and _converts(facts, limits, metadata, format):
         parts.append(format + (str(quality) if facts.media_type == "image/jpeg" else ""))
@@ -82,13 +85,25 @@ def _converts(facts: Facts, limits: Limits, metadata: str, name: str) -> bool:
     return facts.media_type in _CONVERTED[name] and not (metadata == "keep" and facts.has_metadata)
 
 
-def _refusal(image: Image, limits: Limits, metadata: str) -> Refusal | None:
+def _too_large(count: int, most: int, host: str, *, can_resize: bool) -> Refusal:
+    remedy = "set `oversize: resize`" if can_resize else "make it smaller"
+    is_close = size(count) == size(most)
+    taken, takes = (f"{count:,} bytes", f"{most:,}") if is_close else (size(count), limit(most))
+    return Refusal(
+        f"it is {taken} and {host} takes {takes}",
+        f"{remedy} or `exclude` it",
+        "oversize",
+        f"is over the {limit(most)} of {host}; {remedy}",
+    )
+
+
+def _refusal(image: Image, limits: Limits, metadata: str, host: str) -> Refusal | None:
     """Say why an image cannot go to a host, whatever its size."""
     facts = image.facts
     if facts.media_type not in limits.formats:
-        taken = ", ".join(sorted(MEDIA_TYPES.get(name, name) for name in limits.formats))
         # A host's formats are no fault of the site, so there is nothing to warn of.
-        return Refusal(f"it is {MEDIA_TYPES[facts.media_type]}, and the host takes {taken}", "convert or exclude it")
+        reason = f"{FORMAT_NAMES[facts.media_type]}, which {host} does not take"
+        return Refusal(reason, "convert or exclude it", brief=reason)
     if facts.media_type == "image/png" and facts.is_animated and not limits.keeps_animated_png:
         reason = "it is an animated PNG, of which the host would keep one frame"
         return Refusal(reason, "make it a GIF or a WebP, or exclude it", "animated")
@@ -116,7 +131,7 @@ def plan(
     `images` and `stays` share no path. Images with the same bytes count once. What appears only in
     groups that cannot move is kept, so that nothing is uploaded for nothing.
     """
-    variants, refused = _variants(images, host.limits, settings)
+    variants, refused = _variants(images, host, settings)
     staying = dict(stays) | refused
     needed = _needed(groups, staying)
     reused: dict[str, Record] = {}
@@ -134,25 +149,30 @@ def plan(
     return Plan(reused, tuple(uploads.values()), staying, host.limits.price, host.limits.is_price_certain)
 
 
-def _variants(
-    images: Mapping[str, Image], limits: Limits, settings: Settings
-) -> tuple[dict[str, str], dict[str, Stay]]:
+def _variants(images: Mapping[str, Image], host: Host, settings: Settings) -> tuple[dict[str, str], dict[str, Stay]]:
     variants: dict[str, str] = {}
     refused: dict[str, Stay] = {}
     for path, image in images.items():
-        variant = decide(image, limits, settings)
+        variant = decide(image, host, settings)
         if isinstance(variant, Refusal):
-            refused[path] = Stay(variant.reason, variant.remedy, variant.code)
+            refused[path] = Stay(variant.reason, variant.remedy, variant.code, variant.brief)
         else:
             variants[path] = variant
     return variants, refused
 
 
-def decide(image: Image, limits: Limits, settings: Settings) -> str | Refusal:
+def decide(image: Image, host: Host, settings: Settings) -> str | Refusal:
     """Decide what is done to an image before it is sent: the variant, or why it is not sent."""
     if "://" in image.path:
         return IMPORT
-    return variant_of(image, limits, metadata=settings.metadata, max_edge=settings.max_edge, oversize=settings.oversize)
+    return variant_of(
+        image,
+        host.limits,
+        metadata=settings.metadata,
+        max_edge=settings.max_edge,
+        oversize=settings.oversize,
+        host=host.name,
+    )
 
 
 def _needed(groups: Iterable[Group], staying: Mapping[str, Stay]) -> set[str]:
@@ -326,7 +346,7 @@ def _stored(
     """Ask a host of this machine which images it has already; their files are their records."""
     found: dict[tuple[str, str, str], Record] = {}
     for image in images.values():
-        variant = decide(image, host.limits, settings)
+        variant = decide(image, host, settings)
         if isinstance(variant, str) and (hosted := host.stored(image, variant)):
             facts = image.facts
             record = Record(

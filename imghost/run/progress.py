@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, TextIO
 
 from imghost.hosts import Host, may_store_twice
 from imghost.models import IMPORT
 from imghost.run.job import Progress, Step
-from imghost.wording import many
+from imghost.wording import lasted, many, money, part_of, size
 
 if TYPE_CHECKING:
     from imghost.run.job import Job, Outcome, Upload
@@ -35,31 +37,124 @@ def is_terminal(stream: TextIO | None) -> bool:
         return False
 
 
+USUAL: Final = 80
+"""Columns of a terminal that does not say how wide it is."""
+
+
+def columns_of(stream: TextIO | None) -> int | None:
+    """Measure a terminal in columns; None = what is printed goes into a pipe or a file."""
+    if stream is None or not is_terminal(stream):
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or USUAL
+    except (OSError, ValueError, AttributeError):  # what only looks like a terminal has no number
+        return USUAL
+
+
 @contextmanager
-def _bar(stream: TextIO, total: int) -> Iterator[Step]:
-    from click import progressbar
+def _bar(stream: TextIO, images: int, total: int) -> Iterator[Step]:
+    """Draw one line again and again, and leave none when it is done."""
+    count = Count(images, total, time.monotonic())
+    drawn = 0
 
-    bar = progressbar(
-        length=total,
-        label="imghost: uploading",
-        file=stream,
-        show_pos=True,
-        show_percent=False,
-        width=0,  # as wide as the terminal, also after it is resized
-    )
-    # A terminal that went away must not end what it only showed.
-    with suppress(OSError, ValueError):
-        bar.render_progress()
-
-    def step(_: str) -> None:
+    def draw(line: str) -> None:
+        nonlocal drawn
+        # A terminal that went away must not end what it only showed.
         with suppress(OSError, ValueError):
-            bar.update(1)
+            stream.write(f"\r{line}{' ' * (drawn - len(line))}")
+            stream.flush()
+        drawn = len(line)
 
+    def step(_: str, size: int) -> None:
+        nonlocal count
+        count = count.after(size, time.monotonic())
+        draw(bar_line(count, columns_of(stream) or USUAL))
+
+    draw(bar_line(count, columns_of(stream) or USUAL))
     try:
         yield step
     finally:
-        with suppress(OSError, ValueError):
-            bar.render_finish()
+        draw("")
+        draw("\r")
+
+
+_RATED: Final = 10.0
+"""Seconds over which the rate is measured that tells the time left."""
+_EARLY: Final = 3.0
+"""Seconds in which a rate tells nothing yet; neither does less than a twentieth of the bytes."""
+
+
+class Count(NamedTuple):
+    """How far the uploads are: images and bytes, done and in all, by a clock's seconds."""
+
+    images: int
+    total: int
+    started: float
+    done: int = 0
+    sent: int = 0
+    past: tuple[tuple[float, int], ...] = ()
+    """When how many bytes were sent, over the last seconds; the first one is older, if there is one."""
+
+    def after(self, size: int, now: float) -> Count:
+        """Count one image more."""
+        past = (*(self.past or ((self.started, 0),)), (now, self.sent + size))
+        while len(past) > 1 and past[1][0] <= now - _RATED:
+            past = past[1:]
+        return self._replace(done=self.done + 1, sent=self.sent + size, past=past)
+
+    @property
+    def left(self) -> float | None:
+        """Estimate the seconds that are left by the rate of the last ones; None = too early to tell."""
+        if not self.past or self.sent >= self.total or self.sent * 20 < self.total:
+            return None
+        (since, before), (now, _) = self.past[0], self.past[-1]
+        if now - self.started < _EARLY or self.sent == before:
+            return None
+        return (self.total - self.sent) * (now - since) / (self.sent - before)
+
+
+def bar_line(count: Count, width: int) -> str:
+    """Write how far the uploads are in one line that fits; a narrow one says less."""
+    counted = f"{count.done:>{len(str(count.images))}}/{count.images}"
+    left = count.left
+    rest = [counted, part_of(count.sent, count.total)] + ([f"{lasted(left)} left"] if left is not None else [])
+    while len(rest) > 1 and _room(rest, width) < _BAR[0]:
+        rest.pop()
+    room = max(1, min(_BAR[1], _room(rest, width)))
+    full = room * count.done // count.images
+    return f"{_LABEL}[{'#' * full}{'-' * (room - full)}]{_GAP}{'   '.join(rest)}"
+
+
+_LABEL: Final = "imghost: "
+_GAP: Final = "  "
+_BAR: Final = (8, 26)
+"""Columns of the bar, at least and at most."""
+
+
+def _room(rest: Sequence[str], width: int) -> int:
+    # The last column stays free: some terminals go on to the next line where it is written.
+    return width - 1 - len(_LABEL) - len("[]") - len(_GAP) - len("   ".join(rest))
+
+
+@contextmanager
+def log_lines(
+    say: Callable[[str], None], images: int, total: int, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Step]:
+    """Say now and then how far the uploads are, where a log keeps every line."""
+    done = sent = 0
+    last = clock()
+
+    def step(_: str, size: int) -> None:
+        nonlocal done, sent, last
+        done, sent = done + 1, sent + size
+        if done < images and clock() - last >= SECONDS_A_LINE:
+            last = clock()
+            say(f"uploading: {done:,} of {many(images, 'image')}, {part_of(sent, total)}")
+
+    yield step
+
+
+SECONDS_A_LINE: Final = 10.0
 
 
 def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> None:
@@ -68,26 +163,32 @@ def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> Non
     doubtful = [it for it in uploads if (it.image.sha256, host.name, it.variant) in context.doubtful]
     if doubtful and may_store_twice(host):
         job.say(f"{len(doubtful)} images may be stored twice: an earlier run ended before {host.name} answered")
+    from imghost.run.upload import earned
+
+    # What an earlier run had earned is only fetched.
+    uploads = [upload for upload in uploads if earned(upload, context) is None]
     if uploads and host.needs_network:
-        size = sum(upload.image.bytes for upload in uploads)
+        total = sum(upload.image.bytes for upload in uploads)
         most = "" if host.limits.is_price_certain else "at most "
-        cost = f" for {most}${host.limits.price * len(uploads):.2f}" if host.limits.price else ""
-        job.say(f"uploading {many(len(uploads), 'image')} ({size:,} bytes) to {host.name}{cost}")
+        cost = f" for {most}{money(host.limits.price * len(uploads))}" if host.limits.price else ""
+        job.say(f"uploading {many(len(uploads), 'image')} ({size(total)}) to {host.name}{cost}")
 
 
 @contextmanager
-def reporting(job: Job, host: Host, count: int) -> Iterator[Callable[[Outcome], None]]:
-    """Tell what became of each upload, as the front end shows it; a host on this machine is done at once."""
-
-    def say(outcome: Outcome) -> None:
-        if outcome.record and outcome.is_new and host.needs_network:
-            job.say(f"uploaded {_named(outcome.upload)} to {outcome.record.url}")
-
-    if job.progress is None or not host.needs_network or not count:
-        yield say
+def reporting(job: Job, host: Host, uploads: Sequence[Upload]) -> Iterator[Callable[[Outcome], None]]:
+    """Show what became of each upload as the front end shows it; a host on this machine is done at once."""
+    if not host.needs_network or not uploads:
+        yield lambda _: None
         return
-    with job.progress(count) as step:
-        yield lambda outcome: step(_named(outcome.upload))
+    shown = job.progress or partial(log_lines, job.say)
+    with shown(len(uploads), sum(upload.image.bytes for upload in uploads)) as step:
+
+        def tell(outcome: Outcome) -> None:
+            if outcome.record and outcome.is_new:
+                job.detail(f"uploaded {_named(outcome.upload)} to {outcome.record.url}")
+            step(_named(outcome.upload), outcome.upload.image.bytes)
+
+        yield tell
 
 
 def _named(upload: Upload) -> str:

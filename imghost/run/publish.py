@@ -21,8 +21,9 @@ from imghost.records.cache import Cache, exclusive
 from imghost.run.job import NOT_UPLOADED, Job, Notice, Outcome, Planned, Published, Upload, refused, without_uploads
 from imghost.run.plan import Refusal, check_budget, decide, replanned
 from imghost.run.progress import announce, reporting
+from imghost.run.report import failure_notices
 from imghost.site.images import Stay, opened
-from imghost.wording import many
+from imghost.wording import many, stay
 
 if TYPE_CHECKING:
     from imghost.run.upload import UploadContext
@@ -179,7 +180,7 @@ def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     copy = download(upload.image.path, folder, environ=job.environ, timeout=job.settings.timeout)
     try:
         image = read_image(copy.parent, copy.name)
-        variant = decide(image, host.limits, job.settings)
+        variant = decide(image, host, job.settings)
         if isinstance(variant, Refusal):
             raise HostError(Action.FILE, variant.reason, remedy=variant.remedy)
         with copy.open("rb") as source:
@@ -197,12 +198,16 @@ def _uploaded(planned: Planned, job: Job, context: UploadContext, quota: Quota) 
 
     uploads = sorted(planned.plan.uploads, key=lambda upload: upload.renewed is not None)
     allowed = _allowed(quota, len(uploads))
+    over = _over(quota, context.host, len(uploads)) if allowed < len(uploads) else ""
+    if over:
+        # Without a link the host is asked for one image more, and its refusal is the warning.
+        (job.alert if quota.link else job.say)(over)
     announce(uploads[:allowed], context, job)
     outcomes: list[Outcome] = []
     notices: list[Notice] = []
     fatal = ""
     try:
-        with reporting(job, context.host, allowed) as tell:
+        with reporting(job, context.host, uploads[:allowed]) as tell:
             for outcome in upload_all(uploads[:allowed], context):
                 outcomes.append(outcome)
                 tell(outcome)
@@ -213,8 +218,8 @@ def _uploaded(planned: Planned, job: Job, context: UploadContext, quota: Quota) 
         notices += keep_records(planned, job, context.host, records)
     tried = {id(outcome.upload) for outcome in outcomes}
     beyond = [upload for upload in uploads if id(upload) not in tried]
-    done = _sorted_out(planned, outcomes, beyond, fatal or _over(quota, context.host))
-    return done._replace(notices=(*notices, *_warnings(done, fatal)))
+    done = _sorted_out(planned, outcomes, beyond, fatal or over)
+    return done._replace(notices=(*notices, *_warnings(done, fatal, over)))
 
 
 def _allowed(quota: Quota, count: int) -> int:
@@ -224,9 +229,14 @@ def _allowed(quota: Quota, count: int) -> int:
     return min(count, max(0, quota.remaining) + (0 if quota.link else 1))
 
 
-def _over(quota: Quota, host: Host) -> str:
-    link = f"; get more at {quota.link}" if quota.link else ""
-    return f"the quota at {host.name} allows {quota.remaining} more uploads{link}"
+def _over(quota: Quota, host: Host, count: int) -> str:
+    """Say that the host has no room for all, before anything is sent, and what would help."""
+    allowed = max(0, quota.remaining or 0)
+    room = f"room for {allowed:,} more {'image' if allowed == 1 else 'images'}" if allowed else "no more room"
+    date = f"wait until {quota.resets.date()}" if quota.resets else ""
+    remedy = ", or ".join(filter(None, (f"raise the plan ({quota.link})" if quota.link else "", date)))
+    wants = f"{many(count, 'image')} {'wants' if count == 1 else 'want'} to go"
+    return f"{host.name} has {room} and {wants}: {count - allowed:,} will stay local; {remedy or 'build again'}"
 
 
 def _sorted_out(planned: Planned, outcomes: Sequence[Outcome], beyond: Sequence[Upload], over: str) -> Published:
@@ -248,17 +258,18 @@ def _sorted_out(planned: Planned, outcomes: Sequence[Outcome], beyond: Sequence[
     return Published(planned, records, staying, every, tuple(failures))
 
 
-def _warnings(done: Published, fatal: str) -> Iterator[Notice]:
-    """Warn of what stopped the uploads, once, with how many images that concerns, and of each image that failed."""
+def _warnings(done: Published, fatal: str, over: str) -> Iterator[Notice]:
+    """Warn of what stopped the uploads, once, with how many images that concerns, and of the images that failed.
+
+    `over` says itself how many images the host has no room for.
+    """
     stops = Counter(outcome.stop for outcome in done.outcomes if outcome.stop and not outcome.record)
     if fatal:
         stops[fatal] += 0
     for why, count in stops.items():
-        left = f": {many(count, 'image')} {'stays' if count == 1 else 'stay'} local" if count else ""
+        left = f": {stay(count)}" if count and why != over else ""
         yield Notice("state" if why == fatal else "upload", f"{why}{left}")
-    for outcome in done.outcomes:
-        if outcome.failure and not outcome.stop:
-            yield Notice("upload", str(outcome.failure))
+    yield from failure_notices(it.failure for it in done.outcomes if it.failure and not it.stop)
 
 
 def name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:
@@ -276,9 +287,8 @@ def keep_records(planned: Planned, job: Job, host: Host, records: Sequence[Recor
     notices = _written(job, locks.merged(planned.lock, records, host.name), records)
     if job.environ.get("CI"):
         name = job.settings.lock.name
-        for record in records:
-            job.say(f"new line of {name}: {locks.render_record(record)}")
-        text = f"{len(records)} records are new: commit {name}, or the next build uploads these images again"
+        new = "1 record is" if len(records) == 1 else f"{len(records):,} records are"
+        text = f"{new} new: commit {name}, or the next build uploads these images again; the lines follow"
         notices += (Notice("ci", text),)
     return notices
 

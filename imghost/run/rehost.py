@@ -17,7 +17,7 @@ from imghost.run import local_copies, report
 from imghost.run.job import Job, Notice, Planned, Published, RewrittenPages
 from imghost.run.plan import plan_run
 from imghost.run.publish import publish
-from imghost.run.report import Report, make_report, remarks, stay_notices
+from imghost.run.report import Report, advice, make_report, new_lines, remarks, stay_notices
 from imghost.run.rewrite import rewrite_pages
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
@@ -33,6 +33,10 @@ class Result(NamedTuple):
     """What is worth a line, but no warning."""
     is_refused: bool = False
     """Whether the plan was over its budget, so that nothing was uploaded."""
+    advice: tuple[str, ...] = ()
+    """What to do next."""
+    new_lines: str = ""
+    """In CI, which keeps no file: the lines that the lock has now and had not, to be pasted; empty elsewhere."""
 
 
 def rehost(job: Job) -> Result:
@@ -91,7 +95,7 @@ def _run(job: Job) -> Result:
         notices += problems
     every = (*planned.notices, *stay_notices(published), *published.notices, *rewritten_pages.notices, *notices)
     said = (*remarks(published), *rewritten_pages.remarks, *settled.remarks)
-    return Result(made, every, said, published.is_refused)
+    return Result(made, every, said, published.is_refused, advice(published, job), new_lines(published, job))
 
 
 def _sweep(planned: Planned) -> None:

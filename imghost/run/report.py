@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from imghost import wording
+from imghost.files import is_ignored
 from imghost.hosts import Host
 from imghost.models import Failure, Record
+from imghost.records.lock import render_record
 from imghost.run.job import NOT_UPLOADED, Job, Notice, Published, RewrittenPages
-from imghost.wording import clause, many
+from imghost.wording import clause, lasted, listed, many, money, size
 
 if TYPE_CHECKING:  # a warm build without a report gathers nothing for one
     from imghost.run.report_facts import Facts
@@ -59,6 +62,18 @@ class Report(NamedTuple):
     """Second copies that the host may have, since an answer was lost and it cannot be asked."""
     facts: Facts | None = None
     """What a written report tells beside this; None where none was asked for."""
+    address: str = ""
+    """Where pages point now: the host's name, or the embedded directory's folder or URL."""
+    is_network: bool = True
+    """Whether images leave the machine."""
+    same: int = 0
+    """Further names in the site of images that this run uploaded."""
+    found_again: int = 0
+    """Images without a record that the host turned out to have."""
+    warned: int = 0
+    """Of those kept, how many should have moved."""
+    is_warm: bool = False
+    """Whether nothing had to be asked, though it might have been."""
 
 
 def as_json(report: Report) -> str:
@@ -132,39 +147,119 @@ def summary(report: Report) -> str:
     """Say in one line what the run came to."""
     counts = report.counts
     moved = f"{many(counts.references_rewritten, 'reference')} to {many(counts.cached + counts.uploaded, 'image')}"
-    where = f"in {many(counts.pages_rewritten, 'page')} point to {report.host}"
-    parts = [f"{moved} {where}" if counts.references_rewritten else "no reference was rewritten"]
-    if counts.uploaded:
-        parts.append(f"{counts.uploaded} uploaded ({report.bytes_uploaded:,} bytes)")
-    if counts.kept:
-        parts.append(f"{counts.kept} {'stays' if counts.kept == 1 else 'stay'} local")
-    if counts.failed:
-        parts.append(f"{counts.failed} failed")
-    if report.removed[0]:
-        parts.append(f"{report.removed[0]} local copies removed ({report.removed[1]:,} bytes)")
-    return ", ".join(parts)
+    where = f"in {many(counts.pages_rewritten, 'page')} point to {report.address}"
+    stays, failed = counts.kept - report.warned, counts.failed + report.warned
+    copies, bytes_removed = report.removed
+    parts = [
+        f"{moved} {where}" if counts.references_rewritten else "no reference was rewritten",
+        _some(counts.uploaded, f"{'uploaded' if report.is_network else 'collected'} ({_paid_in(report)})"),
+        _some(report.same, f"{'has' if report.same == 1 else 'have'} the same bytes as others"),
+        _some(report.found_again, "found at the host again"),
+        _some(stays, f"{'stays' if stays == 1 else 'stay'} local"),
+        _some(failed, "failed"),
+        _some(copies, f"local {'copy' if copies == 1 else 'copies'} removed ({size(bytes_removed)})"),
+        "0 requests" if report.is_warm else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count else ""
+
+
+def _paid_in(report: Report) -> str:
+    """Say what the uploads took: bytes, and on the way to a host seconds and dollars."""
+    taken = size(report.bytes_uploaded)
+    if not report.is_network:
+        return taken
+    taken += f" in {lasted(report.seconds.get('upload', 0.0))}"
+    return f"{taken}, {money(report.cost)}" if report.cost else taken
 
 
 def stay_notices(published: Published) -> Iterable[Notice]:
-    """Warn of each image that stays local though it should not."""
+    """Warn of the images that stay local though they should not; many of one reason are one warning."""
+    reasons: dict[tuple[str, str], list[str]] = {}
     for path, stay in sorted(published.staying.items()):
         if stay.code:
-            yield Notice(stay.code, str(Failure(path, f"stays local: {clause(stay.reason, 'it')}", stay.remedy)))
+            reasons.setdefault((stay.code, stay.brief or _with_remedy(stay.reason, stay.remedy)), []).append(path)
+    for (code, why), paths in reasons.items():
+        if len(paths) > FEW:
+            yield Notice(code, f"{wording.stay(len(paths))}: {clause(why, 'each')} ({listed(paths)})")
+            continue
+        for path in paths:
+            stay = published.staying[path]
+            yield Notice(code, f"{path} stays local: {clause(_with_remedy(stay.reason, stay.remedy), 'it')}")
+
+
+def failure_notices(failures: Iterable[Failure]) -> Iterable[Notice]:
+    """Warn of the images that could not be uploaded; many of one reason are one warning."""
+    reasons: dict[str, list[Failure]] = {}
+    for failure in failures:
+        reasons.setdefault(_with_remedy(failure.reason, failure.remedy), []).append(failure)
+    for why, alike in reasons.items():
+        if len(alike) > FEW:
+            yield Notice("upload", f"{wording.stay(len(alike))}: {why} ({listed([it.path for it in alike])})")
+            continue
+        for failure in alike:
+            reason = ", ".join(filter(None, (failure.reason, failure.effort)))
+            yield Notice("upload", f"{failure.path} stays local: {_with_remedy(reason, failure.remedy)}")
+
+
+FEW: Final = 3
+"""Warnings of one reason that stand alone; more are one, with as many names."""
+
+
+def _with_remedy(reason: str, remedy: str) -> str:
+    return f"{reason}; {remedy}" if remedy else reason
 
 
 def remarks(published: Published) -> tuple[str, ...]:
-    """Say, a line for each reason that no warning has, how many images stay local."""
+    """Say, a line for each reason that no warning has, how many images stay local; last what the user asked for."""
     warned = [notice.text for notice in published.notices]
-    reasons = Counter(stay.reason for stay in published.staying.values() if not stay.code)
-    for reason in [one for one in reasons if any(one.removeprefix(NOT_UPLOADED) in text for text in warned)]:
+    reasons = Counter(stay.reason for stay in published.staying.values() if not stay.code and not stay.is_wish)
+    for reason in [it for it in reasons if any(it.removeprefix(NOT_UPLOADED) in text for text in warned)]:
         del reasons[reason]
+    wishes = sorted(path for path, stay in published.staying.items() if stay.is_wish)
     return (
         *_of_repeats(published),
         *(
-            f"{count} {'image stays' if count == 1 else 'images stay'} local: {clause(reason, 'each')}"
+            f"{wording.stay(count)}: {clause(reason, 'each')}"
             for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
         ),
+        *((f"{wording.stay(len(wishes))}, as you asked: {listed(wishes)}",) if wishes else ()),
     )
+
+
+def advice(published: Published, job: Job) -> tuple[str, ...]:
+    """Say what is left to do on a machine where somebody can commit the lock; a CI gets a warning instead."""
+    count, name = len(_new_records(published)), job.settings.lock.name
+    if not count or job.environ.get("CI"):
+        return ()
+    records = f"{count:,} new {'record' if count == 1 else 'records'}"
+    if is_ignored(job.settings.lock):
+        return (f"{name} has {records} and git ignores it: take it out of .gitignore, and commit it",)
+    return (f"commit {name}: it has {records}",)
+
+
+def new_lines(published: Published, job: Job) -> str:
+    """Write the lock's new lines as they stand in it, between marks, so that they can be pasted from a CI's log."""
+    records = _new_records(published)
+    if not records or not job.environ.get("CI"):
+        return ""
+    name = job.settings.lock.name
+    lines = [f"-----BEGIN {name}-----", *map(render_record, records), f"-----END {name}-----"]
+    if job.environ.get("GITHUB_ACTIONS"):
+        lines = [f"::group::{name}", *lines, "::endgroup::"]
+    return "\n".join(lines) + "\n"
+
+
+def _new_records(published: Published) -> list[Record]:
+    """List the records that this run brought to the lock, in the lock's order."""
+    host = published.planned.host
+    if host is None or not host.needs_network:
+        return []
+    records = (outcome.record for outcome in published.outcomes if outcome.record)
+    return sorted(records, key=lambda record: record.key)
 
 
 def _of_repeats(published: Published) -> tuple[str, ...]:
@@ -192,7 +287,8 @@ def make_report(
         outcome.upload.paths[0]: outcome.record for outcome in published.outcomes if outcome.record and outcome.is_new
     }
     failed = {failure.path for failure in published.failures}
-    host = published.planned.host
+    host, records = published.planned.host, published.records
+    is_network = host is not None and host.needs_network
     counts = Counts(
         pages=len(published.planned.survey.pages),
         pages_rewritten=sum(1 for _, written in rewritten_pages.pages if written.rewritten),
@@ -219,7 +315,21 @@ def make_report(
         seconds=seconds,
         removed=removed,
         duplicates_possible=_repeats(published),
+        address=_address(host, records),
+        is_network=is_network,
+        same=sum(len(outcome.upload.paths) - 1 for outcome in published.outcomes if outcome.record and outcome.is_new),
+        found_again=sum(1 for it in published.outcomes if it.record and not it.is_new) if is_network else 0,
+        warned=sum(1 for stay in published.staying.values() if stay.code),
+        is_warm=is_network and not requests and not published.outcomes and published.planned.leave.may_upload,
     )
+
+
+def _address(host: Host | None, records: Mapping[str, Record]) -> str:
+    """Name where pages point: of a host on this machine the folder, since its name says nothing to a reader."""
+    if host is None:
+        return ""
+    record = next(iter(records.values()), None)
+    return host.name if host.needs_network or record is None else record.url.rpartition("/")[0]
 
 
 def _cost(host: Host | None, records: Iterable[Record]) -> Decimal:

@@ -19,7 +19,7 @@ from imghost.image.inspect import dimensions
 from imghost.models import IMPORT, MEDIA_TYPES, Failure, Hosted, Payload, Record
 from imghost.net.client import Client
 from imghost.run.job import Outcome, Upload
-from imghost.wording import printable
+from imghost.wording import lasted, printable
 
 
 @dataclass(slots=True)
@@ -161,7 +161,7 @@ def _outcome(upload: Upload, context: UploadContext, state: SharedState) -> Outc
             with state.guard:
                 state.stopped = state.stopped or refusal
             return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy), stop=str(refusal))
-        return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy))
+        return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy, refusal.effort))
     except StateError as problem:
         with state.guard:
             state.fatal = state.fatal or problem
@@ -261,10 +261,16 @@ def _brought(
     return record, hosted.is_new
 
 
-def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Record | None:
-    """Take up what an earlier run earned but could not write to the lock; a dead URL is uploaded again."""
+def earned(upload: Upload, context: UploadContext) -> Record | None:
+    """Find what an earlier run earned for an image, but could not write to the lock."""
     record = context.earned.get((upload.image.sha256, context.host.name, upload.variant))
-    if record is None or record == upload.renewed or not record.lives_at(context.now()):
+    return record if record and record != upload.renewed and record.lives_at(context.now()) else None
+
+
+def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Record | None:
+    """Take up what an earlier run earned; a dead URL is uploaded again."""
+    record = earned(upload, context)
+    if record is None:
         return None
     try:
         _bind(record, state)
@@ -352,6 +358,7 @@ Answered = TypeVar("Answered")
 def with_retries(ask: Callable[[], Answered], context: UploadContext, state: SharedState | None = None) -> Answered:
     """Ask a host until it answers, as its refusals allow; raises the HostError that is left."""
     state = state or SharedState()
+    started = time.monotonic()
     for attempt in range(1, context.tries + 1):
         try:
             answered = ask()
@@ -360,7 +367,9 @@ def with_retries(ask: Callable[[], Answered], context: UploadContext, state: Sha
             if refusal.action in {Action.FILE, Action.STOP} or state.stopped:
                 raise
             if attempt == context.tries:
-                raise HostError(_last(refusal), refusal.reason, remedy=refusal.remedy or "build again later") from None
+                effort = f"{attempt} tries in {lasted(time.monotonic() - started)}" if attempt > 1 else ""
+                remedy = refusal.remedy or "build again"
+                raise HostError(_last(refusal), refusal.reason, remedy=remedy, effort=effort) from None
             _wait(refusal, attempt, context, state)
         else:
             state.unreachable = 0

@@ -40,6 +40,10 @@ class Stay(NamedTuple):
     remedy: str = ""
     code: str = ""
     """The warning's stable code; empty where there is nothing to warn of."""
+    brief: str = ""
+    """Reason and remedy where the image's size stands beside them, or several images share them; else as above."""
+    is_wish: bool = False
+    """Whether the user asked for it."""
 
 
 _PACKAGED: Final = Stay("belongs to the theme or an installed package")
@@ -151,9 +155,9 @@ def _selection(settings: Settings) -> Callable[[str], Stay | None]:
 
     def select(path: str) -> Stay | None:
         if settings.include and not include.match_file(path):
-            return Stay("matches no glob of the option 'include'")
+            return Stay("matches no glob of the option 'include'", is_wish=True)
         if exclude.match_file(path):
-            return Stay("matches a glob of the option 'exclude'")
+            return Stay("matches a glob of the option 'exclude'", is_wish=True)
         return None
 
     return select

@@ -211,9 +211,54 @@ class TestLock:
         with ImgPro("images") as host:
             assert main(["rehost", "site", "--option", f"api_url={host.api_url}"]) == 0
         err = capsys.readouterr().err
-        assert "warning: 3 records are new: commit imghost.lock" in err
         lines = (project / "imghost.lock").read_text().splitlines()[1:]
-        assert all(f"new line of imghost.lock: {line}" in err for line in lines)
+        warning = (
+            "imghost: warning: 3 records are new: commit imghost.lock, or the next build uploads these images again"
+        )
+        marks = ("-----BEGIN imghost.lock-----", "-----END imghost.lock-----")
+        assert err.splitlines()[-6:] == [f"{warning}; the lines follow", marks[0], *lines, marks[1]]
+
+    def test_new_lines_are_folded_on_github_and_asked_for_elsewhere(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        with ImgPro("images") as host:
+            where = ["--option", f"api_url={host.api_url}"]
+            monkeypatch.setenv("CI", "true")
+            monkeypatch.setenv("GITHUB_ACTIONS", "true")
+            assert main(["rehost", "site", *where]) == 0
+            lines = capsys.readouterr().err.splitlines()
+            assert (lines[-7], lines[-1]) == ("::group::imghost.lock", "::endgroup::")
+            monkeypatch.delenv("CI")
+            write(project / "site", {"images/1.png": picture(71)})
+            assert main(["rehost", "site", *where]) == 0
+            assert capsys.readouterr().err.splitlines()[-1] == "imghost: commit imghost.lock: it has 1 new record"
+            assert main(["rehost", "site", *where]) == 0
+            assert capsys.readouterr().err == ""
+
+    def test_lock_that_git_ignores_is_said(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        monkeypatch.delenv("CI", raising=False)
+        subprocess.run(["git", "init", "-q"], check=True)
+        write(project, {".gitignore": "*.lock\n"})
+        with ImgPro("images") as host:
+            assert main(["rehost", "site", "--option", f"api_url={host.api_url}"]) == 0
+        said = "imghost: imghost.lock has 3 new records and git ignores it: take it out of .gitignore, and commit it"
+        assert capsys.readouterr().err.splitlines()[-1] == said
+
+    def test_images_that_a_lost_lock_had_are_found_again_and_not_announced(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        with ImgPro("images") as host:
+            where = ["--option", f"api_url={host.api_url}"]
+            assert main(["rehost", "site", *where]) == 0
+            shutil.rmtree(project / "site")
+            small_site(project / "site")
+            (project / "imghost.lock").unlink()
+            capsys.readouterr()
+            assert main(["rehost", "site", *where]) == 0
+            printed = capsys.readouterr()
+            assert "uploading" not in printed.err
+            assert "3 found at the host again" in printed.out
+            assert "uploaded" not in printed.out
+            assert len(host.uploads) == 3
 
 
 def test_auto_without_anything_is_an_information(project, capsys):

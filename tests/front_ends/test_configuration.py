@@ -246,4 +246,4 @@ def test_a_flag_over_a_configuration_in_a_folder_leaves_its_paths_alone(here, ca
 def test_options_that_exclude_each_other_do_so_from_two_places(here, capsys):
     write(here, {"imghost.toml": "fallback = true\n"})
     assert main(["status", "--remove-local"]) == 2
-    assert "error: fallback shows local copies, and 'remove_local' deletes them" in capsys.readouterr().err
+    assert "error: 'fallback' shows local copies, and 'remove_local' deletes them" in capsys.readouterr().err

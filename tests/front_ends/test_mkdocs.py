@@ -172,7 +172,7 @@ def test_builds_for_each_language_end_in_one_upload(tmp_path):
     (docs / "de/img/two.png").write_bytes(picture(3))
     done = build(tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("point to directory") == 1
+    assert done.stderr.count("point to _imghost, 3 collected (") == 1
     assert report(tmp_path)["images"]["uploaded"] == 3
     for page in ("index.html", "de/index.html"):
         assert "_imghost/" in (tmp_path / "site" / page).read_text("utf-8")

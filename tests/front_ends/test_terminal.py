@@ -87,36 +87,45 @@ class TestUploads:
         with ImgPro("images") as host:
             shown = on_a_terminal("rehost", "site", "--option", f"api_url={host.api_url}", IMGPRO_API_KEY=VERIFIED)
         assert shown.status == 0
-        announced, bar, summary, end = shown.lines
-        assert re.fullmatch(r"imghost: uploading 3 images \([\d,]+ bytes\) to img.pro", announced)
-        assert re.fullmatch(r"imghost: uploading  \[#+\]  3/3", bar)
-        assert "3 uploaded" in summary
-        assert end == ""
-        assert shown.raw.count("\x1b[?25l") == 4  # drawn once at the start and once for each image, in one line
-        assert shown.raw.rindex("\x1b[?25h") > shown.raw.rindex("\x1b[?25l"), "the cursor is back"
+        announced, *summary, advice, end = shown.lines
+        assert announced == "imghost: uploading 3 images (316 B) to img.pro"
+        whole = (
+            r"5 references to 4 images in 2 pages point to img\.pro, 3 uploaded \(316 B in [\d.]+ s\), 1 has the same"
+        )
+        assert re.fullmatch(whole + " bytes as others", " ".join(line.strip() for line in summary))
+        assert len(summary) == 2
+        assert (advice, end) == ("imghost: commit imghost.lock: it has 3 new records", "")
+        drawn = [part.rstrip() for part in shown.raw.split("\r") if part.startswith("imghost: [")]
+        assert len(drawn) == 4  # once at the start and once for each image, in one line that goes when it is done
+        assert re.fullmatch(r"imghost: \[-{26}\]  0/3   0 of 316 B", drawn[0])
+        assert re.fullmatch(r"imghost: \[#{26}\]  3/3   316 of 316 B", drawn[-1])
 
     @pytest.mark.parametrize("environ", [{"CI": "true"}, {"TERM": "dumb"}])
     def test_nobody_watches_a_ci_or_a_dumb_terminal(self, project, environ):
         with ImgPro("images") as host:
             flags = ["--option", f"api_url={host.api_url}"]
             shown = on_a_terminal("rehost", "site", *flags, IMGPRO_API_KEY=VERIFIED, **environ)
-        assert len([line for line in shown.lines if line.startswith("imghost: uploaded images/")]) == 3
+        assert len([line for line in shown.lines if line.startswith("imghost: upload")]) == 1
         assert "[#" not in shown.raw
 
-    def test_pipe_gets_a_line_for_each_image_and_no_code(self, project):
+    def test_pipe_gets_no_line_an_image_unless_it_is_asked_for_and_no_code(self, project):
         with ImgPro("images") as host:
-            done = piped("rehost", "site", "--option", f"api_url={host.api_url}", IMGPRO_API_KEY=VERIFIED)
+            flags = ["rehost", "site", "--option", f"api_url={host.api_url}"]
+            done = piped(*flags, IMGPRO_API_KEY=VERIFIED)
+            assert "imghost: uploaded" not in done.stderr
+            write(project / "site", {f"images/{number}.png": picture(number + 50) for number in range(3)})
+            done = piped(*flags, "--verbose", IMGPRO_API_KEY=VERIFIED)
         assert done.stderr.count("imghost: uploaded images/") == 3
         assert "\x1b" not in done.stdout + done.stderr
         assert "\r" not in done.stdout + done.stderr
 
-    def test_warm_run_is_one_line_and_imports_no_bar(self, project):
+    def test_warm_run_is_one_line_and_imports_nothing_for_uploads(self, project):
         with ImgPro("images") as host:
             flags = ["rehost", "site", "--option", f"api_url={host.api_url}"]
             piped(*flags, IMGPRO_API_KEY=VERIFIED)
             shown = on_a_terminal(*flags, IMGPRO_API_KEY=VERIFIED, PYTHONVERBOSE="")
             assert len(shown.lines) == 2, shown.lines
-            code = "import sys; from imghost.cli.main import main; main(sys.argv[1:]); print('click._termui_impl' in sys.modules)"
+            code = "import sys; from imghost.cli.main import main; main(sys.argv[1:]); print('imghost.run.upload' in sys.modules)"
             done = subprocess.run(
                 [sys.executable, "-c", code, *flags], capture_output=True, text=True, check=True, timeout=60
             )
@@ -139,9 +148,9 @@ class TestUploads:
             flush = write
 
         progress = on_terminal(Gone(), {})  # type: ignore[arg-type]
-        with progress(2) as step:
-            step("a.png")
-            step("b.png")
+        with progress(2, 20) as step:
+            step("a.png", 10)
+            step("b.png", 10)
 
 
 class TestTables:
@@ -325,14 +334,13 @@ class TestTools:
             shown = on_a_terminal("build", program="mkdocs", **environ)
         assert (quiet.status, quiet.lines) == (0, [""])
         assert shown.status == 0
-        (at,) = [
-            number for number, line in enumerate(shown.lines) if re.fullmatch(r"imghost: uploading  \[#+\]  2/2", line)
-        ]
-        assert shown.lines[at - 1].startswith("INFO    -  imghost: uploading 2 images (")
+        assert re.search(r"\rimghost: \[#+\]  2/2 ", shown.raw)
+        (at,) = [number for number, line in enumerate(shown.lines) if "imghost: uploading 2 images (" in line]
+        assert shown.lines[at].startswith("INFO    -  imghost: uploading 2 images (")
         assert shown.lines[at + 1].startswith("INFO    -  imghost: 2 references to 2 images")
 
     @pytest.mark.parametrize("environ", [{}, {"CI": "true"}])
-    def test_sphinx_counts_as_it_counts_everything_and_tells_a_ci_every_url(self, project, environ):
+    def test_sphinx_counts_as_it_counts_everything_and_tells_a_ci_one_line(self, project, environ):
         write(
             project,
             {"index.rst": "x\n=\n\n.. image:: a.png\n.. image:: b.png\n", "a.png": picture(1), "b.png": picture(2)},
@@ -345,5 +353,5 @@ class TestTools:
         counted = [
             line for line in shown.lines if re.fullmatch(r"imghost: uploading\.\.\. \[100%\] _images/[ab]\.png", line)
         ]
-        told = [line for line in shown.lines if line.startswith("imghost: uploaded _images/")]
-        assert (len(counted), len(told)) == ((0, 2) if environ else (1, 0))
+        told = [line for line in shown.lines if line.startswith("imghost: upload")]
+        assert (len(counted), len(told)) == ((0, 1) if environ else (1, 2))

@@ -293,4 +293,4 @@ def test_limits_decide_by_the_bytes_type_and_not_by_the_name() -> None:
     host = ImgPro(ImgPro.Options(), Setup(Client(environ={}), None, 30 * DAY, Path(), Path("site"), {}))
     host.limits = only_png
     found = plan({"a.png": gif}, {}, [group("a.png")], {}, host, settings(), NOW)
-    assert "is gif" in found.staying["a.png"].reason
+    assert "GIF, which img.pro does not take" in found.staying["a.png"].reason

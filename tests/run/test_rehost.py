@@ -244,7 +244,9 @@ class TestImgProRefusals:
         monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
         assert main(["rehost", "site", "--frozen", "--strict"]) == 1
         printed = capsys.readouterr()
-        assert printed.err.count("imghost: warning: images/") == 4
+        (warning,) = [line for line in printed.err.splitlines() if line.startswith("imghost: warning: ")]
+        assert "4 images stay local: `frozen` is set" in warning
+        assert "(images/0.png, images/1.png, images/2.png and 1 more)" in warning
 
     def test_dead_host_ends_soon_and_leaves_the_site(self, project, capsys, monkeypatch):
         monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)

@@ -67,7 +67,7 @@ def test_an_image_that_changes_while_others_are_sent_stays_local(project: Projec
         project.host.uploads.clear()
     result = during(project, lambda: CHANGES[change](project.site / "images" / "1.png"))
     told = [(notice.code, notice.text) for notice in result.notices]
-    assert told == [("page", "images/1.png: stays local: it changed while the build ran; build again")]
+    assert told == [("page", "images/1.png stays local: it changed while the build ran; build again")]
     assert local(project, before, "index.html") == {"images/1.png"}
     assert local(project, before, "below/index.html") == {"../images/1.png"}
     assert [kept.path for kept in result.report.kept] == ["images/1.png"]

@@ -312,7 +312,8 @@ class Service:
         if allowance is None:
             return Quota(is_proven=False)
         is_proven = allowance.plan.lower() not in {"", "free"}
-        return Quota(allowance.remaining, allowance.plan, upgrade_link(allowance.raw, self._site), is_proven)
+        resets = _next_month(self._api.now()) if allowance.limit else None
+        return Quota(allowance.remaining, allowance.plan, upgrade_link(allowance.raw, self._site), is_proven, resets)
 
     def usage(self) -> Usage:
         """Ask how much of the month's uploads is used; raises HostError."""

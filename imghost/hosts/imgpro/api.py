@@ -401,7 +401,7 @@ class Account(NamedTuple):
     def quota(self) -> Quota:
         """What of it an upload depends on."""
         usage = self.usage
-        return Quota(usage.remaining, usage.plan, usage.link, is_proven=self.is_verified is True)
+        return Quota(usage.remaining, usage.plan, usage.link, self.is_verified is True, usage.resets)
 
 
 def read_account(body: object) -> Account:
