@@ -105,7 +105,7 @@ def plan(call: Call) -> int:
 def _quota(planned: Planned) -> tuple[int | None, str]:
     """Ask the host how many uploads it still allows, where this build might upload at all."""
     host = planned.host
-    if host is None or not (host.needs_network and planned.leave.may_upload and planned.plan.uploads):
+    if host is None or not (host.place == "network" and planned.leave.may_upload and planned.plan.uploads):
         return None, ""
     try:
         quota = host.ready()
@@ -206,7 +206,7 @@ def check(call: Call) -> int:
         planned = plan_run(job, client, cache)
         cache.save()
         cache.close()
-    is_local = planned.host is not None and not planned.host.needs_network
+    is_local = planned.host is not None and planned.host.place != "network"
     missing = [upload for upload in planned.plan.uploads if upload.renewed is None and not is_local]
     uncovered = [path for upload in missing for path in upload.paths]
     if planned.host is None:
@@ -310,7 +310,7 @@ def verify(call: Call) -> int:
         found = care.verdicts(own, client, now, settings.renew_before, settings.concurrency)
         if call.given.get("site"):
             site = Path(str(call.given["site"])).absolute()
-            accepts = [host.accepts for host in hosts.values() if host and host.needs_network]
+            accepts = [host.accepts for host in hosts.values() if host and host.place == "network"]
             urls = care.hosted_in(site, lambda url: any(accept(url) for accept in accepts))
             told = care.page_verdicts(urls, found, client, settings.concurrency)
             found = [verdict for verdict in found if verdict.url not in urls] + told
@@ -409,7 +409,7 @@ def _chosen(call: Call, client: Client) -> Host:
         raise SettingsError("no host is chosen and no credential is in the environment; set the option 'host'")
     host = registry.open_host(name, call.settings, call.environ, client, Path.cwd(), is_asking=True)
     leave = leave_to_upload(call.settings, call.environ, is_serving=False)
-    if not leave.may_upload and host.needs_network:
+    if not leave.may_upload and host.place == "network":
         raise SettingsError(f"nothing can be asked: {leave.reason}")
     if host.lacks_credential:
         variables = " or ".join(registry.host_type(name).credentials)

@@ -3,6 +3,8 @@
 Every host, ours too, comes through the entry-point group `imghost.hosts`. The entry point names a
 class that fits `HostType`; its instances fit `Host`. A host raises `HostError` and nothing else of
 its own: foreign exceptions never leave it.
+
+All that the author of a host needs is named here and nowhere else; what has a cost is loaded when it is asked for.
 """
 
 from __future__ import annotations
@@ -11,14 +13,70 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from imghost.models import Limits as Limits
+from imghost.errors import Action, HostError, SettingsError
+from imghost.models import Hosted, Image, Limits, Payload, Record
+from imghost.wording import printable
 
 if TYPE_CHECKING:
-    from imghost.models import Hosted, Image, Payload, Record
-    from imghost.net.client import Client
+    from imghost.hosts.answers import Rule, extra_origins, image_urls, moment, read_object, refusal, unclear
+    from imghost.net.client import Answer, Client, FilePart
+
+__all__ = [
+    "Action",
+    "Answer",
+    "Deletes",
+    "FilePart",
+    "Finds",
+    "Host",
+    "HostBase",
+    "HostError",
+    "HostType",
+    "Hosted",
+    "Image",
+    "Imports",
+    "Limits",
+    "Payload",
+    "Place",
+    "Quota",
+    "Record",
+    "Rule",
+    "Secret",
+    "SettingsError",
+    "Setup",
+    "Stored",
+    "Tells",
+    "Usage",
+    "Varies",
+    "extra_origins",
+    "image_urls",
+    "moment",
+    "printable",
+    "read_object",
+    "refusal",
+    "unclear",
+]
+_LATE = {
+    **dict.fromkeys(["Answer", "FilePart"], "net.client"),
+    **dict.fromkeys(
+        ["Rule", "extra_origins", "image_urls", "moment", "read_object", "refusal", "unclear"], "hosts.answers"
+    ),
+}
+"""Name -> the module that has it: the HTTP client and what reads its answers, which no record needs."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"imghost.{_LATE[name]}"), name)
+    return value
+
+
+Place = Literal["site", "machine", "network"]
+"""Where a host's images are: a part of the site, beside it on this machine, or elsewhere."""
 
 
 class Secret:
@@ -104,13 +162,23 @@ class Host(Protocol):
 
     name: str
     limits: Limits
-    needs_network: bool
-    """False for a host that is a part of the site or of this machine."""
     origins: tuple[str, ...]
     """`scheme://host[:port]` of the URLs that it gives; empty = the site's own."""
 
     lacks_credential: bool
     """True where these settings need a credential and the environment has none: records only, a normal case."""
+    is_idempotent: bool
+    """Whether it knows a repeated upload as the same image."""
+
+    @property
+    def place(self) -> Place:
+        """Say where its images are; pull requests and `frozen` stop only hosts in the network."""
+        ...
+
+    @property
+    def spent(self) -> Decimal | None:
+        """Tell the US dollars that this build has signed for, settled or not; None = its receipts tell."""
+        ...
 
     def accepts(self, url: str) -> bool:
         """Say whether a URL is one of this host's images: one full match on the raw string."""
@@ -139,10 +207,63 @@ class HostType(Protocol):
     """A frozen dataclass: the host's own settings, with their defaults. Unknown names are refused by the caller."""
     origin: str
     """`scheme://host` that a credential may go to without further leave; empty where none is sent."""
+    limits: Limits
+    """What it takes with default options; no formats = only a host that is made can tell."""
+    is_chosen_by_credential: bool
+    """False for a host whose credentials are often there for other reasons; `host: auto` does not mean it."""
+
+    def finds_credential(self, environ: Mapping[str, str]) -> bool | None:
+        """Say whether its own library will find a credential; None = it is read from `credentials` and given to it."""
+        ...
+
+    def is_own_origin(self, origin: str) -> bool:
+        """Say whether a credential may go to an origin without further leave."""
+        ...
 
     def __call__(self, options: Any, setup: Setup) -> Host:
         """Make the host; raises `SettingsError` for options that cannot work together."""
         ...
+
+
+class HostBase:
+    """What most hosts say alike. To inherit it is optional: a class that does not is given the same defaults."""
+
+    name = ""
+    credentials: tuple[str, ...] = ()
+    origin = ""
+    limits = Limits(frozenset())
+    lacks_credential = False
+    is_chosen_by_credential = True
+    is_idempotent = False
+    place: Place = "network"
+
+    @property
+    def needs_network(self) -> bool:
+        """Say whether its place is the network."""
+        return self.place == "network"
+
+    @property
+    def spent(self) -> Decimal | None:
+        """Leave it to the receipts in the records to tell what was paid."""
+        return None
+
+    @classmethod
+    def finds_credential(cls, environ: Mapping[str, str]) -> bool | None:  # noqa: ARG003 - others look there
+        """Have the credential read from the environment."""
+        return None
+
+    @classmethod
+    def is_own_origin(cls, origin: str) -> bool:
+        """Say whether an origin is the host's one."""
+        return origin == cls.origin
+
+    def stored(self, image: Image, variant: str) -> Hosted | None:  # noqa: ARG002 - nothing is on this machine
+        """Find nothing: the images are elsewhere."""
+        return None
+
+    def ready(self) -> Quota:
+        """Say that uploads can go on: the host tells of no quota."""
+        return Quota()
 
 
 @runtime_checkable
@@ -159,7 +280,7 @@ def may_store_twice(host: Host) -> bool:
 
     A host that can be asked for what it has looks first; one that knows a repeated upload says `is_idempotent`.
     """
-    return not isinstance(host, Finds) and not getattr(host, "is_idempotent", False)
+    return not isinstance(host, Finds) and not host.is_idempotent
 
 
 @runtime_checkable

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from imghost.errors import Action, HostError, SettingsError
@@ -67,6 +66,12 @@ def origin_of(parts: SplitResult) -> str:
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
+def is_at(url: str, origin: str) -> bool:
+    """Say whether an address is one of an origin."""
+    parts = split_origin(url)
+    return parts is not None and origin_of(parts) == origin
+
+
 def is_loopback(parts: SplitResult) -> bool:
     """Say whether an address stays on this machine."""
     if parts.hostname == "localhost":
@@ -81,6 +86,33 @@ def is_loopback(parts: SplitResult) -> bool:
 # printed goes through `printable`.
 MOST: Final = 10**15
 """No size and no count is as large; what a host gives beyond it is none, and would not fit a line."""
+
+
+def an_object(body: object) -> Mapping[str, Any]:
+    """Take a JSON object; raises ValueError for anything else."""
+    if not isinstance(body, dict):
+        raise ValueError("the answer is no JSON object")  # noqa: TRY004
+    return body
+
+
+def mapping(raw: object) -> Mapping[str, Any]:
+    """Take a JSON object; anything else is an empty one."""
+    return raw if isinstance(raw, dict) else {}
+
+
+def a_text(raw: object) -> str:
+    """Take a text; anything else is an empty one."""
+    return raw if isinstance(raw, str) else ""
+
+
+def count(raw: object) -> int | None:
+    """Take a count, 0 included; None where it is none that can be."""
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < MOST else None
+
+
+def positive(raw: object) -> int | None:
+    """Take a size or a limit; None where there is none, which hosts write as null, 0 or -1."""
+    return count(raw) or None
 
 
 class Rule(NamedTuple):
@@ -149,11 +181,14 @@ def _by_class(status: int) -> Rule:
 
 def error_fields(answer: Answer) -> Mapping[str, object]:
     """Give the object that describes an error: the nested `error`, else the whole body; empty if there is none."""
-    body = _read(answer)
-    if not isinstance(body, dict):
-        return {}
+    body = error_body(answer)
     nested = body.get("error")
     return nested if isinstance(nested, dict) else body
+
+
+def error_body(answer: Answer) -> Mapping[str, Any]:
+    """Give the JSON object of an answer, whatever it is; empty where there is none."""
+    return mapping(_read(answer))
 
 
 def error_code(answer: Answer) -> tuple[str, str]:
@@ -260,9 +295,62 @@ def other_size(host: str, theirs: Size, ours: Size, *, is_ambiguous: bool) -> Ho
     return HostError(Action.FILE, f"{host} has another image in this one's place: {sizes}", is_ambiguous=is_ambiguous)
 
 
-def least_left(retention: timedelta) -> timedelta:
-    """Give how long an image that is found again must still live to count: as long as a record that is not due."""
-    return min(_DUE, retention / 4)
+class Copy(Protocol):
+    """An image as a host describes it, its types checked; its URL is not yet."""
+
+    @property
+    def url(self) -> str:
+        """The image's address."""
+
+    @property
+    def width(self) -> int | None:
+        """Pixels."""
+
+    @property
+    def height(self) -> int | None:
+        """Pixels."""
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the host deletes it; None = never."""
+
+
+_Copy = TypeVar("_Copy", bound=Copy)
+
+
+class CopyJudge:
+    """Compares the copies that a host has with what was sent, and their life with the retention."""
+
+    def __init__(
+        self, host: str, accepts: Callable[[str], bool], retention: timedelta | None, now: Callable[[], datetime]
+    ) -> None:
+        self._host = host
+        self._accepts = accepts
+        self._retention = retention
+        self._now = now
+
+    def objection(self, copy: Copy, size: Size, *, is_ambiguous: bool) -> HostError | None:
+        """Say what is wrong with a copy: its address, or its pixels."""
+        if not self._accepts(copy.url):
+            return foreign(self._host, copy.url)
+        return other_size(self._host, (copy.width, copy.height), size, is_ambiguous=is_ambiguous)
+
+    def is_enough(self, expires: datetime | None, slack: timedelta) -> bool:
+        """Say whether a new image lives as long as asked, but for `slack`: clocks differ, and so do the moments."""
+        if expires is None or self._retention is None:
+            return expires is None
+        return expires - self._now() >= self._retention - min(slack, self._retention / 4)
+
+    def is_left(self, expires: datetime | None) -> bool:
+        """Say whether an image that is found again has as much life left as a record that is not due."""
+        if expires is None or self._retention is None:
+            return expires is None
+        return expires - self._now() >= min(_DUE, self._retention / 4)
+
+
+def longest_lived(copies: Iterable[_Copy]) -> _Copy | None:
+    """Choose the copy that lives longest, always the same of several; None where there is none."""
+    return max(copies, key=lambda copy: (copy.expires or NEVER, copy.url), default=None)
 
 
 CREDIBLE: Final = timedelta(days=3_650)
@@ -285,27 +373,3 @@ class HostClock:
     def now(self) -> datetime:
         """Give the moment."""
         return self._now() + self._ahead
-
-
-_Made = TypeVar("_Made")
-
-
-class Once(Generic[_Made]):
-    """Gives what `make` makes, always the same; so what only uploads need is loaded by the first of them."""
-
-    def __init__(self, make: Callable[[], _Made]) -> None:
-        self._make = make
-        self._made: _Made | None = None
-        self._guard = threading.Lock()
-
-    @property
-    def is_made(self) -> bool:
-        """Whether anybody has used it yet."""
-        return self._made is not None
-
-    def __call__(self) -> _Made:
-        """Give it; raises what `make` raises, and then tries again the next time."""
-        with self._guard:
-            if self._made is None:
-                self._made = self._make()
-            return self._made

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from imghost import hosts
 from imghost.errors import Action, HostError, SettingsError
-from imghost.hosts import Setup
+from imghost.hosts import HostBase, Setup
 from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Limits, Payload
 from imghost.settings import Settings
 
@@ -34,21 +33,19 @@ class DirectoryOptions:
     """Where the folder is served; None = as a part of the site."""
 
 
-class Directory:
+class Directory(HostBase):
     """Stores images as files whose names follow from their bytes, so that machines agree on them."""
 
     name = "directory"
-    credentials: tuple[str, ...] = ()
-    origin = ""
     Options = DirectoryOptions
     limits = Limits(frozenset(MEDIA_TYPES))
-    needs_network = False
-    lacks_credential = False
+    is_idempotent = True
 
     def __init__(self, options: DirectoryOptions, setup: Setup) -> None:
         self.folder = _folder(options, setup)
         self.base = _base(options.base_url)
         self.origins = (self.base[: self.base.index("/", len("https://"))],) if self.base else ()
+        self.place = "machine" if self.base else "site"
         self._prefix = self.base or self.folder.relative_to(setup.site).as_posix() + "/"
         self._accepted = re.compile(re.escape(self._prefix) + _NAME)
 
@@ -69,10 +66,6 @@ class Directory:
         if not stat.S_ISREG(found.st_mode) or found.st_size == 0 or (not variant and found.st_size != image.bytes):
             return None
         return Hosted(self._prefix + name, name, is_new=False)
-
-    def ready(self) -> hosts.Quota:
-        """There is nothing to ask."""
-        return hosts.Quota()
 
     def upload(self, payload: Payload) -> Hosted:
         """Copy the payload into the folder, whole or not at all."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, distributions
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions
 from pathlib import Path
+from typing import Any, cast
 
 from imghost.errors import SettingsError
-from imghost.hosts import Host, HostType, Secret, Setup
+from imghost.hosts import Host, HostBase, HostType, Secret, Setup
 from imghost.hosts.answers import is_loopback, origin_of, split_origin
 from imghost.models import Limits
 from imghost.net.client import Client
@@ -17,26 +18,29 @@ from imghost.settings import Settings, read_host_options, show_duration
 from imghost.wording import nearest, printable
 
 GROUP = "imghost.hosts"
+CREDENTIALS = "imghost.credentials"
+"""The group that names a class by each variable whose presence chooses its host; so no other class is loaded."""
 _SHAPE = r"[\x21-\x7e]{8,256}"
 
 
 def installed() -> dict[str, EntryPoint]:
     """List the hosts that are installed, ours and others', by name."""
-    # Of packages with one name, the first on the path is meant.
-    found = (distribution(name) for name in dict.fromkeys(_packages()))
-    entries = (entry for one in found for entry in one.entry_points if entry.group == GROUP)
+    entries = (entry for package in _packages() for entry in package.entry_points if entry.group == GROUP)
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
 
 
-def _packages() -> Iterator[str]:
-    """Name the packages that have hosts: to parse only what names the group takes half of `entry_points()`'s time."""
-    for one in distributions():
+def _packages() -> Iterator[Distribution]:
+    """Give the packages that have hosts: to parse only what names the group takes half of `entry_points()`'s time."""
+    seen = set[str]()
+    for package in distributions():
         # Without metadata it is what an installation left that was not finished.
-        is_whole = GROUP in (one.read_text("entry_points.txt") or "") and (
-            one.read_text("METADATA") or one.read_text("PKG-INFO")
+        is_whole = GROUP in (package.read_text("entry_points.txt") or "") and (
+            package.read_text("METADATA") or package.read_text("PKG-INFO")
         )
-        if is_whole and (name := one.name):
-            yield name
+        # Of packages with one name, the first on the path is meant.
+        if is_whole and (name := package.name) and name not in seen:
+            seen.add(name)
+            yield distribution(name)
 
 
 def _own() -> dict[str, EntryPoint]:
@@ -58,12 +62,20 @@ def host_type(name: str) -> HostType:
 
 def _loaded(entry: EntryPoint) -> HostType:
     try:
-        loaded: HostType = entry.load()
+        loaded = entry.load()
     except (ImportError, AttributeError) as problem:
         why = f"the host {entry.name!r} cannot be loaded: {printable(problem)}"
     else:
-        return loaded
+        return _completed(loaded)
     raise SettingsError(f"{why}; install its package again, or take it out")
+
+
+def _completed(kind: type[Any]) -> HostType:
+    """Give a class that does not inherit `HostBase` what it leaves to the defaults."""
+    whole = (
+        kind if issubclass(kind, HostBase) else type(kind.__name__, (kind, HostBase), {"__module__": kind.__module__})
+    )
+    return cast("HostType", whole)
 
 
 def chosen(settings: Settings, environ: Mapping[str, str], published: str | None) -> str | None:
@@ -73,8 +85,7 @@ def chosen(settings: Settings, environ: Mapping[str, str], published: str | None
     """
     if settings.host != "auto":
         return settings.host
-    hosts = installed() | _own()
-    having = [name for name, entry in hosts.items() if _is_meant(_loaded(entry), environ)]
+    having = sorted({name for package in _packages() for name in _meant(package, environ)})
     if len(having) > 1:
         raise SettingsError(f"there are credentials for {' and '.join(having)}; choose one with the option 'host'")
     return having[0] if having else published
@@ -97,7 +108,7 @@ def open_host(
     kind = host_type(name)
     options = read_host_options(kind.Options, settings.options, name)
     credential = _credential(kind, environ)
-    is_there = credential is not None or _finds_credential(kind, environ)
+    is_there = credential is not None or kind.finds_credential(environ) is True
     for option in ("api_url", "mcp_url", "endpoint_url"):
         if url := getattr(options, option, None):
             _check_address(option, url, kind, environ, has_credential=is_there)
@@ -127,25 +138,28 @@ def limits_of(name: str, environ: Mapping[str, str]) -> Limits | None:
         setup = Setup(Client(environ=environ), _credential(kind, environ), None, here, here / "site", environ)
         return kind(kind.Options(), setup).limits
     except SettingsError:
-        return getattr(kind, "limits", None)
+        return kind.limits if kind.limits.formats else None
 
 
-def _is_meant(kind: HostType, environ: Mapping[str, str]) -> bool:
-    """Say whether a credential in the environment means this host.
+def _meant(package: Distribution, environ: Mapping[str, str]) -> Iterator[str]:
+    """Name the package's hosts of which the environment has a credential.
 
-    A class whose credentials are often there for other reasons says `is_chosen_by_credential = False`.
+    A package that names no variable in the group `imghost.credentials` has its classes loaded, to ask them.
     """
-    return getattr(kind, "is_chosen_by_credential", True) and any(map(environ.get, kind.credentials))
+    hosts = [entry for entry in package.entry_points if entry.group == GROUP]
+    variables = [entry for entry in package.entry_points if entry.group == CREDENTIALS]
+    having = {entry.value for entry in variables if environ.get(entry.name)}
+    for entry in hosts:
+        if entry.value in having if variables else _is_chosen(_loaded(entry), environ):
+            yield entry.name
 
 
-def _finds_credential(kind: HostType, environ: Mapping[str, str]) -> bool:
-    """Say whether a host whose library reads the credential itself, so that none is given to it, will have one."""
-    finds = getattr(kind, "finds_credential", None)
-    return finds is not None and finds(environ)
+def _is_chosen(kind: HostType, environ: Mapping[str, str]) -> bool:
+    return kind.is_chosen_by_credential and any(map(environ.get, kind.credentials))
 
 
 def _credential(kind: HostType, environ: Mapping[str, str]) -> Secret | None:
-    if hasattr(kind, "finds_credential"):
+    if kind.finds_credential(environ) is not None:
         return None
     for variable in kind.credentials:
         if not (text := environ.get(variable)):
@@ -173,8 +187,7 @@ def _check_address(option: str, url: str, kind: HostType, environ: Mapping[str, 
     parts = split_origin(url)
     if parts is None:
         raise SettingsError(f"option {option!r} should be an https URL (http on loopback only), not {url!r:.80}")
-    is_own = getattr(kind, "is_own_origin", kind.origin.__eq__)
-    if not has_credential or is_own(origin_of(parts)) or is_loopback(parts):
+    if not has_credential or kind.is_own_origin(origin_of(parts)) or is_loopback(parts):
         return
     allowed = {address.rstrip("/") for address in re.split(r"[\s,]+", environ.get("IMGHOST_ALLOW_API_URL", ""))}
     if not allowed & {url.rstrip("/"), origin_of(parts)}:

@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from imghost.errors import Action, HostError, SettingsError
-from imghost.hosts import Quota, Setup, Stored
-from imghost.hosts.answers import COMMON, Once, Rule, image_urls, origin_of, split_origin
-from imghost.models import MEDIA_TYPES, Hosted, Image, Limits, Payload
+from imghost.hosts import HostBase, Quota, Setup, Stored
+from imghost.hosts.answers import COMMON, Rule, image_urls, origin_of, split_origin
+from imghost.models import MEDIA_TYPES, Hosted, Limits, Payload
 from imghost.net.client import LIMIT
 from imghost.wording import printable
 
@@ -327,22 +327,74 @@ BATCH: Final = 1000
 """Objects that one request may delete."""
 
 
-class Service:
-    """Speaks with the storage for one run; safe to share between threads.
+# An object's key is its digest, and a put is conditional on there being none: nothing is uploaded twice,
+# whoever asks, and an answer that was lost does no harm. What speaks with the storage is loaded when it is asked.
+_DIGEST: Final = rf"[0-9a-f]{{64}}\.(?:{'|'.join(MEDIA_TYPES.values())})"
+_AWS: Final = (
+    r"https://s3(?:-fips|-accelerate)?(?:\.dualstack)?(?:[.-][a-z]{2,3}(?:-[a-z]{1,12}){1,3}-[0-9])?"
+    r"\.amazonaws\.com(?:\.cn)?"
+)
 
-    The project's keys are its prefix and what matches `digest`; they are served below `url` without the prefix.
+
+class S3(HostBase):
+    """Stores images in a bucket; safe to share between threads.
+
+    The project's keys are its prefix and the image's digest; they are served below `base_url`.
     """
 
-    def __init__(self, options: S3Options, setup: Setup, project: str, url: str, digest: str) -> None:
-        self._project = project
+    name = NAME
+    credentials: tuple[str, ...] = (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_PROFILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    )
+    is_chosen_by_credential = False
+    origin = "https://s3.amazonaws.com"
+    Options = S3Options
+    limits = Limits(frozenset(MEDIA_TYPES), 5_000_000_000)
+    is_idempotent = True
+
+    def __init__(self, options: S3Options, setup: Setup) -> None:
+        check_shapes(options)
+        base, origin = read_base(options.base_url)
+        self.project = read_prefix(options.prefix)
+        url = base + self.project
+        own, elsewhere = re.escape(url) + _DIGEST, rf"/{FOLDERS}{{0,16}}{_DIGEST}"
+        self._urls = image_urls(own, elsewhere, self.origin, self.origin, options.url_hosts)
+        self.origins = (origin, *(f"https://{host}" for host in options.url_hosts))
+        self.lacks_credential = not self.finds_credential(setup.environ)
         self._url = url
-        self._keys = re.compile(re.escape(project) + digest)
+        self._keys = re.compile(re.escape(self.project) + _DIGEST)
         # Those that the environment names are the user's own, as the credential is.
         named = (setup.environ.get(variable) for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
         endpoint_url = options.endpoint_url or next(filter(None, named), None)
         region = options.region or setup.environ.get("AWS_REGION") or None
         self._bucket = Bucket(setup.client, options.bucket, endpoint_url, region)
         self._is_conditional = True
+
+    @classmethod
+    def finds_credential(cls, environ: Mapping[str, str]) -> bool:
+        """Say whether boto3 will find a credential, without loading it: a variable, or the shared file.
+
+        An instance's role is asked for by a profile with a `credential_source`.
+        """
+        named = environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
+        try:
+            is_file = Path(named).expanduser().is_file()
+        except (OSError, RuntimeError, ValueError):
+            is_file = False
+        return is_file or any(environ.get(variable) for variable in cls.credentials)
+
+    @staticmethod
+    def is_own_origin(origin: str) -> bool:
+        """Say whether a credential may go to an origin without further leave: Amazon's own for S3."""
+        return re.fullmatch(_AWS, origin) is not None
+
+    def accepts(self, url: str) -> bool:
+        """Say whether a URL is one of this host's images."""
+        return self._urls.fullmatch(url) is not None
 
     def ready(self) -> Quota:
         """Load the library and the credential; the storage itself tells of no quota."""
@@ -420,15 +472,15 @@ class Service:
 
     def listed(self) -> Iterator[Stored]:
         """List this project's images; without a prefix nothing is known to be the project's."""
-        for page in self._bucket.pages(self._project) if self._project else ():
+        for page in self._bucket.pages(self.project) if self.project else ():
             for found in page.get("Contents", ()):
                 if self._keys.fullmatch(key := found["Key"]):
-                    url = self._url + key.removeprefix(self._project)
+                    url = self._url + key.removeprefix(self.project)
                     yield Stored(key, url, found["LastModified"].astimezone(UTC), found["Size"])
 
     def delete(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Delete images; gives why for each that was not. One that is gone already counts as deleted."""
-        if not self._project:
+        if not self.project:
             return dict.fromkeys(ids, "nothing says that it is this project's; set the option 'prefix'")
         own = [key for key in ids if self._keys.fullmatch(key)]
         left = {key: "it is not one of this project's images" for key in ids if key not in set(own)}
@@ -442,100 +494,12 @@ class Service:
         return left
 
     def _key(self, payload: Payload) -> str:
-        return f"{self._project}{payload.sha256}.{MEDIA_TYPES[payload.media_type]}"
+        return f"{self.project}{payload.sha256}.{MEDIA_TYPES[payload.media_type]}"
 
     def _hosted(self, payload: Payload, *, is_new: bool) -> Hosted:
         key = self._key(payload)
-        return Hosted(self._url + key.removeprefix(self._project), key, is_new=is_new)
+        return Hosted(self._url + key.removeprefix(self.project), key, is_new=is_new)
 
 
 def _checksum(payload: Payload) -> str:
     return base64.b64encode(bytes.fromhex(payload.sha256)).decode()
-
-
-# An object's key is its digest, and a put is conditional on there being none: nothing is uploaded twice,
-# whoever asks, and an answer that was lost does no harm. What speaks with the storage is loaded when it is asked.
-_DIGEST: Final = rf"[0-9a-f]{{64}}\.(?:{'|'.join(MEDIA_TYPES.values())})"
-_AWS: Final = (
-    r"https://s3(?:-fips|-accelerate)?(?:\.dualstack)?(?:[.-][a-z]{2,3}(?:-[a-z]{1,12}){1,3}-[0-9])?"
-    r"\.amazonaws\.com(?:\.cn)?"
-)
-
-
-class S3:
-    """Stores images in a bucket."""
-
-    name = NAME
-    credentials: tuple[str, ...] = (
-        "AWS_ACCESS_KEY_ID",
-        "AWS_PROFILE",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    )
-    is_chosen_by_credential = False
-    origin = "https://s3.amazonaws.com"
-    Options = S3Options
-    limits = Limits(frozenset(MEDIA_TYPES), 5_000_000_000)
-    needs_network = True
-
-    def __init__(self, options: S3Options, setup: Setup) -> None:
-        check_shapes(options)
-        base, origin = read_base(options.base_url)
-        self.project = read_prefix(options.prefix)
-        url = base + self.project
-        own, elsewhere = re.escape(url) + _DIGEST, rf"/{FOLDERS}{{0,16}}{_DIGEST}"
-        self._urls = image_urls(own, elsewhere, self.origin, self.origin, options.url_hosts)
-        self.origins = (origin, *(f"https://{host}" for host in options.url_hosts))
-        self.lacks_credential = not self.finds_credential(setup.environ)
-        self._service = Once(lambda: self._opened(options, setup, url))
-
-    def _opened(self, options: S3Options, setup: Setup, url: str) -> Service:
-
-        return Service(options, setup, self.project, url, _DIGEST)
-
-    @classmethod
-    def finds_credential(cls, environ: Mapping[str, str]) -> bool:
-        """Say whether boto3 will find a credential, without loading it: a variable, or the shared file.
-
-        An instance's role is asked for by a profile with a `credential_source`.
-        """
-        named = environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
-        try:
-            is_file = Path(named).expanduser().is_file()
-        except (OSError, RuntimeError, ValueError):
-            is_file = False
-        return is_file or any(environ.get(variable) for variable in cls.credentials)
-
-    @staticmethod
-    def is_own_origin(origin: str) -> bool:
-        """Say whether a credential may go to an origin without further leave: Amazon's own for S3."""
-        return re.fullmatch(_AWS, origin) is not None
-
-    def accepts(self, url: str) -> bool:
-        """Say whether a URL is one of this host's images."""
-        return self._urls.fullmatch(url) is not None
-
-    def stored(self, image: Image, variant: str) -> Hosted | None:  # noqa: ARG002 - nothing is on this machine
-        """Find nothing: the images are elsewhere."""
-        return None
-
-    def ready(self) -> Quota:
-        """Load the library and the credential; the storage itself tells of no quota."""
-        return self._service().ready()
-
-    def upload(self, payload: Payload) -> Hosted:
-        """Try once to store the payload, or find that it is there."""
-        return self._service().upload(payload)
-
-    def find(self, payload: Payload) -> Hosted | None:
-        """Find a stored copy of exactly these bytes; checked by size and, where the storage tells it, by digest."""
-        return self._service().find(payload)
-
-    def listed(self) -> Iterator[Stored]:
-        """List this project's images; without a prefix nothing is known to be the project's."""
-        yield from self._service().listed()
-
-    def delete(self, ids: Sequence[str]) -> Mapping[str, str]:
-        """Delete images; gives why for each that was not. One that is gone already counts as deleted."""
-        return self._service().delete(ids)

@@ -175,7 +175,7 @@ def _staying(who: Mentions, candidates: Collection[str]) -> tuple[str, ...]:
 def _unused(published: Published) -> Set[str]:
     """Find the files of a host in the site, this one or an earlier one, that no page and no script names now."""
     found, host = published.planned.survey, published.planned.host
-    is_in_site = host is not None and not host.needs_network and not host.origins
+    is_in_site = host is not None and host.place == "site"
     theirs = {path for path in found.files if is_in_site and host and host.accepts(path)}
     unused = (theirs | found.files.intersection(published.planned.known.hosted)) - hosted_in_site(published)
     if not unused:
@@ -203,7 +203,7 @@ def _written_in(found: Survey, paths: Set[str]) -> set[str]:
 def hosted_in_site(published: Published) -> set[str]:
     """List the files of the site that records stand for."""
     host = published.planned.host
-    if host is None or host.needs_network or host.origins:
+    if host is None or host.place != "site":
         return set()
     return {record.url for record in published.records.values()}
 

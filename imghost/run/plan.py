@@ -273,7 +273,7 @@ def mark_of(settings: Settings) -> str:
 def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[tuple[PageView, ...], list[Notice]]:
     site = urls.place(job.settings.site_url)
     files = found.files | known.removed.keys()
-    is_local = host is not None and not host.needs_network
+    is_local = host is not None and host.place != "network"
     remote = job.settings.remote
 
     def is_ours(path: str) -> bool:
@@ -303,7 +303,7 @@ def _leave(job: Job, host: Host | None) -> Leave:
     """Decide whether images may be sent to this host; a part of the site itself may always be written."""
     if host is None:
         return Leave(may_upload=False, reason=_NO_HOST)
-    if not host.needs_network:
+    if host.place != "network":
         return Leave(may_upload=True)
     leave = leave_to_upload(job.settings, job.environ, is_serving=job.is_serving)
     if leave.may_upload and host.lacks_credential:
@@ -323,7 +323,7 @@ def usable(
     """Select the records that count with the present settings, and warn of those that do not."""
     if host is None:
         return {}, []
-    if not host.needs_network:
+    if host.place != "network":
         return _stored(host, images, settings, now), []
     used = {image.sha256 for image in images.values()}
     own = [record for record in records if record.host == host.name and record.sha256 in used]

@@ -167,7 +167,7 @@ def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> Non
 
     # What an earlier run had earned is only fetched.
     uploads = [upload for upload in uploads if earned(upload, context) is None]
-    if uploads and host.needs_network:
+    if uploads and host.place == "network":
         total = sum(upload.image.bytes for upload in uploads)
         most = "" if host.limits.is_price_certain else "at most "
         cost = f" for {most}{money(host.limits.price * len(uploads))}" if host.limits.price else ""
@@ -177,7 +177,7 @@ def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> Non
 @contextmanager
 def reporting(job: Job, host: Host, uploads: Sequence[Upload]) -> Iterator[Callable[[Outcome], None]]:
     """Show what became of each upload as the front end shows it; a host on this machine is done at once."""
-    if not host.needs_network or not uploads:
+    if host.place != "network" or not uploads:
         yield lambda _: None
         return
     shown = job.progress or partial(log_lines, job.say)

@@ -36,7 +36,7 @@ def publish(planned: Planned, job: Job, client: Client, cache: Cache) -> Publish
     host = planned.host
     if host is None or not planned.leave.may_upload:
         return without_uploads(planned, planned.leave)
-    if not host.needs_network:
+    if host.place != "network":
         return _placed(planned, job, client, cache)
     if not planned.plan.uploads:
         return without_uploads(planned, planned.leave)._replace(notices=name_in_lock(planned, job))
@@ -145,11 +145,11 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         return host.bring(upload.image.path, upload.image.sha256)
 
     def intend(made: Payload) -> None:
-        if host.needs_network:
+        if host.place == "network":
             cache.intend(made.image, host.name, made.variant)
 
     def earn(record: Record) -> None:
-        if host.needs_network:
+        if host.place == "network":
             cache.keep(record)
 
     return UploadContext(
@@ -164,7 +164,7 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         now=job.now,
         tries=job.settings.retries,
         concurrency=job.settings.concurrency,
-        verify=job.settings.verify and host.needs_network,
+        verify=job.settings.verify and host.place == "network",
         urls={record.url: record.sha256 for record in planned.lock.records if record.host == host.name},
         sleep=job.sleep,
     )
@@ -282,7 +282,7 @@ def name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:
 
 def keep_records(planned: Planned, job: Job, host: Host, records: Sequence[Record]) -> tuple[Notice, ...]:
     """Write the records to the lock; a host on this machine has none there, since its files tell."""
-    if not host.needs_network or not records:
+    if host.place != "network" or not records:
         return ()
     notices = _written(job, locks.merged(planned.lock, records, host.name), records)
     if job.environ.get("CI"):

@@ -334,8 +334,8 @@ def _address(host: Host | None, records: Mapping[str, Record]) -> str:
 
 def _cost(host: Host | None, records: Iterable[Record]) -> Decimal:
     """Say what the run has spent, in US dollars: by the host's count, else by its receipts."""
-    if isinstance(spent := getattr(host, "spent", None), Decimal):
-        return spent
+    if host is not None and host.spent is not None:
+        return host.spent
     receipts = (record.extra.get("receipt") for record in records)
     amounts = (receipt.get("amount", "0") for receipt in receipts if isinstance(receipt, Mapping))
     return sum((Decimal(str(amount)) for amount in amounts), Decimal("0.00"))

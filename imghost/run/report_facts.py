@@ -155,7 +155,7 @@ def gather(
         spent=sum(map(_paid, records.values()), Decimal(0)),
         has_price=host is not None and host.limits.price > 0,
         max_edge=settings.max_edge,
-        is_collected=host is not None and not host.needs_network,
+        is_collected=host is not None and host.place != "network",
     )
 
 
@@ -262,7 +262,7 @@ def _place(host: Host | None, records: Mapping[str, Record]) -> str:
     if host is None:
         return ""
     record = next(iter(records.values()), None)
-    return host.name if host.needs_network or record is None else record.url.rpartition("/")[0] or host.name
+    return host.name if host.place == "network" or record is None else record.url.rpartition("/")[0] or host.name
 
 
 def _site_bytes(published: Published, rewritten_pages: RewrittenPages, job: Job, seen: Audit) -> SiteBytes:

@@ -27,7 +27,7 @@ def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
     """Change the pages, one by one, each whole or not at all."""
     site = urls.place(job.settings.site_url)
     host = published.planned.host
-    is_in_site = host is not None and not host.origins
+    is_in_site = host is not None and host.place == "site"
     additions = additions_of(job.settings, host)
     pages: list[tuple[PageView, WrittenPage]] = []
     local: set[str] = set()
@@ -175,7 +175,7 @@ _STILL: Final = _CONVERTED | {"image/gif", "image/webp", "image/avif"}
 
 def additions_of(settings: Settings, host: Host | None) -> Additions:
     """Read the options; those that this host can do nothing for are left out."""
-    varies, is_elsewhere = isinstance(host, Varies), host is not None and bool(host.origins)
+    varies, is_elsewhere = isinstance(host, Varies), host is not None and host.place != "site"
     return Additions(
         responsive=settings.responsive and varies,
         format=(settings.format or "") if varies else "",
@@ -224,7 +224,7 @@ def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) ->
     if not isinstance(host, Varies):
         said += [f"'responsive' changes nothing: {host.name} serves one size of an image"] * settings.responsive
         said += [f"'format' changes nothing: {host.name} converts no images"] * bool(settings.format)
-    if settings.fallback and not host.origins:
+    if settings.fallback and host.place == "site":
         said.append("'fallback' changes nothing: the hosted images are a part of the site")
     elif settings.fallback:
         barred = sum(1 for page in pages if not policy.allows_inline(page.scan.policies, "script-src-attr"))

@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Any, Final, Self
 
 from imghost.errors import Action, HostError
-from imghost.hosts import Host, Quota, Setup, Stored, Usage
+from imghost.hosts import Host, HostBase, Quota, Setup, Stored, Usage
 from imghost.hosts.answers import Rule, image_urls, moment, origin_of, read_object, refusal, split_origin, unclear
-from imghost.models import MEDIA_TYPES, Hosted, Image, Limits, Payload
+from imghost.models import MEDIA_TYPES, Hosted, Limits, Payload
 from imghost.net.client import Answer, Client
 from imghost.testing.bench import a_setup
 from imghost.testing.loopback import Fault, Loopback, Reply, Seen
@@ -178,14 +178,13 @@ class FakeOptions:
     """How long the host says that images live; 0 = for ever."""
 
 
-class FakeHost:
+class FakeHost(HostBase):
     """Uploads images to a `FakeStore`."""
 
     name = "fake"
     credentials: tuple[str, ...] = ("FAKE_HOST_KEY",)
     origin = "https://fake.example"
     Options = FakeOptions
-    needs_network = True
 
     def __init__(self, options: FakeOptions, setup: Setup) -> None:
         life = timedelta(days=options.days) if options.days else None
@@ -203,10 +202,6 @@ class FakeHost:
     def accepts(self, url: str) -> bool:
         """Say whether a URL is one of this host's images."""
         return self._urls.fullmatch(url) is not None
-
-    def stored(self, image: Image, variant: str) -> Hosted | None:  # noqa: ARG002 - nothing is on this machine
-        """Find nothing: the images are elsewhere."""
-        return None
 
     def ready(self) -> Quota:
         """Ask how many uploads are left."""

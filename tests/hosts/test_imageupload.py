@@ -204,5 +204,5 @@ def test_importing_the_host_leaves_httpx_alone() -> None:
 
 
 def test_only_the_hosts_own_address_has_the_pace_that_it_publishes() -> None:
-    assert offline()._service()._api._paces is not None
-    assert offline(api_url="https://proxy.example")._service()._api._paces is None
+    assert offline()._api._paces is not None
+    assert offline(api_url="https://proxy.example")._api._paces is None

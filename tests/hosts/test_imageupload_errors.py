@@ -56,7 +56,7 @@ def test_each_status_has_its_action(
     answering: Opened, tmp_path: Path, status: int, action: Action, body: dict[str, Any]
 ) -> None:
     double, host = answering
-    host = a_host(double.api_url, host._service()._api._client)
+    host = a_host(double.api_url, host._api._client)
     double.answer_next(Reply.json(body, status, Location="https://elsewhere.example/"))
     error = refused(host, a_payload(tmp_path))
     assert error.action is action
@@ -70,7 +70,7 @@ def test_an_error_that_a_proxy_wrote_is_read_by_its_status(answering: Opened, tm
     double, host = answering
     for status, action in ((413, FILE), (502, RETRY), (401, STOP)):
         double.answer_next(Reply(status, body))
-        assert refused(a_host(double.api_url, host._service()._api._client), a_payload(tmp_path)).action is action
+        assert refused(a_host(double.api_url, host._api._client), a_payload(tmp_path)).action is action
 
 
 def test_the_months_quota_stops_with_a_whole_link(answering: Opened, tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_tools_that_say_nothing_of_the_quota_are_an_error_only_for_who_asks(answ
 def test_uploads_at_the_hosts_pace_are_never_refused_for_their_speed(tmp_path: Path) -> None:
     with Double(rate=3, span=0.2) as double, Client(5.0, environ={}) as client:
         host = a_host(double.api_url, client)
-        host._service()._api = Api(
+        host._opened = Api(
             client, double.api_url, "", None, HostClock(lambda: datetime.now(UTC)), (Pace(3, 0.25), Pace(9, 0.1))
         )
         double.server.route = lambda request: double._route(

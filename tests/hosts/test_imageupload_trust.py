@@ -120,7 +120,7 @@ def _page(request: Request) -> Reply:
 
 def _texts(host: ImageUpload, payload: Payload) -> list[str]:
     """Let every request fail, and give all that could be printed of it."""
-    texts = [repr(host), str(vars(host)), repr(vars(host._service()._api)), repr(vars(host._service()._stock))]
+    texts = [repr(host), str(vars(host)), repr(vars(host._api)), repr(vars(host._listing))]
     for ask in _ask(host, payload):
         try:
             texts.append(repr(ask()))

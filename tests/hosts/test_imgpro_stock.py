@@ -26,7 +26,7 @@ from imghost.errors import Action, HostError
 from imghost.hosts import Deletes, Finds, Imports, Secret, Tells
 from imghost.hosts.answers import HostClock
 from imghost.hosts.imgpro.api import Api
-from imghost.hosts.imgpro.host import Stock
+from imghost.hosts.imgpro.host import Listing
 from imghost.hosts.imgpro.options import Generation, ImgProOptions, read_fields
 from imghost.net.client import Client
 
@@ -212,14 +212,9 @@ def test_a_list_that_goes_in_circles_ends_with_an_error(generation: str, cursor:
 def test_a_list_without_end_is_given_up(generation: Generation) -> None:
     server = Server(lambda r: Reply.json({"cursor": r.query.get("cursor", "") + "x", "has_more": True}))
     with server, Client(environ={}) as client:
-        api = Api(
-            client,
-            server.url,
-            Secret(VERIFIED),
-            read_fields(ImgProOptions(), PERMANENT),
-            HostClock(lambda: datetime.now(UTC)),
-        )
-        stock = Stock(api, pages=20)
+        fields = read_fields(ImgProOptions(), PERMANENT)
+        api = Api(client, server.url, Secret(VERIFIED), fields, HostClock(lambda: datetime.now(UTC)))
+        listing = Listing(lambda: api, fields, pages=20)
         with pytest.raises(HostError, match="does not end its list"):
-            stock.whole(generation)
+            listing.whole(generation)
     assert len(server.log) == 20

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from imghost.errors import SettingsError
 from imghost.hosts import Host, Secret
-from imghost.hosts.registry import GROUP, chosen, host_type, installed, limits_of, open_host
+from imghost.hosts.registry import CREDENTIALS, GROUP, chosen, host_type, installed, limits_of, open_host
 from imghost.net.client import Client
 from imghost.settings import read
+from imghost.testing import write_entry
 
 KEY = credential("img_live_canary")
 
@@ -51,6 +52,42 @@ def refusal(site: Path, environ: dict[str, str] | None = None, host: str = "img.
 def test_the_hosts_come_through_the_door_that_others_use() -> None:
     assert {"directory", "img.pro", "img402"} <= set(installed())
     assert list(installed()) == sorted(entry.name for entry in entry_points(group=GROUP))
+
+
+def test_the_entry_points_of_credentials_say_what_the_classes_say() -> None:
+    """So that `host: auto` need not load a class to know which variables choose it."""
+    named = {(entry.name, entry.value) for entry in entry_points(group=CREDENTIALS)}
+    classes = {entry.value: host_type(name) for name, entry in installed().items()}
+    choosing = {value: kind.credentials for value, kind in classes.items() if kind.is_chosen_by_credential}
+    assert named == {(variable, value) for value, variables in choosing.items() for variable in variables}
+
+
+PLAIN = """
+class Plain:
+    name, credentials, origin, Options = "plain", ("PLAIN_KEY",), "https://plain.example", None
+    origins = ("https://plain.example",)
+"""
+
+
+def test_a_class_that_inherits_nothing_is_given_the_defaults(tmp_path: Path) -> None:
+    """`HostBase` is optional to inherit, and a package that names no variable has its class asked."""
+    (tmp_path / "plainhost.py").write_text(PLAIN, "utf-8")
+    write_entry(tmp_path, "plain", "plainhost:Plain")
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from imghost.hosts.registry import chosen, host_type\n"
+        "from imghost.settings import read\n"
+        "kind = host_type('plain')\n"
+        "print(kind.place, kind.is_idempotent, kind.is_chosen_by_credential, kind.finds_credential({}))\n"
+        "print(kind.is_own_origin('https://plain.example'), kind.is_own_origin('https://evil.example'))\n"
+        "print(chosen(read({}, Path()), {'PLAIN_KEY': 'x' * 9}, None), chosen(read({}, Path()), {}, None))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.stdout.split("\n")[:3], done.stderr) == (
+        ["network False True None", "True False", "plain None"],
+        "",
+    )
 
 
 @pytest.mark.parametrize("name", sorted(installed()))

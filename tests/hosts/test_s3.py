@@ -74,7 +74,7 @@ class TestUpload:
     def test_the_put_names_the_digest_and_its_condition(self, storage: Storage, tmp_path: Path) -> None:
         with opened(storage) as host:
             host.upload(a_payload(tmp_path))
-            requests = host._service()._bucket._client.requests
+            requests = host._bucket._client.requests
         ((method, _, headers),) = storage.log
         assert (method, headers["if_none_match"], requests) == ("PUT", "*", 1)
         assert headers["x_amz_checksum_sha256"]

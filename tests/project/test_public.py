@@ -33,6 +33,21 @@ def test_the_front_ends_know_these_names_and_no_room():
         assert rooms <= {"imghost"}, file
 
 
+def test_who_writes_a_host_imports_from_the_doors_alone():
+    root = Path(__file__).parents[2]
+    code = {str(file): file.read_text("utf-8") for file in (root / "tests/third_party").glob("*.py")}
+    for page in (root / "docs").glob("*.md"):
+        blocks = page.read_text("utf-8").split("```python\n")[1:]
+        code |= {f"{page}, block {number}": block.partition("```")[0] for number, block in enumerate(blocks)}
+    imports = {
+        (place, node.module)
+        for place, text in code.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("imghost.")
+    }
+    assert {module for _, module in imports} == {"imghost.hosts", "imghost.testing"}, imports
+
+
 def test_an_error_is_imported_without_the_run():
     """As the author of a host does."""
     program = (

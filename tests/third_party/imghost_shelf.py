@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imghost.errors import Action, HostError
-from imghost.hosts import Quota, Setup
-from imghost.hosts.answers import Rule, extra_origins, image_urls, moment, read_object, refusal, unclear
-from imghost.models import Hosted, Image, Limits, Payload
-from imghost.net.client import Answer, FilePart
+from imghost.hosts import (
+    Action,
+    Answer,
+    FilePart,
+    HostBase,
+    Hosted,
+    HostError,
+    Limits,
+    Payload,
+    Rule,
+    Setup,
+    extra_origins,
+    image_urls,
+    moment,
+    read_object,
+    refusal,
+    unclear,
+)
 
 # What the host's refusals mean, by its codes; what they have in common with others', imghost knows.
 CODES = {
@@ -26,7 +39,7 @@ class ShelfOptions:
     board: str = "docs"
 
 
-class Shelf:
+class Shelf(HostBase):
     """Uploads images to a Shelf server."""
 
     name = "shelf"
@@ -34,7 +47,6 @@ class Shelf:
     origin = "https://shelf.example"
     Options = ShelfOptions
     limits = Limits(frozenset({"image/png", "image/jpeg", "image/webp"}), max_bytes=8_000_000)
-    needs_network = True
     is_idempotent = True
 
     def __init__(self, options: ShelfOptions, setup: Setup) -> None:
@@ -47,14 +59,6 @@ class Shelf:
     def accepts(self, url: str) -> bool:
         """Say whether a URL is one of this host's images."""
         return self._urls.fullmatch(url) is not None
-
-    def stored(self, image: Image, variant: str) -> Hosted | None:
-        """Find nothing: the images are elsewhere."""
-        return None
-
-    def ready(self) -> Quota:
-        """Say that uploads can go on; the host tells of no quota."""
-        return Quota()
 
     def upload(self, payload: Payload) -> Hosted:
         """Try once to store the payload; with the same key it is the same image there."""

@@ -10,13 +10,27 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urljoin
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Secret
-from imghost.hosts.answers import COMMON, MOST, HostClock, Rule, moment, retry_after, unclear
-from imghost.hosts.imageupload.options import CONSUMED, LIVES, NAME
+from imghost.hosts.answers import (
+    COMMON,
+    HostClock,
+    Rule,
+    count,
+    error_body,
+    mapping,
+    moment,
+    origin_of,
+    positive,
+    read_object,
+    retry_after,
+    split_origin,
+    unclear,
+)
+from imghost.hosts.imageupload.options import CONSUMED, FOLDER, LIVES, NAME, ORIGIN, SLUG
 from imghost.models import Payload
 from imghost.net.client import Answer, Client, FilePart
 from imghost.wording import printable
@@ -120,20 +134,28 @@ class ToolError(HostError):
         return bool(says_gone)
 
 
-def refused_upload(answer: Answer, origin: str) -> HostError:
+class RefusedUploadError(HostError):
+    """An upload's refusal; `status` is HTTP's."""
+
+    status = 0
+
+
+def refused_upload(answer: Answer, origin: str) -> RefusedUploadError:
     """Make the error for an upload that is no success; where it may be stored all the same, it is ambiguous."""
-    body = _object(answer)
+    body = error_body(answer)
     quota = _quota_in(body)
     rule = _QUOTA if answer.status == 429 and quota is not None else _rule(answer.status)
     remedy = f"{rule.remedy}: {upgrade_link(quota or {}, origin)}" if rule is _QUOTA else rule.remedy
     words = printable(text_of(body))
-    return HostError(
+    refusal = RefusedUploadError(
         rule.action,
         f"{NAME} {rule.reason} (HTTP {answer.status}{': ' + words if words else ''})",
         remedy=remedy,
         wait=retry_after(answer) if rule.action in {Action.WAIT, Action.RETRY} else None,
         is_ambiguous=answer.status >= 500 or answer.status == 408,
     )
+    refusal.status = answer.status
+    return refusal
 
 
 def refused_tool(answer: Answer, code: int | None, text: str) -> ToolError:
@@ -157,8 +179,7 @@ def upgrade_link(quota: Mapping[str, Any], origin: str) -> str:
 def text_of(body: Mapping[str, Any]) -> str:
     """Read what a refusal says in words, in any of the places where hosts put it."""
     error = body.get("error")
-    inner = error if isinstance(error, dict) else {}
-    texts = (error, inner.get("message"), body.get("message"))
+    texts = (error, mapping(error).get("message"), body.get("message"))
     return next((text for text in texts if isinstance(text, str) and text.strip()), "")
 
 
@@ -178,28 +199,18 @@ def _rule(status: int) -> Rule:
 
 
 def _quota_in(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    error = body.get("error")
-    for place in (body, error if isinstance(error, dict) else {}):
+    for place in (body, mapping(body.get("error"))):
         if isinstance(place.get("quota"), dict):
             return dict(place["quota"])
     return None
 
 
-def _object(answer: Answer) -> Mapping[str, Any]:
-    try:
-        body = answer.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
 # Its documentation shows the answer to an upload in full and the tools' answers in part, so what they may
 # look like is read in several forms, and unknown fields are ignored.
-SLUG: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_Read = TypeVar("_Read")
 
 
-class Entry(NamedTuple):
+class ImageEntry(NamedTuple):
     """An image as the host describes it, its types checked; its URL is not yet."""
 
     slug: str
@@ -229,7 +240,7 @@ class Allowance(NamedTuple):
     raw: Mapping[str, Any]
 
 
-def read_entry(raw: object) -> Entry:
+def read_entry(raw: object) -> ImageEntry:
     """Read an image from the answer to an upload or from a list.
 
     Raises:
@@ -243,13 +254,13 @@ def read_entry(raw: object) -> Entry:
     if not isinstance(url, str):
         raise ValueError("it has no `direct_url`")  # noqa: TRY004
     expires, has_life = _life(raw)
-    return Entry(
+    return ImageEntry(
         slug=slug,
         url=url,
         name=name if isinstance(name, str) else "",
-        bytes=_count(raw.get("size")),
-        width=_count(raw.get("width")),
-        height=_count(raw.get("height")),
+        bytes=positive(raw.get("size")),
+        width=positive(raw.get("width")),
+        height=positive(raw.get("height")),
         expires=expires,
         has_life=has_life,
         is_open=raw.get("view_limit") is None
@@ -260,7 +271,7 @@ def read_entry(raw: object) -> Entry:
     )
 
 
-def read_entries(found: Mapping[str, Any]) -> tuple[list[Entry], int]:
+def read_entries(found: Mapping[str, Any]) -> tuple[list[ImageEntry], int]:
     """Read one page of a list, and how many images it had; what cannot be read is left out.
 
     Raises:
@@ -306,7 +317,7 @@ def read_allowance(found: Mapping[str, Any]) -> Allowance | None:
     if not any(name in raw for name in ("used", "limit", "remaining", "plan", "unlimited")):
         return None
     plan = printable(raw["plan"], 40) if isinstance(raw.get("plan"), str) else ""
-    used, limit, left = _whole(raw.get("used")), _count(raw.get("limit")), _whole(raw.get("remaining"))
+    used, limit, left = count(raw.get("used")), positive(raw.get("limit")), count(raw.get("remaining"))
     if raw.get("unlimited") is True or ("limit" in raw and limit is None):
         # A limit that is null, 0 or -1 is none, whatever is said to remain of it.
         return Allowance(plan, used, None, None, raw)
@@ -369,15 +380,8 @@ def _list(found: Mapping[str, Any], name: str) -> list[Any]:
     raise ValueError("it is no list")
 
 
-def _count(raw: object) -> int | None:
-    number = _whole(raw)
-    return number or None
-
-
-def _whole(raw: object) -> int | None:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < MOST else None
-
-
+PAGE: Final = 100
+"""Images in one answer of a list, at most."""
 LIST_LIMIT: Final = 1 << 20
 """Bytes that a list of a hundred images may take."""
 
@@ -425,6 +429,8 @@ class Api:
         paces: tuple[Pace, Pace] | None = None,
     ) -> None:
         self._client = client
+        self.site = origin_of(parts) if (parts := split_origin(url)) else ORIGIN
+        """Where the plan can be changed."""
         self._url = f"{url.rstrip('/')}/api/upload"
         self._mcp_url = mcp_url
         self._secret = secret
@@ -437,10 +443,94 @@ class Api:
         """Give the moment by the host's clock."""
         return self._clock.now()
 
-    def upload(self, payload: Payload, form: Mapping[str, str]) -> Answer:
-        """Store an image; the part's Content-Type is the payload's."""
+    def upload(self, payload: Payload, form: Mapping[str, str]) -> tuple[Mapping[str, Any], Allowance | None]:
+        """Store an image, the part's Content-Type being the payload's: the answer, and what is left of the month.
+
+        Raises:
+            RefusedUploadError: the host says no.
+        """
         part = FilePart("file", payload.name, payload.media_type, payload.file)
-        return self._send(self._url, 0, form=form, file=part)
+        answer = self._send(self._url, 0, form=form, file=part)
+        if not 200 <= answer.status < 300:
+            raise refused_upload(answer, self.site)
+        image = read_object(NAME, answer)
+        raw = image.get("quota")
+        return image, read_allowance(raw) if isinstance(raw, dict) else read_headers(answer.headers)
+
+    def read_upload(self, image: Mapping[str, Any]) -> ImageEntry:
+        """Read what an upload's answer says of the image; raises HostError where there is none."""
+        if image.get("ok") is False:
+            raise HostError(Action.FILE, f"{NAME} did not store the image: {printable(text_of(image)) or 'no reason'}")
+        try:
+            return read_entry(image)
+        except ValueError as wrong:
+            problem = unclear(NAME, f"has no image: {wrong}")
+        raise problem
+
+    def upgrade_link(self, allowance: Allowance) -> str:
+        """Give the address where the plan can be changed."""
+        return upgrade_link(allowance.raw, self.site)
+
+    @staticmethod
+    def is_tools(problem: HostError) -> bool:
+        """Say whether a tool, or something in its place, has answered."""
+        return isinstance(problem, ToolError)
+
+    @staticmethod
+    def is_about_key(problem: HostError) -> bool:
+        """Say whether a tool refuses the credential, which no other request would change."""
+        return isinstance(problem, ToolError) and problem.is_about_key
+
+    @staticmethod
+    def is_refusal(problem: HostError) -> bool:
+        """Say whether a tool itself refuses what was asked, and only that."""
+        return isinstance(problem, ToolError) and problem.code is not None and problem.action is Action.FILE
+
+    @staticmethod
+    def is_unexplained(problem: HostError) -> bool:
+        """Say whether an upload is refused for a reason that may be the image, the plan or the account."""
+        return isinstance(problem, RefusedUploadError) and problem.status == 403
+
+    def allowance(self) -> Allowance | None:
+        """Ask how much of the month's uploads is used; None where the tool does not say."""
+        return read_allowance(self.call("get_quota"))
+
+    def folders(self) -> Mapping[str, str]:
+        """List the account's folders: names and slugs, each to the slug."""
+        return _read(read_folders, self.call("list_folders"), "is no list of folders")
+
+    def make_folder(self, name: str) -> str:
+        """Make a folder, and give its slug; empty where the host does not tell it."""
+        return read_slug(self.call("create_folder", name=name))
+
+    def images(self, folder: str, offset: int) -> tuple[list[ImageEntry], int]:
+        """List the next images of a folder, or of the account: those that can be read, and how many there were."""
+        wanted = {"folder": folder} if folder else {}
+        listed = self.call("list_images", **wanted, limit=PAGE, offset=offset)
+        return _read(read_entries, listed, "is no list of images")
+
+    def delete(self, slug: str) -> None:
+        """Delete an image; one that is not there is no error.
+
+        Raises:
+            HostError: it may still be there.
+        """
+        try:
+            self.call("delete_image", slug=slug)
+        except ToolError as problem:
+            is_gone = problem.is_missing
+            if is_gone is None:
+                is_gone = not self._has(slug)
+            if not is_gone:
+                raise
+
+    def _has(self, slug: str) -> bool:
+        """Ask for an image by itself, where one code means both that it is gone and that the storage is down."""
+        try:
+            self.call("get_image", slug=slug)
+        except ToolError as problem:
+            return problem.code != NOT_FOUND or problem.is_missing is False
+        return True
 
     def call(self, tool: str, **arguments: object) -> Mapping[str, Any]:
         """Call one of the host's tools, and give what it returns in structured form.
@@ -463,6 +553,15 @@ class Api:
         answer = self._client.send("POST", url, headers={**(headers or {}), **own}, **parts)
         self._clock.hear(answer)
         return answer
+
+
+def _read(reader: Callable[[Mapping[str, Any]], _Read], told: Mapping[str, Any], lack: str) -> _Read:
+    try:
+        return reader(told)
+    except ValueError:
+        problem = unclear(NAME, lack)
+    problem.is_ambiguous = False
+    raise problem
 
 
 def _result(answer: Answer) -> Mapping[str, Any]:
@@ -505,11 +604,7 @@ def _message(answer: Answer) -> Mapping[str, Any]:
         messages = [value for event in events if isinstance(value := _parsed(event), dict)]
         answers = [message for message in messages if "result" in message or "error" in message]
         return answers[-1] if answers else {}
-    try:
-        body = answer.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+    return error_body(answer)
 
 
 def _fields(event: str) -> list[str]:

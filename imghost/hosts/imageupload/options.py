@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +14,10 @@ from imghost.wording import nearest
 
 NAME: Final = "imageupload.io"
 ORIGIN: Final = "https://imageupload.io"
+SLUG: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What names an image."""
+FOLDER: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What names a folder."""
 
 LIVES: Final[Mapping[str, timedelta | None]] = MappingProxyType(
     {

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from imghost.errors import Action, HostError, SettingsError, StateError
-from imghost.hosts import Quota, Setup
+from imghost.hosts import HostBase, Quota, Setup
 from imghost.hosts.answers import (
     Rule,
     extra_origins,
@@ -28,7 +28,7 @@ from imghost.hosts.answers import (
     unclear,
 )
 from imghost.hosts.img402.options import NAME, Img402Options, check_options, limits_for, outlasts, paid_tier
-from imghost.models import Hosted, Image, Payload
+from imghost.models import Hosted, Payload
 from imghost.net.client import Answer, FilePart
 
 if TYPE_CHECKING:
@@ -60,14 +60,13 @@ STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
 )
 
 
-class Img402:
+class Img402(HostBase):
     """Uploads images to img402.dev; safe to share between threads."""
 
     name = NAME
     credentials = ("IMG402_PRIVATE_KEY", "IMG402_PRIVATE_KEY_FILE")
     origin = "https://img402.dev"
     Options = Img402Options
-    needs_network = True
 
     def __init__(self, options: Img402Options, setup: Setup, signer: Signer | None = None) -> None:
         check_options(options, setup)
@@ -96,10 +95,6 @@ class Img402:
     def accepts(self, url: str) -> bool:
         """Say whether a URL is one of this host's images."""
         return self._urls.fullmatch(url) is not None
-
-    def stored(self, image: Image, variant: str) -> Hosted | None:  # noqa: ARG002 - nothing is on this machine
-        """Find nothing: the images are elsewhere."""
-        return None
 
     def ready(self) -> Quota:
         """Say that uploads can go on; the free tier tells its cap only by refusing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,8 +15,21 @@ from urllib.parse import urlencode
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Quota, Secret, Usage
-from imghost.hosts.answers import COMMON, MOST, HostClock, Rule, moment, retry_after, unclear
-from imghost.hosts.imgpro.options import NAME, Fields, Generation
+from imghost.hosts.answers import (
+    COMMON,
+    HostClock,
+    Rule,
+    a_text,
+    an_object,
+    count,
+    error_body,
+    mapping,
+    moment,
+    positive,
+    retry_after,
+    unclear,
+)
+from imghost.hosts.imgpro.options import NAME, Fields, Generation, What, is_id
 from imghost.models import Payload
 from imghost.net.client import Answer, Client, FilePart
 from imghost.wording import printable
@@ -143,11 +157,8 @@ class Refusal(NamedTuple):
 
 def read_refusal(answer: Answer) -> Refusal:
     """Read a refusal leniently, whoever wrote it."""
-    try:
-        whole = _or_empty(answer.json())
-    except ValueError:
-        whole = {}
-    error = _or_empty(whole.get("error")) or whole
+    whole = error_body(answer)
+    error = mapping(whole.get("error")) or whole
     code = _word(error.get("code")) or _word(whole.get("error")) or _word(whole.get("code"))
     return Refusal(
         status=answer.status,
@@ -155,14 +166,14 @@ def read_refusal(answer: Answer) -> Refusal:
         kind=_word(error.get("type")),
         message=printable(_message(whole, error, code)),
         link=link_in(error) or link_in(whole),
-        wait=_longest(answer, error, _or_empty(error.get("action")), _or_empty(whole.get("action"))),
+        wait=_longest(answer, error, mapping(error.get("action")), mapping(whole.get("action"))),
     )
 
 
 def link_in(answer: Mapping[str, Any]) -> str:
     """Find where the answer says that the user can change something: an https link, or nothing."""
     for name in ("action", "upgrade", "verify"):
-        url = _or_empty(answer.get(name)).get("url")
+        url = mapping(answer.get(name)).get("url")
         if isinstance(url, str) and _LINK.fullmatch(url):
             return url
     return ""
@@ -172,7 +183,7 @@ def _message(whole: Mapping[str, Any], error: Mapping[str, Any], code: str) -> s
     """Give what the host says in words, with the fields that a validation names."""
     texts = [error.get("message"), whole.get("message"), None if code else whole.get("error")]
     told = next((text for text in texts if isinstance(text, str) and text.strip()), "")
-    details = _or_empty(error.get("details")) or _or_empty(whole.get("errors"))
+    details = mapping(error.get("details")) or mapping(whole.get("errors"))
     return "; ".join([text for text in (told, *_details(details)) if text])
 
 
@@ -205,13 +216,8 @@ def _word(raw: object) -> str:
     return raw if isinstance(raw, str) and re.fullmatch(r"[a-z0-9_]{1,64}", raw) else ""
 
 
-def _or_empty(raw: object) -> Mapping[str, Any]:
-    return raw if isinstance(raw, dict) else {}
-
-
 # The API has changed its form several times under one address, so each answer's own shape decides how it
 # is read, and unknown fields are ignored.
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _CURSOR: Final = re.compile(r"[\x21-\x7e]{1,2000}")
 _Read = TypeVar("_Read")
 
@@ -248,11 +254,6 @@ def is_success(answer: Answer) -> bool:
     return 200 <= answer.status < 300
 
 
-def is_id(text: str) -> bool:
-    """Say whether a text can be an image's id, and stand in an address."""
-    return _ID.fullmatch(text) is not None
-
-
 def read(reader: Callable[[object], _Read], answer: Answer, lack: str, *, is_ambiguous: bool = True) -> _Read:
     """Read a success; one that cannot be read says nothing of what the host has stored.
 
@@ -274,7 +275,7 @@ def read_media(body: object) -> Media:
         ValueError: the answer is none of the known forms.
         HostError: it names a page about the image, and no image.
     """
-    answer = _object(body)
+    answer = an_object(body)
     inner = answer.get("data")
     media = inner if isinstance(inner, dict) and "id" not in answer else answer
     found = media.get("id")
@@ -283,16 +284,16 @@ def read_media(body: object) -> Media:
     return Media(
         url=_url(media),
         id=found,
-        width=_positive(media.get("width")),
-        height=_positive(media.get("height")),
+        width=positive(media.get("width")),
+        height=positive(media.get("height")),
         expires=moment(media.get("expires_at")),
         has_failed=media.get("status") == "failed",
         link=link_in(media) or link_in(answer),
-        labels=_or_empty(media.get("labels")),
-        name=_text(media.get("name")),
-        namespace=_text(media.get("namespace")),
+        labels=mapping(media.get("labels")),
+        name=a_text(media.get("name")),
+        namespace=a_text(media.get("namespace")),
         uploaded=_uploaded(media),
-        bytes=_positive(media.get("bytes")) or _positive(media.get("filesize")),
+        bytes=positive(media.get("bytes")) or positive(media.get("filesize")),
     )
 
 
@@ -302,7 +303,7 @@ def read_existing(body: object) -> Media:
     Raises:
         ValueError: there is none.
     """
-    answer = _object(body)
+    answer = an_object(body)
     for name in ("media", "data", "image"):
         if isinstance(answer.get(name), dict):
             return read_media(answer[name])
@@ -315,9 +316,9 @@ def read_list(body: object) -> Page:
     Raises:
         ValueError: the answer is no object.
     """
-    answer = _object(body)
+    answer = an_object(body)
     lists = [answer[name] for name in ("data", "items") if isinstance(answer.get(name), list)]
-    places = (answer, _or_empty(answer.get("pagination")))
+    places = (answer, mapping(answer.get("pagination")))
     cursors = [place.get(name) for place in places for name in ("next_cursor", "cursor")]
     texts = [str(cursor) for cursor in cursors if isinstance(cursor, (str, int)) and not isinstance(cursor, bool)]
     cursor = next((text for text in texts if _CURSOR.fullmatch(text)), "")
@@ -331,12 +332,12 @@ def read_batch(body: object) -> tuple[Mapping[str, str], int | None]:
     Raises:
         ValueError: the answer is no object.
     """
-    answer = _object(body)
+    answer = an_object(body)
     errors = answer.get("errors")
     kept: dict[str, str] = {}
     for entry in errors if isinstance(errors, list) else ():
-        one = _or_empty(entry)
-        error = _or_empty(one.get("error"))
+        one = mapping(entry)
+        error = mapping(one.get("error"))
         if isinstance(one.get("id"), str) and error.get("code") != "not_found":
             said = [printable(error[name], 100) for name in ("code", "message") if isinstance(error.get(name), str)]
             kept[one["id"]] = f"{NAME} has not deleted it" + (f" ({': '.join(said)})" if said else "")
@@ -375,20 +376,6 @@ def _uploaded(media: Mapping[str, Any]) -> datetime | None:
         return None
 
 
-def _text(raw: object) -> str:
-    return raw if isinstance(raw, str) else ""
-
-
-def _positive(raw: object) -> int | None:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 < raw < MOST else None
-
-
-def _object(body: object) -> Mapping[str, Any]:
-    if not isinstance(body, dict):
-        raise ValueError("the answer is no JSON object")  # noqa: TRY004
-    return body
-
-
 class Account(NamedTuple):
     """The account, and which generation of the API speaks of it."""
 
@@ -410,7 +397,7 @@ def read_account(body: object) -> Account:
     Raises:
         ValueError: it is neither.
     """
-    answer = _object(body)
+    answer = an_object(body)
     inner = answer.get("data")
     usage = inner if isinstance(inner, dict) and "success" in answer else answer
     verified = usage.get("verified")
@@ -423,9 +410,9 @@ def read_account(body: object) -> Account:
 
 
 def _nested(usage: Mapping[str, Any]) -> Usage:
-    images = _or_empty(_or_empty(usage.get("limits")).get("images"))
-    used, limit = _count(images.get("used")), _limit(images.get("limit"))
-    stored = _count(_or_empty(usage.get("totals")).get("images_stored"))
+    images = mapping(mapping(usage.get("limits")).get("images"))
+    used, limit = count(images.get("used")), positive(images.get("limit"))
+    stored = count(mapping(usage.get("totals")).get("images_stored"))
     return Usage(
         plan=_plan(usage),
         used=stored if used is None else used,
@@ -437,9 +424,9 @@ def _nested(usage: Mapping[str, Any]) -> Usage:
 
 
 def _flat(usage: Mapping[str, Any]) -> Usage:
-    used, limit = _count(usage.get("uploads_used")), _limit(usage.get("uploads_limit"))
-    space, room = _count(usage.get("storage_used_bytes")), _limit(usage.get("storage_limit_bytes"))
-    said = _count(usage.get("uploads_remaining"))
+    used, limit = count(usage.get("uploads_used")), positive(usage.get("uploads_limit"))
+    space, room = count(usage.get("storage_used_bytes")), positive(usage.get("storage_limit_bytes"))
+    said = count(usage.get("uploads_remaining"))
     left = _left(used, limit) if said is None else said
     return Usage(
         plan=_plan(usage),
@@ -469,86 +456,111 @@ def _left(used: int | None, limit: int | None) -> int | None:
     return None if used is None or limit is None else max(0, limit - used)
 
 
-def _count(raw: object) -> int | None:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < MOST else None
-
-
-def _limit(raw: object) -> int | None:
-    """Read a limit; None where there is none, which hosts write as null, 0 or -1."""
-    return _count(raw) or None
-
-
-What = Payload | str
-"""An image to store: its payload, or a public URL that the host fetches."""
 LIST_LIMIT: Final = 1 << 20
 """Bytes that a list of a hundred images may take."""
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
+_NOT_THERE: Final = frozenset({404, 405, 410})
+_CONFLICTS: Final = frozenset({"idempotency_key_conflict", "idempotency_recovery_conflict"})
 
 
 class Api:
-    """Sends the requests; the credential is revealed here and nowhere else."""
+    """Sends the requests and reads their answers; the credential is revealed here and nowhere else."""
 
     def __init__(self, client: Client, url: str, secret: Secret | None, fields: Fields, clock: HostClock) -> None:
         self._client = client
         self._url = url.rstrip("/")
         self._secret = secret
-        self.fields = fields
+        self._fields = fields
         self._clock = clock
-
-    @property
-    def has_key(self) -> bool:
-        """Say whether there is a credential."""
-        return self._secret is not None
 
     def now(self) -> datetime:
         """Give the moment by the host's clock."""
         return self._clock.now()
 
-    def usage(self) -> Answer:
-        """Ask for the account's quota."""
-        return self._send("GET", "/usage")
+    def account(self) -> Account:
+        """Ask for the account's usage, by which the API also shows its generation; a refusal concerns every upload."""
+        answer = self._send("GET", "/usage")
+        if is_success(answer):
+            return read(read_account, answer, "does not tell the account's usage", is_ambiguous=False)
+        problem = read_refusal(answer).error()
+        if problem.action is Action.FILE:
+            problem.action = Action.STOP
+        problem.is_ambiguous = False
+        raise problem
 
-    def images(self, label: str, value: str) -> Answer:
-        """Ask for the first hundred images that have a label (`images` generation)."""
-        return self._listed("/images", {f"label[{label}]": value})
+    def labelled(self, label: str, value: str) -> tuple[Page, HostError | None]:
+        """Ask for the first hundred images that have a label (`images` generation).
 
-    def page(self, generation: Generation, cursor: str) -> Answer:
+        A host or key that does not list images can still store them: then why it does not, and no images.
+        """
+        answer = self._listing("/images", {f"label[{label}]": value})
+        refusal = None if is_success(answer) else read_refusal(answer).error()
+        if refusal and answer.status != 401 and refusal.action not in {Action.WAIT, Action.RETRY}:
+            return Page(), refusal
+        return _page(answer), None
+
+    def page(self, generation: Generation, cursor: str) -> Page:
         """Ask for the next hundred images of the project."""
         onward = {"cursor": cursor} if cursor else {}
         if generation == "images":
-            return self._listed("/images", {"label[imghost]": self.fields.project, **onward})
-        namespace = {"namespace": self.fields.namespace} if self.fields.namespace else {}
-        return self._listed("/media", {**namespace, **onward})
+            return _page(self._listing("/images", {"label[imghost]": self._fields.project, **onward}))
+        namespace = {"namespace": self._fields.namespace} if self._fields.namespace else {}
+        return _page(self._listing("/media", {**namespace, **onward}))
 
-    def chosen(self, ids: Sequence[str]) -> Answer:
+    def chosen(self, ids: Sequence[str]) -> tuple[Media, ...]:
         """Ask for at most fifty images (`images` generation); those that are gone are left out."""
-        return self._send("GET", f"/images?{urlencode({'ids': ','.join(ids)})}", limit=LIST_LIMIT)
+        return _page(self._send("GET", f"/images?{urlencode({'ids': ','.join(ids)})}", limit=LIST_LIMIT)).media
 
-    def one(self, name: str) -> Answer:
-        """Ask for one image by its id (`upload` generation)."""
-        return self._send("GET", f"/media/{name}")
+    def image(self, name: str) -> Media | None:
+        """Ask for one image by its id (`upload` generation); None where it is gone."""
+        answer = self._send("GET", f"/media/{name}")
+        return None if _is_gone(answer) else read(read_media, _granted(answer), "is no image", is_ambiguous=False)
 
-    def delete(self, generation: Generation, ids: Sequence[str]) -> Answer:
-        """Delete at most a hundred images, by their ids alone."""
+    def delete(self, generation: Generation, ids: Sequence[str]) -> Mapping[str, str] | None:
+        """Delete at most a hundred images, by their ids alone; gives why for each that was not.
+
+        None = the host leaves it open which are deleted.
+        """
         path = "/images/batch" if generation == "images" else "/media/batch"
-        return self._send("DELETE", path, json={"ids": list(ids)}, limit=LIST_LIMIT)
+        answer = self._send("DELETE", path, json={"ids": list(ids)}, limit=LIST_LIMIT)
+        if generation == "upload" and _is_gone(answer):
+            return None
+        kept, count = read(read_batch, _granted(answer), "does not tell what was deleted")
+        return kept if generation == "images" or count == len(ids) else None
 
-    def store(self, what: What, key: str) -> Answer:
-        """Store an image under an external id (`upload` generation)."""
-        fields = {"external_id": key, **self.fields.shared(), **self.fields.grouped()}
+    def store(self, what: What, key: str, *, is_sure: bool) -> tuple[Media, bool] | None:
+        """Store an image under an external id (`upload` generation), or give the copy of that id: and if it is new.
+
+        None = there is no such address, where it is not `is_sure` that the API is of this generation.
+        """
+        fields = {"external_id": key, **self._fields.shared(), **self._fields.grouped()}
         if isinstance(what, str):
-            return self._send("POST", "/import", json={"url": what, **fields})
-        return self._post("/upload", what, {"name": what.name, **fields}, {})
+            answer = self._send("POST", "/import", json={"url": what, **fields})
+        else:
+            answer = self._post("/upload", what, {"name": what.name, **fields}, {})
+        if is_success(answer):
+            return read(read_media, answer, "has no image's address"), True
+        if answer.status in _NOT_THERE and not is_sure:
+            return None
+        return _existing(answer), False
 
-    def create(self, what: What, wanted: Mapping[str, str], attempt: str) -> Answer:
-        """Store an image with labels, under an idempotency key (`images` generation)."""
-        fields = {**self.fields.shared(), **self.fields.labelled(wanted)}
+    def create(self, what: What, labels: Mapping[str, str]) -> Media:
+        """Store an image with labels, under an idempotency key made of its `key` (`images` generation)."""
+        answer = self._create(what, labels, labels["key"])
+        if not is_success(answer) and read_refusal(answer).code in _CONFLICTS:
+            # Follows from the first key, so that a repetition meets the same copy.
+            again = hashlib.sha256(f"{labels['key']}\nagain".encode()).hexdigest()
+            answer = self._create(what, labels, again)
+        return read(read_media, _granted(answer), "has no image's address")
+
+    def _create(self, what: What, labels: Mapping[str, str], attempt: str) -> Answer:
+        fields = {**self._fields.shared(), **self._fields.labelled(labels)}
         headers = {"Idempotency-Key": attempt}
         if isinstance(what, str):
             return self._send("POST", "/images", headers=headers, json={"url": what, **fields})
         return self._post("/images", what, fields, headers)
 
-    def _listed(self, path: str, query: Mapping[str, str]) -> Answer:
+    def _listing(self, path: str, query: Mapping[str, str]) -> Answer:
         return self._send("GET", f"{path}?{urlencode({**query, 'limit': '100'})}", limit=LIST_LIMIT)
 
     def _post(self, path: str, payload: Payload, fields: Mapping[str, object], headers: Mapping[str, str]) -> Answer:
@@ -564,9 +576,38 @@ class Api:
         return answer
 
 
+def _page(answer: Answer) -> Page:
+    if is_success(answer):
+        return read(read_list, answer, "is no list of images", is_ambiguous=False)
+    refusal = read_refusal(answer).error()
+    refusal.is_ambiguous = False
+    raise refusal
+
+
+def _existing(answer: Answer) -> Media:
+    """Read the image that a refusal is about; raises what another refusal means."""
+    refusal = read_refusal(answer)
+    if refusal.code != "duplicate":
+        raise refusal.error()
+    try:
+        return read_existing(answer.json())
+    except ValueError:
+        problem = refusal.error()
+    raise problem
+
+
+def _granted(answer: Answer) -> Answer:
+    if not is_success(answer):
+        raise read_refusal(answer).error()
+    return answer
+
+
+def _is_gone(answer: Answer) -> bool:
+    return answer.status in {404, 410}
+
+
 _KEY: Final = re.compile(r"[A-Za-z0-9_-]{8,256}")
 _ADDRESS: Final = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,190}")
-_NOT_THERE: Final = frozenset({404, 405, 410})
 _LIMITS: Final = (("uploads", "uploads"), ("storage_mb", "MB"), ("retention_days", "days"))
 _RULES: Final[Mapping[str, Rule]] = {
     "validation_error": Rule(Action.STOP, "refuses the e-mail address", "check its spelling"),

@@ -7,15 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from imghost.errors import SettingsError
 from imghost.models import Payload
 from imghost.settings import read_duration
 from imghost.wording import nearest
-
-if TYPE_CHECKING:
-    pass
 
 NAME: Final = "img.pro"
 Generation = Literal["upload", "images"]
@@ -23,6 +20,14 @@ ANONYMOUS: Final = timedelta(days=30)
 """How long an image lives that was uploaded without a key, or with one that is not verified."""
 GENERATIONS: Final[dict[str, Generation | None]] = {"auto": None, "upload": "upload", "images": "images"}
 """The option `api`'s values, and the generation that each forces."""
+What = Payload | str
+"""An image to store: its payload, or a public URL that the host fetches."""
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text can be an image's id, and stand in an address."""
+    return _ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
