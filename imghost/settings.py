@@ -10,8 +10,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final
+from types import MappingProxyType, UnionType
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from imghost.errors import SettingsError
 from imghost.files import git_top
@@ -350,31 +350,34 @@ def _refuse_at_odds(settings: Settings, origin: str) -> None:
 
 
 def read_host_options(options_type: type[Any], raw: Mapping[str, Any], host: str) -> Any:
-    """Make a host's own options of `options`; its fields' default types say what is right."""
-    known = {option.name: option for option in fields(options_type)}
-    _refuse_unknown(raw, known, f"host {host!r}: option")
-    found = {}
+    """Make a host's own options of `options`; the types of its fields say what is right."""
+    if not raw:
+        return options_type()
+    kinds = get_type_hints(options_type)
+    _refuse_unknown(raw, kinds, f"host {host!r}: option")
+    values = {}
     for name, value in raw.items():
         if value is None:
             continue
         try:
-            found[name] = _host_value(known[name], value)
+            values[name] = _host_value(kinds[name], value)
         except ValueError as wrong:
             raise SettingsError(f"host {host!r}: option {name!r} should be {wrong}, not {value!r:.80}") from None
-    return options_type(**found)
+    return options_type(**values)
 
 
-def _host_value(option: Field[Any], value: Any) -> Any:
-    """Read one of a host's options by its annotation; the command line gives all of them as texts."""
-    kind = str(option.type)
-    if "bool" in kind:
+def _host_value(kind: Any, value: Any) -> Any:
+    """Read one of a host's options by its type; the command line gives all of them as texts."""
+    kinds = set(get_args(kind)) if get_origin(kind) in {Union, UnionType} else {kind}
+    origins = {get_origin(kind) or kind for kind in kinds}
+    if bool in origins:
         if str(value).lower() not in {"true", "false"}:
             raise ValueError("true or false")
         return str(value).lower() == "true"
-    if "tuple" in kind:
+    if tuple in origins:
         texts = value.split(",") if isinstance(value, str) else value
         return tuple(text.strip() for text in as_texts(texts, Path()))
-    if "int" in kind and "str" not in kind:
+    if int in origins and str not in origins:
         return as_count(0)(value, Path())
     if isinstance(value, (bool, Mapping, list, tuple)):
         raise ValueError("a text of one line")  # noqa: TRY004
