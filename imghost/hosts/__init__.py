@@ -176,6 +176,11 @@ class Host(Protocol):
         ...
 
     @property
+    def needs_network(self) -> bool:
+        """Say whether its place is the network."""
+        ...
+
+    @property
     def spent(self) -> Decimal | None:
         """Tell the US dollars that this build has signed for, settled or not; None = its receipts tell."""
         ...

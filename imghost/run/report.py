@@ -256,7 +256,7 @@ def new_lines(published: Published, job: Job) -> str:
 def _new_records(published: Published) -> list[Record]:
     """List the records that this run brought to the lock, in the lock's order."""
     host = published.planned.host
-    if host is None or not host.needs_network:
+    if host is None or host.place != "network":
         return []
     records = (outcome.record for outcome in published.outcomes if outcome.record)
     return sorted(records, key=lambda record: record.key)
@@ -288,7 +288,7 @@ def make_report(
     }
     failed = {failure.path for failure in published.failures}
     host, records = published.planned.host, published.records
-    is_network = host is not None and host.needs_network
+    is_network = host is not None and host.place == "network"
     counts = Counts(
         pages=len(published.planned.survey.pages),
         pages_rewritten=sum(1 for _, written in rewritten_pages.pages if written.rewritten),
@@ -329,7 +329,7 @@ def _address(host: Host | None, records: Mapping[str, Record]) -> str:
     if host is None:
         return ""
     record = next(iter(records.values()), None)
-    return host.name if host.needs_network or record is None else record.url.rpartition("/")[0]
+    return host.name if host.place == "network" or record is None else record.url.rpartition("/")[0]
 
 
 def _cost(host: Host | None, records: Iterable[Record]) -> Decimal:
