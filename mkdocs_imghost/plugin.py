@@ -163,6 +163,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
                 stands_for_copy={name.rpartition("/")[2] for name in config.plugins} <= _LEAVING_IMAGES,
             ),
             page_map=self._page_map(config) if self._has_map and not self._is_serving else None,
+            writes_again=True,
             is_serving=self._is_serving,
             say=log.info,
             detail=log.debug,

@@ -122,6 +122,7 @@ def _job(app: Sphinx, chosen: Settings) -> Job:
         environ=dict(os.environ),
         origins=Origins(roots=roots, sources=dict(_sources(app)), packages=tuple(_theme_folders(app))),
         page_map=_page_map(app),
+        writes_again=True,
         is_serving=is_serving(os.environ),
         say=lambda line: log.info("imghost: %s", line),
         detail=lambda line: log.verbose("imghost: %s", line),

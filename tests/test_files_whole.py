@@ -171,3 +171,73 @@ def test_syncing_everything_needs_no_file(tmp_path: Path) -> None:
 )
 def test_what_a_user_can_change_follows_from_the_systems_number(number: int, remedy: str) -> None:
     assert files.remedy(OSError(number, os.strerror(number))) == remedy
+
+
+def over(path: Path, old: bytes, new: bytes) -> bool:
+    stamp = files.stamp(path)
+    assert stamp is not None
+    return files.write_over(path, old, new, stamp) == files.stamp(path)
+
+
+@pytest.mark.parametrize("new", [b"", b"shorter", b"a text that is longer than the old one"])
+def test_what_is_written_over_is_the_new_content_alone(tmp_path: Path, new: bytes) -> None:
+    """In the same file, with its bits, and with none beside it."""
+    page = tmp_path / "page.html"
+    page.write_bytes(b"the old content")
+    page.chmod(0o640)
+    inode = page.stat().st_ino
+    assert over(page, b"the old content", new)
+    assert (page.read_bytes(), page.stat().st_ino, page.stat().st_mode & 0o777) == (new, inode, 0o640)
+    assert list(tmp_path.iterdir()) == [page]
+
+
+def test_a_file_that_has_changed_since_is_not_written_over(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_bytes(b"old")
+    before = files.stamp(page)
+    page.write_bytes(b"somebody else's")
+    assert before is not None
+    assert files.write_over(page, b"old", b"ours", before) is None
+    assert page.read_bytes() == b"somebody else's"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+@pytest.mark.parametrize("name", ["symbolic", "hard"])
+def test_through_a_link_no_other_file_is_written_over(tmp_path: Path, name: str) -> None:
+    other, page = tmp_path / "other.html", tmp_path / "page.html"
+    other.write_bytes(b"old")
+    page.symlink_to(other) if name == "symbolic" else page.hardlink_to(other)
+    assert over(page, b"old", b"new")
+    assert (page.read_bytes(), other.read_bytes()) == (b"new", b"old")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process's file size is limited by POSIX alone")
+def test_a_full_disk_leaves_what_was_written_over_as_it_was(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_bytes(b"old" * 10)
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from imghost import files\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))\n"
+        "page = Path(sys.argv[1]); old = page.read_bytes()\n"
+        "try: files.write_over(page, old, b'new' * 100, files.stamp(page))\n"
+        "except OSError as problem: print(type(problem).__name__, problem.strerror)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(page)], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("OSError File too large\n", "")
+    assert page.read_bytes() == b"old" * 10
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process's file size is limited by POSIX alone")
+def test_what_can_be_written_neither_anew_nor_back_is_told_as_half_written(tmp_path: Path) -> None:
+    """Here the disk shrinks below the old size, as a quota does that somebody lowers."""
+    page = tmp_path / "page.html"
+    page.write_bytes(b"old" * 10)
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from imghost import files\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))\n"
+        "page = Path(sys.argv[1]); old = page.read_bytes()\n"
+        "try: files.write_over(page, old, b'new' * 100, files.stamp(page))\n"
+        "except files.HalfWrittenError as problem: print(problem.strerror)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(page)], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("File too large, and it is half-written now\n", "")

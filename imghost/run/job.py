@@ -65,6 +65,8 @@ class Job:
     origins: Origins = field(default_factory=Origins)
     page_map: Path | None = None
     """Where the map of rewritten references lives; None = the generator writes every page again."""
+    writes_again: bool = False
+    """Whether the generator writes every page again after a run that left no map: then pages are written in place."""
     is_serving: bool = False
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], object] | None = None
@@ -142,6 +144,8 @@ class WrittenPage(NamedTuple):
     rewritten: int
     """References that point to hosted images now."""
     problem: str = ""
+    is_half_written: bool = False
+    """Whether it is neither what it was nor what it was to become, so that it has to be written again."""
 
 
 Step = Callable[[str, int], None]

@@ -111,7 +111,8 @@ def _save(published: Published, rewritten_pages: RewrittenPages, job: Job, cache
     try:
         hosted = tuple(sorted(local_copies.hosted_in_site(published)))
         last = published.planned.known
-        page_map.save(job.page_map, PageMap(last.mark, known, removed, hosted), last)
+        if not any(written.is_half_written for _, written in rewritten_pages.pages):  # no map: all is written again
+            page_map.save(job.page_map, PageMap(last.mark, known, removed, hosted), last)
         cache.save()
     except OSError as problem:
         why = f"{problem.strerror or problem}; {files.remedy(problem)}, or change 'cache_dir'"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from imghost import files, urls
-from imghost.files import stamp
+from imghost.files import Stamp, stamp
 from imghost.hosts import Host, Varies
 from imghost.html import policy
 from imghost.html.edit import Additions, HostedImage, Improvements
@@ -33,6 +33,8 @@ def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
     local: set[str] = set()
     notices: list[Notice] = []
     lost: set[str] = set()
+    # Without a map there is nothing that tells the generator to write a page again.
+    is_in_place = job.writes_again and job.page_map is not None
     set_aside = cache(partial(page_map.set_aside, job.page_map))  # once, before the first change
     for page, groups in published.planned.groups:
         edits = choose_urls(page, groups, published.records, url_maker(page, site, is_in_site=is_in_site))
@@ -46,7 +48,7 @@ def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
             pages.append((page, WrittenPage(page.entry, 0)))
             continue
         improvements = improvements_of(page, edits, published.records, published.planned.images, host, additions)
-        written = write_page(job.site, page, edits, improvements, set_aside)
+        written = write_page(job.site, page, edits, improvements, set_aside, is_in_place=is_in_place)
         if written.problem:
             local |= {target.path for _, target in page.resolved()}
             text = f"{page.path}: its references stay as they were: {written.problem}"
@@ -86,10 +88,13 @@ def write_page(
     edits: Mapping[Reference, str],
     improvements: Improvements | None = None,
     before: Callable[[], None] = lambda: None,
+    *,
+    is_in_place: bool = False,
 ) -> WrittenPage:
     """Bring one page to what its edits say; a page that changed since it was scanned is left alone.
 
-    `before` is called before a file changes.
+    `before` is called before a file changes. With `is_in_place` the page is written over instead of replaced, which
+    only a generator allows that writes it again after a run that was killed half-way.
     """
     if page.path.endswith(".css"):
         improvements = None
@@ -114,19 +119,33 @@ def write_page(
     from imghost.html.edit import changed_text
 
     changed = encode(changed_text(text, changes))
+    now = page.stamp
     if changed != content:
-        try:
-            before()
-        except OSError as problem:
-            return WrittenPage(None, 0, f"the map of changes cannot be put aside: {problem.filename}: {_told(problem)}")
-        try:
-            files.write_whole(file, changed, is_durable=False)
-        except OSError as problem:
-            return WrittenPage(None, 0, f"it cannot be written: {_told(problem)}")
+        outcome = _put(file, content, changed, page.stamp, before, is_in_place=is_in_place)
+        if isinstance(outcome, WrittenPage):
+            return outcome
+        now = outcome
     digest = digest_of(changed) if changes else ""
-    return WrittenPage(
-        PageEntry(stamp(file) or page.stamp, digest, page.scan, changes, wanted, page.origin), len(edits)
-    )
+    return WrittenPage(PageEntry(now, digest, page.scan, changes, wanted, page.origin), len(edits))
+
+
+def _put(
+    file: Path, content: bytes, changed: bytes, expected: Stamp, before: Callable[[], None], *, is_in_place: bool
+) -> Stamp | WrittenPage:
+    """Write a page; gives its stamp then, or why it is not written."""
+    try:
+        before()
+    except OSError as problem:
+        return WrittenPage(None, 0, f"the map of changes cannot be put aside: {problem.filename}: {_told(problem)}")
+    try:
+        if is_in_place:
+            now = files.write_over(file, content, changed, expected)
+            return now or WrittenPage(None, 0, "it changed while the build ran; build again")
+        files.write_whole(file, changed, is_durable=False)
+    except OSError as problem:
+        is_half = isinstance(problem, files.HalfWrittenError)
+        return WrittenPage(None, 0, f"it cannot be written: {_told(problem)}", is_half_written=is_half)
+    return stamp(file) or expected
 
 
 def _told(problem: OSError) -> str:
