@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from imghost.files import git_top
 from imghost.settings import Settings
+from imghost.wording import printable
 
+_REMOTE: Final = re.compile(r'^\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)', re.M)
 _YES = {"1", "true", "yes", "on"}
 
 
@@ -46,6 +49,22 @@ def _is_side_branch(branch: str, folder: Path) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return head.startswith("ref: ") and head != f"ref: refs/remotes/origin/{branch}"
+
+
+def project_name(lock: Path) -> str:
+    """Name the project whose lock this is, the same on every machine: where git fetches it from, and the lock's path.
+
+    Without a remote it is the checkout's folder. A name or token in the remote's URL is no part of it.
+    """
+    top = git_top(lock.parent)
+    if top is None:
+        return printable(f"{lock.parent.name}/{lock.name}")
+    try:
+        remotes = _REMOTE.findall((top / ".git/config").read_text("utf-8", "replace"))
+    except OSError:  # a linked worktree has a file there
+        remotes = []
+    address = re.sub(r"^(?:[a-z+]+://)?(?:[^@/]*@)?", "", remotes[0]).removesuffix(".git") if remotes else top.name
+    return printable(f"{address.replace(':', '/')}:{lock.relative_to(top).as_posix()}")
 
 
 class Leave(NamedTuple):

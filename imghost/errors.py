@@ -71,3 +71,18 @@ class HostError(ImghostError):
         self.wait = wait
         self.is_ambiguous = is_ambiguous
         self.effort = effort
+
+
+class StoreError(ImghostError):
+    """A store of shared records that did not do what was asked.
+
+    `is_passing` says that the same call may succeed in a moment, `is_ambiguous` that a write may have happened
+    all the same.
+    """
+
+    def __init__(self, reason: str, remedy: str = "", *, is_passing: bool = False, is_ambiguous: bool = False) -> None:
+        super().__init__(f"{reason}; {remedy}" if remedy else reason)
+        self.reason = reason
+        self.remedy = remedy
+        self.is_passing = is_passing
+        self.is_ambiguous = is_ambiguous

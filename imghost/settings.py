@@ -124,6 +124,17 @@ def as_choice(*names: str) -> Read:
     return read
 
 
+def as_store(raw: Any, folder: Path) -> str:
+    """Read where shared records are: a URL without a password, or a folder."""
+    text = as_text(raw, folder)
+    if "://" not in text:
+        return as_path(text, folder).absolute().as_uri()
+    if re.search(r"://[^/?#]*:[^/?#]*@", text) or re.search(r"[?&](?:password|passfile|sslpassword)=", text):
+        why = "option 'shared' holds a password (not shown); give it in the environment, as PGPASSWORD"
+        raise SettingsError(why, "shared")
+    return text
+
+
 def as_count(least: int) -> Read:
     """Make what reads a whole number."""
 
@@ -263,6 +274,8 @@ class Settings:
     timeout: float = _option(30.0, as_seconds, "seconds that a request may take", "SECONDS")
     retries: int = _option(5, as_count(1), "tries of an upload")
     report: Path | None = _option(None, as_path, "write a report here: .json or .html", "FILE")
+    shared: str | None = _option(None, as_store, "a store of records shared by several projects", "URL")
+    shared_required: bool = _option(True, as_flag, "without an answer from the shared store nothing is uploaded")
     folder: Path = field(default=Path(), metadata={"internal": True})
     """What relative paths are relative to: the configuration's folder."""
 

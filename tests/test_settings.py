@@ -51,6 +51,8 @@ DEFAULTS: dict[str, object] = {
     "timeout": 30,
     "retries": 5,
     "report": None,
+    "shared": None,
+    "shared_required": True,
 }
 
 
@@ -117,6 +119,8 @@ def test_every_option_says_what_it_is_for() -> None:
         ("retries", 1, 1),
         ("report", "build/report.json", HERE / "build/report.json"),
         ("report", "report.html", HERE / "report.html"),
+        ("shared", "s3://bucket/prefix", "s3://bucket/prefix"),
+        ("shared", "../records", (HERE / "../records").absolute().as_uri()),
     ],
 )
 def test_an_option_takes_what_it_says(name: str, raw: object, value: object) -> None:

@@ -18,36 +18,26 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from imghost.errors import ImghostError, LockError
+from imghost.errors import LockError, SettingsError, StoreError
 from imghost.models import Record
 from imghost.records.lock import load_object, record_of, render_record, whole
 from imghost.wording import printable
 
+GROUP: Final = "imghost.stores"
 LEASE: Final = 60.0
 """Seconds that a claim lasts without being extended, by the store's clock."""
-MAX_TEXT: Final = 64 * 1024
-"""Characters of an entry: as many as a line of the lock may have."""
+MAX_TEXT: Final = 1024 * 1024
+"""Bytes of an entry that are read."""
 
 _VERSION: Final = 1
 _TRIES: Final = 4
+_PATIENCE: Final = 15.0
+"""Seconds after which a call is not made again."""
+_MAX_STATE: Final = 64 * 1024
+"""Characters of a key's state: as many as a line of the lock may have."""
 _HOLDER: Final = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 Answered = TypeVar("Answered")
-
-
-class StoreError(ImghostError):
-    """A store that did not do what was asked.
-
-    `is_passing` says that the same call may succeed in a moment, `is_ambiguous` that a write may have happened
-    all the same.
-    """
-
-    def __init__(self, reason: str, remedy: str = "", *, is_passing: bool = False, is_ambiguous: bool = False) -> None:
-        super().__init__(f"{reason}; {remedy}" if remedy else reason)
-        self.reason = reason
-        self.remedy = remedy
-        self.is_passing = is_passing
-        self.is_ambiguous = is_ambiguous
 
 
 class Entry(NamedTuple):
@@ -113,7 +103,7 @@ class Key(NamedTuple):
     @property
     def path(self) -> str:
         """Name the entry: as many folders as keep ten million entries findable, and a digest of what is no path."""
-        rest = hashlib.sha256(f"{self.account}\0{self.variant}".encode()).hexdigest()[:16]
+        rest = _digest(f"{self.account}\0{self.variant}")
         return f"records/{self.host}/{self.sha256[:2]}/{self.sha256[2:4]}/{self.sha256}-{rest}"
 
 
@@ -281,6 +271,45 @@ def check_conditions(store: Store, sleep: Callable[[float], object] = time.sleep
     )
 
 
+def note_uses(store: Store, writer: Writer, keys: Sequence[str]) -> None:
+    """Write down that a project uses records, in a note of its own; raises StoreError.
+
+    What a project has published itself needs no note: the record tells who wrote it.
+    """
+    text = json.dumps({"imghost_uses": _VERSION, "project": writer.project, "keys": list(keys)})
+    key = f"uses/{_digest(writer.project)}/{random.getrandbits(96):024x}"
+    patiently(lambda: store.put(key, text, None), writer.sleep)
+
+
+def uses(store: Store, sleep: Callable[[float], object] = time.sleep) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """List the notes of uses: each one's own key, the project, and the keys of records; raises StoreError."""
+    paths = patiently(lambda: list(store.listed("uses/")), sleep)
+    for path, entry in patiently(lambda: store.get_all(paths), sleep).items():
+        try:
+            fields = json.loads(entry.text)
+            project, keys = fields["project"], fields["keys"]
+            is_sound = isinstance(project, str) and isinstance(keys, list) and all(isinstance(it, str) for it in keys)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            is_sound = False
+        if not is_sound:
+            raise StoreError(f"the shared entry {path} cannot be read", "take it out of the store, or choose another")
+        yield path, project, tuple(f"records/{key}" for key in keys)
+
+
+def open_store(url: str, environ: Mapping[str, str], timeout: float) -> Store:
+    """Open the store that a URL names, ours or others'; nothing is asked yet. Raises SettingsError."""
+    from importlib.metadata import entry_points
+
+    scheme = url.partition(":")[0].lower()
+    scheme = {"postgres": "postgresql"}.get(scheme, scheme)
+    stores = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if scheme not in stores:
+        text = f"option 'shared': no store for {scheme!r:.40} is installed; there are: {', '.join(sorted(stores))}"
+        raise SettingsError(text, "shared")
+    kind: StoreType = stores[scheme].load()
+    return kind(url, environ, timeout)
+
+
 def render(key: Key, state: State, write: str) -> str:
     """Write an entry's text; `write` makes it unlike every other one. Raises StoreError."""
     try:
@@ -299,7 +328,7 @@ def render(key: Key, state: State, write: str) -> str:
             "write": write,
         }
     )
-    if len(text) > MAX_TEXT:
+    if len(text) > _MAX_STATE:
         raise StoreError(
             f"the entry of {key.sha256[:12]} would be longer than 64 KB", "report it to the host's authors"
         )
@@ -332,11 +361,12 @@ def parse(key: Key, text: str) -> State:
 
 def patiently(call: Callable[[], Answered], sleep: Callable[[float], object], tries: int = _TRIES) -> Answered:
     """Call a store again where that may help, with full jitter; raises the StoreError that is left."""
+    started = time.monotonic()
     for attempt in range(1, tries):
         try:
             return call()
         except StoreError as problem:
-            if not problem.is_passing:
+            if not problem.is_passing or time.monotonic() - started > _PATIENCE:
                 raise
         sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - spreads load, guards nothing
     return call()
@@ -348,11 +378,13 @@ def _written(store: Store, key: Key, state: State, tag: str | None, writer: Writ
     Each text is unlike every other one, so that what is found under the key tells whose write it is.
     """
     text = render(key, state, f"{writer.holder}-{random.getrandbits(64):016x}")
+    started = time.monotonic()
     for attempt in range(1, _TRIES + 1):
         try:
             new = store.put(key.path, text, tag)
         except StoreError as problem:
-            if not (problem.is_passing or problem.is_ambiguous) or attempt == _TRIES:
+            is_last = attempt == _TRIES or time.monotonic() - started > _PATIENCE
+            if is_last or not (problem.is_passing or problem.is_ambiguous):
                 raise
             writer.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - spreads load, guards nothing
         else:
@@ -372,6 +404,10 @@ def _seen(key: Key, entry: Entry | None) -> Seen:
     except ValueError as cause:
         reason = f"the shared entry {key.path} cannot be read: {printable(cause)}"
     raise StoreError(reason, "take it out of the store, or choose another prefix")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _outlives(record: Record, other: Record) -> bool:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from imghost.errors import SettingsError
+from imghost.errors import SettingsError, StoreError
 from imghost.files import remedy
-from imghost.records.shared import MAX_TEXT, Entry, StoreError
+from imghost.records.shared import MAX_TEXT, Entry
 
 _GENERATION: Final = re.compile(r"(.+)\.([1-9][0-9]{0,8})")
 _KEY: Final = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")

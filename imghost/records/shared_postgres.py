@@ -12,8 +12,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from imghost.errors import SettingsError
-from imghost.records.shared import Entry, StoreError
+from imghost.errors import SettingsError, StoreError
+from imghost.records.shared import Entry
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor

@@ -14,8 +14,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from imghost.errors import SettingsError
-from imghost.records.shared import MAX_TEXT, Entry, StoreError
+from imghost.errors import SettingsError, StoreError
+from imghost.records.shared import MAX_TEXT, Entry
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest

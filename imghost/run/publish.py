@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from imghost import files
 from imghost.environment import leave_to_upload
-from imghost.errors import Action, BudgetError, HostError, StateError
+from imghost.errors import Action, BudgetError, HostError, StateError, StoreError
 from imghost.hosts import Host, Imports, Quota
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net.client import Client
@@ -26,6 +26,7 @@ from imghost.site.images import Stay, opened
 from imghost.wording import many, stay
 
 if TYPE_CHECKING:
+    from imghost.run.sharing import Sharing
     from imghost.run.upload import UploadContext
 
 _SKEW: Final = timedelta(seconds=300)
@@ -100,15 +101,31 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
     from imghost.run.upload import with_retries
 
     try:
-        check_budget(planned.plan, job.settings)
-        with _workshop() as folder:
-            context = _context(host, planned, job, client, cache, folder)
-            quota = with_retries(host.ready, context)
-            return _uploaded(planned, job, replace(context, is_first_alone=not quota.is_proven), quota)
+        with _among_others(job, host) as among:
+            taken, left = among.take(planned.plan.uploads, client) if among else ([], planned.plan.uploads)
+            planned = planned._replace(plan=planned.plan._replace(uploads=tuple(left)))
+            check_budget(planned.plan, job.settings)
+            with _workshop() as folder:
+                context = _context(host, planned, job, client, cache, folder)
+                quota = with_retries(host.ready, context) if left else Quota()
+                context = replace(context, is_first_alone=not quota.is_proven)
+                done = _uploaded(planned, job, context, quota, taken, among)
+        return done._replace(notices=(*done.notices, *among.notices)) if among else done
+    except StoreError as problem:
+        return refused(planned, "shared", f"nothing is uploaded: {problem}")
     except BudgetError as over:
         return refused(planned, "budget", str(over), is_refused=True)
     except HostError as refusal:
         return refused(planned, "upload", f"nothing is uploaded to {host.name}: {refusal}")
+
+
+def _among_others(job: Job, host: Host) -> AbstractContextManager[Sharing | None]:
+    """Open the store of shared records, where one is set: only then what speaks with it is loaded."""
+    if not job.settings.shared or not host.needs_network:
+        return nullcontext()
+    from imghost.run.sharing import sharing
+
+    return sharing(job, host)
 
 
 @contextmanager
@@ -192,8 +209,15 @@ def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     return replace(made, image=upload.image.sha256, variant=IMPORT)
 
 
-def _uploaded(planned: Planned, job: Job, context: UploadContext, quota: Quota) -> Published:
-    """Upload as many as the host allows, write the lock, and sort what came of it."""
+def _uploaded(
+    planned: Planned,
+    job: Job,
+    context: UploadContext,
+    quota: Quota,
+    taken: Sequence[Outcome],
+    among: Sharing | None,
+) -> Published:
+    """Upload as many as the host allows, write the lock, and sort what came of it and what others have uploaded."""
     from imghost.run.upload import upload_all
 
     uploads = sorted(planned.plan.uploads, key=lambda upload: upload.renewed is not None)
@@ -203,12 +227,13 @@ def _uploaded(planned: Planned, job: Job, context: UploadContext, quota: Quota) 
         # Without a link the host is asked for one image more, and its refusal is the warning.
         (job.alert if quota.link else job.say)(over)
     announce(uploads[:allowed], context, job)
-    outcomes: list[Outcome] = []
+    outcomes = list(taken)
     notices: list[Notice] = []
     fatal = ""
     try:
-        with reporting(job, context.host, uploads[:allowed]) as tell:
-            for outcome in upload_all(uploads[:allowed], context):
+        mine = uploads[:allowed]
+        with reporting(job, context.host, mine) as tell:
+            for outcome in among.upload_all(mine, context, upload_all) if among else upload_all(mine, context):
                 outcomes.append(outcome)
                 tell(outcome)
     except StateError as problem:

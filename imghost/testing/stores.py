@@ -22,9 +22,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeVar
 
+from imghost.errors import StoreError
 from imghost.models import Record
 from imghost.records import shared
-from imghost.records.shared import Course, Entry, Key, Seen, State, Store, StoreError, Writer
+from imghost.records.shared import Course, Entry, Key, Seen, State, Store, Writer
 from imghost.testing.bench import expect
 
 Opened = Callable[[], Store]

@@ -56,6 +56,8 @@ def weed_program() -> Path | None:
 class Postgres:
     """A PostgreSQL server of this test's own; each schema in it is a store of its own."""
 
+    environ: Mapping[str, str] = {}
+
     def __init__(self) -> None:
         programs = postgres_programs()
         assert programs is not None

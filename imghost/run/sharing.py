@@ -1,0 +1,418 @@
+"""One build among many: what others have uploaded is taken, and what this one uploads is claimed before it is sent.
+
+Only a build that would upload loads this, and asks only for what neither lock nor cache knows. Claims are made for
+a batch while the last one is being sent, and records published while the next is, so that the store's round trips
+hide behind the host's.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from imghost.environment import project_name
+from imghost.errors import Action, HostError, ImghostError, StoreError
+from imghost.models import Failure, Payload, Record
+from imghost.records import shared
+from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
+from imghost.run.job import Job, Notice, Outcome, Upload
+from imghost.wording import many
+
+if TYPE_CHECKING:
+    from imghost.hosts import Host
+    from imghost.net.client import Client
+    from imghost.run.upload import UploadContext
+
+    UploadAll = Callable[[Sequence[Upload], UploadContext], Iterator[Outcome]]
+
+MAX_CLAIMS: Final = 128
+"""Claims of a batch: at most two batches are held at once, and one thread extends all of them in time."""
+PATIENCE: Final = 600.0
+"""Seconds to wait for other builds of which nothing comes."""
+_WIDTH: Final = 16
+_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 5.0
+_USES: Final = 5000
+"""Keys of one note of uses: with the rest of it less than an entry may have."""
+
+
+class Sharing:
+    """A build's dealings with the store; made once a run, used by its main thread."""
+
+    def __init__(self, store: Store, job: Job, host: Host, lease: float = shared.LEASE) -> None:
+        self.notices: list[Notice] = []
+        """What is worth a warning of what was not as it should be."""
+        self._store = store
+        self._job = job
+        self._host = host
+        self._writer = Writer(secrets.token_hex(16), project_name(job.settings.lock), lease)
+        self._seen: dict[Key, Seen] = {}
+        self._held: dict[Key, tuple[Held, float]] = {}
+        """Each claim, and when by this process's own clock it was last known to be written."""
+        self._taken_away: set[Key] = set()
+        self._refused: set[str] = set()
+        """URLs of records that could not be confirmed."""
+        self._strangers: dict[str, str] = {}
+        """URLs that are not the host's, each with the project that wrote it."""
+        self._guard = threading.Lock()
+        self._ended = threading.Event()
+        self._pool = ThreadPoolExecutor(_WIDTH, thread_name_prefix="shared")
+        self._extender: threading.Thread | None = None
+        self._latency = 0.0
+        self._is_checked = False
+        self._is_alone = False
+        self._doubles: list[str] = []
+        self._unpublished: list[str] = []
+
+    def take(self, uploads: Sequence[Upload], client: Client) -> tuple[list[Outcome], list[Upload]]:
+        """Take what others have uploaded, each record confirmed by a fetch; gives that, and what is left to upload.
+
+        Raises StoreError where the store does not answer, unless the build may go on alone.
+        """
+        try:
+            return self._asked(uploads, client)
+        except StoreError as problem:
+            if self._job.settings.shared_required:
+                raise
+            self._go_alone(problem)
+            return [], list(uploads)
+
+    def upload_all(self, uploads: Sequence[Upload], context: UploadContext, upload_all: UploadAll) -> Iterator[Outcome]:
+        """Claim, upload and publish, and give each outcome as it comes; what another build is at comes last."""
+        if self._is_alone:
+            yield from upload_all(uploads, context)
+            return
+        left, put_off = deque(uploads), list[Upload]()
+        claiming = self._claiming(left, 2 * context.concurrency)
+        try:
+            while claiming:
+                batch, problem = claiming.result()
+                if problem:
+                    claiming, unclaimed = None, [*self._unclaimed(batch), *left]
+                    yield from self._unguarded(unclaimed, problem, context, upload_all)
+                else:
+                    put_off += self._unclaimed(batch)
+                    claiming = self._claiming(left, self._batch(context))
+                if (yield from self._sent(self._mine(batch), put_off, context, upload_all)):
+                    return
+            yield from self._waited(put_off, context, upload_all)
+        finally:
+            if claiming:
+                claiming.result()
+            self._give_up_rest()
+
+    def close(self) -> None:
+        """End the threads, give up what is still claimed, and say what has to be said."""
+        self._ended.set()
+        self._give_up_rest()
+        self._pool.shutdown(wait=True)
+        self._store.close()
+        self._tell()
+
+    def _asked(self, uploads: Sequence[Upload], client: Client) -> tuple[list[Outcome], list[Upload]]:
+        keys = {self._key(upload): upload for upload in uploads}
+        started = time.monotonic()
+        self._seen |= shared.ask_all(self._store, keys)
+        self._latency = (time.monotonic() - started) / max(1, len(keys) / _WIDTH)
+        return self._taken(keys, client)
+
+    def _taken(self, keys: Mapping[Key, Upload], client: Client) -> tuple[list[Outcome], list[Upload]]:
+        there = {
+            key: record
+            for key, upload in keys.items()
+            if (record := self._seen[key].state.record) and self._is_acceptable(record, upload)
+        }
+        self._note_uses(there)
+        outcomes = self._pool.map(lambda key: self._confirmed(keys[key], there[key], client), there)
+        taken = [outcome for outcome in outcomes if outcome]
+        done = {id(outcome.upload) for outcome in taken}
+        return taken, [upload for upload in keys.values() if id(upload) not in done]
+
+    def _confirmed(self, upload: Upload, record: Record, client: Client) -> Outcome | None:
+        """Fetch a record's URL; None where it is dead, so that the image is uploaded again."""
+        from imghost.run.upload import confirm
+
+        try:
+            confirm(record, client, self._job.settings.retries)
+        except HostError as refusal:
+            if refusal.action is Action.FILE:
+                self._refused.add(record.url)
+                return None
+            return Outcome(upload, failure=Failure(upload.paths[0], refusal.reason, refusal.remedy))
+        return Outcome(upload, record, is_new=False)
+
+    def _is_acceptable(self, record: Record, upload: Upload) -> bool:
+        """Say whether a record can be used here: by its URL, its size, and how long it lives."""
+        if not self._host.accepts(record.url):
+            self._strangers[record.url] = self._seen[self._key(upload)].state.project
+            return False
+        facts, settings, now = upload.image.facts, self._job.settings, self._job.now()
+        is_whole = upload.variant in {"", "strip"}
+        if is_whole and (record.media_type, record.width, record.height) != (
+            facts.media_type,
+            facts.width,
+            facts.height,
+        ):
+            return False
+        if record.url in self._refused or record == upload.renewed:
+            return False
+        if record.expires is None:
+            return True
+        life = record.expires - record.uploaded
+        lasts = record.expires - now > min(settings.renew_before, max(life, timedelta(0)) / 4)
+        return lasts and settings.retention is not None and life >= settings.retention - timedelta(hours=1)
+
+    def _key(self, upload: Upload) -> Key:
+        return self._named(upload.image.sha256, upload.variant)
+
+    def _named(self, sha256: str, variant: str) -> Key:
+        return Key(self._host.name, getattr(self._host, "account", ""), sha256, variant)
+
+    def _batch(self, context: UploadContext) -> int:
+        """Choose how many claims to hold: a slow store could not have more of them extended in time."""
+        in_time = int(self._writer.lease / 6 / max(self._latency, 0.001))
+        return max(min(MAX_CLAIMS, in_time), context.concurrency)
+
+    def _claiming(self, left: deque[Upload], count: int) -> Future[tuple[list[Upload], StoreError | None]] | None:
+        """Begin to claim the next ones."""
+        batch = [left.popleft() for _ in range(min(count, len(left)))]
+        return self._pool.submit(self._claimed, batch) if batch else None
+
+    def _claimed(self, batch: list[Upload]) -> tuple[list[Upload], StoreError | None]:
+        """Claim a batch, as many at a time as the pool has threads; gives the batch, and why the store failed."""
+        try:
+            if batch and not self._is_checked:
+                shared.check_conditions(self._store)
+                self._is_checked = True
+            for _ in self._pool.map(self._claim, map(self._key, batch)):
+                pass
+        except StoreError as problem:
+            return batch, problem
+        return batch, None
+
+    def _claim(self, key: Key) -> None:
+        """Claim one key as it was seen; where another build was faster, it is not held afterwards."""
+        seen, started = self._seen[key], time.monotonic()
+        if self._ended.is_set() or shared.course(seen, self._writer.holder, lambda _: False) is not Course.CLAIM:
+            return
+        held = shared.claim(self._store, key, seen, self._writer)
+        if held is None:
+            return
+        with self._guard:
+            self._held[key] = held, started
+            self._taken_away.discard(key)
+            if self._extender is None:
+                self._extender = threading.Thread(target=self._extend_all, daemon=True)
+                self._extender.start()
+
+    def _mine(self, batch: Sequence[Upload]) -> list[Upload]:
+        return [upload for upload in batch if self._key(upload) in self._held]
+
+    def _unclaimed(self, batch: Sequence[Upload]) -> list[Upload]:
+        return [upload for upload in batch if self._key(upload) not in self._held]
+
+    def _go_alone(self, problem: StoreError) -> None:
+        self._is_alone = True
+        self._job.say(f"{problem}; the build goes on alone, since 'shared_required' is false")
+
+    def _unguarded(
+        self, uploads: Sequence[Upload], problem: StoreError, context: UploadContext, upload_all: UploadAll
+    ) -> Iterator[Outcome]:
+        """Leave local what the store was to guard and does not, unless this build may go on alone."""
+        if self._job.settings.shared_required:
+            yield from (Outcome(upload, stop=f"{problem}") for upload in uploads)
+        elif uploads:
+            self._go_alone(problem)
+            yield from upload_all(uploads, context)
+
+    def _extend_all(self) -> None:
+        """Extend what is held, again and again, until the run ends; the only thread that does."""
+        while not self._ended.wait(self._writer.lease / 3):
+            for key in list(self._held):
+                # A store that does not answer now may do so in a moment; who sends looks at the time itself.
+                with suppress(StoreError):
+                    self._extend(key)
+
+    def _extend(self, key: Key) -> bool:
+        """Extend one claim; False = it is another build's by now. Raises StoreError."""
+        with self._guard:
+            known = self._held.get(key)
+        if known is None:
+            return False
+        started = time.monotonic()
+        held = shared.extend(self._store, known[0], self._writer)
+        with self._guard:
+            if self._held.get(key) is not known:
+                return True  # published meanwhile
+            if held:
+                self._held[key] = held, started
+            else:
+                del self._held[key]
+                self._taken_away.add(key)
+        return held is not None
+
+    def _guarded(self, batch: Sequence[Upload], context: UploadContext) -> UploadContext:
+        """Have each image's claim looked at before it is sent, and the host asked for what a dead build began."""
+        name = self._host.name
+
+        def intend(payload: Payload) -> None:
+            self._check(self._named(payload.image, payload.variant))
+            context.intend(payload)
+
+        over = {
+            (key.sha256, name, key.variant)
+            for key in map(self._key, batch)
+            if (seen := self._seen.get(key)) and (seen.state.claim or seen.state.payment)
+        }
+        return replace(context, intend=intend, doubtful=context.doubtful | over)
+
+    def _check(self, key: Key) -> None:
+        """Stop before anything is sent where the claim is, or may be, another build's; raises HostError."""
+        with self._guard:
+            known = self._held.get(key)
+        try:
+            is_fresh = known is not None and time.monotonic() - known[1] < self._writer.lease / 2
+            if is_fresh or (known and self._extend(key)):
+                return
+        except StoreError as problem:
+            raise HostError(Action.FILE, problem.reason, remedy=problem.remedy) from None
+        raise HostError(Action.FILE, "another build has taken over the upload", remedy="build again")
+
+    def _sent(
+        self, batch: Sequence[Upload], put_off: list[Upload], context: UploadContext, upload_all: UploadAll
+    ) -> Generator[Outcome, None, bool]:
+        """Upload a batch, and publish what it brings; says whether the host wants no more."""
+        publishing: list[Future[Outcome]] = []
+        is_stopped = False
+        try:
+            for outcome in upload_all(batch, self._guarded(batch, context)) if batch else ():
+                key = self._key(outcome.upload)
+                if outcome.record:
+                    publishing.append(self._pool.submit(self._published, key, outcome))
+                elif key in self._taken_away and not outcome.stop:
+                    put_off.append(outcome.upload)
+                else:
+                    self._pool.submit(self._given_up, key)
+                    is_stopped = is_stopped or bool(outcome.stop)
+                    yield outcome
+        except (KeyboardInterrupt, ImghostError):
+            # What was earned reaches the lock, whatever stopped the rest.
+            for future in publishing:
+                yield future.result()
+            raise
+        for future in publishing:
+            yield future.result()
+        return is_stopped
+
+    def _published(self, key: Key, outcome: Outcome) -> Outcome:
+        """Publish a record; the one that is there first counts. A store that fails leaves it to `imghost share`."""
+        record = outcome.record
+        assert record is not None
+        with self._guard:
+            held, _ = self._held.pop(key, (None, 0.0))
+        try:
+            published = shared.publish(
+                self._store, key, held, record, self._writer, lambda there: self._is_acceptable(there, outcome.upload)
+            )
+        except StoreError:
+            self._unpublished.append(record.url)
+            return outcome
+        if published.is_ours:
+            return outcome
+        if outcome.is_new:
+            self._doubles.append(record.url)
+        return replace(outcome, record=published.record, is_new=False)
+
+    def _given_up(self, key: Key) -> None:
+        with self._guard:
+            held, _ = self._held.pop(key, (None, 0.0))
+        if held:
+            with suppress(StoreError):  # its time will be over soon
+                shared.give_up(self._store, held, self._writer)
+
+    def _give_up_rest(self) -> None:
+        for key in list(self._held):
+            self._given_up(key)
+
+    def _waited(self, put_off: list[Upload], context: UploadContext, upload_all: UploadAll) -> Iterator[Outcome]:
+        """Ask again for what other builds are at, with growing pauses, and take over what they leave."""
+        pause, end, said = _PAUSE, time.monotonic() + PATIENCE, 0
+        while put_off:
+            if len(put_off) != said:
+                said = len(put_off)
+                self._job.say(f"waiting for another build: {said}")
+            (self._job.sleep or time.sleep)(pause * (0.75 + secrets.randbelow(500) / 1000))
+            taken, left, problem = self._asked_again(put_off, context.client)
+            yield from taken
+            mine, put_off = self._mine(left), self._unclaimed(left)
+            if problem:
+                yield from self._unguarded(put_off, problem, context, upload_all)
+                put_off = []
+            pause = _PAUSE if taken or mine else min(_LONGEST_PAUSE, pause * 1.5)
+            end = time.monotonic() + PATIENCE if taken or mine else end
+            if (yield from self._sent(mine, put_off, context, upload_all)):
+                return
+            if time.monotonic() > end:
+                why = f"another build is at it, and nothing came of that for {PATIENCE / 60:.0f} minutes; build again"
+                yield from (Outcome(upload, stop=why) for upload in put_off)
+                return
+
+    def _asked_again(
+        self, put_off: list[Upload], client: Client
+    ) -> tuple[list[Outcome], list[Upload], StoreError | None]:
+        """Take what has come, and claim what is free; gives that, what is left, and why the store failed."""
+        try:
+            taken, left = self._asked(put_off, client)
+        except StoreError as problem:
+            return [], put_off, problem
+        return taken, left, self._claimed([upload for upload in left if self._is_free(upload)])[1]
+
+    def _is_free(self, upload: Upload) -> bool:
+        """Say whether nobody is at an image whose record, if it has one, cannot be used."""
+        return shared.course(self._seen[self._key(upload)], self._writer.holder, lambda _: False) is Course.CLAIM
+
+    def _note_uses(self, keys: Mapping[Key, Record]) -> None:
+        """Say that this project uses what it takes, before it does: who prunes must see it. Raises StoreError."""
+        mine = [
+            key.path.removeprefix("records/") for key in keys if self._seen[key].state.project != self._writer.project
+        ]
+        for start in range(0, len(mine), _USES):
+            shared.note_uses(self._store, self._writer, mine[start : start + _USES])
+
+    def _tell(self) -> None:
+        if self._strangers:
+            url, project = next(iter(self._strangers.items()))
+            text = (
+                f"{many(len(self._strangers), 'record')} in the store {self._store.address} name a URL that is not "
+                f"one of {self._host.name}'s images with these settings and are not used, like {url} by {project}; "
+                "take them out, or correct the options"
+            )
+            self.notices.append(Notice("shared", text))
+        if self._doubles:
+            text = f"{many(len(self._doubles), 'image')} were uploaded by another build, too, like {self._doubles[0]}"
+            self.notices.append(Notice("shared", f"{text}; delete the copy at the host"))
+        if self._unpublished:
+            count = many(len(self._unpublished), "record")
+            text = f"{count} could not be published to the store {self._store.address}; run `imghost share`"
+            self.notices.append(Notice("shared", text))
+
+
+@contextmanager
+def sharing(job: Job, host: Host) -> Iterator[Sharing | None]:
+    """Open the store of this run; None where none is set, or the host is a part of this machine. Raises StoreError."""
+    if not job.settings.shared or not host.needs_network:
+        yield None
+        return
+    among = Sharing(shared.open_store(job.settings.shared, job.environ, job.settings.timeout), job, host)
+    try:
+        yield among
+    finally:
+        among.close()

@@ -1,0 +1,266 @@
+"""Builds that share records: each image is uploaded once, whoever builds first, and a store in trouble is told of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.engines import Engine, Folder, end_claims, opened, states
+from doubles.imgpro import ImgPro
+from doubles.stores import Moto, Postgres, postgres_programs
+from sites import write
+from trust.place import Project, built_site, counted, crawl, picture, tree
+
+from imghost import settings
+from imghost.records import lock
+from imghost.records.shared import Key, Seen, State, Writer, claim, render
+from imghost.run.job import Job
+from imghost.run.rehost import rehost
+from imghost.site.images import Origins
+from imghost.testing.fake import KEY, FakeStore, write_entry
+
+TESTS = Path(__file__).parents[1]
+USUAL = 4
+BUILDS = counted("BUILDS", USUAL)
+PAIRS = [(engine, can) for engine in ("file", "s3", "postgresql") for can in (True, False)]
+if BUILDS == USUAL:  # each engine meets one of the two kinds of hosts
+    PAIRS = [("file", True), ("s3", False), ("postgresql", True)]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, Engine]]:
+    with ExitStack() as stack:
+        found: dict[str, Engine] = {"s3": stack.enter_context(Moto())}
+        if postgres_programs():
+            found["postgresql"] = stack.enter_context(Postgres())
+        yield found
+
+
+@pytest.fixture(params=["file", "s3", "postgresql"])
+def engine(
+    request: pytest.FixtureRequest, servers: dict[str, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Engine:
+    if request.param == "file":
+        return Folder(tmp_path / "stores")
+    if request.param not in servers:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    for name, text in servers[request.param].environ.items():
+        monkeypatch.setenv(name, text)
+    return servers[request.param]
+
+
+def a_project(folder: Path, name: str, host: Any, store: str, *more: tuple[str, Any]) -> Project:
+    return Project(folder / name, host, (("shared", store), *more))
+
+
+def a_mute_project(folder: Path, name: str, host: FakeStore, store: str, *more: tuple[str, Any]) -> Project:
+    """Make a project at a host that cannot be asked, known to its processes."""
+    entry = folder / "entries"
+    if not entry.exists():
+        write_entry(entry, "mute", "doubles.mute:MuteHost")
+    return replace(a_project(folder, name, _Addressed(host), store, *more), chosen="mute", key=("FAKE_HOST_KEY", KEY))
+
+
+class _Addressed:
+    """A fake host's store by the name that projects know it by."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self.api_url = store.url
+        self.server = store
+
+
+def illustrated(site: Path, numbers: list[int]) -> Path:
+    """Write a site of one page that shows these pictures."""
+    shown = "".join(f'<p><img src="images/{number}.png"></p>\n' for number in numbers)
+    pictures: dict[str, str | bytes] = {f"images/{number}.png": picture(number) for number in numbers}
+    return write(site, {"index.html": f"<!doctype html><title>t</title>\n{shown}", **pictures})
+
+
+def begun(project: Project, engine: Engine, folder: Path) -> subprocess.Popen[str]:
+    """Start a build in a process of its own."""
+    known = os.pathsep.join((project.environ()["PYTHONPATH"], str(TESTS), str(folder / "entries")))
+    environ = project.environ(PYTHONPATH=known, **engine.environ)
+    return subprocess.Popen(
+        project.command("--concurrency", "4"), cwd=project.root, env=environ, text=True, stdout=-1, stderr=-1
+    )
+
+
+def uploads(host: Any) -> Counter[str]:
+    """Count what arrived to be stored, by its digest; by the host's own books."""
+    if isinstance(host, FakeStore):
+        return host.uploads
+    return Counter(copy.sent for copy in host.copies.values())
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("engine", "can_be_asked"), PAIRS, indirect=["engine"])
+def test_builds_of_several_repositories_at_once_upload_each_image_once(
+    tmp_path: Path, engine: Engine, can_be_asked: bool
+) -> None:
+    """Two builds of each repository, on runners that share nothing but the store and the account."""
+    store = engine.fresh()
+    with ImgPro("images", quota=1000) if can_be_asked else FakeStore(is_idempotent=False) as host:
+        making = a_project if can_be_asked else a_mute_project
+        projects = [making(tmp_path, f"{number}", host, store) for number in range(BUILDS)]
+        for number, project in enumerate(projects):
+            own = 10 + 4 * (number % (BUILDS // 2))
+            illustrated(project.site, [0, 1, 2, 3, *range(own, own + 4)])
+        before = [tree(project.site) for project in projects]
+        running = [begun(project, engine, tmp_path) for project in projects]
+        told = [one.communicate(timeout=100) for one in running]
+        assert [one.returncode for one in running] == [0] * BUILDS, told
+        assert sorted(uploads(host).values()) == [1] * (4 + 2 * BUILDS)
+        assert "warning" not in "".join(err for _, err in told), told
+        for project, was in zip(projects, before, strict=True):
+            assert crawl(project.site, was, host if can_be_asked else project.host)["index.html"] == 8
+    with opened(engine, store) as place:
+        assert [(it["claim"], it["generation"]) for it in states(place)] == [(None, 1)] * (4 + 2 * BUILDS)
+
+
+def test_builds_that_were_killed_leave_what_others_complete(tmp_path: Path, engine: Engine) -> None:
+    """The host can be asked, so that nothing is there twice, wherever a build dies."""
+    store = engine.fresh()
+    with ImgPro("images", quota=1000) as host:
+        projects = [a_project(tmp_path, f"{number}", host, store) for number in range(3)]
+        for project in projects:
+            illustrated(project.site, list(range(10)))
+        running = [begun(project, engine, tmp_path) for project in projects[:2]]
+        while not host.copies and any(one.poll() is None for one in running):
+            time.sleep(0.01)
+        for one in running:
+            one.send_signal(signal.SIGKILL)
+            one.communicate()
+        with opened(engine, store) as place:
+            end_claims(place)
+        last = begun(projects[2], engine, tmp_path)
+        out = last.communicate(timeout=100)
+        assert (last.returncode, sorted(uploads(host).values())) == (0, [1] * 10), out
+        assert len(lock.read(projects[2].root / "imghost.lock").records) == 10
+
+
+class TestRequests:
+    """Counted by the engines, not by our own report."""
+
+    @pytest.fixture(params=["s3", "postgresql"])
+    def counted(self, request: pytest.FixtureRequest, servers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+        if request.param not in servers:
+            pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+        for name, text in servers[request.param].environ.items():
+            monkeypatch.setenv(name, text)
+        return servers[request.param]
+
+    def test_one_for_an_image_that_is_there_and_three_for_one_that_is_not(self, tmp_path: Path, counted: Any) -> None:
+        store = counted.fresh()
+        with ImgPro("images") as host:
+            first, second = (a_project(tmp_path, name, host, store) for name in ("first", "second"))
+            for project in (first, second):
+                built_site(project.site, count=8)
+            start = counted.requests()
+            first.build()
+            # A question, a claim and a record each; and the check of the store's conditions, once a build.
+            assert 0 < counted.requests() - start <= 3 * 8 + 3
+            start = counted.requests()
+            assert second.build().notices == ()
+            # A question each, and one note of what this project uses from now on.
+            assert 0 < counted.requests() - start <= 8 + 1
+
+    def test_a_warm_build_makes_none_and_loads_no_client(self, tmp_path: Path, counted: Any) -> None:
+        store = counted.fresh()
+        with ImgPro("images") as host:
+            project = a_project(tmp_path, "first", host, store)
+            built_site(project.site)
+            project.build()
+            built_site(project.site)
+            start = counted.requests()
+            code = (
+                "import sys; from imghost.cli.main import main\n"
+                "try: main(sys.argv[1:])\n"
+                "except SystemExit as end: assert not end.code, end.code\n"
+                "print([name for name in sys.modules if name.startswith(('boto', 'psycopg', 'imghost.records.shared'))])"
+            )
+            command = [sys.executable, "-c", code, *project.command()[3:]]
+            ran = subprocess.run(
+                command, cwd=project.root, env=project.environ(**counted.environ), text=True, capture_output=True
+            )
+            assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "[]"), ran.stderr
+            assert counted.requests() == start
+
+    def test_a_pull_requests_build_makes_none(self, tmp_path: Path, counted: Any) -> None:
+        store = counted.fresh()
+        with ImgPro("images") as host:
+            project = a_project(tmp_path, "first", host, store)
+            built_site(project.site)
+            start = counted.requests()
+            result = project.build({"GITHUB_EVENT_NAME": "pull_request", project.key[0]: project.key[1]})
+            assert (result.notices, counted.requests()) == ((), start)
+
+
+class TestWaiting:
+    """What another build is at comes last, and is taken when it is there."""
+
+    def test_the_rest_goes_first_and_what_is_left_is_taken_over(self, tmp_path: Path, engine: Engine) -> None:
+        url = engine.fresh()
+        said: list[str] = []
+        with ImgPro("images") as host, opened(engine, url) as store:
+            project = a_project(tmp_path, "first", host, url)
+            illustrated(project.site, [1, 2])
+            key = Key("img.pro", "", _sha256(picture(1)), "")
+            assert claim(store, key, Seen(), Writer("somebody-else", lease=100))
+
+            def sleep(seconds: float) -> None:
+                said.append(f"{len(host.copies)} there")
+                end_claims(store)
+
+            result = _built(project, said, sleep)
+            assert (len(host.copies), result.counts.uploaded) == (2, 2)
+            assert said[said.index("waiting for another build: 1") + 1] == "1 there"
+
+    def test_what_comes_meanwhile_is_taken(self, tmp_path: Path) -> None:
+        engine = Folder(tmp_path / "stores")
+        url = engine.fresh()
+        said: list[str] = []
+        with ImgPro("images") as host, opened(engine, url) as store:
+            first, second = (a_project(tmp_path, name, host, url) for name in ("first", "second"))
+            for project in (first, second):
+                illustrated(project.site, [1])
+            key = Key("img.pro", "", _sha256(picture(1)), "")
+            path = key.path
+            first.build()
+            done = store.get(path)
+            assert done is not None
+            state = State(None, Writer("somebody-else").claim(), "x", 0)
+            assert store.put(path, render(key, state, "write"), done.tag)
+
+            def sleep(seconds: float) -> None:
+                claimed = store.get(path)
+                assert claimed is not None
+                store.put(path, done.text, claimed.tag)
+
+            result = _built(second, said, sleep)
+            assert (len(host.copies), result.counts.uploaded, result.counts.images) == (1, 0, 1)
+            assert "waiting for another build: 1" in said
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _built(project: Project, said: list[str], sleep: Any = None, **raw: Any) -> Any:
+    """Build in this process; gives the report, and what was said."""
+    where = {"host": project.chosen, "options": {"api_url": project.host.api_url}}
+    chosen = settings.read({**where, "retries": 3, "timeout": 3, **dict(project.options), **raw}, project.root)
+    job = Job(project.site, chosen, dict([project.key]), Origins(is_own_source=True), say=said.append, sleep=sleep)
+    result = rehost(job)
+    said += [f"warning: {notice.text}" for notice in result.notices]
+    return result.report
