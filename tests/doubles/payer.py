@@ -42,12 +42,15 @@ class Counting:
         return self._signer.sign(domain, types, message)
 
 
-def a_payload(folder: Path, number: int = 0, period: int = 0) -> Payload:
-    """Make an image that no other number has."""
+def a_payload(folder: Path, number: int = 0, period: int = 0, variant: str = "") -> Payload:
+    """Make an image that no other number has; a variant of it is other bytes of the same image."""
     body = PNG + str(number).encode()
-    file = folder / f"payload-{number}"
-    file.write_bytes(body)
-    return Payload("a" * 64, sha256(body).hexdigest(), file, len(body), "image/png", 1, 1, period=period)
+    file = folder / f"payload-{number}{variant}"
+    file.write_bytes(body + variant.encode())
+    image = sha256(b"as it is in the site: " + body).hexdigest()
+    sent = file.read_bytes()
+    digest = sha256(sent).hexdigest()
+    return Payload(image, digest, file, len(sent), "image/png", 1, 1, period=period, variant=variant)
 
 
 def a_host(
@@ -61,6 +64,7 @@ def a_host(
     retention: timedelta | None = None,
     environ: Mapping[str, str] | None = None,
     signer: Counting | None = None,
+    lock: str = "imghost.lock",
     **options: Any,
 ) -> Img402:
     """Make the host with a wallet, whose journal is in the folder `state`."""
@@ -72,7 +76,7 @@ def a_host(
         folder / "site",
         {"IMGHOST_STATE_DIR": str(folder / "state"), **(environ or {})},
         max_cost=Decimal(max_cost),
-        lock=folder / "imghost.lock",
+        lock=folder / lock,
     )
     return Img402(Img402Options(api_url=url, tier=tier, **options), setup, signer)
 

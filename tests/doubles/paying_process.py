@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from doubles.payer import a_host, a_payload, changed
 from imghost.errors import Action, HostError, ImghostError
-from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed
+from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Sent, Signed, Step
 from imghost.net.client import Client
 
 
@@ -39,15 +39,15 @@ class Deadly(Journal):
             die()
 
     def reserve(
-        self, purchase: Purchase, amount: int, budget: Budget, sign: Callable[[int], Signed]
+        self, purchase: Purchase, sent: Sent, amount: int, budget: Budget, sign: Callable[[Step], Signed], *more: Any
     ) -> tuple[Payment, bool]:
-        def signing(attempt: int) -> Signed:
-            signed = sign(attempt)
+        def signing(step: Step) -> Signed:
+            signed = sign(step)
             self._at("signed, not kept")
             return signed
 
         self._at("before the signature")
-        made = super().reserve(purchase, amount, budget, signing)
+        made = super().reserve(purchase, sent, amount, budget, signing, *more)
         self._at("kept, not sent")
         return made
 

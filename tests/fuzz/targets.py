@@ -48,7 +48,16 @@ CORPUS = Path(__file__).with_name("corpus")
 LOCK = Path("/fuzz/imghost.lock")
 STAMP = (3, 4, 5)
 BLANK: dict[str, Any] = dict.fromkeys((column.name for column in fields(Payment)), "")
-WHOLE = {"url": "u", "image": "i", "period": 0, "attempt": 0, "lock": str(LOCK), "state": "signed", "amount": 1}
+WHOLE = {
+    "host": "u",
+    "image": "i",
+    "bytes": 1,
+    "period": 0,
+    "attempt": 0,
+    "lock": str(LOCK),
+    "state": "signed",
+    "amount": 1,
+}
 TIMES = {"again": 0, "refusals": 0, "signed_at": 1.0, "changed_at": 1.0, "valid_before": 1, "version": 2}
 NONE = dict.fromkeys(("token_expires", "expires"))
 GOOD = BLANK | WHOLE | TIMES | NONE
@@ -163,7 +172,8 @@ def journal(raw: bytes) -> None:
 
 def put_payments(file: Path, raw: bytes) -> None:
     """Write rows of whatever types: each line is the JSON of the columns that are not as in a good payment."""
-    names = [column.name for column in fields(Payment)]
+    names = [column.name for column in fields(Payment) if column.name != "id"]
+    marks = f"({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     with closing(sqlite3.connect(file)) as connection, connection:
         for line in raw.split(b"\n"):
             try:
@@ -173,7 +183,7 @@ def put_payments(file: Path, raw: bytes) -> None:
             row = GOOD | (found if isinstance(found, dict) else {"state": line})
             values = [row[name] if isinstance(row[name], (str, int, float, bytes)) else None for name in names]
             with suppress(OverflowError, UnicodeError, sqlite3.IntegrityError):  # no value that a row can have
-                connection.execute(f"INSERT OR REPLACE INTO payments VALUES ({', '.join('?' * len(names))})", values)
+                connection.execute(f"INSERT INTO payments {marks}", values)
 
 
 def named(text: str) -> list[str]:

@@ -16,32 +16,48 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imghost.errors import BudgetError, StateError
-from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State, journal_of, lock_name
+from imghost.hosts.img402.journal import (
+    Budget,
+    Journal,
+    Payment,
+    Purchase,
+    Sent,
+    Signed,
+    State,
+    Step,
+    journal_of,
+    lock_name,
+)
 
 URL = "https://img402.dev/api/upload/token"
+HOST = "https://img402.dev"
 HEADER = "canary-of-a-cheque"
 posix = pytest.mark.skipif(os.name == "nt", reason="modes and owners are POSIX's")
 
 
 def a_purchase(number: int = 0, period: int = 0) -> Purchase:
-    return Purchase(URL, f"{number:064x}", period)
+    return Purchase(HOST, f"{number:064x}", period)
 
 
-def signing(amount: int = 10_000, calls: list[int] | None = None) -> Callable[[int], Signed]:
-    def sign(attempt: int) -> Signed:
+def a_sent(number: int = 0, variant: str = "") -> Sent:
+    return Sent(f"{number + 1000:064x}", 200, "image/png", variant)
+
+
+def signing(amount: int = 10_000, calls: list[int] | None = None) -> Callable[[Step], Signed]:
+    def sign(step: Step) -> Signed:
         if calls is not None:
-            calls.append(attempt)
-        return Signed("X-PAYMENT", HEADER, 1, "0xpayer", "0xpayee", amount, "0xnonce", 2_000_000_000)
+            calls.append(step.attempt)
+        return Signed("X-PAYMENT", HEADER, 1, "0xpayer", "0xpayee", amount, "0xnonce", 2_000_000_000, URL)
 
     return sign
 
 
-def a_budget(atoms: int = 1_000_000, lock: str = "", since: float = 0.0) -> Budget:
+def a_budget(atoms: int = 1_000_000, lock: str = "", since: int = 0) -> Budget:
     return Budget(atoms, lock, since)
 
 
 def reserved(journal: Journal, number: int = 0, budget: Budget | None = None, amount: int = 10_000) -> Payment:
-    return journal.reserve(a_purchase(number), amount, budget or a_budget(), signing(amount))[0]
+    return journal.reserve(a_purchase(number), a_sent(number), amount, budget or a_budget(), signing(amount))[0]
 
 
 @pytest.fixture
@@ -56,7 +72,8 @@ def test_a_signed_payment_is_found_by_a_later_build_with_its_header(journal: Jou
     assert found is not None
     assert (found.state, found.header, found.amount, found.attempt) == (State.SIGNED, HEADER, 10_000, 0)
     assert journal.find(a_purchase(1)) is None
-    assert journal.find(a_purchase(0, period=7)) is None
+    assert journal.find(a_purchase(0, period=7)) == made, "an open payment stops a renewal, too"
+    assert journal.find(Purchase("https://other.example", a_purchase().image)) is None
 
 
 def test_the_states_follow_one_another_and_the_cheque_is_dropped_when_done(journal: Journal) -> None:
@@ -84,8 +101,8 @@ def test_a_later_refusal_does_not_undo_what_another_process_got(journal: Journal
 
 def test_the_same_purchase_is_signed_once(journal: Journal) -> None:
     calls: list[int] = []
-    first = journal.reserve(a_purchase(), 10_000, a_budget(), signing(calls=calls))
-    second = journal.reserve(a_purchase(), 10_000, a_budget(), signing(calls=calls))
+    first = journal.reserve(a_purchase(), a_sent(), 10_000, a_budget(), signing(calls=calls))
+    second = journal.reserve(a_purchase(), a_sent(), 10_000, a_budget(), signing(calls=calls))
     assert (first[1], second[1]) == (True, False)
     assert first[0] == second[0]
     assert calls == [0]
@@ -95,7 +112,7 @@ def test_a_void_payment_is_replaced_under_the_same_number_of_attempt(journal: Jo
     calls: list[int] = []
     made = reserved(journal)
     journal.refuse(made, State.VOID, 1)
-    again, is_new = journal.reserve(a_purchase(), 10_000, a_budget(), signing(calls=calls))
+    again, is_new = journal.reserve(a_purchase(), a_sent(), 10_000, a_budget(), signing(calls=calls))
     assert (calls, is_new, again.attempt, again.refusals) == ([0], True, 0, 1)
 
 
@@ -103,18 +120,18 @@ def test_only_the_user_can_allow_another_attempt(journal: Journal) -> None:
     calls: list[int] = []
     made = reserved(journal)
     journal.refuse(made, State.LOST, 1)
-    assert not journal.reserve(a_purchase(), 10_000, a_budget(), signing(calls=calls))[1]
+    assert not journal.reserve(a_purchase(), a_sent(), 10_000, a_budget(), signing(calls=calls))[1]
     assert journal.allow_again(a_purchase().image) == 1
-    again, is_new = journal.reserve(a_purchase(), 10_000, a_budget(), signing(calls=calls))
+    again, is_new = journal.reserve(a_purchase(), a_sent(), 10_000, a_budget(), signing(calls=calls))
     assert (calls, is_new, again.attempt) == ([1], True, 1)
 
 
 def test_a_signature_that_fails_leaves_nothing(journal: Journal) -> None:
-    def sign(_: int) -> Signed:
+    def sign(_: Step) -> Signed:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        journal.reserve(a_purchase(), 10_000, a_budget(), sign)
+        journal.reserve(a_purchase(), a_sent(), 10_000, a_budget(), sign)
     assert journal.find(a_purchase()) is None
 
 
@@ -123,7 +140,7 @@ def test_a_build_cannot_spend_more_than_its_budget(journal: Journal) -> None:
         reserved(journal, number, a_budget(30_000))
     calls: list[int] = []
     with pytest.raises(BudgetError, match="max_cost"):
-        journal.reserve(a_purchase(3), 10_000, a_budget(30_000), signing(calls=calls))
+        journal.reserve(a_purchase(3), a_sent(3), 10_000, a_budget(30_000), signing(calls=calls))
     assert calls == []
 
 
@@ -133,7 +150,7 @@ def test_unresolved_payments_of_the_lock_count_against_a_later_build_and_finishe
     lost = reserved(journal, 0)
     journal.refuse(lost, State.LOST, 1)
     journal.finish(reserved(journal, 1), "https://i.img402.dev/a.png", "a", None, None)
-    later = a_budget(20_000, since=2_000.0)
+    later = a_budget(20_000, since=journal.last())
     now[0] = 3_000.0
     reserved(journal, 2, later)
     with pytest.raises(BudgetError):
@@ -143,15 +160,31 @@ def test_unresolved_payments_of_the_lock_count_against_a_later_build_and_finishe
 def test_what_a_build_has_finished_counts_against_itself_and_those_beside_it(journal: Journal) -> None:
     journal.finish(reserved(journal, 0), "https://i.img402.dev/a.png", "a", None, None)
     with pytest.raises(BudgetError):
-        reserved(journal, 1, a_budget(10_000, since=0.0))
+        reserved(journal, 1, a_budget(10_000, since=0))
 
 
-def test_another_locks_payments_do_not_count(journal: Journal, tmp_path: Path) -> None:
+def test_what_another_lock_has_open_counts_and_what_it_finished_does_not(journal: Journal, tmp_path: Path) -> None:
+    """Else a lock that is renamed frees the budget again."""
     mine, other = tmp_path / "imghost.lock", tmp_path / "other.lock"
-    reserved(journal, 0, a_budget(10_000, lock_name(other)))
+    made = reserved(journal, 0, a_budget(10_000, lock_name(other)))
+    with pytest.raises(BudgetError):
+        reserved(journal, 1, a_budget(10_000, lock_name(mine)))
+    journal.finish(made, "https://i.img402.dev/a.png", "a", None, None)
     reserved(journal, 1, a_budget(10_000, lock_name(mine)))
-    assert journal.unresolved(mine) == Decimal("0.01")
+    assert journal.unresolved(mine) == journal.unresolved() == Decimal("0.01")
     assert journal.spent(mine) == 0
+    assert journal.spent(other) == Decimal("0.01")
+
+
+def test_a_clock_that_steps_back_frees_no_budget(tmp_path: Path) -> None:
+    now = [1_000_000.0]
+    journal = Journal(tmp_path / "payments.sqlite3", clock=lambda: now[0])
+    budget = a_budget(30_000)
+    for number in range(3):
+        journal.finish(reserved(journal, number, budget), "https://i.img402.dev/a.png", "a", None, None)
+        now[0] -= 100_000.0
+    with pytest.raises(BudgetError):
+        reserved(journal, 3, budget)
 
 
 @settings(max_examples=15, deadline=None)
@@ -233,14 +266,14 @@ def test_a_broken_journal_is_an_error_and_is_left_as_it_is(journal: Journal, con
     journal.file.write_bytes(content)
     calls: list[int] = []
     with pytest.raises(StateError, match="cannot be used"):
-        journal.reserve(a_purchase(), 10_000, a_budget(), signing(calls=calls))
+        journal.reserve(a_purchase(), a_sent(), 10_000, a_budget(), signing(calls=calls))
     assert (calls, journal.file.read_bytes()) == ([], content)
 
 
 def test_a_later_versions_journal_is_not_touched(journal: Journal) -> None:
     journal.prepare()
     with closing(sqlite3.connect(journal.file)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     with pytest.raises(StateError, match="newer"):
         journal.find(a_purchase())
 

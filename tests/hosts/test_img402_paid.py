@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +27,7 @@ from trust.place import counted, tell
 from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Secret, Setup
 from imghost.hosts.img402.host import Img402
-from imghost.hosts.img402.journal import Journal, State, journal_of
+from imghost.hosts.img402.journal import Journal, Purchase, State, journal_of
 from imghost.hosts.img402.options import Img402Options
 from imghost.hosts.img402.wallet import KeySigner, usdc_balance, wallet_address
 from imghost.net.client import Client
@@ -62,16 +61,11 @@ class Shop:
         return journal_of({"IMGHOST_STATE_DIR": str(self.folder / "state")})
 
     def state(self, host: Img402) -> str:
-        found = self.journal.find(
-            host.till._look_up(a_payload(self.folder), _route(host))[0]  # type: ignore[union-attr]
-        )
-        return found.state if found else ""
-
-
-def _route(host: Img402) -> Any:
-    from imghost.hosts.img402.buying import ROUTES
-
-    return ROUTES[host._options.tier]
+        till = host.till
+        assert till is not None
+        payload = a_payload(self.folder)
+        payment = self.journal.find(Purchase(till._deal.host, payload.image))
+        return payment.state if payment else ""
 
 
 @contextmanager
@@ -370,12 +364,21 @@ def test_a_renewal_is_bought_anew_also_where_only_the_journal_knows_the_first(tm
         assert numbers[0] != numbers[1]
 
 
-def test_a_record_that_is_renewed_is_another_purchase(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("days_left", "atoms"), [(200, 10_000), (92, 10_000), (91, 20_000), (5, 20_000)])
+def test_a_renewal_is_due_by_what_the_host_said_and_not_by_what_a_lock_says(
+    tmp_path: Path, days_left: int, atoms: int
+) -> None:
+    """A lock whose `expires` was edited asks for renewals; only in the last quarter of the copy's life is one due."""
     with a_shop(tmp_path) as shop:
-        host = shop.host(tier="1-year", retention=YEAR)
-        host.upload(a_payload(tmp_path))
-        host.upload(a_payload(tmp_path, period=1_900_000_000))
-        assert shop.paid == 20_000
+        first = shop.host(tier="1-year", retention=YEAR).upload(a_payload(tmp_path))
+        later = (datetime.now(UTC) + YEAR - timedelta(days=days_left)).timestamp()
+        shop.double.date = datetime.fromtimestamp(later, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+        shop.double.lives["/api/upload/token"] = 2 * YEAR
+        for period in (int(later), int(later) + 86_400, 1_500_000_000):
+            host = changed(shop.host(tier="1-year", retention=YEAR), clock=lambda: later)
+            hosted = host.upload(a_payload(tmp_path, period=period))
+            assert (hosted.url == first.url) is (atoms == 10_000)
+        assert shop.paid == atoms
 
 
 # Payments that ran out.
@@ -792,13 +795,11 @@ def test_a_paid_tier_is_opened_with_the_settings_budget_and_lock(tmp_path: Path)
     settings = read({"host": "img402", "max_cost": 3, "lock": "my.lock"}, tmp_path)
     with Client(environ={}) as client:
         host = open_host("img402", settings, {"IMG402_PRIVATE_KEY": KEY}, client, tmp_path)
-    opened = time.time()
     assert isinstance(host, Img402)
     till = host.till
     assert till is not None
-    budget = till._deal.budget
-    assert budget.since <= opened, "the build began when the host was opened, not at its first upload"
-    assert (budget.atoms, budget.lock) == (3_000_000, str(tmp_path.resolve() / "my.lock"))
+    deal = till._deal
+    assert (deal.atoms, deal.lock) == (3_000_000, str(tmp_path.resolve() / "my.lock"))
     assert not host.lacks_credential
 
 

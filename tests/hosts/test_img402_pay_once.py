@@ -23,7 +23,7 @@ from sites import small_site
 from imghost.cli.main import main
 from imghost.errors import Action, HostError
 from imghost.hosts.img402.host import Img402
-from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State
+from imghost.hosts.img402.journal import Journal, Payment, State
 from imghost.net.client import Client
 
 SCRIPT = Path(__file__).parents[1] / "doubles" / "paying_process.py"
@@ -212,14 +212,15 @@ def test_a_budget_for_one_image_holds_between_processes(tmp_path: Path, wallet: 
 class Forgetful(Journal):
     """A journal that writes nothing ahead."""
 
-    def find(self, purchase: Purchase) -> None:
+    def find(self, *_: Any, **__: Any) -> None:
         return None
 
-    def reserve(
-        self, purchase: Purchase, amount: int, budget: Budget, sign: Callable[[int], Signed]
-    ) -> tuple[Payment, bool]:
+    def read(self, payment: Payment) -> Payment:
+        return payment
+
+    def reserve(self, *order: Any) -> tuple[Payment, bool]:
         other = Journal(self.file.with_name(f"{secrets.token_hex(4)}.sqlite3"))
-        return other.reserve(purchase, amount, budget, sign)
+        return other.reserve(*order)
 
     def keep_token(self, *_: Any) -> None:
         pass

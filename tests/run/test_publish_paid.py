@@ -14,7 +14,7 @@ from doubles.img402_paid import PaidImg402
 from sites import picture, small_site, write
 
 from imghost.cli.main import main
-from imghost.hosts.img402.journal import FILE, Budget, Journal, Purchase, Signed, State, lock_name
+from imghost.hosts.img402.journal import FILE, Budget, Journal, Purchase, Sent, Signed, State, lock_name
 
 DOLLAR = 1_000_000
 CONFIG = """
@@ -195,9 +195,12 @@ def test_lost_payment_is_told_and_paid_again_only_by_the_users_word(tmp_path, pu
     monkeypatch.setenv("IMG402_PRIVATE_KEY", purse.key)
     digest = "ab" * 32
     journal = Journal(tmp_path / "state" / FILE)
-    signed = Signed("X-PAYMENT", "cheque", 1, purse.address, purse.address, DOLLAR, "0x1", 2_000_000_000)
-    budget = Budget(DOLLAR, lock_name(tmp_path / "imghost.lock"), 0.0)
-    made, _ = journal.reserve(Purchase("https://img402.dev/api", digest, 0), DOLLAR, budget, lambda _: signed)
+    signed = Signed(
+        "X-PAYMENT", "cheque", 1, purse.address, purse.address, DOLLAR, "0x1", 2_000_000_000, "https://img402.dev/api"
+    )
+    budget = Budget(DOLLAR, lock_name(tmp_path / "imghost.lock"))
+    purchase, sent = Purchase("https://img402.dev", digest), Sent("cd" * 32, 9, "image/png", "")
+    made, _ = journal.reserve(purchase, sent, DOLLAR, budget, lambda _: signed)
     journal.refuse(made, State.LOST, 1)
     assert main(["status"]) == 1
     assert f"lost {digest}" in capsys.readouterr().out

@@ -11,13 +11,27 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from imghost.errors import Action, BudgetError, HostError, StateError
 from imghost.hosts import Setup
 from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
 from imghost.hosts.img402 import x402
-from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Signed, State, journal_of, lock_name
+from imghost.hosts.img402.journal import (
+    Budget,
+    Journal,
+    Payment,
+    Purchase,
+    Sent,
+    Signed,
+    State,
+    Step,
+    address_of,
+    has_bought,
+    journal_of,
+    lock_name,
+)
 from imghost.hosts.img402.options import NAME, Img402Options, outlasts
 from imghost.hosts.img402.wallet import KeySigner, Signer
 from imghost.hosts.img402.x402 import Policy, chosen, refused
@@ -49,9 +63,15 @@ class Deal:
     """What buying needs beside the client: whose money, how much, to whom, for how long."""
 
     api: str
+    host: str
+    """The normalised address, by which purchases are known."""
     signer: Signer
     journal: Callable[[], Journal]
-    budget: Budget
+    atoms: int
+    """What this build may spend, in atomic units."""
+    lock: str
+    last: Callable[[], int]
+    """Gives the last payment that the journal had when this build began."""
     pay_to: frozenset[str]
     retention: timedelta | None
     hosted: Callable[[Answer], Hosted]
@@ -68,8 +88,8 @@ class Redeemer:
         self._client = client
         self._deal = deal
         self._guard = threading.Lock()
-        self._refused: dict[Purchase, HostError] = {}
-        self._troubles: dict[Purchase, int] = {}
+        self._refused: dict[int, HostError] = {}
+        self._troubles: dict[int, int] = {}
 
     @property
     def is_in_trouble(self) -> bool:
@@ -77,12 +97,14 @@ class Redeemer:
         with self._guard:
             return bool(self._refused) or any(count >= MAX_TROUBLES for count in self._troubles.values())
 
-    def refusal_of(self, purchase: Purchase) -> HostError | None:
-        """Give the error of a purchase whose payment this build has made in vain."""
-        return self._refused.get(purchase)
+    def refusal_of(self, payment: Payment) -> HostError | None:
+        """Give the error of a payment that this build has sent in vain."""
+        return self._refused.get(payment.id)
 
-    def remembered(self, known: Payment) -> Hosted:
+    def remembered(self, known: Payment, payload: Payload) -> Hosted:
         """Give the image that a finished payment bought, without asking anybody."""
+        if known.payload != payload.sha256 and known.variant != payload.variant:
+            raise self._sent_otherwise(known)
         ends = None if known.expires is None else datetime.fromtimestamp(known.expires, UTC)
         hosted = Hosted(known.hosted or "", known.hosted_id or "", ends, is_new=False, receipt=_receipt(known))
         self._check_life(hosted, datetime.fromtimestamp(known.changed_at, UTC), known)
@@ -94,11 +116,11 @@ class Redeemer:
         None = an earlier build's payment has run out unused, so that a new one with its number may be signed.
         """
         if payment.header is None:
-            return self.remembered(payment)  # only a finished payment has none
+            return self.remembered(payment, payload)  # only a finished payment has none
         self.mask(payment.header)
         answer = self._sent(payment, payment.url, {payment.name: payment.header}, json={})
         if answer.status == 402:
-            return self._not_taken(answer, payment)
+            return self._not_taken(answer, payment, payload)
         if not 200 <= answer.status < 300:
             raise self._failed(payment, answer)
         found = self._read(payment, answer)
@@ -121,13 +143,27 @@ class Redeemer:
         )
 
     def _had_already(self, payment: Payment, payload: Payload, answer: Answer, paid_by: str | None) -> Hosted:
-        """Take the image that this payment bought before, if it is the one that it was for."""
+        """Take the image that this payment bought before, if it is what was last sent for it."""
         hosted, found = self._hosted(payment, answer), self._read(payment, answer)
-        size, media_type = found.get("sizeBytes", payload.bytes), found.get("contentType", payload.media_type)
-        if (size, media_type) != (payload.bytes, payload.media_type):
+        sent = sent_for(payment) or sent_as(payload)
+        size, media_type = found.get("sizeBytes", sent.bytes), found.get("contentType", sent.media_type)
+        if (size, media_type) != (sent.bytes, sent.media_type):
             reason = "says that the payment has bought an image of another size or type"
             raise self._keep_refusal(_unresolved(payment, f"{NAME} {reason}"), payment)
-        return self._finished(payment, replace(hosted, is_new=False), moment_of(answer), paid_by)
+        hosted = self._finished(payment, replace(hosted, is_new=False), moment_of(answer), paid_by)
+        if sent.payload != payload.sha256 and sent.variant != payload.variant:
+            raise self._sent_otherwise(replace(payment, hosted=hosted.url))
+        return hosted
+
+    def _sent_otherwise(self, known: Payment) -> HostError:
+        """Make the error for an image that was paid for with other settings: another copy is another purchase."""
+        return HostError(
+            Action.FILE,
+            f"{NAME} was paid ${x402.dollars(known.amount)} for this image as it was sent before "
+            f"({known.variant or 'unchanged'}), and sending it in another form would be paid again",
+            remedy=f"set what changes images back as it was, or allow it with `imghost wallet --pay-again "
+            f"{(known.image or known.payload)[:12]}`; it is at {known.hosted}",
+        )
 
     def _read(self, payment: Payment, answer: Answer) -> Mapping[str, Any]:
         try:
@@ -141,13 +177,13 @@ class Redeemer:
         except HostError as error:
             raise self._troubled(error, payment) from None
 
-    def _not_taken(self, answer: Answer, payment: Payment) -> Payment | Hosted | None:
+    def _not_taken(self, answer: Answer, payment: Payment, payload: Payload) -> Payment | Hosted | None:
         """Judge a 402 after the payment was sent: nothing is signed again for it in this build."""
         journal, now = self._deal.journal(), self._deal.clock()
-        known = journal.find(_purchase(payment))
-        if known and known.attempt == payment.attempt and known.state is State.DONE:
-            return self.remembered(known)
-        if known and known.state is State.TOKEN and known.token != payment.token:
+        known = journal.read(payment)
+        if known.state is State.DONE:
+            return self.remembered(known, payload)
+        if known.state is State.TOKEN and known.token != payment.token:
             return known
         said = x402.complaint(answer, payment.header or "")
         is_poor = bool(_POOR.search(said))
@@ -155,7 +191,7 @@ class Redeemer:
             refusals = payment.refusals + (0 if is_poor else 1)
             is_lost = payment.state is State.TOKEN or bool(_USED.search(said)) or refusals >= MAX_VOID
             journal.refuse(payment, State.LOST if is_lost else State.VOID, refusals)
-            if not is_lost and payment.signed_at < self._deal.budget.since:
+            if not is_lost and payment.id <= self._deal.last():
                 return None
         error = _unresolved(payment, f"{NAME} did not take the payment (HTTP 402{', ' + said if said else ''})")
         if is_poor:
@@ -177,14 +213,14 @@ class Redeemer:
         if error.action not in {Action.RETRY, Action.WAIT}:
             return self._keep_refusal(_unresolved(payment, error.reason, error), payment)
         with self._guard:
-            self._troubles[_purchase(payment)] = self._troubles.get(_purchase(payment), 0) + 1
+            self._troubles[payment.id] = self._troubles.get(payment.id, 0) + 1
         return _unresolved(payment, error.reason, error)
 
     def _keep_refusal(self, error: HostError, payment: Payment) -> HostError:
         """Remember, for this build, a payment that was in vain; what may pass is tried again instead."""
         if error.action not in {Action.RETRY, Action.WAIT}:
             with self._guard:
-                self._refused[_purchase(payment)] = error
+                self._refused[payment.id] = error
         return error
 
     def failed_tokens(self, payment: Payment) -> HostError:
@@ -195,6 +231,8 @@ class Redeemer:
 
     def upload(self, payment: Payment, payload: Payload) -> Hosted | None:
         """Upload with a token; None = the host does not take it, which is never a reason to pay."""
+        if sent_for(payment) != sent_as(payload):
+            payment = self._deal.journal().keep_sent(payment, sent_as(payload))
         token = payment.token or ""
         self.mask(token)
         part = FilePart("image", payload.name, payload.media_type, payload.file)
@@ -211,7 +249,7 @@ class Redeemer:
         ends = None if hosted.expires is None else max(0.0, hosted.expires.replace(microsecond=0).timestamp())
         paid = replace(payment, paid_by=paid_by or payment.paid_by)
         with self._guard:
-            self._troubles.pop(_purchase(payment), None)
+            self._troubles.pop(payment.id, None)
         try:
             self._deal.journal().finish(paid, hosted.url, hosted.id, ends, paid.paid_by)
         except StateError as problem:
@@ -255,8 +293,16 @@ def _unresolved(payment: Payment, reason: str, cause: HostError | None = None) -
     )
 
 
-def _purchase(payment: Payment) -> Purchase:
-    return Purchase(payment.url, payment.image, payment.period)
+def sent_as(payload: Payload) -> Sent:
+    """Name what a payload is."""
+    return Sent(payload.sha256, payload.bytes, payload.media_type, payload.variant)
+
+
+def sent_for(payment: Payment) -> Sent | None:
+    """Name what was last sent for a payment; None in a line of the journal's first version."""
+    if payment.bytes is None or payment.media_type is None or payment.variant is None:
+        return None
+    return Sent(payment.payload, payment.bytes, payment.media_type, payment.variant)
 
 
 def _receipt(payment: Payment) -> dict[str, str]:
@@ -296,18 +342,53 @@ ROUTES: Final[Mapping[str, Route]] = {
 }
 
 
-def open_till(
-    options: Img402Options, setup: Setup, hosted: Callable[[Answer], Hosted], began: float, signer: Signer | None
-) -> Till:
-    """Make what buys for one build, which began at a moment in Unix seconds; `hosted` reads an image object."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is wanted of a till now: an image in a tier."""
+
+    purchase: Purchase
+    payload: Payload
+    route: Route
+    retention: timedelta | None
+
+    now: float
+
+    def serves(self, payment: Payment) -> bool:
+        """Say whether nothing is to be bought, since a payment has bought what is wanted.
+
+        A renewal is due by what the host promised, whatever a lock says. Where the tier's copy ended too soon
+        already when it was bought, the next one would, too; only another tier may be bought in its place.
+        """
+        if not has_bought(payment):
+            return False
+        ends = None if payment.expires is None else datetime.fromtimestamp(payment.expires, UTC)
+        is_enough = outlasts(ends, datetime.fromtimestamp(payment.changed_at, UTC), self.retention)
+        if not is_enough:
+            return payment.url.endswith(self.route.path)
+        return payment.lasts(self.now, self.purchase.is_due)
+
+
+def open_till(options: Img402Options, setup: Setup, hosted: Callable[[Answer], Hosted], signer: Signer | None) -> Till:
+    """Make what buys for one build; `hosted` reads an image object."""
     if signer is None:
         assert setup.credential is not None
         signer = KeySigner(setup.credential)
+
+    def journal() -> Journal:
+        return journal_of(setup.environ, setup.folder, setup.cache_dir)
+
+    @cache
+    def last() -> int:
+        return journal().last()
+
     deal = Deal(
         api=options.api_url.rstrip("/"),
+        host=address_of(options.api_url),
         signer=signer,
-        journal=lambda: journal_of(setup.environ, setup.folder, setup.cache_dir),
-        budget=Budget(x402.atoms(setup.max_cost), lock_name(setup.lock), began),
+        journal=journal,
+        atoms=x402.atoms(setup.max_cost),
+        lock=lock_name(setup.lock),
+        last=last,
         pay_to=frozenset({options.pay_to.lower()}) if options.pay_to else PAYEES,
         retention=setup.retention,
         hosted=hosted,
@@ -332,12 +413,13 @@ class Till:
         return Decimal(self._signed) / x402.ATOMS
 
     def prepare(self) -> None:
-        """Make the journal ready, before anything is paid; raises StateError."""
+        """Make the journal ready, and note where this build begins in it; raises StateError."""
         self._deal.journal().prepare()
+        self._deal.last()
 
     def knows(self, payload: Payload, tier: str) -> bool:
         """Say whether something was signed for this image already."""
-        return self._look_up(payload, ROUTES[tier])[1] is not None
+        return self._find(self._order(payload, tier)) is not None
 
     def buy(self, payload: Payload, tier: str) -> Hosted:
         """Give an image a place: from the journal, with a payment that is under way, or with a new one.
@@ -346,39 +428,38 @@ class Till:
             HostError: RETRY and WAIT mean to call again, with the same payload: the same payment is sent.
             StateError: the journal cannot be written.
         """
-        route = ROUTES[tier]
-        purchase, known = self._look_up(payload, route)
-        if known and known.state is State.DONE:
-            return self._redeemer.remembered(known)
-        if earlier := self._redeemer.refusal_of(purchase):
+        order = self._order(payload, tier)
+        known = self._find(order)
+        if known and order.serves(known):
+            return self._redeemer.remembered(known, payload)
+        if known and (earlier := self._redeemer.refusal_of(known)):
             raise earlier
-        if self._deal.budget.atoms <= 0:
+        if self._deal.atoms <= 0:
             raise HostError(Action.STOP, f"{NAME} would have to be paid", remedy="set max_cost, in US dollars")
-        if known is None or known.state is State.VOID or known.again:
-            return self._delivered(self._agreed(purchase, route), payload, purchase, route)
-        return self._delivered(known, payload, purchase, route)
+        return self._delivered(known if known and known.is_open else self._agreed(order), order)
 
-    def _look_up(self, payload: Payload, route: Route) -> tuple[Purchase, Payment | None]:
-        """Find the purchase; of one whose image has ended, the renewal, whose period is that end."""
-        purchase = Purchase(self._deal.api + route.path, payload.sha256, payload.period)
-        journal = self._deal.journal()
-        while (known := journal.find(purchase)) and known.state is State.DONE and known.expires is not None:
-            if known.expires > self._deal.clock() or purchase.period >= int(known.expires):
-                break
-            purchase = purchase._replace(period=int(known.expires))
-        return purchase, known
+    def _order(self, payload: Payload, tier: str) -> Order:
+        purchase = Purchase(self._deal.host, payload.image, payload.period)
+        return Order(purchase, payload, ROUTES[tier], self._deal.retention, self._deal.clock())
 
-    def _delivered(self, payment: Payment, payload: Payload, purchase: Purchase, route: Route) -> Hosted:
-        """Upload with the token that is there, else with the one that the payment gives; ask twice at most."""
-        asks = 2
-        if payment.token and (payment.token_expires or 0) > self._deal.clock() + MARGIN:
+    def _find(self, order: Order) -> Payment | None:
+        return self._deal.journal().find(order.purchase, order.payload.sha256, order.serves)
+
+    def _delivered(self, payment: Payment, order: Order) -> Hosted:
+        """Upload with the token that is there, else with the one that the payment gives; ask twice at most.
+
+        Before other bytes are sent than last time, the payment is asked what it bought then.
+        """
+        asks, payload = 2, order.payload
+        is_fresh = payment.token and (payment.token_expires or 0) > self._deal.clock() + MARGIN
+        if is_fresh and payment.payload == payload.sha256:
             asks = 1
             if hosted := self._redeemer.upload(payment, payload):
                 return hosted
         for _ in range(asks):
             given = self._redeemer.redeem(payment, payload)
             if given is None:
-                payment = self._agreed(purchase, route)
+                payment = self._agreed(order)
                 given = self._redeemer.redeem(payment, payload)
             if isinstance(given, Hosted):
                 return given
@@ -386,7 +467,7 @@ class Till:
                 return hosted
         raise self._redeemer.failed_tokens(payment)
 
-    def _agreed(self, purchase: Purchase, route: Route) -> Payment:
+    def _agreed(self, order: Order) -> Payment:
         """Ask what is wanted, check it, then reserve, sign and keep the payment in one durable step."""
         if self._redeemer.is_in_trouble:
             raise HostError(
@@ -394,23 +475,30 @@ class Till:
                 f"an earlier payment of this build did not get from {NAME} what it was for, so nothing more is signed",
                 remedy="see `imghost status`, then build again",
             )
-        answer = self._client.send("POST", purchase.url, json={})
+        url = self._deal.api + order.route.path
+        answer = self._client.send("POST", url, json={})
         now = int(self._deal.clock())
         if answer.status != 402:
             raise self._no_challenge(answer)
         self._check_clock(answer, now)
         challenge = x402.read_challenge(NAME, answer)
-        terms = chosen(challenge, Policy(NAME, purchase.url, route.cap, self._deal.pay_to))
+        terms = chosen(challenge, Policy(NAME, url, order.route.cap, self._deal.pay_to))
         payer = self._deal.signer.address
         if payer.lower() == terms.pay_to.lower():
             raise refused(NAME, "its payee is your own wallet", "use a wallet of your own")
 
-        def sign(attempt: int) -> Signed:
-            number = self._deal.number(payer, purchase.url, purchase.image, purchase.period, attempt)
-            return self._sealed(challenge, terms, purchase.url, payer, number, now)
+        def sign(step: Step) -> Signed:
+            if step.payer and step.payer.lower() != payer.lower():
+                raise self._another_wallet(step.payer, order)
+            purchase = order.purchase
+            number = step.nonce or self._deal.number(payer, purchase.host, purchase.image, step.period, step.attempt)
+            return self._sealed(challenge, terms, url, payer, number, now)
 
+        budget = Budget(self._deal.atoms, self._deal.lock, self._deal.last())
         try:
-            payment, is_new = self._deal.journal().reserve(purchase, terms.amount, self._deal.budget, sign)
+            payment, is_new = self._deal.journal().reserve(
+                order.purchase, sent_as(order.payload), terms.amount, budget, sign, order.serves
+            )
         except BudgetError as over:
             raise HostError(Action.STOP, str(over)) from None
         if is_new:
@@ -426,7 +514,17 @@ class Till:
         name, header = x402.header(challenge, terms, url, agreed, signature)
         self._redeemer.mask(header)
         return Signed(
-            name, header, challenge.version, payer, terms.pay_to, terms.amount, number, int(agreed["validBefore"])
+            name, header, challenge.version, payer, terms.pay_to, terms.amount, number, int(agreed["validBefore"]), url
+        )
+
+    def _another_wallet(self, payer: str, order: Order) -> HostError:
+        """Make the error for a payment that ran out and is another wallet's, whose number this one does not have."""
+        return HostError(
+            Action.FILE,
+            f"the wallet {payer} signed a payment for this image that {NAME} did not take, and only the same wallet "
+            "can sign it again so that the chain moves money once",
+            remedy=f"build with that wallet, or allow another payment with `imghost wallet --pay-again "
+            f"{order.payload.image[:12]}`",
         )
 
     def _no_challenge(self, answer: Answer) -> HostError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -82,7 +81,6 @@ class Img402(HostBase):
         self._options = options
         self._setup = setup
         self._signer = signer
-        self._began = time.time()
         self._guard = threading.Lock()
         self._till: Till | None = None
         self._too_short: set[str] = set()
@@ -143,7 +141,7 @@ class Img402(HostBase):
             if self._till is None:
                 from imghost.hosts.img402.buying import open_till
 
-                self._till = open_till(self._options, self._setup, self._hosted, self._began, self._signer)
+                self._till = open_till(self._options, self._setup, self._hosted, self._signer)
             return self._till
 
     def _upload_free(self, payload: Payload) -> Hosted:

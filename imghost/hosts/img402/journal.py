@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from imghost.errors import BudgetError, StateError
 from imghost.files import git_top, sync_folder
@@ -40,12 +43,44 @@ UNRESOLVED: Final = (State.SIGNED, State.TOKEN, State.LOST)
 
 
 class Purchase(NamedTuple):
-    """What is bought: a token from this URL for these bytes; `period` changes with each renewal."""
+    """What is bought: a place for an image at a host, for the time that follows `period`.
 
-    url: str
+    These three are one purchase, whatever else changes: wallet, tier, what was done to the bytes before they
+    were sent, how the host's address is spelt, which lock asks.
+    """
+
+    host: str
+    """The host's normalised address."""
     image: str
-    """SHA-256 of the payload."""
+    """SHA-256 of the file as it is in the site."""
     period: int = 0
+    """When the image ends that is renewed, as the host promised it, in Unix seconds; 0 = the first purchase."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the run asks for a renewal."""
+        return self.period > 0
+
+
+class Sent(NamedTuple):
+    """What is uploaded for an image: an attribute of its purchase."""
+
+    payload: str
+    """SHA-256 of what is sent."""
+    bytes: int
+    media_type: str
+    variant: str
+
+
+class Step(NamedTuple):
+    """What is signed next for a purchase."""
+
+    period: int
+    attempt: int
+    nonce: str | None = None
+    """The number of the void payment that this one takes the place of; the chain moves money once for both."""
+    payer: str | None = None
+    """Who signed that one: nobody else has its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +97,8 @@ class Signed:
     """Atomic units."""
     nonce: str
     valid_before: int
+    url: str
+    """Where it is sent, spelt as it was signed for: a payment sent again is the same bytes to the same place."""
 
     def __repr__(self) -> str:
         return f"Signed(amount={self.amount}, nonce={self.nonce!r})"
@@ -71,12 +108,20 @@ class Signed:
 class Payment(Signed):
     """One line of the journal: what was signed, for what, and how far it has come."""
 
-    url: str
+    id: int
+    """Counts up with each payment; lines are never replaced."""
+    host: str
     image: str
+    """Empty in a line of the first version, which knew the payload alone."""
     period: int
     attempt: int
     lock: str
     state: State
+    payload: str
+    bytes: int | None
+    media_type: str | None
+    variant: str | None
+    """What was sent last for it; None in a line of the first version."""
     token: str | None
     token_expires: float | None
     hosted: str | None
@@ -86,12 +131,55 @@ class Payment(Signed):
     """The settlement's transaction."""
     refusals: int
     again: int
-    """Whether the user allowed another attempt for a lost payment."""
+    """Whether the user allowed another attempt: the payment, or what it bought, is lost."""
     signed_at: float
     changed_at: float
 
     def __repr__(self) -> str:
-        return f"Payment({self.image[:12]}, {self.state}, amount={self.amount})"
+        return f"Payment({self.image[:12] or self.payload[:12]}, {self.state}, amount={self.amount})"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still buy its image, or may have and did not: nothing else is signed for it meanwhile."""
+        return self.state in {State.SIGNED, State.TOKEN} or (self.state is State.LOST and not self.again)
+
+    def lasts(self, now: float, is_due: bool) -> bool:
+        """Say whether what it bought stands; `is_due` asks for a renewal, in the last quarter of its own life."""
+        if self.expires is None:
+            return True
+        return self.expires - now > ((self.expires - self.changed_at) / 4 if is_due else 0)
+
+    @property
+    def next_step(self) -> Step:
+        """What to sign when it decides nothing any more: the renewal, the next attempt, or its number anew."""
+        if self.state is State.DONE and not self.again:
+            return Step(int(self.expires or 0), 0)
+        if self.state is State.VOID:
+            return Step(self.period, self.attempt, self.nonce, self.payer)
+        return Step(self.period, self.attempt + 1)
+
+
+Judge = Callable[[Payment], bool]
+"""Says whether what a payment bought is what is wanted now, so that nothing more is bought."""
+
+
+def has_bought(payment: Payment) -> bool:
+    """Say whether a payment bought an image that is not known to be lost."""
+    return payment.state is State.DONE and not payment.again
+
+
+def deciding(payments: Sequence[Payment], serves: Judge = has_bought) -> Payment | None:
+    """Choose the payment that decides what becomes of a purchase, of all for one image at one host.
+
+    What was bought and serves comes first, then what is still open (the furthest, then the first), so that
+    neither another wallet nor another tier ever pays beside it; else the last one.
+    """
+    if serving := [payment for payment in payments if serves(payment)]:
+        return max(serving, key=lambda payment: (payment.expires is None, payment.expires or 0, payment.id))
+    if standing := [payment for payment in payments if payment.is_open]:
+        order = (State.TOKEN, State.SIGNED, State.LOST)
+        return min(standing, key=lambda payment: (order.index(payment.state), payment.id))
+    return max(payments, key=lambda payment: payment.id, default=None)
 
 
 COLUMNS: Final = tuple(field.name for field in fields(Payment))
@@ -112,29 +200,30 @@ def read_payment(row: Sequence[Any]) -> Payment:
 
 
 class Budget(NamedTuple):
-    """What one build may spend, what earlier builds of its lock left unresolved included."""
+    """What one build may spend, what is unresolved at the host included, whichever lock it was signed for."""
 
     atoms: int
     lock: str
-    since: float
-    """When this build began: what was signed since, by whichever process, counts."""
+    since: int = 0
+    """The last payment in the journal when this build began; later ones of its lock count, whoever made them.
+
+    No clock is asked, which may step back.
+    """
 
 
 # One SQLite file in the user's state folder, outside what git commits and CI caches: a signed payment is a
 # cheque for whoever has it. Writes are one transaction each, so that the budget holds between processes.
 WAIT: Final = 30.0
 """Seconds to wait for another process that writes."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 _GUARD: Final = threading.Lock()
 
 
 _CREATE: Final = f"""CREATE TABLE payments (
-    {", ".join(COLUMNS)}, PRIMARY KEY (url, image, period, attempt)
-) WITHOUT ROWID"""
-
-# By name, since a journal may have its columns in another order.
-_INSERT: Final = f"""INSERT OR REPLACE INTO payments ({", ".join(COLUMNS)})
-    VALUES ({", ".join(f":{column}" for column in COLUMNS)})"""  # noqa: S608 - names of ours
+    id INTEGER PRIMARY KEY AUTOINCREMENT, {", ".join(column for column in COLUMNS if column != "id")}
+)"""
+_SAME: Final = "host = :host AND (image = :image OR payload = :payload) ORDER BY id"
+"""One image at one host, or the same bytes sent for another: what these have bought serves both."""
 
 
 class Journal:
@@ -149,36 +238,57 @@ class Journal:
         with self._transaction():
             pass
 
-    def find(self, purchase: Purchase) -> Payment | None:
-        """Find how far a purchase has come: its latest attempt."""
+    def last(self) -> int:
+        """Give the number of the last payment; 0 = none yet."""
+        if not self._is_there():
+            return 0
+        with self._transaction() as connection:
+            return int(connection.execute("SELECT coalesce(max(id), 0) FROM payments").fetchone()[0])
+
+    def find(self, purchase: Purchase, payload: str = "", serves: Judge = has_bought) -> Payment | None:
+        """Find the payment that decides what becomes of an image, whatever its period."""
         if not self._is_there():
             return None
         with self._transaction() as connection:
-            return _latest(connection, purchase)
+            return _deciding(connection, purchase, payload, serves)
+
+    def read(self, payment: Payment) -> Payment:
+        """Read a payment anew, which another process may have taken further."""
+        with self._transaction() as connection:
+            return next(iter(_payments(connection, "id = :id", id=payment.id)), payment)
 
     def reserve(
-        self, purchase: Purchase, amount: int, budget: Budget, sign: Callable[[int], Signed]
+        self,
+        purchase: Purchase,
+        sent: Sent,
+        amount: int,
+        budget: Budget,
+        sign: Callable[[Step], Signed],
+        serves: Judge = has_bought,
     ) -> tuple[Payment, bool]:
         """Reserve the amount and keep the signed payment, in one durable step.
 
-        `sign` gets the attempt's number; it is not called where another process has signed already.
+        `sign` is not called where a payment decides already: one that is open, or has bought what `serves`.
         The flag says whether this call signed. Raises BudgetError and StateError; then nothing is kept.
         """
         with self._transaction() as connection:
-            known = _latest(connection, purchase)
-            if known and known.state is not State.VOID and not known.again:
+            known = _deciding(connection, purchase, sent.payload, serves)
+            if known and (known.is_open or serves(known)):
                 return known, False
-            left = budget.atoms - _committed(connection, budget)
+            left = budget.atoms - _committed(connection, purchase.host, budget)
             if amount > left:
                 raise BudgetError(
                     f"${dollars(amount)} more would be over max_cost (${dollars(budget.atoms)}), of which "
                     f"${dollars(max(left, 0))} is left; set a larger max_cost, or see `imghost status`"
                 )
-            attempt = 0 if known is None else known.attempt + known.again
-            made = _payment(purchase, attempt, budget.lock, sign(attempt), self._clock(), known)
-            values = {column: getattr(made, column) for column in COLUMNS}
-            connection.execute(_INSERT, values)
-        return made, True
+            step = known.next_step if known else Step(purchase.period, 0)
+            made = _payment(purchase, step, sent, budget.lock, sign(step), self._clock(), known)
+            return replace(made, id=_insert(connection, made)), True
+
+    def keep_sent(self, payment: Payment, sent: Sent) -> Payment:
+        """Note, before it is sent, what is uploaded with an open payment; gives the payment as it is then."""
+        self._change(payment, UNRESOLVED, **sent._asdict())
+        return replace(payment, **sent._asdict())
 
     def keep_token(self, payment: Payment, token: str, expires: float, paid_by: str | None) -> None:
         """Keep the token that a payment bought."""
@@ -187,7 +297,7 @@ class Journal:
         )
 
     def finish(self, payment: Payment, url: str, name: str, expires: float | None, paid_by: str | None) -> None:
-        """Keep what a payment bought, and drop the cheque and the token."""
+        """Keep what a payment bought for what was last sent, and drop the cheque and the token."""
         gone = {"header": None, "token": None, "token_expires": None}
         self._change(
             payment,
@@ -204,44 +314,50 @@ class Journal:
         """Keep that the host will not take a payment any more, unless another process got further with it."""
         self._change(payment, (State.SIGNED, State.LOST), state=state, refusals=refusals)
 
-    def allow_again(self, image: str) -> int:
-        """Let a lost payment's image be paid for once more; gives how many were."""
+    def allow_again(self, digest: str) -> int:
+        """Let an image be paid for once more whose payment, or whose copy at the host, is lost.
+
+        The digest is the image's or its payload's, or the first 8 digits of it at least. Gives how many payments
+        were found; those that are still open are none of them.
+        """
+        if not re.fullmatch("[0-9a-f]{8,64}", digest):
+            return 0
         with self._transaction() as connection:
-            text = "UPDATE payments SET again = 1 WHERE image = ? AND state = 'lost'"
-            return connection.execute(text, (image,)).rowcount
+            text = """UPDATE payments SET again = 1 WHERE state IN ('lost', 'done')
+                AND (substr(image, 1, :length) = :digest OR substr(payload, 1, :length) = :digest)"""
+            return connection.execute(text, {"digest": digest, "length": len(digest)}).rowcount
 
     def lost(self, lock: Path) -> tuple[str, ...]:
-        """List the images (digests of what was sent) that were paid for a lock and never given."""
-        if not self._is_there():
-            return ()
-        with self._transaction() as connection:
-            found = _payments(connection, "lock = ? AND state = 'lost' AND again = 0 ORDER BY image", lock_name(lock))
-            return tuple(payment.image for payment in found)
+        """List the images (their digests) that were paid for a lock and never given."""
+        found = self._all(lock)
+        return tuple(
+            sorted(
+                payment.image or payment.payload for payment in found if payment.is_open and payment.state is State.LOST
+            )
+        )
 
     def spent(self, lock: Path) -> Decimal:
         """Sum up the dollars that bought images for a lock."""
-        return self._sum(lock, (State.DONE,))
+        return _dollars(payment for payment in self._all(lock) if payment.state is State.DONE)
 
-    def unresolved(self, lock: Path) -> Decimal:
-        """Sum up the dollars that were signed for a lock and have not bought an image yet."""
-        return self._sum(lock, UNRESOLVED)
+    def unresolved(self, lock: Path | None = None) -> Decimal:
+        """Sum up the dollars that were signed, for a lock or at all, and have not bought an image yet."""
+        return _dollars(payment for payment in self._all(lock) if payment.state in UNRESOLVED)
 
-    def _sum(self, lock: Path, states: tuple[State, ...]) -> Decimal:
+    def _all(self, lock: Path | None) -> list[Payment]:
+        """List the payments that a lock asked for, or all of them."""
         if not self._is_there():
-            return Decimal(0)
+            return []
         with self._transaction() as connection:
-            found = _payments(connection, "lock = ?", lock_name(lock))
-            return Decimal(sum(payment.amount for payment in found if payment.state in states)) / ATOMS
+            return _payments(connection, "lock = :lock OR :lock IS NULL", lock=lock and lock_name(lock))
 
     def _change(self, payment: Payment, only: tuple[State, ...], **values: object) -> None:
         values = {**values, "changed_at": self._clock()}
-        key = {"url": payment.url, "image": payment.image, "period": payment.period, "attempt": payment.attempt}
         sets = ", ".join(f"{column} = :{column}" for column in values)
-        where = " AND ".join(f"{column} = :key_{column}" for column in key)
         states = ", ".join(f"'{state}'" for state in only)
-        text = f"UPDATE payments SET {sets} WHERE {where} AND state IN ({states})"  # noqa: S608 - names of ours
+        text = f"UPDATE payments SET {sets} WHERE id = :key AND state IN ({states})"  # noqa: S608 - names of ours
         with self._transaction() as connection:
-            connection.execute(text, {**values, **{f"key_{column}": value for column, value in key.items()}})
+            connection.execute(text, {**values, "key": payment.id})
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -287,12 +403,7 @@ def lock_name(lock: Path | None) -> str:
     return "" if lock is None else str(lock.resolve())
 
 
-def _latest(connection: sqlite3.Connection, purchase: Purchase) -> Payment | None:
-    where = "url = ? AND image = ? AND period = ? ORDER BY attempt DESC LIMIT 1"
-    return next(iter(_payments(connection, where, purchase.url, purchase.image, purchase.period)), None)
-
-
-def _payments(connection: sqlite3.Connection, where: str, *values: object) -> list[Payment]:
+def _payments(connection: sqlite3.Connection, where: str, **values: object) -> list[Payment]:
     """Read lines of the journal; raises DatabaseError for one that no version has written."""
     text = f"SELECT {', '.join(COLUMNS)} FROM payments WHERE {where}"  # noqa: S608 - names of ours
     try:
@@ -301,24 +412,47 @@ def _payments(connection: sqlite3.Connection, where: str, *values: object) -> li
         raise sqlite3.DatabaseError(str(problem)) from None
 
 
-def _committed(connection: sqlite3.Connection, budget: Budget) -> int:
-    """Sum up what counts against a budget; the cheque that is being replaced is void, and counts no more."""
+def _insert(connection: sqlite3.Connection, payment: Payment) -> int:
+    """Add a line, by names, since a journal may have its columns in another order; gives its number."""
+    values = {column: getattr(payment, column) for column in COLUMNS if column != "id"}
+    marks = ", ".join(f":{column}" for column in values)
+    text = f"INSERT INTO payments ({', '.join(values)}) VALUES ({marks})"  # noqa: S608 - names of ours
+    return int(connection.execute(text, values).lastrowid or 0)
+
+
+def _deciding(connection: sqlite3.Connection, purchase: Purchase, payload: str, serves: Judge) -> Payment | None:
+    return deciding(_payments(connection, _SAME, host=purchase.host, image=purchase.image, payload=payload), serves)
+
+
+def _dollars(payments: Iterable[Payment]) -> Decimal:
+    return Decimal(sum(payment.amount for payment in payments)) / ATOMS
+
+
+def _committed(connection: sqlite3.Connection, host: str, budget: Budget) -> int:
+    """Sum up what counts against a budget: what is open at the host, and what this build and those beside it bought.
+
+    The cheque that is being replaced is void, and counts no more.
+    """
+    found = _payments(connection, "host = :host OR lock = :lock", host=host, lock=budget.lock)
     return sum(
         payment.amount
-        for payment in _payments(connection, "lock = ?", budget.lock)
-        if payment.state in UNRESOLVED or (payment.state is State.DONE and payment.signed_at >= budget.since)
+        for payment in found
+        if (payment.state in UNRESOLVED and payment.host == host)
+        or (payment.state is State.DONE and payment.lock == budget.lock and payment.id > budget.since)
     )
 
 
 def _payment(
-    purchase: Purchase, attempt: int, lock: str, signed: Signed, now: float, replaced: Payment | None
+    purchase: Purchase, step: Step, sent: Sent, lock: str, signed: Signed, now: float, replaced: Payment | None
 ) -> Payment:
     return Payment(
         **{field.name: getattr(signed, field.name) for field in fields(Signed)},
-        url=purchase.url,
+        **sent._asdict(),
+        id=0,
+        host=purchase.host,
         image=purchase.image,
-        period=purchase.period,
-        attempt=attempt,
+        period=step.period,
+        attempt=step.attempt,
         lock=lock,
         state=State.SIGNED,
         token=None,
@@ -327,7 +461,7 @@ def _payment(
         hosted_id=None,
         expires=None,
         paid_by=None,
-        refusals=replaced.refusals if replaced and replaced.attempt == attempt else 0,
+        refusals=replaced.refusals if replaced and step.nonce else 0,
         again=0,
         signed_at=now,
         changed_at=now,
@@ -341,11 +475,48 @@ def _known(**values: str | None) -> dict[str, Any]:
 
 def _check_version(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        connection.execute(_CREATE)
-        connection.execute(f"PRAGMA user_version = {_VERSION}")
-    elif version != _VERSION:
+    if version == _VERSION:
+        return
+    if version not in {0, 1}:
         raise sqlite3.DatabaseError(f"it is of version {version}, which only a newer imghost can read")
+    if version == 1:
+        connection.execute("ALTER TABLE payments RENAME TO first_payments")
+    connection.execute(_CREATE)
+    if version == 1:
+        _take_over(connection)
+    connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+_ADDED: Final = frozenset({"id", "host", "payload", "bytes", "media_type", "variant"})
+"""What lines of the first version lack; their `image` is what was sent."""
+
+
+def _take_over(connection: sqlite3.Connection) -> None:
+    """Take the lines of the first version over, each with its cheque and its number, and drop their table."""
+    names = [column for column in COLUMNS if column not in _ADDED]
+    text = f"SELECT {', '.join(names)} FROM first_payments ORDER BY signed_at, url, image, period, attempt"  # noqa: S608
+    for row in connection.execute(text).fetchall():
+        line = dict(zip(names, row, strict=True))
+        host = address_of(str(line["url"]).partition("/api/upload/")[0])
+        added = {"id": 0, "host": host, "payload": line["image"], "image": "", "bytes": None}
+        line |= {**added, "media_type": None, "variant": None}
+        try:
+            payment = read_payment([line[column] for column in COLUMNS])
+        except ValueError as problem:
+            raise sqlite3.DatabaseError(str(problem)) from None
+        _insert(connection, payment)
+    connection.execute("DROP TABLE first_payments")
+
+
+def address_of(api_url: str) -> str:
+    """Normalise a host's address, so that however it is spelt it is one: case, port, dots and slashes."""
+    parts = urlsplit(api_url)
+    name = (parts.hostname or "").rstrip(".")
+    with suppress(ValueError):
+        name = f"[{ip_address(name)}]" if ":" in name else str(ip_address(name))
+    port = "" if parts.port in {None, {"https": 443, "http": 80}.get(parts.scheme)} else f":{parts.port}"
+    steps = [step for step in parts.path.split("/") if step not in {"", "."}]
+    return "/".join([f"{parts.scheme.lower()}://{name}{port}", *steps])
 
 
 def _make_private(file: Path) -> None:

@@ -43,7 +43,7 @@ ATOMS: Final = 1_000_000
 """Atomic units of USDC in a dollar."""
 _TRANSACTION: Final = re.compile(r"0x[0-9a-fA-F]{64}")
 _IDENTIFIER: Final = "payment-identifier"
-_TAG: Final = "imghost x402 nonce 1"
+_TAG: Final = "imghost x402 nonce 2"
 
 
 class Entry(NamedTuple):
@@ -129,9 +129,13 @@ def _entry(raw: dict[str, Any], version: int, resource: object) -> Entry:
     )
 
 
-def nonce(payer: str, url: str, image: str, period: int, attempt: int) -> str:
-    """Make the number that the token contract accepts once from a payer: the same purchase, the same number."""
-    parts = (_TAG, payer.lower(), url, image, str(period), str(attempt))
+def nonce(payer: str, host: str, image: str, period: int, attempt: int) -> str:
+    """Make the number that the token contract accepts once from a payer: the same purchase, the same number.
+
+    It holds what a purchase is (see `journal.Purchase`) and nothing that may change beside it, so that a build
+    without the journal, on another machine, cannot pay for it again.
+    """
+    parts = (_TAG, payer.lower(), host, image, str(period), str(attempt))
     return "0x" + sha256("\0".join(parts).encode()).hexdigest()
 
 
