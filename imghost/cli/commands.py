@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from imghost import urls
 from imghost.cli.terminal import (
     Call,
     Row,
@@ -33,6 +33,7 @@ from imghost.models import MEDIA_TYPES, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
+from imghost.records.lock import Lock
 from imghost.run import report
 from imghost.run.job import Planned
 from imghost.run.plan import plan_run
@@ -40,7 +41,7 @@ from imghost.run.progress import columns_of
 from imghost.run.rehost import rehost as run
 from imghost.settings import PERMANENT, Settings, read_duration
 from imghost.site import page_map
-from imghost.wording import clause, many, nearest, size
+from imghost.wording import clause, lasted, listed, many, nearest, size
 
 if TYPE_CHECKING:  # what uploads and the audit need comes with them, so it is loaded where it is used
     from imghost.run.audit_formats import Line
@@ -299,50 +300,79 @@ def _host_status(name: str, records: Sequence[Record], settings: Settings, now: 
 
 
 def verify(call: Call) -> int:
-    """Fetch every record's URL, and what a site's pages refer to."""
+    """Fetch every record's URL, and what a site's pages refer to; what checked nothing, or not all, is no success."""
     from imghost.run import care
 
-    settings, now = call.settings, datetime.now(UTC)
+    settings, now, started = call.settings, datetime.now(UTC), time.perf_counter()
+    site = call.folder(str(call.given["site"])) if call.given.get("site") else None
     lock = locks.read(settings.lock)
     with Client(settings.timeout, environ=call.environ) as client:
-        hosts = {name: _opened(name, call, client) for name in {record.host for record in lock.records}}
-        own = [record for record in lock.records if (host := hosts[record.host]) and host.accepts(record.url)]
-        found = care.verdicts(own, client, now, settings.renew_before, settings.concurrency)
-        if call.given.get("site"):
-            site = Path(str(call.given["site"])).absolute()
-            accepts = [host.accepts for host in hosts.values() if host and host.place == "network"]
+        hosts, skipped = _hosts_of(lock, call, client)
+        own = [record for record in lock.records if record.host in hosts and hosts[record.host].accepts(record.url)]
+        verdicts = care.verdicts(own, client, now, settings.renew_before, settings.concurrency)
+        if site:
+            accepts = [host.accepts for host in hosts.values() if host.place == "network"]
             urls = care.hosted_in(site, lambda url: any(accept(url) for accept in accepts))
-            told = care.page_verdicts(urls, found, client, settings.concurrency)
-            found = [verdict for verdict in found if verdict.url not in urls] + told
-    if skipped := len(lock.records) - len(own):
-        warn([f"{skipped} records have a URL that the present settings do not accept and were not fetched"])
-    bad = [verdict for verdict in found if verdict.state != "alive"]
-    counts = Counter(verdict.state for verdict in found)
+            of_pages = care.page_verdicts(urls, verdicts, client, settings.concurrency)
+            verdicts = [verdict for verdict in verdicts if verdict.url not in urls] + of_pages
+    foreign = len(lock.records) - len(own) - sum(skipped.values())
+    warn(f"{many(count, 'record')} of {why}" for why, count in skipped.items())
+    if foreign:
+        records = f"{many(foreign, 'record')} with a URL that these settings do not accept"
+        warn([f"{records} {'was' if foreign == 1 else 'were'} not fetched; correct the options"])
+    _print_verdicts(call, verdicts, len(lock.records) - len(own), time.perf_counter() - started)
+    states = {verdict.state for verdict in verdicts}
+    is_whole = bool(verdicts) and len(own) == len(lock.records) and "unknown" not in states
+    return 0 if is_whole and states <= ({"alive"} if call.is_strict else {"alive", "expiring"}) else 1
+
+
+def _hosts_of(lock: Lock, call: Call, client: Client) -> tuple[dict[str, Host], Counter[str]]:
+    """Open the hosts of a lock, and count the records of those that cannot be, by host and reason.
+
+    The options are those of the host that is meant: where they are wrong, that is an error.
+    """
+    chosen = call.settings
+    if chosen.host != "auto":
+        registry.host_type(chosen.host)
+    hosts: dict[str, Host] = {}
+    skipped: Counter[str] = Counter()
+    for name, count in Counter(record.host for record in lock.records).items():
+        is_meant = name == (lock.host if chosen.host == "auto" else chosen.host)
+        own = replace(chosen, host=name, options=chosen.options if is_meant else {})
+        try:
+            hosts[name] = registry.open_host(name, own, call.environ, client, Path.cwd(), is_asking=True)
+        except SettingsError as wrong:
+            if is_meant:
+                raise
+            skipped[f"{name} {'was' if count == 1 else 'were'} not fetched: {wrong}"] += count
+    return hosts, skipped
+
+
+def _print_verdicts(call: Call, verdicts: Sequence[Verdict], skipped: int, seconds: float) -> None:
+    counts = Counter(verdict.state for verdict in verdicts)
     if call.is_json:
-        rows = [{"url": it.url, "state": it.state, "reason": it.reason, "pages": list(it.pages)} for it in found]
-        print_json({"imghost_verify": 1, "counts": dict(counts), "images": rows})
-    else:
-        if bad:
-            print_table(("state", "url"), map(_verdict_row, bad), is_cut=False)
-        print(", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "no records to verify")
-    is_bad = any(verdict.state in {"dead", "altered"} for verdict in bad)
-    return 1 if is_bad or (call.is_strict and bad) else 0
+        rows = [{"url": it.url, "state": it.state, "reason": it.reason, "pages": list(it.pages)} for it in verdicts]
+        print_json({"imghost_verify": 1, "counts": dict(counts), "skipped": skipped, "images": rows})
+        return
+    bad = sorted((it for it in verdicts if it.state != "alive"), key=lambda it: _STATES.index(it.state))
+    if bad:
+        print_table(("state", "url"), call.cut(map(_verdict_row, bad)), is_cut=False)
+    if not verdicts:
+        print(f"nothing was verified: {call.settings.lock.name} has no records that could be fetched")
+        return
+    states = ", ".join(f"{counts[state]:,} {state}" for state in ("alive", *reversed(_STATES)) if counts[state])
+    print(f"{many(len(verdicts), 'record')} in {lasted(seconds)}: {states}")
+
+
+_STATES: Final = ("dead", "altered", "unknown", "expiring")
+"""Of what is not just alive, the worst first."""
 
 
 def _verdict_row(verdict: Verdict) -> Row:
-    more = f" and {len(verdict.pages) - 3} more" if len(verdict.pages) > 3 else ""
-    where = f"in {', '.join(verdict.pages[:3])}{more}" if verdict.pages else ""
-    note = "; ".join(filter(None, (verdict.reason, where)))
-    return Row((verdict.state, verdict.url), note, "red" if verdict.state in {"dead", "altered"} else "yellow")
-
-
-def _opened(name: str, call: Call, client: Client) -> Host | None:
-    """Open a host of the lock, as far as the settings can; its own options are those of the chosen host."""
-    chosen = call.settings if call.settings.host in {name, "auto"} else replace(call.settings, options={})
-    try:
-        return registry.open_host(name, replace(chosen, host=name), call.environ, client, Path.cwd(), is_asking=True)
-    except SettingsError:
-        return None
+    path = str(verdict.record.extra.get("path") or "") if verdict.record else ""
+    where = " in ".join(filter(None, (path, many(len(verdict.pages), "page") if verdict.pages else "")))
+    note = "; ".join(filter(None, (verdict.reason, where if path else f"shown in {where}" if where else "")))
+    return Row((verdict.state, verdict.url), note, "yellow" if verdict.state in {"expiring", "unknown"} else "red")
 
 
 def adopt(call: Call) -> int:
@@ -370,9 +400,7 @@ def prune(call: Call) -> int:
     """List, or delete, hosted images that no named site refers to."""
     from imghost.run import care
 
-    sites = [Path(name).absolute() for name in call.given["keep"]]  # type: ignore[attr-defined]
-    if missing := [folder for folder in sites if not folder.is_dir()]:
-        raise SettingsError(f"there is no folder {str(missing[0])!r}; name every site whose images must stay")
+    sites = [call.folder(name) for name in call.given["keep"]]  # type: ignore[attr-defined]
     try:
         grace = read_duration(call.given.get("grace") or "7d")
     except ValueError as wrong:
@@ -421,35 +449,55 @@ def restore(call: Call) -> int:
     """Put a site's local references back."""
     from imghost.run import care
 
-    done = _restored(call)
-    if not done.left:
+    restored = _restored(call, call.settings)
+    if not restored.left:
         care.forget(call.job().page_map)
     if call.is_json:
-        left = [{"page": page, "url": url} for page, url in done.left]
-        print_json({"imghost_restore": 1, "pages": done.pages, "left": left})
+        left = [{"page": page, "url": url} for page, url in restored.left]
+        print_json({"imghost_restore": 1, "pages": restored.pages, "left": left})
     else:
-        print(f"{many(done.pages, 'page')} with the local references back")
-    return 1 if done.left else 0
+        call.done(f"{many(restored.pages, 'page')} with the local references back")
+    return 1 if restored.left else 0
 
 
 def migrate(call: Call) -> int:
-    """Move a site's images to another host: back to local, then to the new one."""
-    done = _restored(call)
-    status = rehost(call)
-    return 1 if done.left else status
+    """Move a site's images to another host: back to local, then, if all came back, to the new one."""
+    restored = _restored(call, call.configured)
+    if restored.left:
+        call.say("nothing is moved, since not every reference could be put back; build the site again first")
+        return 1
+    return rehost(call)
 
 
-def _restored(call: Call) -> Restored:
-    """Put the call's site back to local references, and warn of what stays."""
+def _restored(call: Call, published: Settings) -> Restored:
+    """Put the call's site back to local references, and warn of what stays; `published` are those it was made with."""
     from imghost.run import care
 
     job = call.job()
+    lock = locks.read(call.settings.lock)
     known = page_map.load(job.page_map, "")
-    records = locks.read(call.settings.lock).records
-    place = urls.place(call.settings.site_url)
-    done = care.restore(job.site, known, records, place, call.settings.references)
-    warn(f"{page}: {url} stays: no file of the site has its bytes; build the site again" for page, url in done.left)
-    return done
+    with Client(call.settings.timeout, environ=call.environ) as client:
+        host = _host_here(call, published, client)
+        restored = care.restore(job.site, known, lock.records, call.settings, host)
+    if restored.copies:
+        call.say(f"{many(restored.copies, 'image')} came back from the host's own files, as they were put there")
+    by_url: dict[str, list[str]] = {}
+    for page, url in restored.left:
+        by_url.setdefault(url, []).append(page)
+    warn(
+        f"{url} stays in {listed(pages)}: no file of the site has its bytes; build the site again"
+        for url, pages in by_url.items()
+    )
+    return restored
+
+
+def _host_here(call: Call, published: Settings, client: Client) -> Host | None:
+    """Open the host that a site was published with, if its files are on this machine; `auto` means none of those."""
+    if published.host == "auto":
+        return None
+    assert call.site is not None
+    host = registry.open_host(published.host, published, call.environ, client, call.site, is_asking=True)
+    return host if host.place != "network" else None
 
 
 def hosts(call: Call) -> int:
@@ -582,10 +630,6 @@ def audit(call: Call) -> int:
     seen = look_over(
         call.site, now=now, site_url=call.settings.site_url, hosted=hosted, folder=here, workers=os.cpu_count() or 1
     )
-    if not seen.pages:
-        name = call.site.relative_to(here) if call.site.is_relative_to(here) else call.site
-        where = "name the folder that your generator writes, such as site, public or _build/html"
-        raise SettingsError(f"there is no page in {str(name)!r}; {where}")
     for remark in seen.remarks:
         say(remark)
     if form == "json":

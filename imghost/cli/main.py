@@ -109,14 +109,15 @@ def _call(typed: Typed, command: Command) -> Call:
     own = {flag.name: values[flag.name.replace("-", "_")] for flag in command.flags}
     names = [option.name for option in settings.options() if option.name not in own]
     given = {name: values[name] for name in names if values[name] not in (None, ())}
+    configured = configuration.read()
     if typed.command == "migrate":
         # The configuration's `options` are the old host's.
         others = {name: value for name, value in configuration.options.items() if name != "options"}
         configuration, given = replace(configuration, options=others), given | {"host": values["to"]}
     chosen = _chosen(configuration, given)
-    site = _folder(values["site"]) if command.has_site else None
+    site = Call.folder(values["site"]) if command.has_site else None
     manner = {f"is_{name}": values[name] for name in ("strict", "json", "quiet", "verbose")}
-    call = Call(site, chosen, dict(os.environ), **manner, given=own)
+    call = Call(site, chosen, dict(os.environ), **manner, given=own, configured=configured)
     if configuration.name:
         call.say(f"the options are those of {configuration.name}")
     for remark in configuration.remarks:
@@ -132,13 +133,6 @@ def _chosen(configuration: Configuration, given: Mapping[str, Any]) -> Settings:
     if "options" in given:
         given = {**given, "options": {**configuration.options.get("options", {}), **_pairs(given["options"])}}
     return settings.over(chosen, settings.read(given, Path.cwd(), "", given), given)
-
-
-def _folder(name: str) -> Path:
-    folder = Path(name).absolute()
-    if not folder.is_dir():
-        raise SettingsError(f"there is no folder {name!r}; name the folder that holds the built site")
-    return folder
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
+from imghost.errors import SettingsError
 from imghost.run.job import Job
 from imghost.run.progress import USUAL, columns_of, is_terminal, on_terminal
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.images import Origins
+from imghost.site.pages import has_page
 
 _CODES: Final = {"bold": "1", "faint": "2", "red": "1;31", "green": "32", "yellow": "1;33"}
 
@@ -176,6 +178,8 @@ class Call:
     is_verbose: bool = False
     given: Mapping[str, object] = field(default_factory=dict)
     """The command's own flags."""
+    configured: Settings = field(default_factory=Settings)
+    """What the configuration says, whatever was typed."""
 
     def job(self) -> Job:
         """Make the run's job: here the site is its own source."""
@@ -193,6 +197,25 @@ class Call:
             progress=None if self.is_quiet else on_terminal(sys.stderr, self.environ),
         )
 
+    @staticmethod
+    def folder(name: str) -> Path:
+        """Find a built site by the name that was typed; raises SettingsError for a folder that holds no page."""
+        folder = Path(name).absolute()
+        if not folder.is_dir():
+            raise SettingsError(f"there is no folder {name!r}; name the folder that holds the built site")
+        if not has_page(folder):
+            where = "name the folder that your generator writes, such as site, public or _build/html"
+            raise SettingsError(f"there is no page in {name!r}; {where}")
+        return folder
+
+    def cut(self, rows: Iterable[Row]) -> list[Row]:
+        """Leave out the rows from the 21st on, on a terminal; a pipe, and who asks for more, gets all."""
+        every = list(rows)
+        if self.is_verbose or columns_of(sys.stdout) is None or len(every) <= MOST:
+            return every
+        blank = ("",) * (len(every[0].cells) - 1)
+        return [*every[:MOST], Row((*blank, f"and {len(every) - MOST:,} more; --verbose shows all"))]
+
     def say(self, line: str) -> None:
         """Tell the user what is going on, beside the command's output."""
         if not self.is_quiet:
@@ -204,6 +227,9 @@ class Call:
             text = "\n".join(sentence(line, sys.stdout))
             print(_STATE.sub(lambda found: painted(found[0], _STATES[found[0]], sys.stdout), text))
 
+
+MOST: Final = 20
+"""Rows of a list on a terminal."""
 
 _STATES: Final = {"uploaded": "green", "failed": "red"}
 _STATE: Final = re.compile(r"\b(?:uploaded|failed)\b")

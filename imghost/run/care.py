@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Final
 
 from imghost import files, urls
 from imghost.errors import HostError, ImghostError, SettingsError
-from imghost.hosts import Deletes, Finds, Stored
+from imghost.hosts import Deletes, Finds, Host, Stored
 from imghost.html.edit import splice
 from imghost.image import payload
 from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
-from imghost.models import KINDS, MEDIA_TYPES, Failure, Record, Reference
+from imghost.models import KINDS, MEDIA_TYPES, Failure, Image, Record, Reference, Scan
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
 from imghost.run.job import Job, Upload
-from imghost.run.plan import plan_run
+from imghost.run.plan import decide, plan_run
 from imghost.run.upload import concurrently, confirm, difference, recorded
+from imghost.settings import Settings
 from imghost.site import pages
 from imghost.site.images import opened
-from imghost.site.page_map import PageMap, digest_of
+from imghost.site.page_map import PageEntry, PageMap, digest_of
 from imghost.site.pages import Survey, decode, encode, survey
 from imghost.urls import Place
-from imghost.wording import printable
+from imghost.wording import day, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def verdicts(
 def _verdict(record: Record, client: Client, now: datetime, renew_before: timedelta) -> Verdict:
     state, reason = _answer(record.url, (record.width, record.height), client)
     if state == "alive" and record.expires and record.expires - now <= renew_before:
-        state, reason = "expiring", f"on {record.expires.date()}"
+        state, reason = "expiring", f"until {day(record.expires, now)}"
     return Verdict(record.url, state, reason, record)
 
 
@@ -236,15 +238,23 @@ class Restored:
     pages: int
     """Pages that were changed."""
     left: tuple[tuple[str, str], ...]
-    """Pages and the URL in each that could not be put back."""
+    """Pages and the URL in each that could not be put back; such a page is as it was, if the map knows it."""
+    copies: int = 0
+    """Local copies that are back from the host's own files in the site, as they were put there."""
 
 
-def restore(site: Path, known: PageMap, records: Iterable[Record], place: Place, kinds: frozenset[str]) -> Restored:
-    """Put the local references of every page back; asks no network."""
+def restore(
+    site: Path, known: PageMap, records: Iterable[Record], settings: Settings, host: Host | None = None
+) -> Restored:
+    """Put the local references of every page back; asks no network.
+
+    `host` is one whose files are on this machine: where the map is lost, they tell what a page showed.
+    """
+    place = urls.place(settings.site_url)
     lost = local_copies.put_back(site, known.removed, known.removed, is_exact=True)
+    still_lost = _back_from_host(site, known, lost, place) if lost else lost
     found = survey(site)
-    by_url = {record.url: record.sha256 for record in records}
-    local: Mapping[str, str] | None = None
+    homes: Mapping[str, str] | None = None
     changed = 0
     left: list[tuple[str, str]] = []
     for path in (*found.pages, *found.stylesheets):
@@ -252,45 +262,96 @@ def restore(site: Path, known: PageMap, records: Iterable[Record], place: Place,
         entry = known.pages.get(path)
         is_as_left = entry is not None and digest_of(content) == entry.digest
         text = pages.before_changes(path, decode(content), entry) if entry and is_as_left else None
-        if text is None or (entry and lost):
-            local = _local(found) if local is None and by_url else local
-            text, missing = _by_digest(path, decode(content), by_url, local or {}, place, kinds)
-            left += [(path, url) for url in missing]
+        if entry and text is not None:
+            missing = _shown_in(path, entry, still_lost, place)
+            text = decode(content) if missing else text
+        else:
+            homes = _homes(found, records, settings, host) if homes is None else homes
+            text, missing = _by_home(path, decode(content), homes, host, found.files, settings)
+        left += [(path, url) for url in missing]
         if encode(text) != content:
             files.write_whole(site / path, encode(text), is_durable=False)
             changed += 1
-    return Restored(changed, tuple(left))
+    return Restored(changed, tuple(left), len(lost) - len(still_lost))
 
 
-def _local(found: Survey) -> dict[str, str]:
+def _back_from_host(site: Path, known: PageMap, lost: set[str], place: Place) -> set[str]:
+    """Bring copies back from the files of a host that is a part of the site; gives those that are still lost.
+
+    What a page shows now in place of a copy is that image, if perhaps without its metadata.
+    """
+    hosted, sources = frozenset(known.hosted), dict[str, str]()
+    for page, entry in known.pages.items():
+        for before, after in _replaced(page, entry, lost, place):
+            base = urls.base_of(page, entry.scan.base, place)
+            copy = urls.resolve(unescape(after), base, place, hosted) if base else None
+            if copy:
+                sources.setdefault(before, str(site / copy.path))
+    removed = {path: known.removed[path]._replace(source=source) for path, source in sources.items()}
+    return (lost - removed.keys()) | local_copies.put_back(site, removed, removed)
+
+
+def _replaced(page: str, entry: PageEntry, paths: Container[str], place: Place) -> Iterator[tuple[str, str]]:
+    """List which of some images a page showed, and what was written in place of each."""
+    base = urls.base_of(page, entry.scan.base, place)
+    for _, before, after in entry.changes if base else ():
+        url = unescape(before)
+        target = urls.resolve(url, base or "", place, paths) or urls.resolve_in_root(url, place, paths)
+        if before and target:
+            yield target.path, after
+
+
+def _shown_in(page: str, entry: PageEntry, lost: Container[str], place: Place) -> list[str]:
+    """List what a page shows in place of images that cannot be brought back."""
+    return [after for _, after in _replaced(page, entry, lost, place)]
+
+
+def _homes(found: Survey, records: Iterable[Record], settings: Settings, host: Host | None) -> Mapping[str, str]:
+    """Say for each hosted URL, or path of a host in the site, where in the site its image is; empty = nowhere."""
+    records = list(records)
+    if not records and host is None:
+        return {}
+    local = _local(found, host)
+    homes = {record.url: local[record.sha256].path if record.sha256 in local else "" for record in records}
+    for image in local.values() if host else ():
+        assert host is not None
+        variant = decide(image, host, settings)
+        if isinstance(variant, str) and (hosted := host.stored(image, variant)):
+            homes[hosted.url] = image.path
+    return homes
+
+
+def _local(found: Survey, host: Host | None) -> dict[str, Image]:
     """Find the site's own image files by their digest."""
-    local: dict[str, str] = {}
+    local: dict[str, Image] = {}
     for path in sorted(found.files):
-        if path.lower().endswith(_ENDINGS):
+        if path.lower().endswith(_ENDINGS) and not (host and host.accepts(path)):
             try:
-                local.setdefault(read_image(found.root, path).sha256, path)
+                image = read_image(found.root, path)
             except (NotAnImage, OSError):
                 continue
+            local.setdefault(image.sha256, image)
     return local
 
 
-def _by_digest(
-    path: str, text: str, by_url: Mapping[str, str], local: Mapping[str, str], place: Place, kinds: frozenset[str]
+def _by_home(
+    path: str, text: str, homes: Mapping[str, str], host: Host | None, files_there: Container[str], settings: Settings
 ) -> tuple[str, list[str]]:
-    """Replace a page's hosted URLs by the local files that the lock says have the same bytes."""
+    """Replace a page's hosted URLs by the local files that have the same bytes; gives those that have none."""
+    place = urls.place(settings.site_url)
     edits: list[tuple[Reference, str]] = []
     missing: list[str] = []
-    scanned = pages.scan_text(path, text, kinds)
+    scanned = pages.scan_text(path, text, settings.references) if homes or host else Scan(())
     base = urls.base_of(path, scanned.base, place)
     for reference in scanned.references:
         url = reference.url.partition("#")[0]
-        sha256 = by_url.get(url) or by_url.get(url.partition("?")[0])
-        if sha256 is None:
-            continue
-        if sha256 in local and base is not None:
+        target = urls.resolve(reference.url, base, place, files_there) if host and base else None
+        names = [target.path] if target else [url, url.partition("?")[0]]
+        home = next((homes[name] for name in names if name in homes), None)
+        if home and base is not None:
             form = "absolute" if reference.kind == "meta" and place.authority else "relative"
-            edits.append((reference, urls.written(local[sha256], form, base, place)))
-        else:
+            edits.append((reference, urls.written(home, form, base, place)))
+        elif home is not None or (host and any(map(host.accepts, names))):
             missing.append(url)
     return splice(text, edits), missing
 

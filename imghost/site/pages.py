@@ -58,6 +58,11 @@ def is_page(path: str) -> bool:
     return path.lower().endswith(_PAGES)
 
 
+def has_page(root: Path) -> bool:
+    """Whether a folder holds any page."""
+    return any(map(is_page, _walk(str(root), "")))
+
+
 def _walk(folder: str, prefix: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:

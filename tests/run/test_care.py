@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from doubles.imageupload import PRO, ImageUpload
 from doubles.imgpro import VERIFIED, ImgPro
-from sites import small_site, tree, write
+from sites import picture, small_site, tree, write
 
 from imghost.cli.main import main
 
@@ -219,3 +219,74 @@ def test_image_stored_by_a_killed_run_is_found_and_not_sent_again(project, capsy
         assert place.count() == 1
         ran(capsys, "rehost", "site", *place.flags)
         assert place.count() == 6
+
+
+class TestRestoreFromTheHostsOwnFiles:
+    """The embedded directory has the pictures, also those whose local copies are gone."""
+
+    HOST = ("--host", "directory")
+
+    def test_removed_copies_come_back_from_the_directory(self, project, capsys):
+        before = tree(project / "site")
+        ran(capsys, "rehost", "site", *self.HOST, "--remove-local")
+        assert not (project / "site/images/0.png").exists()
+        restored = ran(capsys, "restore", "site", *self.HOST)
+        assert restored["left"] == []
+        after = tree(project / "site")
+        assert {path: after[path] for path in before} == before
+
+    def test_a_copy_without_its_metadata_is_better_than_none(self, project, capsys):
+        tagged = picture(5, form="JPEG", comment=b"taken at home")
+        write(
+            project / "site", {"photo.jpg": tagged, "p/x.html": '<img src="../photo.jpg?v=1#top"><a href="/photo.jpg">'}
+        )
+        page = (project / "site/p/x.html").read_bytes()
+        ran(capsys, "rehost", "site", *self.HOST, "--remove-local")
+        assert ran(capsys, "restore", "site", *self.HOST)["left"] == []
+        assert (project / "site/p/x.html").read_bytes() == page
+        assert b"taken at home" not in (project / "site/photo.jpg").read_bytes()
+
+    def test_what_cannot_come_back_is_said_and_the_map_is_kept(self, project, capsys):
+        before = tree(project / "site")
+        ran(capsys, "rehost", "site", *self.HOST, "--remove-local")
+        lost = (project / "site/_imghost").rename(project / "elsewhere")
+        hosted = tree(project / "site")
+        left = ran(capsys, "restore", "site", *self.HOST, status=1)["left"]
+        assert {entry["page"] for entry in left} == {"index.html", "below/index.html"}
+        assert tree(project / "site") == hosted
+        lost.rename(project / "site/_imghost")
+        assert ran(capsys, "restore", "site", *self.HOST)["left"] == []
+        assert {path: content for path, content in tree(project / "site").items() if path in before} == before
+
+    def test_without_a_map_the_directory_tells_what_pages_show(self, project, capsys):
+        ran(capsys, "rehost", "site", *self.HOST)
+        shutil.rmtree(project / ".cache")
+        assert ran(capsys, "restore", "site", *self.HOST)["left"] == []
+        assert b"_imghost" not in (project / "site/index.html").read_bytes()
+        assert (project / "site/index.html").read_text().count('src="images/') == 6
+
+    def test_without_a_map_and_local_copies_nothing_is_said_to_be_well(self, project, capsys):
+        ran(capsys, "rehost", "site", *self.HOST, "--remove-local")
+        shutil.rmtree(project / ".cache")
+        assert len(ran(capsys, "restore", "site", *self.HOST, status=1)["left"]) > 0
+
+    def test_migrate_from_it_moves_every_image(self, project, capsys, monkeypatch):
+        write(project, {"imghost.toml": 'host = "directory"\nremove_local = true\n'})
+        ran(capsys, "rehost", "site")
+        with ExitStack() as stack:
+            new = opened(stack, "img.pro/images", monkeypatch)
+            assert ran(capsys, "migrate", "site", "--to", "img.pro", *new.flags[2:])["images"]["uploaded"] == 6
+            assert new.count() == 6
+        assert b"_imghost" not in (project / "site/index.html").read_bytes()
+
+    def test_migrate_moves_nothing_where_something_could_not_come_back(self, project, capsys, monkeypatch):
+        write(project, {"imghost.toml": 'host = "directory"\nremove_local = true\n'})
+        ran(capsys, "rehost", "site")
+        shutil.rmtree(project / "site/_imghost")
+        before = tree(project / "site")
+        with ExitStack() as stack:
+            new = opened(stack, "img.pro/images", monkeypatch)
+            assert main(["migrate", "site", "--to", "img.pro", *new.flags[2:]]) == 1
+            assert new.count() == 0
+        assert tree(project / "site") == before
+        assert "nothing is moved" in capsys.readouterr().err
