@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from imghost import files
 from imghost.errors import LockError, StateError
@@ -312,6 +312,12 @@ class Cache:
         if changes and self.is_writable:
             self._apply(changes)
             self._new.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the store, if it was opened."""

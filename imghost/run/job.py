@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from imghost.environment import Leave
@@ -16,43 +17,14 @@ from imghost.models import Failure, Image, Record
 from imghost.records import lock as locks
 from imghost.settings import Settings
 from imghost.site.images import Origins, Stay
-from imghost.site.page_map import PageEntry, PageMap
+from imghost.site.page_map import PageEntry, PageMap, Removed
 from imghost.site.pages import Group, PageView, Survey
 
+Step = Callable[[str, int], None]
+"""Told once for each upload that has ended, with the image's path and its bytes in the site."""
 
-class Upload(NamedTuple):
-    """One image to upload, known by its bytes, with every path at which the site has it."""
-
-    image: Image
-    variant: str
-    paths: tuple[str, ...]
-    renewed: Record | None = None
-    """The record that runs out; it counts until the renewal is there."""
-
-
-class Plan(NamedTuple):
-    """What a run would do."""
-
-    reused: Mapping[str, Record]
-    """Path in the site -> the record that already tells its URL."""
-    uploads: tuple[Upload, ...]
-    staying: Mapping[str, Stay]
-    """Path in the site -> why it stays local."""
-    price: Decimal = Decimal(0)
-    """US dollars for each upload, at most."""
-
-    is_price_certain: bool = True
-    """False where some uploads may cost nothing."""
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the images to upload, as they are in the site."""
-        return sum(upload.image.bytes for upload in self.uploads)
-
-    @property
-    def cost(self) -> Decimal:
-        """US dollars for all uploads, at most."""
-        return self.price * len(self.uploads)
+Progress = Callable[[int, int], AbstractContextManager[Step]]
+"""Opens the display for this many uploads and bytes; leaving it ends the display, however the uploads ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +62,47 @@ class Notice(NamedTuple):
     text: str
 
 
+class Upload(NamedTuple):
+    """One image to upload, known by its bytes, with every path at which the site has it."""
+
+    image: Image
+    variant: str
+    paths: tuple[str, ...]
+    renewed: Record | None = None
+    """The record that runs out; it counts until the renewal is there."""
+
+
+class Plan(NamedTuple):
+    """What a run would do."""
+
+    reused: Mapping[str, Record]
+    """Path in the site -> the record that already tells its URL."""
+    uploads: tuple[Upload, ...]
+    staying: Mapping[str, Stay]
+    """Path in the site -> why it stays local."""
+    price: Decimal = Decimal(0)
+    """US dollars for each upload, at most."""
+
+    is_price_certain: bool = True
+    """False where some uploads may cost nothing."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the images to upload, as they are in the site."""
+        return sum(upload.image.bytes for upload in self.uploads)
+
+    @property
+    def cost(self) -> Decimal:
+        """US dollars for all uploads, at most."""
+        return self.price * len(self.uploads)
+
+
 class Planned(NamedTuple):
     """What a run would do, and all that was found on the way."""
 
     survey: Survey
-    known: PageMap
+    last_map: PageMap
+    """What the last run knew of the pages, by the sources of this build."""
     views: tuple[PageView, ...]
     groups: tuple[tuple[PageView, Mapping[int, Group]], ...]
     images: Mapping[str, Image]
@@ -126,34 +134,6 @@ class Outcome:
     """How often it was sent again to a host that may have stored it before, and cannot be asked."""
 
 
-class RewrittenPages(NamedTuple):
-    """What became of the pages."""
-
-    pages: tuple[tuple[PageView, WrittenPage], ...]
-    local: frozenset[str]
-    """Images that some reference still means locally."""
-    notices: tuple[Notice, ...]
-    remarks: tuple[str, ...] = ()
-
-
-class WrittenPage(NamedTuple):
-    """What became of one page."""
-
-    entry: PageEntry | None
-    """What the map keeps of it; None where it is not as it should be."""
-    rewritten: int
-    """References that point to hosted images now."""
-    problem: str = ""
-    is_half_written: bool = False
-    """Whether it is neither what it was nor what it was to become, so that it has to be written again."""
-
-
-Step = Callable[[str, int], None]
-"""Told once for each upload that has ended, with the image's path and its bytes in the site."""
-
-Progress = Callable[[int, int], AbstractContextManager[Step]]
-"""Opens the display for this many uploads and bytes; leaving it ends the display, however the uploads ended."""
-
 NOT_UPLOADED: Final = "was not uploaded: "
 
 
@@ -182,3 +162,35 @@ def refused(planned: Planned, code: str, why: str, *, is_refused: bool = False) 
     """Leave everything where it is, with one warning."""
     left = without_uploads(planned, Leave(may_upload=False, reason=why))
     return left._replace(notices=(Notice(code, why),), is_refused=is_refused)
+
+
+class WrittenPage(NamedTuple):
+    """What became of one page."""
+
+    entry: PageEntry | None
+    """What the map keeps of it; None where it is not as it should be."""
+    rewritten: int
+    """References that point to hosted images now."""
+    problem: str = ""
+    is_half_written: bool = False
+    """Whether it is neither what it was nor what it was to become, so that it has to be written again."""
+
+
+class RewrittenPages(NamedTuple):
+    """What became of the pages."""
+
+    pages: tuple[tuple[PageView, WrittenPage], ...]
+    local: frozenset[str]
+    """Images that some reference still means locally."""
+    notices: tuple[Notice, ...]
+    remarks: tuple[str, ...] = ()
+
+
+class Settled(NamedTuple):
+    """What became of the local copies: how many were deleted, the bytes that this freed, and what is worth a line."""
+
+    copies: int = 0
+    freed: int = 0
+    remarks: tuple[str, ...] = ()
+    removed: Mapping[str, Removed] = MappingProxyType({})
+    """Every image of the site whose local copy is gone by now, with what brings it back."""

@@ -8,24 +8,16 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from imghost import files
-from imghost.run.job import Job, Planned, Published, RewrittenPages
+from imghost.run.job import Job, Planned, Published, RewrittenPages, Settled
 from imghost.site.images import Origins
 from imghost.site.page_map import PageMap, Removed, is_image_in_site
 from imghost.site.pages import Survey
 
 if TYPE_CHECKING:
     from imghost.site.mentions import Mentions
-
-
-class Settled(NamedTuple):
-    """What became of the local copies: how many were deleted, the bytes that this freed, and what is worth a line."""
-
-    copies: int = 0
-    freed: int = 0
-    remarks: tuple[str, ...] = ()
 
 
 def unnamed(survey: Survey, paths: Collection[str]) -> tuple[str, ...]:
@@ -114,49 +106,56 @@ def copy_place(page_map: Path | None, path: str, origins: Origins) -> str:
 
 # A page that its generator did not write again may need a copy that an earlier run removed. So what has a source
 # can be copied again, and what the build itself drew is kept beside the map.
-def return_drawn(planned: Planned, job: Job) -> None:
-    """Bring back removed copies of drawn images that are to be uploaded again; others are read at their source."""
-    paths = {path for upload in planned.plan.uploads for path in upload.paths}
-    put_back(job.site, paths - job.origins.sources.keys(), planned.known.removed)
-
-
-def settle(published: Published, rewritten_pages: RewrittenPages, job: Job) -> Settled:
+def settle_copies(published: Published, pages: RewrittenPages, job: Job) -> Settled:
     """Delete the local copies that are not needed any more, if that is asked for, and bring back the others.
 
     Where a page could not be written, everything stays.
     """
-    if rewritten_pages.notices:
-        return Settled()
-    found, known = published.planned.survey, published.planned.known
+    planned = published.planned
+    _sweep_unfinished(planned.survey)
+    settled = Settled() if pages.notices else _settled(published, pages, job)
+    removed = _removed_now(planned, job)
+    if job.page_map is not None:
+        _forget(kept_folder(job.page_map), {Path(gone.source) for gone in removed.values()})
+    return settled._replace(removed=removed)
+
+
+def _sweep_unfinished(survey: Survey) -> None:
+    """Delete what a run that was killed left unfinished in the site."""
+    for folder in {path.rpartition("/")[0] for path in survey.files if "/.imghost-" in f"/{path}"}:
+        files.sweep_unfinished(survey.root / folder)
+
+
+def _settled(published: Published, pages: RewrittenPages, job: Job) -> Settled:
+    """Delete and bring back, now that every page is as it should be."""
+    found, known = published.planned.survey, published.planned.last_map
     candidates: set[str] = set()
     if job.settings.remove_local:
         there = found.files | known.removed.keys()
         # A name that the map would not be believed for stays.
         named = (path for path in published.records if is_image_in_site(path))
-        candidates = {path for path in named if path in there and path not in rewritten_pages.local}
+        candidates = {path for path in named if path in there and path not in pages.local}
     remove(job.site, _unused(published))
-    gone, remarks = _removable(found, candidates, rewritten_pages) if candidates else (set[str](), ())
+    gone, remarks = _removable(found, candidates, pages) if candidates else (set[str](), ())
     put_back(job.site, known.removed.keys() - gone, known.removed)
     if not gone:
         return Settled(remarks=remarks)
     files.sync()
-    _keep(job, gone - job.origins.sources.keys())
+    _keep_drawn(job, gone - job.origins.sources.keys())
     return Settled(*remove(job.site, gone), remarks)
 
 
-def _removable(
-    found: Survey, candidates: set[str], rewritten_pages: RewrittenPages
-) -> tuple[set[str], tuple[str, ...]]:
+def _removable(found: Survey, candidates: set[str], pages: RewrittenPages) -> tuple[set[str], tuple[str, ...]]:
     """Find the local copies that nothing names, and what is to be said of the others."""
     from imghost.site.mentions import mentions  # what reads texts is loaded only where copies may go
 
-    who = mentions(found, candidates, _referred(rewritten_pages))
+    who = mentions(found, candidates, _referred(pages))
     return set() if who.doubts else candidates - who.named.keys(), _staying(who, candidates)
 
 
-def _referred(rewritten_pages: RewrittenPages) -> dict[str, set[str]]:
+def _referred(pages: RewrittenPages) -> dict[str, set[str]]:
     """List what each page refers to as its generator wrote it."""
-    return {page.path: {target.path for _, target in page.resolved()} for page, _ in rewritten_pages.pages}
+    return {page.path: {target.path for _, target in page.resolved()} for page, _ in pages.pages}
 
 
 def _staying(who: Mentions, candidates: Collection[str]) -> tuple[str, ...]:
@@ -177,7 +176,7 @@ def _unused(published: Published) -> Set[str]:
     found, host = published.planned.survey, published.planned.host
     is_in_site = host is not None and host.place == "site"
     theirs = {path for path in found.files if is_in_site and host and host.accepts(path)}
-    unused = (theirs | found.files.intersection(published.planned.known.hosted)) - hosted_in_site(published)
+    unused = (theirs | found.files.intersection(published.planned.last_map.hosted)) - hosted_in_site(published)
     if not unused:
         return unused
     # The name, from the image's bytes, is the same in every such folder: where it is in use, the folder decides.
@@ -208,8 +207,8 @@ def hosted_in_site(published: Published) -> set[str]:
     return {record.url for record in published.records.values()}
 
 
-def removed_now(planned: Planned, job: Job) -> dict[str, Removed]:
-    """List the images whose local copy is gone, with what brings them back, and forget copies of others."""
+def _removed_now(planned: Planned, job: Job) -> dict[str, Removed]:
+    """List the images whose local copy is gone, with what brings them back."""
     removed: dict[str, Removed] = {}
     there = planned.survey.files if not job.settings.remove_local else frozenset()
     for path, image in planned.images.items():
@@ -218,12 +217,10 @@ def removed_now(planned: Planned, job: Job) -> dict[str, Removed]:
             place = copy_place(job.page_map, path, job.origins)
             source = job.origins.sources.get(path, place if Path(place).is_file() else "")
             removed[path] = Removed(image, str(source))
-    if job.page_map is not None:
-        _forget(kept_folder(job.page_map), {Path(gone.source) for gone in removed.values()})
     return removed
 
 
-def _keep(job: Job, paths: Iterable[str]) -> None:
+def _keep_drawn(job: Job, paths: Iterable[str]) -> None:
     """Copy images that have no source beside the map before they go; one that cannot be kept is just gone."""
     for path in paths:
         place = copy_place(job.page_map, path, job.origins)

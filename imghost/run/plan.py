@@ -243,11 +243,14 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     remote = frozenset(path for path in paths if "://" in path)
     images, stays = identify(paths - remote, job.site, job.settings, job.origins, known.removed, cache)
     hashed = time.perf_counter()
-    leave = _leave(job, host)
+    network = leave_to_upload(settings, job.environ, is_serving=job.is_serving)
     images |= {url: brought(url) for url in remote}
     records, refused = usable(lock.records, host, images, settings, job.now())
     every = [group for _, of_page in groups for group in of_page.values()]
     chosen = _plan(images, stays, every, records, host, settings, job.now())
+    if not network.may_upload and host is not None and host.place != "network":
+        chosen = _without_imports(chosen, network)
+    leave = _leave(network, host)
     seconds = {"scan": scanned - started, "hash": hashed - scanned}
     notices += [Notice("cache", text) for text in cache.warnings] + refused
     return Planned(found, known, views, groups, images, stays, lock, host, leave, chosen, tuple(notices), seconds)
@@ -299,17 +302,24 @@ def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[
     return tuple(views), notices
 
 
-def _leave(job: Job, host: Host | None) -> Leave:
+def _leave(network: Leave, host: Host | None) -> Leave:
     """Decide whether images may be sent to this host; a part of the site itself may always be written."""
     if host is None:
         return Leave(may_upload=False, reason=_NO_HOST)
     if host.place != "network":
         return Leave(may_upload=True)
-    leave = leave_to_upload(job.settings, job.environ, is_serving=job.is_serving)
-    if leave.may_upload and host.lacks_credential:
+    if network.may_upload and host.lacks_credential:
         variables = " or ".join(registry.host_type(host.name).credentials)
         return Leave(may_upload=False, reason=f"no credential for {host.name} is in the environment ({variables})")
-    return leave
+    return network
+
+
+def _without_imports(chosen: Plan, network: Leave) -> Plan:
+    """Leave external images where they are: for a host in the site they alone need the network."""
+    barred = {path for upload in chosen.uploads if upload.variant == IMPORT for path in upload.paths}
+    own = tuple(upload for upload in chosen.uploads if upload.variant != IMPORT)
+    stay = Stay(network.reason, code=network.code)
+    return chosen._replace(uploads=own, staying={**chosen.staying, **dict.fromkeys(barred, stay)})
 
 
 def brought(url: str) -> Image:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from imghost import files
-from imghost.environment import leave_to_upload
 from imghost.errors import Action, BudgetError, HostError, StateError, StoreError
 from imghost.hosts import Host, Imports, Quota
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
@@ -22,7 +21,8 @@ from imghost.run.job import NOT_UPLOADED, Job, Notice, Outcome, Planned, Publish
 from imghost.run.plan import Refusal, check_budget, decide, replanned
 from imghost.run.progress import announce, reporting
 from imghost.run.report import failure_notices
-from imghost.site.images import Stay, opened
+from imghost.site.images import Origins, Stay, opened
+from imghost.site.page_map import PageMap
 from imghost.wording import many, stay
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def publish(planned: Planned, job: Job, client: Client, cache: Cache) -> Publish
     if host is None or not planned.leave.may_upload:
         return without_uploads(planned, planned.leave)
     if host.place != "network":
-        return _placed(planned, job, client, cache)
+        return _carried_out(planned, job, client, cache)
     if not planned.plan.uploads:
-        return without_uploads(planned, planned.leave)._replace(notices=name_in_lock(planned, job))
+        return without_uploads(planned, planned.leave)._replace(notices=_name_in_lock(planned, job))
     try:
         with ExitStack() as held:
             is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
@@ -80,18 +80,6 @@ def _by_the_hosts_clock(planned: Planned, job: Job, client: Client) -> tuple[Pla
     return replanned(planned, job, planned.lock), job, (Notice("clock", text),)
 
 
-def _placed(planned: Planned, job: Job, client: Client, cache: Cache) -> Published:
-    """Carry a plan out on this machine; only external images need the network, and leave to use it."""
-    leave = leave_to_upload(job.settings, job.environ, is_serving=job.is_serving)
-    if not leave.may_upload:
-        plan = planned.plan
-        barred = [path for upload in plan.uploads if upload.variant == IMPORT for path in upload.paths]
-        stays = {path: Stay(leave.reason, code=leave.code) for path in barred}
-        own = tuple(upload for upload in plan.uploads if upload.variant != IMPORT)
-        planned = planned._replace(plan=plan._replace(uploads=own, staying=dict(plan.staying) | stays))
-    return _carried_out(planned, job, client, cache)
-
-
 def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Published:
     """Upload what the plan asks for, if that is within the budget; raises StateError where no state can be kept."""
     host = planned.host
@@ -109,7 +97,7 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
                 context = _context(host, planned, job, client, cache, folder)
                 quota = with_retries(host.ready, context) if left else Quota()
                 context = replace(context, is_first_alone=not quota.is_proven)
-                done = _uploaded(planned, job, context, quota, taken, among)
+                done = _upload_planned(planned, job, context, quota, taken, among)
         return done._replace(notices=(*done.notices, *among.notices)) if among else done
     except StoreError as problem:
         return refused(planned, "shared", f"nothing is uploaded: {problem}")
@@ -145,14 +133,16 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
     from imghost.image import payload
     from imghost.run.upload import UploadContext
 
+    origins = _with_removed(job.origins, planned.last_map)
+
     def prepare(upload: Upload) -> Payload:
         if upload.variant == IMPORT:
-            made = _downloaded(upload, host, job, folder)
+            copy = _downloaded(upload, host, job, folder)
         else:
-            with opened(upload.paths[0], job.site, job.origins) as source:
-                made = payload.prepare(upload.image, source, upload.variant, folder)
+            with opened(upload.paths[0], job.site, origins) as source:
+                copy = payload.prepare(upload.image, source, upload.variant, folder)
         expires = upload.renewed.expires if upload.renewed else None
-        return replace(made, period=int(expires.timestamp()) if expires else 0)
+        return replace(copy, period=int(expires.timestamp()) if expires else 0)
 
     def bring(upload: Upload) -> Hosted:
         assert isinstance(host, Imports)
@@ -161,9 +151,13 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         check_public(upload.image.path, job.environ)
         return host.bring(upload.image.path, upload.image.sha256)
 
-    def intend(made: Payload) -> None:
+    def intend(payload: Payload) -> None:
         if host.place == "network":
-            cache.intend(made.image, host.name, made.variant)
+            cache.intend(payload.image, host.name, payload.variant)
+
+    def settle(payload: Payload) -> None:
+        if host.place == "network":
+            cache.settle(payload.image, host.name, payload.variant)
 
     def earn(record: Record) -> None:
         if host.place == "network":
@@ -175,6 +169,7 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         prepare=prepare,
         bring=bring if isinstance(host, Imports) else None,
         intend=intend,
+        settle=settle,
         earn=earn,
         doubtful=frozenset(cache.intents()),
         earned={record.key: record for record in cache.records() if host.accepts(record.url)},
@@ -185,6 +180,12 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         urls={record.url: record.sha256 for record in planned.lock.records if record.host == host.name},
         sleep=job.sleep,
     )
+
+
+def _with_removed(origins: Origins, last_map: PageMap) -> Origins:
+    """Name for each drawn image whose local copy was removed the place where that was kept."""
+    places = {path: Path(gone.source) for path, gone in last_map.removed.items() if gone.source}
+    return origins._replace(sources={**places, **origins.sources})
 
 
 def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
@@ -209,7 +210,7 @@ def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     return replace(made, image=upload.image.sha256, variant=IMPORT)
 
 
-def _uploaded(
+def _upload_planned(
     planned: Planned,
     job: Job,
     context: UploadContext,
@@ -240,7 +241,7 @@ def _uploaded(
         fatal = str(problem)
     finally:
         records = [outcome.record for outcome in outcomes if outcome.record]
-        notices += keep_records(planned, job, context.host, records)
+        notices += _add_to_lock(planned, job, context.host, records)
     tried = {id(outcome.upload) for outcome in outcomes}
     beyond = [upload for upload in uploads if id(upload) not in tried]
     done = _sorted_out(planned, outcomes, beyond, fatal or over)
@@ -297,7 +298,7 @@ def _warnings(done: Published, fatal: str, over: str) -> Iterator[Notice]:
     yield from failure_notices(it.failure for it in done.outcomes if it.failure and not it.stop)
 
 
-def name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:
+def _name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:
     """Keep the lock's header true: the host that was last published with."""
     assert planned.host is not None
     if not planned.plan.reused or planned.lock.host == planned.host.name:
@@ -305,7 +306,7 @@ def name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:
     return _written(job, locks.merged(planned.lock, (), planned.host.name), ())
 
 
-def keep_records(planned: Planned, job: Job, host: Host, records: Sequence[Record]) -> tuple[Notice, ...]:
+def _add_to_lock(planned: Planned, job: Job, host: Host, records: Sequence[Record]) -> tuple[Notice, ...]:
     """Write the records to the lock; a host on this machine has none there, since its files tell."""
     if host.place != "network" or not records:
         return ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,12 @@ from imghost import files
 from imghost.errors import ImghostError
 from imghost.net.client import Client
 from imghost.records.cache import Cache
-from imghost.run import local_copies, report
-from imghost.run.job import Job, Notice, Planned, Published, RewrittenPages
+from imghost.run import report
+from imghost.run.job import Job, Notice, Published, RewrittenPages, Settled
+from imghost.run.local_copies import hosted_in_site, settle_copies
 from imghost.run.plan import plan_run
 from imghost.run.publish import publish
-from imghost.run.report import Report, advice, make_report, new_lines, remarks, stay_notices
+from imghost.run.report import Report, advice, new_lines, remarks, stay_notices
 from imghost.run.rewrite import rewrite_pages
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
@@ -66,53 +67,51 @@ def _unfailing(say: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _run(job: Job) -> Result:
-    """Go along the line."""
-    started = time.perf_counter()
-    cache = Cache.load(job.settings.cache_dir)
-    try:
-        with Client(job.settings.timeout, environ=job.environ) as client:
-            planned = plan_run(job, client, cache)
-            local_copies.return_drawn(planned, job)
-            prepared = time.perf_counter()
-            published = drop_changed(publish(planned, job, client, cache), job)
-            requests = client.requests
-        uploaded = time.perf_counter()
-        _sweep(planned)
-        rewritten_pages = rewrite_pages(published, job)
-        settled = local_copies.settle(published, rewritten_pages, job)
-        notices = _save(published, rewritten_pages, job, cache)
-    finally:
-        cache.close()
-    rewritten = time.perf_counter()
+    """Go along the line: each stage's output is what the next ones read."""
+    began = time.perf_counter()
+    with Cache.load(job.settings.cache_dir) as cache, Client(job.settings.timeout, environ=job.environ) as client:
+        planned = plan_run(job, client, cache)  # changes nothing, sends nothing
+        was_planned = time.perf_counter()
+        published = publish(planned, job, client, cache)  # uploads, and keeps each record as it is earned
+        published = drop_changed(published, job)
+        was_published = time.perf_counter()
+        pages = rewrite_pages(planned, published.records, job)  # each whole or not at all
+        copies = settle_copies(published, pages, job)  # the one place that deletes local copies
+        unsaved = save(_new_map(published, pages, copies), planned.last_map, job, cache)  # and nothing else
     seconds = dict(planned.seconds) | {
-        "upload": uploaded - prepared,
-        "rewrite": rewritten - uploaded,
-        "total": rewritten - started,
+        "upload": was_published - was_planned,
+        "rewrite": time.perf_counter() - was_published,
+        "total": time.perf_counter() - began,
     }
-    made = make_report(published, rewritten_pages, job, requests, seconds, (settled.copies, settled.freed))
-    if job.settings.report:
-        made, problems = _write_report(made, published, rewritten_pages, job, job.settings.report)
-        notices += problems
-    every = (*planned.notices, *stay_notices(published), *published.notices, *rewritten_pages.notices, *notices)
-    said = (*remarks(published), *rewritten_pages.remarks, *settled.remarks)
-    return Result(made, every, said, published.is_refused, advice(published, job), new_lines(published, job))
+    report, unwritten = make_report(published, pages, copies, job, client.requests, seconds)
+    notices = (*planned.notices, *stay_notices(published), *published.notices, *pages.notices, *unsaved, *unwritten)
+    return Result(
+        report,
+        notices,
+        (*remarks(published), *pages.remarks, *copies.remarks),
+        published.is_refused,
+        advice(published, job),
+        new_lines(published, job),
+    )
 
 
-def _sweep(planned: Planned) -> None:
-    """Delete what a run that was killed left unfinished in the site."""
-    for folder in {path.rpartition("/")[0] for path in planned.survey.files if "/.imghost-" in f"/{path}"}:
-        files.sweep_unfinished(planned.survey.root / folder)
+def _new_map(published: Published, pages: RewrittenPages, copies: Settled) -> PageMap | None:
+    """Make what the next run shall know of the pages; one that is not as it should be is not in it.
+
+    Where a page is half-written there is no map, so that all are written again.
+    """
+    if any(written.is_half_written for _, written in pages.pages):
+        return None
+    entries = {page.path: written.entry for page, written in pages.pages if written.entry}
+    hosted = tuple(sorted(hosted_in_site(published)))
+    return PageMap(published.planned.last_map.mark, entries, copies.removed, hosted)
 
 
-def _save(published: Published, rewritten_pages: RewrittenPages, job: Job, cache: Cache) -> tuple[Notice, ...]:
+def save(new: PageMap | None, last: PageMap, job: Job, cache: Cache) -> tuple[Notice, ...]:
     """Keep what the next run can use; losing it costs that run time and nothing else."""
-    known = {page.path: written.entry for page, written in rewritten_pages.pages if written.entry}
-    removed = local_copies.removed_now(published.planned, job)
     try:
-        hosted = tuple(sorted(local_copies.hosted_in_site(published)))
-        last = published.planned.known
-        if not any(written.is_half_written for _, written in rewritten_pages.pages):  # no map: all is written again
-            page_map.save(job.page_map, PageMap(last.mark, known, removed, hosted), last)
+        if new is not None:
+            page_map.save(job.page_map, new, last)
         cache.save()
     except OSError as problem:
         why = f"{problem.strerror or problem}; {files.remedy(problem)}, or change 'cache_dir'"
@@ -121,16 +120,31 @@ def _save(published: Published, rewritten_pages: RewrittenPages, job: Job, cache
     return ()
 
 
-def _write_report(
-    made: Report, published: Published, rewritten_pages: RewrittenPages, job: Job, path: Path
+def make_report(
+    published: Published,
+    pages: RewrittenPages,
+    copies: Settled,
+    job: Job,
+    requests: int,
+    seconds: Mapping[str, float],
+) -> tuple[Report, tuple[Notice, ...]]:
+    """Count what came of the run, and write the report where one is asked for."""
+    counted = report.make_report(published, pages, job, requests, seconds, (copies.copies, copies.freed))
+    if job.settings.report is None:
+        return counted, ()
+    return _written_report(counted, published, pages, job, job.settings.report)
+
+
+def _written_report(
+    counted: Report, published: Published, pages: RewrittenPages, job: Job, path: Path
 ) -> tuple[Report, tuple[Notice, ...]]:
     """Gather what a report tells beside the counts, and write it in the form that its ending names."""
     from imghost.run import report_html
     from imghost.run.report_facts import gather
 
     try:
-        facts = gather(published, rewritten_pages, job, report.pages_by_image(published))
-        full = made._replace(facts=facts)
+        facts = gather(published, pages, job, report.pages_by_image(published))
+        full = counted._replace(facts=facts)
         is_page = path.suffix == ".html"
         text = report_html.as_html(full, facts, job.site, path.parent) if is_page else report.as_json(full)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +152,7 @@ def _write_report(
     except OSError as problem:
         reason = problem.strerror or problem
         where = f"the report {path} cannot be written: {reason}; change the option 'report'"
-        return made, (Notice("report", where),)
+        return counted, (Notice("report", where),)
     return full, ()
 
 

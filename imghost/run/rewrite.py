@@ -15,7 +15,7 @@ from imghost.html import policy
 from imghost.html.edit import Additions, HostedImage, Improvements
 from imghost.models import Image, Record, Reference
 from imghost.run import local_copies
-from imghost.run.job import Job, Notice, Published, RewrittenPages, WrittenPage
+from imghost.run.job import Job, Notice, Planned, RewrittenPages, WrittenPage
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.page_map import PageEntry, digest_of
@@ -23,10 +23,10 @@ from imghost.site.pages import Group, PageView, before_changes, decode, encode
 from imghost.urls import Place, SiteTarget
 
 
-def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
-    """Change the pages, one by one, each whole or not at all."""
+def rewrite_pages(planned: Planned, records: Mapping[str, Record], job: Job) -> RewrittenPages:
+    """Change the pages, one by one, each whole or not at all; `records` tell what may be pointed to, by its path."""
     site = urls.place(job.settings.site_url)
-    host = published.planned.host
+    host = planned.host
     is_in_site = host is not None and host.place == "site"
     additions = additions_of(job.settings, host)
     pages: list[tuple[PageView, WrittenPage]] = []
@@ -36,10 +36,10 @@ def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
     # Without a map there is nothing that tells the generator to write a page again.
     is_in_place = job.writes_again and job.page_map is not None
     set_aside = cache(partial(page_map.set_aside, job.page_map))  # once, before the first change
-    for page, groups in published.planned.groups:
-        edits = choose_urls(page, groups, published.records, url_maker(page, site, is_in_site=is_in_site))
+    for page, groups in planned.groups:
+        edits = choose_urls(page, groups, records, url_maker(page, site, is_in_site=is_in_site))
         needed = {target.path for reference, target in page.resolved() if reference not in edits}
-        lost |= local_copies.put_back(job.site, needed - local, published.planned.known.removed)
+        lost |= local_copies.put_back(job.site, needed - local, planned.last_map.removed)
         local |= needed
         if needed & lost:
             gone = min(needed & lost)
@@ -47,7 +47,7 @@ def rewrite_pages(published: Published, job: Job) -> RewrittenPages:
             notices.append(Notice("page", text))
             pages.append((page, WrittenPage(page.entry, 0)))
             continue
-        improvements = improvements_of(page, edits, published.records, published.planned.images, host, additions)
+        improvements = improvements_of(page, edits, records, planned.images, host, additions)
         written = write_page(job.site, page, edits, improvements, set_aside, is_in_place=is_in_place)
         if written.problem:
             local |= {target.path for _, target in page.resolved()}

@@ -49,6 +49,8 @@ class UploadContext:
     """Has the host fetch an external image itself, where it can."""
     intend: Callable[[Payload], None]
     """Makes the intent durable before anything is sent."""
+    settle: Callable[[Payload], None]
+    """Ends the intent of an upload that the host is known not to have stored."""
     earn: Callable[[Record], None]
     """Keeps the record durably as soon as the host has answered."""
     earned: Mapping[tuple[str, str, str], Record]
@@ -209,7 +211,7 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
         _check_address(hosted, context)
         record = recorded(upload, payload, hosted, context.host.name, context.now())
         _bind(record, state)
-        _earn(record, context, state)
+        _keep(lambda: context.earn(record), state)
         if context.verify:
             _confirm(record, context, state)
         return record, hosted.is_new
@@ -219,20 +221,36 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
 
 def _sent(payload: Payload, context: UploadContext, state: SharedState, *, is_doubtful: bool) -> Hosted:
     """Upload, with retries, and count each time that this may store a second copy."""
-    is_unclear = is_doubtful
+    refusals: list[HostError] = []
 
     def send() -> Hosted:
-        nonlocal is_unclear
+        is_unclear = refusals[-1].is_ambiguous if refusals else is_doubtful
         if is_unclear and may_store_twice(context.host):
             with state.guard:
                 state.repeats[payload.image] += 1
         try:
             return context.host.upload(payload)
         except HostError as refusal:
-            is_unclear = refusal.is_ambiguous
+            refusals.append(refusal)
             raise
 
-    return with_retries(send, context, state)
+    try:
+        return with_retries(send, context, state)
+    except HostError:
+        if _is_known_absent(refusals, is_doubtful=is_doubtful):
+            _keep(lambda: context.settle(payload), state)
+        raise
+
+
+def _is_known_absent(refusals: Sequence[HostError], *, is_doubtful: bool) -> bool:
+    """Say whether a host that refused cannot have the image from any try, of this run or an earlier one.
+
+    Bytes that it does not take are not there from an earlier try either; a quota, say, tells nothing of that.
+    """
+    if not refusals or refusals[-1].is_ambiguous:
+        return False
+    was_unclear = is_doubtful or any(refusal.is_ambiguous for refusal in refusals)
+    return refusals[-1].action is Action.FILE or not was_unclear
 
 
 def _looked_up(payload: Payload, context: UploadContext, state: SharedState) -> Hosted | None:
@@ -256,7 +274,7 @@ def _brought(
         context.now().replace(microsecond=0), hosted.expires,
     )  # fmt: skip
     _bind(record, state)
-    _earn(record, context, state)
+    _keep(lambda: context.earn(record), state)
     _confirm(record, context, state)
     return record, hosted.is_new
 
@@ -282,10 +300,10 @@ def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Re
     return record
 
 
-def _earn(record: Record, context: UploadContext, state: SharedState) -> None:
-    """Keep a record; where the store fails, the record still reaches the lock, but nothing further is sent."""
+def _keep(write: Callable[[], None], state: SharedState) -> None:
+    """Write to the local store; where it fails, a record still reaches the lock, but nothing further is sent."""
     try:
-        context.earn(record)
+        write()
     except StateError as problem:
         with state.guard:
             state.fatal = state.fatal or problem

@@ -52,6 +52,7 @@ def context_of(bench: Bench, folder: Path, numbers: Mapping[str, int], kept: lis
         prepare=prepare,
         bring=None,
         intend=lambda payload: None,
+        settle=lambda payload: None,
         earn=kept.append,
         earned={},
         doubtful=frozenset(),

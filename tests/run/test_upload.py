@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
@@ -12,6 +13,14 @@ import pytest
 from doubles.imgpro import ImgPro
 from sites import tree
 from trust.place import Project, assert_done, built_site
+
+from imghost.errors import HostError
+from imghost.net.client import Client
+from imghost.records.cache import Cache
+from imghost.run.job import Upload
+from imghost.run.upload import SharedState, UploadContext, upload_one
+from imghost.testing import FakeStore, a_payload, fake_host
+from imghost.testing.bench import an_image
 
 
 @pytest.fixture
@@ -36,3 +45,53 @@ def test_the_first_upload_alone_does_not_stop_the_others_by_ending_late(tmp_path
         result = project.build()
         assert (result.notices, len(host.copies)) == ((), 3)
         assert_done(project, before)
+
+
+@pytest.mark.parametrize(
+    ("faults", "is_open"),
+    [
+        (["refused"], False),
+        (["lost", "refused"], False),
+        (["quota"], False),
+        (["lost", "quota"], True),
+    ],
+)
+def test_a_final_answer_ends_the_intent(tmp_path: Path, faults: list[str], is_open: bool) -> None:
+    """Else each later build would say that the image may be stored twice."""
+    with FakeStore(is_idempotent=False) as store, Client(5, environ={}) as client:
+        cache = Cache.load(tmp_path / "cache")
+        payload = a_payload(tmp_path, 1)
+        image = an_image(payload)
+        state = SharedState()
+
+        def sleep(_: float) -> None:
+            if faults[-1] == "refused":
+                store.refuse(payload.sha256)
+            else:
+                store.quota = 0
+
+        if faults[0] == "lost":
+            store.lose()
+        else:
+            sleep(0)
+        context = UploadContext(
+            host=fake_host(store, client, tmp_path),
+            client=client,
+            prepare=lambda _: payload,
+            bring=None,
+            intend=lambda payload: cache.intend(payload.image, "fake", payload.variant),
+            settle=lambda payload: cache.settle(payload.image, "fake", payload.variant),
+            earn=cache.keep,
+            earned={},
+            doubtful=frozenset(),
+            now=lambda: datetime.now(UTC),
+            tries=3,
+            concurrency=1,
+            verify=False,
+            urls={},
+            sleep=sleep,
+        )
+        with pytest.raises(HostError):
+            upload_one(Upload(image, "", ("1.png",)), context, state)
+        cache.close()
+        assert bool(Cache.load(tmp_path / "cache").intents()) is is_open
