@@ -23,10 +23,16 @@ def image_urls(own: str, path: str, api_url: str, origin: str, url_hosts: Sequen
     """Make the one expression that a host's image URLs match, in full and as they are written.
 
     `own` matches the URLs of the host's own image domain. `path` matches what follows the origin where
-    `api_url` is set to another `origin` than the host's, or at one of `url_hosts`.
+    `api_url` is set to another `origin` than the host's, or at one of `url_hosts`. Behind a reverse proxy it
+    also follows the folders of `api_url`'s path, or the first of them.
     """
     elsewhere = extra_origins(api_url, origin, url_hosts)
-    return re.compile("|".join([own, *(re.escape(place) + path for place in elsewhere)]))
+    folders = ""
+    for folder in reversed([part for part in urlsplit(api_url).path.split("/") if part not in {"", ".", ".."}]):
+        folders = f"(?:/{re.escape(folder)}{folders})?"
+    at_api = origin_of(urlsplit(api_url))
+    places = (re.escape(place) + (folders if place == at_api else "") for place in elsewhere)
+    return re.compile("|".join([own, *(place + path for place in places)]))
 
 
 def extra_origins(api_url: str, origin: str, url_hosts: Sequence[str]) -> tuple[str, ...]:
@@ -238,7 +244,14 @@ def retry_after(answer: Answer) -> float | None:
 
 def moment_of(answer: Answer) -> datetime:
     """Give the moment of an answer by the host's clock, or by ours if it does not say."""
-    return http_date(answer.headers.get("date", "")) or datetime.now(UTC)
+    return told_moment(answer.headers) or datetime.now(UTC)
+
+
+def told_moment(headers: Mapping[str, str]) -> datetime | None:
+    """Read the moment that an answer tells: its `Date`, and its `Age` where a cache has kept it (RFC 9111, 4.2.3)."""
+    dated = http_date(headers.get("date", ""))
+    age = headers.get("age", "").strip()
+    return dated + timedelta(seconds=int(age)) if dated and re.fullmatch(r"[0-9]{1,9}", age) else dated
 
 
 def http_date(text: str) -> datetime | None:
@@ -251,7 +264,7 @@ def http_date(text: str) -> datetime | None:
 
 
 def moment(value: object) -> datetime | None:
-    """Read when something ends: an ISO 8601 text or Unix seconds; None stays None, which is never.
+    """Read when something ends: an ISO 8601 text, or Unix seconds or milliseconds; None stays None, which is never.
 
     Raises:
         ValueError: it is neither.
@@ -263,7 +276,8 @@ def moment(value: object) -> datetime | None:
             found = datetime.fromisoformat(value)
             return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC)
+            # Seconds reach this number in the year 5138, milliseconds had it in 1973.
+            return datetime.fromtimestamp(value / 1000 if value >= 1e11 else value, UTC)
     except (ValueError, OverflowError, OSError):
         pass
     raise ValueError("it is no date")
@@ -366,7 +380,7 @@ class HostClock:
 
     def hear(self, answer: Answer) -> None:
         """Take the time from an answer that tells one."""
-        told = http_date(answer.headers.get("date", ""))
+        told = told_moment(answer.headers)
         ahead = timedelta() if told is None else told - self._now()
         self._ahead = ahead if abs(ahead) < CREDIBLE else timedelta()
 

@@ -93,8 +93,9 @@ class FilePart(NamedTuple):
 class Client:
     """Sends requests and gives whole answers; safe to share between threads.
 
-    `timeout` is in seconds, for each wait of a request; a whole request gets that, and a second more for
-    each 100,000 bytes it sends. Proxies and certificates come from `environ` alone.
+    `timeout` is in seconds: a request fails where nothing moves for so long. What has no body gets no more in all;
+    an upload goes on as long as it moves, and its answer has a second more for each 40,000 bytes in flight.
+    Proxies and certificates come from `environ` alone.
     """
 
     requests: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -28,8 +30,16 @@ from imghost.wording import printable
 HEADERS: Final = 16 * 1024
 """Bytes of an answer's headers that are accepted."""
 
-RATE: Final = 100_000
-"""Bytes a second that a connection is expected to send at least."""
+RATE: Final = 40_000
+"""Bytes a second that all requests together are expected to send at least, so 10 s for an image of 400 kB."""
+LEAST: Final = 1_000
+"""Bytes a second below which one request counts as standing still, whatever trickles."""
+BUFFER: Final = 128 * 1024
+"""Bytes that the system may hold of what was written, so that what it took shows how fast the line is.
+
+Left alone, Linux takes 4 MB at once, and a line of 75 kB/s then looks like a host that does not answer. With a
+round trip of 100 ms this still sends 1.3 MB/s over each connection.
+"""
 
 FOREIGN: Final = (
     httpcore.TimeoutException,
@@ -104,19 +114,22 @@ class Wire:
         addresses: tuple[str, ...] = (),
         deadline: float | None = None,
     ) -> tuple[int, dict[str, str], bytes]:
-        """Send a request and read status, headers and body, all before the deadline.
+        """Send a request and read status, headers and body.
 
-        Over `limit` bytes the body is cut, or refused; with a `sink` it goes there. With `addresses`
-        only those are connected to, except by a proxy, which looks names up itself.
+        It fails where nothing moves for the client's timeout; or at the `deadline`, whatever moves. Over `limit`
+        bytes the body is cut, or refused; with a `sink` it goes there. With `addresses` only
+        those are connected to, except by a proxy, which looks names up itself.
         """
         host, port = request.url.host, request.url.port or (443 if request.url.scheme == "https" else 80)
         proxy = proxy_for(host, port, self._environ) if request.url.scheme == "https" else None
-        seconds = self._timeout + int(request.headers.get("content-length", "0")) / RATE
+        length = int(request.headers.get("content-length", "0"))
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        until = time.monotonic() + seconds if deadline is None else deadline
+        until = time.monotonic() + self._timeout if deadline is None else deadline
         exchange = Exchange(until, target, str(proxy or ""), addresses=() if proxy else addresses)
+        if deadline is None and length:
+            exchange.timeout, exchange.last = self._timeout, until + length / LEAST
         try:
-            with self._network.follow(exchange):
+            with self._network.follow(exchange, length):
                 pool = self._pool(request.url.scheme, proxy)
                 return _received(pool, self._outgoing(request), limit, cut=cut, sink=sink)
         except FOREIGN as error:
@@ -214,7 +227,9 @@ def _explained(error: Exception, exchange: Exchange) -> HostError:
         )
     if exchange.stage is Stage.TLS:
         return _untrusted(exchange)
-    return HostError(Action.RETRY, f"{exchange.target} {_broken(error)}", is_ambiguous=exchange.sent > 0)
+    is_slow = isinstance(error, httpcore.TimeoutException) and exchange.timeout > 0
+    remedy = "on a slow line, set a smaller 'concurrency' or a larger 'timeout'" if is_slow else ""
+    return HostError(Action.RETRY, f"{exchange.target} {_broken(error)}", remedy=remedy, is_ambiguous=exchange.sent > 0)
 
 
 def _unsendable(exchange: Exchange) -> HostError:
@@ -259,6 +274,8 @@ def _unreached(error: Exception, cause: BaseException | None) -> str:
 
 
 def _broken(error: Exception) -> str:
+    if isinstance(error, httpcore.WriteTimeout):
+        return "took no more of the upload"
     if isinstance(error, httpcore.TimeoutException):
         return "did not finish its answer in time"
     if isinstance(error, httpcore.RemoteProtocolError):
@@ -268,7 +285,8 @@ def _broken(error: Exception) -> str:
 
 def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
     """Make the one TLS context there is: certificates are always verified."""
-    file, folder = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
+    # The second is what the AWS tools read; who has named certificates for S3 has named them for this build.
+    file, folder = environ.get("SSL_CERT_FILE") or environ.get("AWS_CA_BUNDLE"), environ.get("SSL_CERT_DIR")
     try:
         return ssl.create_default_context(cafile=file or (None if folder else certifi.where()), capath=folder or None)
     except (OSError, ValueError):
@@ -276,7 +294,7 @@ def _trust(environ: Mapping[str, str]) -> ssl.SSLContext:
     raise HostError(
         Action.STOP,
         f"the certificates in {name} cannot be read",
-        remedy="correct SSL_CERT_FILE or SSL_CERT_DIR",
+        remedy="correct SSL_CERT_FILE, AWS_CA_BUNDLE or SSL_CERT_DIR",
     )
 
 
@@ -312,6 +330,40 @@ class Exchange:
     """Why it could not connect, by the operating system or TLS; httpcore does not pass it on."""
     addresses: tuple[str, ...] = ()
     """The only addresses to connect to; empty = those that the name resolves to."""
+    timeout: float = 0.0
+    """Seconds that a request with a body may stand still; 0 = the deadline is fixed."""
+    last: float = 0.0
+    """The moment at which such a request ends, however it moves."""
+    began: float = 0.0
+    """When its first byte was written; 0 = not yet, or the answer is awaited."""
+    may_wait: bool = False
+
+    def moved(self) -> None:
+        """Count the time of standing still anew: a piece of the body was taken."""
+        if self.timeout:
+            now = time.monotonic()
+            self.began = self.began or now
+            self.deadline = min(self.last, now + self.timeout)
+
+    def awaited(self, in_flight: int) -> None:
+        """Give the answer its time, from when the body was taken until what the line still holds of it has gone.
+
+        That is what this request's own speed says of the buffers on the way, or what all bodies that are in
+        flight need at the least rate. Idempotent until more is written.
+        """
+        if not self.timeout or not self.began:
+            return
+        now = time.monotonic()
+        behind = min(self.sent, 2 * BUFFER) * (now - self.began) / max(self.sent, 1)
+        self.deadline = now + self.timeout + max(behind, in_flight / RATE)
+        self.began, self.may_wait = 0.0, True
+
+    def waits_on(self, in_flight: int) -> bool:
+        """Say whether to wait once more: for the bodies that others have begun to send meanwhile."""
+        if self.may_wait:
+            self.deadline = time.monotonic() + in_flight / RATE
+        was, self.may_wait = self.may_wait, False
+        return was
 
     def left(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
         """Give the seconds that one wait may take; raises `late` where there are none."""
@@ -327,6 +379,9 @@ class Deadlines(httpcore.NetworkBackend):
     def __init__(self) -> None:
         self._tcp = httpcore.SyncBackend()
         self._local = threading.local()
+        self._lock = threading.Lock()
+        self.in_flight = 0
+        """Bytes of the bodies that are being sent now, or whose answers are awaited."""
 
     @property
     def exchange(self) -> Exchange:
@@ -335,13 +390,19 @@ class Deadlines(httpcore.NetworkBackend):
         return current
 
     @contextmanager
-    def follow(self, exchange: Exchange) -> Iterator[None]:
-        """Make the current thread's connections keep to this exchange."""
+    def follow(self, exchange: Exchange, length: int) -> Iterator[None]:
+        """Make the current thread's connections keep to this exchange, whose body has so many bytes."""
         self._local.exchange = exchange
+        self._count(length)
         try:
             yield
         finally:
+            self._count(-length)
             del self._local.exchange
+
+    def _count(self, length: int) -> None:
+        with self._lock:
+            self.in_flight += length
 
     def connect_tcp(
         self,
@@ -362,7 +423,8 @@ class Deadlines(httpcore.NetworkBackend):
         for number, address in enumerate(addresses, 1):
             wait = exchange.left(timeout, httpcore.ConnectTimeout) / (len(addresses) - number + 1)
             try:
-                stream = self._tcp.connect_tcp(address, port, wait, local_address, socket_options)
+                narrow = (*(socket_options or ()), (socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER))
+                stream = self._tcp.connect_tcp(address, port, wait, local_address, narrow)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 exchange.cause = error.__cause__
                 if number == len(addresses):
@@ -382,19 +444,32 @@ class Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read what has come, at most `max_bytes`."""
-        return self._inner.read(max_bytes, self._network.exchange.left(timeout, httpcore.ReadTimeout))
+        exchange = self._network.exchange
+        exchange.awaited(self._network.in_flight)
+        while True:
+            # By the deadline alone, which for an upload is longer than one wait.
+            wait = exchange.left(None if exchange.timeout else timeout, httpcore.ReadTimeout)
+            try:
+                return self._inner.read(max_bytes, wait)
+            except httpcore.ReadTimeout:
+                if not exchange.waits_on(self._network.in_flight):
+                    raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write everything, a piece at a time."""
         exchange = self._network.exchange
         # A kept connection is open from the start.
         exchange.stage = Stage.OPEN if exchange.stage is Stage.CONNECT else exchange.stage
+        if exchange.stage is Stage.TUNNEL and exchange.target.startswith("["):
+            # httpcore writes an address of the sixth version without the brackets that RFC 9112, 3.2.3 has.
+            buffer = buffer.replace(re.sub(r"[\[\]]", "", exchange.target).encode(), exchange.target.encode())
         for start in range(0, len(buffer), PIECE):
             wait = exchange.left(timeout, httpcore.WriteTimeout)
             piece = buffer[start : start + PIECE]
             # Counted before it is written: a write that fails may have reached the host in part.
             exchange.sent += len(piece)
             self._inner.write(piece, wait)
+            exchange.moved()
 
     def close(self) -> None:
         """Close the connection."""
@@ -463,15 +538,24 @@ def proxy_for(host: str, port: int, environ: Mapping[str, str]) -> Proxy | None:
 
 
 def _is_exempt(host: str, port: int, environ: Mapping[str, str]) -> bool:
+    """Say whether NO_PROXY names the host, in the forms that curl and requests read: names, addresses, networks."""
     listed = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
-    for entry in listed.lower().replace(",", " ").split():
+    return any(_is_named(host, port, entry) for entry in listed.lower().replace(",", " ").split())
+
+
+def _is_named(host: str, port: int, entry: str) -> bool:
+    name, only = entry, ""
+    if entry.startswith("[") or entry.count(":") == 1:
+        # An address of the sixth version has its port behind brackets only.
         name, _, only = entry.rpartition(":") if entry.rpartition(":")[2].isdigit() else (entry, "", "")
-        domain = name.strip("[]").removeprefix("*").removeprefix(".")
-        if only and int(only) != port:
-            continue
-        if entry == "*" or (domain and (host == domain or host.endswith(f".{domain}"))):
-            return True
-    return False
+    if only and int(only) != port:
+        return False
+    name = name.strip("[]")
+    try:
+        return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        domain = name.removeprefix("*").removeprefix(".")
+        return entry == "*" or (bool(domain) and (host == domain or host.endswith(f".{domain}")))
 
 
 def _parsed(name: str, text: str) -> Proxy:

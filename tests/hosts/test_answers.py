@@ -1,11 +1,13 @@
 """What is read from any host's answer."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import SettingsError
-from imghost.hosts.answers import error_code, extra_origins, moment, retry_after
+from imghost.hosts.answers import HostClock, error_code, extra_origins, image_urls, moment, moment_of, retry_after
 from imghost.net.client import Answer
 
 
@@ -108,3 +110,40 @@ def test_a_host_that_serves_images_is_named_with_or_without_a_port(name: str) ->
 def test_what_is_no_host_is_refused_in_the_settings(name: str) -> None:
     with pytest.raises(SettingsError, match="url_hosts"):
         extra_origins(API, API, [name])
+
+
+@pytest.mark.parametrize(
+    ("api_url", "url", "is_image"),
+    [
+        ("http://127.0.0.1:8080/img402", "http://127.0.0.1:8080/img402/a.png", True),
+        ("http://127.0.0.1:8080/img402", "http://127.0.0.1:8080/a.png", True),
+        ("https://proxy.example/one/two", "https://proxy.example/one/a.png", True),
+        ("https://proxy.example/one/two/", "https://proxy.example/one/two/a.png", True),
+        ("https://proxy.example/one/two", "https://proxy.example/two/a.png", False),
+        ("https://proxy.example/one", "https://proxy.example/one/../a.png", False),
+        ("https://proxy.example/o.e", "https://proxy.example/one/a.png", False),
+        ("https://proxy.example/one", "https://cdn.example/one/a.png", False),
+        ("https://host.example/one", "https://host.example/one/a.png", False),
+    ],
+)
+def test_images_behind_a_reverse_proxy_are_the_hosts(api_url: str, url: str, is_image: bool) -> None:
+    urls = image_urls(r"https://i\.host\.example/a\.png", r"/a\.png", api_url, "https://host.example", ["cdn.example"])
+    assert (urls.fullmatch(url) is not None) is is_image
+    assert urls.fullmatch("https://cdn.example/a.png")
+
+
+def test_an_answer_from_a_cache_tells_the_time_with_its_age() -> None:
+    """RFC 9111, section 4.2.3: what is 20 days old was made 20 days before it is read."""
+    old = {"date": "Sun, 01 Nov 2026 12:00:00 GMT"}
+    aged = {**old, "age": "1728000"}
+    assert moment_of(Answer(200, old, b"")) == datetime(2026, 11, 1, 12, tzinfo=UTC)
+    assert moment_of(Answer(200, aged, b"")) == datetime(2026, 11, 21, 12, tzinfo=UTC)
+    assert moment_of(Answer(200, {**old, "age": "-5"}, b"")) == moment_of(Answer(200, old, b""))
+    clock = HostClock(lambda: datetime(2026, 11, 21, 12, 1, tzinfo=UTC))
+    clock.hear(Answer(200, aged, b""))
+    assert clock.now() == datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def test_a_moment_in_milliseconds_is_the_one_in_seconds() -> None:
+    assert moment(1_771_286_400_000) == moment(1_771_286_400)
+    assert moment(1_771_286_400_500) == moment(1_771_286_400) + timedelta(seconds=0.5)

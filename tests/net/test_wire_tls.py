@@ -187,3 +187,39 @@ def a_tunnel(port: int) -> Iterator[tuple[int, list[bytes]]]:
         for thread in list(threads):
             thread.join(5)
         listener.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "listed", "is_proxied"),
+    [
+        ("::1", "::1", False),
+        ("::1", "[::1]", False),
+        ("::1", "[::1]:443", False),
+        ("::1", "[::1]:8443", True),
+        ("2001:db8::5", "2001:db8::/32", False),
+        ("2001:db9::5", "2001:db8::/32", True),
+        ("10.1.2.3", "10.0.0.0/8", False),
+        ("11.1.2.3", "10.0.0.0/8 10.1.2.3:443", True),
+        ("10.1.2.3", "10.1.2.3", False),
+        ("host.example", "10.0.0.0/8,.example", False),
+        ("host.example", "::1 example:8443", True),
+    ],
+)
+def test_no_proxy_takes_addresses_and_networks_as_other_tools_do(host: str, listed: str, is_proxied: bool) -> None:
+    environ = {"HTTPS_PROXY": "proxy.local:3128", "NO_PROXY": listed}
+    assert (proxy_for(host, 443, environ) is not None) is is_proxied
+
+
+def test_a_tunnel_to_an_address_of_the_sixth_version_is_asked_for_in_brackets() -> None:
+    with Server(echo) as plain, a_tunnel(plain.port) as (port, asked):
+        environ = {"HTTPS_PROXY": f"127.0.0.1:{port}"}
+        with Client(2, environ=environ) as client, pytest.raises(HostError):
+            client.send("GET", "https://[::1]:9/")
+    assert asked[0].startswith(b"CONNECT [::1]:9 HTTP/1.1\r\n")
+    assert b"Host: [::1]:9\r\n" in asked[0]
+
+
+def test_the_bundle_that_aws_tools_read_is_read(authority: tuple[object, str]) -> None:
+    issuer, file = authority
+    with Server(echo, certificate(issuer)) as server, Client(5, environ={"AWS_CA_BUNDLE": file}) as client:
+        assert client.send("GET", server.url).status == 200
