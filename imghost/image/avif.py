@@ -221,6 +221,8 @@ def _linked(reader: _Reader, primary: int) -> list[tuple[int, bool]]:
 # Offsets inside the file are absolute, so metadata is not cut out but overwritten at its place.
 _BRANDS: Final = {b"avif", b"avis"}
 _SRGB: Final = (1, 13)
+_HIGH_RANGE: Final = {16, 18}
+"""Transfer functions PQ and HLG."""
 _STRUCTURE: Final = {b"ftyp", b"meta", b"moov", b"moof", b"styp", b"sidx", b"mfra"}
 _CONTENT: Final = {b"mdat", b"imda"}
 # What a box of notes becomes: browsers pass over `free`.
@@ -289,9 +291,10 @@ def outline(data: Data) -> Outline:
 
 
 def is_more_than_pixels(data: bytes) -> bool:
-    """Say whether a file holds what a decoder to eight bits would lose: a gain map, or a crop."""
+    """Say whether a file holds what a decoder to eight bits would lose: a gain map, a high range, or a crop."""
     length = int.from_bytes(data[:4], "big")
-    return b"tmap" in data[8:length] or any(box.name == b"clap" for box in _properties(data))
+    has_high_range = (codes(data) or _SRGB)[1] in _HIGH_RANGE
+    return has_high_range or b"tmap" in data[8:length] or any(box.name == b"clap" for box in _properties(data))
 
 
 def codes(data: bytes) -> tuple[int, int] | None:

@@ -83,7 +83,7 @@ def _joined(
     new = _first_notes(data, every, notes, after)
     index = next((at for at, segment in enumerate(every) if _says(data, segment, 0xE2, _MPF)), None)
     if index is not None:
-        before = stripped(data, every[:index], size, exif, new).length
+        before = stripped(data, every[:index], size, exif, new).length if index else len(SIGNATURE) - 1
         start = every[index].start
         total = stripped(data, every, size, exif, {**new, start: _index(0, 0, 0)}).length
         new[start] = _index(total, after, total - before - 4 - len(_MPF))

@@ -62,11 +62,14 @@ def outline(data: Data) -> Outline:
     pieces.keep(0, len(SIGNATURE))
     names: set[bytes] = set()
     turn, frames = 1, 0
+    is_apart = False  # what old programs show is no frame of the animation
     for name, start, end in _chunks(data):
         if name == b"IHDR" and names:
             raise NotAnImage("it is a PNG image with two headers")
         if name == b"acTL" and b"IDAT" not in names:
             frames = int.from_bytes(data[start + 8 : start + 12], "big")
+        if name == b"IDAT" and b"fcTL" not in names:
+            is_apart = True
         if name in _KEPT:
             pieces.keep(start, end)
         elif name == b"eXIf" and not names & {b"eXIf", b"IDAT"}:
@@ -76,7 +79,7 @@ def outline(data: Data) -> Outline:
         names.add(name)
     if b"IDAT" not in names or (data[25] == 3 and b"PLTE" not in names):
         raise NotAnImage("it is a PNG image without its pixels or its palette")
-    return Outline("image/png", _turned(size, turn), frames > 1, pieces.done())
+    return Outline("image/png", _turned(size, turn), frames > (not is_apart), pieces.done())
 
 
 def _header(data: Data) -> tuple[int, int]:

@@ -30,8 +30,12 @@ _TRIES: Final = 24
 _MAX_ANIMATED: Final = 60_000_000
 """Pixels of all frames of an animation that is resized: 240 MB while it is in memory."""
 _WEBP_EDGE: Final = 16_383
+_SMALL: Final = 250_000
+"""Pixels up to which colours keep their full resolution: there the bytes are few, and the loss is seen."""
+# The quality of a lossy picture that is made smaller in its own format, by its pixels: what it loses is not to be seen.
+_TINY: Final = 10_000
+_QUALITIES: Final = ((_TINY, 97), (_SMALL, 92))
 _QUALITY: Final = 88
-"""Of a lossy picture that is made smaller in its own format: what it loses beside its pixels is not seen."""
 # The order of Pillow's transpositions that carry out EXIF's orientations 2 to 8.
 _TRANSPOSED: Final = (0, 3, 1, 5, 4, 6, 2)
 _COLOUR_CHUNKS: Final = {b"cHRM", b"gAMA", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi"}
@@ -212,9 +216,15 @@ def _load(lean: bytes, outline: Outline) -> _Picture | None:
     import PIL.Image
 
     name = outline.media_type.rpartition("/")[2].upper()
-    with PIL.Image.open(io.BytesIO(lean), formats=[name]) as opened:
-        load = _load_frames if outline.is_animated else _LOADERS[outline.media_type]
-        picture = load(lean, opened)
+    load = _load_frames if outline.is_animated else _LOADERS[outline.media_type]
+    try:
+        with PIL.Image.open(io.BytesIO(lean), formats=[name]) as opened:
+            picture = load(lean, opened)
+    except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError):
+        # Pillow does not read every animation, nor every GIF and AVIF, that browsers show: these stay as they are.
+        if not outline.is_animated and outline.media_type not in {"image/gif", "image/avif"}:
+            raise
+        return None
     if picture is None:
         return None
     turn = 1 if picture.second else outline.shown.turn
@@ -265,14 +275,17 @@ def _load_png(lean: bytes, opened: PIL.Image.Image) -> _Picture:
 
 def _deep(lean: bytes, opened: PIL.Image.Image, colour: int, key: bytes | None) -> PIL.Image.Image:
     """Read the upper eight of sixteen bits; what is transparent is told in all of them."""
-    mode, name = ("L", "L;16") if colour == 0 else ("RGB", "RGB;16")
-    upper = _unpacked(lean, mode, name + "B")
-    if key is None:
-        return upper
     import PIL.Image
     from PIL import ImageChops
 
-    lower = _unpacked(lean, mode, name + "L")
+    if colour == 0:
+        raw = opened.tobytes()  # the lower byte of each first
+        upper, lower = (PIL.Image.frombytes("L", opened.size, raw[at::2]) for at in (1, 0))
+    else:
+        # By rows read as of the other order, what Pillow takes for the upper byte is the lower.
+        upper, lower = (_unpacked(lean, f"RGB;16{order}") for order in "BL")
+    if key is None:
+        return upper
     mask = PIL.Image.new("L", opened.size, 0)
     for at, band in enumerate(zip(upper.split(), lower.split(), strict=True)):
         for half, value in zip(band, key[2 * at : 2 * at + 2], strict=True):
@@ -282,12 +295,11 @@ def _deep(lean: bytes, opened: PIL.Image.Image, colour: int, key: bytes | None) 
     return upper
 
 
-def _unpacked(lean: bytes, mode: str, raw_mode: str) -> PIL.Image.Image:
+def _unpacked(lean: bytes, raw_mode: str) -> PIL.Image.Image:
     """Decode a PNG with its rows read as another kind of pixels."""
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(lean), formats=["PNG"]) as opened:
-        opened._mode = mode  # noqa: SLF001 - Pillow has no other way to the lower half of sixteen bits
         opened.tile = [opened.tile[0]._replace(args=raw_mode)]
         opened.load()
         return opened.copy()
@@ -389,17 +401,24 @@ def _saved(picture: _Picture, most: int) -> bytes | None:
     if picture.media_type == "image/png":
         return _saved_png(picture, most)
     if picture.media_type == "image/jpeg":
-        options = {"quality": _QUALITY, "optimize": True, "progressive": True, "subsampling": picture.sampling}
-        if options["subsampling"] not in {0, 1, 2} or frame.mode not in {"RGB", "YCbCr"}:
-            options["subsampling"] = -1
+        options: dict[str, Any] = {"quality": _quality(frame), "optimize": True, "progressive": True}
+        if frame.mode == "RGB":
+            options["subsampling"] = 0 if frame.width * frame.height <= _SMALL else picture.sampling
         return _dense(_written(frame, "JPEG", icc_profile=picture.icc, **options), picture)
     if picture.media_type == "image/gif":
         few = _for_gif(frame)
         return _written(few, "GIF", optimize=True, transparency=few.info.get("transparency"))
     if picture.media_type == "image/webp":
-        return _webp(frame, picture.icc, None if picture.is_lossless else _QUALITY)
-    raw = _written(frame, "AVIF", quality=80, speed=7, icc_profile=picture.icc)
+        # A small one without loss: by loss WebP has half of the colours' resolution, at any quality.
+        is_lossless = picture.is_lossless or frame.width * frame.height <= _TINY
+        return _webp(frame, picture.icc, None if is_lossless else _quality(frame))
+    raw = _written(frame, "AVIF", quality=_quality(frame) - 8, speed=7, icc_profile=picture.icc)
     return avif.with_codes(raw, picture.codes) if picture.codes else raw
+
+
+def _quality(frame: PIL.Image.Image) -> int:
+    pixels = frame.width * frame.height
+    return next((quality for most, quality in _QUALITIES if pixels <= most), _QUALITY)
 
 
 def _saved_png(picture: _Picture, most: int) -> bytes:
@@ -495,7 +514,9 @@ def _dense(raw: bytes, picture: _Picture) -> bytes:
 
 
 def _webp(frame: PIL.Image.Image, icc: bytes | None, quality: int | None) -> bytes:
-    options: dict[str, Any] = {"lossless": True, "quality": 80} if quality is None else {"quality": quality}
+    options: dict[str, Any] = {"lossless": True, "quality": 80}
+    if quality is not None:
+        options = {"quality": quality, "use_sharp_yuv": True}
     return _written(frame, "WEBP", method=4, icc_profile=icc, **options)
 
 
@@ -513,7 +534,7 @@ def _animated(picture: _Picture) -> bytes | None:
         options["loop"] = picture.loop
     frames: Sequence[PIL.Image.Image] = picture.frames
     if name == "WEBP":
-        options |= {"lossless": True} if picture.is_lossless else {"quality": _QUALITY}
+        options |= {"lossless": True} if picture.is_lossless else {"quality": _quality(picture.frames[0])}
         options |= {"method": 4, "minimize_size": True}
     elif name == "GIF":
         frames = [_for_gif(frame) for frame in frames]
