@@ -81,6 +81,15 @@ class Reference(NamedTuple):
     """Whether the element has a `crossorigin` attribute, so that another origin must allow it."""
 
 
+class Condition(NamedTuple):
+    """What a selector asks of an attribute's text, as CSS writes it: `[src$="icon.png" i]`."""
+
+    attribute: str
+    operator: str
+    value: str
+    ignores_case: bool = False
+
+
 class Scan(NamedTuple):
     """What one page refers to."""
 
@@ -89,6 +98,14 @@ class Scan(NamedTuple):
     """The first `<base href>`, as written."""
     policies: tuple[str, ...] = ()
     """The page's own Content-Security-Policies (`<meta http-equiv>`)."""
+    renaming: tuple[str, ...] = ()
+    """Literals of which its own scripts make images' names."""
+    selectors: tuple[Condition, ...] = ()
+    """What its own styles and scripts ask of a URL's text."""
+    vouched: tuple[str, ...] = ()
+    """URLs of style sheets for whose bytes it vouches (`integrity`)."""
+    fixed: tuple[int, ...] = ()
+    """Which of the references count on their image's size in pixels, by their places in `references`."""
 
 
 class Facts(NamedTuple):
@@ -115,6 +132,8 @@ class Image:
     facts: Facts
     seen: tuple[str, tuple[int, int, int]] | None = field(default=None, compare=False, repr=False)
     """The file that told all this, and its stamp then; None where no file of this machine did."""
+    is_counted_on: bool = field(default=False, compare=False, repr=False)
+    """Whether something in a page counts on its size in pixels, so that it is not resized."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ def place(site_url: str | None) -> Place:
     return Place(parts.scheme, authority.lower(), _slashed(parts.path))
 
 
+def origin_of(site: Place) -> str:
+    """Write a site's origin; empty where it is not known."""
+    return f"{site.scheme}://{site.authority}" if site.authority else ""
+
+
 def _slashed(path: str) -> str:
     names = [quoted(unquote_to_bytes(part)) for part in path.strip("/").split("/")]
     return f"/{'/'.join(names)}/" if names != [""] else "/"

@@ -25,6 +25,7 @@ _BARE: Final = re.compile(rf"(?:[^\"'()\\{_S}\x00-\x08\x0b\x0e-\x1f\x7f]++|{_ESC
 _BARE_END: Final = re.compile(rf"[{_S}]*+(?:\)|\Z)")
 _BAD_END: Final = re.compile(r"(?:[^)\\]++|\\[\s\S]?)*+\)?")
 _ESCAPED: Final = re.compile(rf"\\(?:([0-9a-fA-F]{{1,6}})(?:\r\n|[{_S}])?|(\r\n|[\n\f\r])|([\s\S])|\Z)")
+_LINE_END: Final = re.compile(r"\r\n|[\n\f\r]")
 _REMOVED: Final = str.maketrans("", "", "\t\n\r")
 
 _FROM_STRINGS: Final = frozenset({"image-set", "-webkit-image-set"})
@@ -166,6 +167,10 @@ def _found(css: str, start: int, end: int, quote: str, context: _Context) -> Fou
     raw = css[start:end]
     start += len(raw) - len(raw.lstrip("\t\n\f\r "))
     end = max(start, end - (len(raw) - len(raw.rstrip("\t\n\f\r "))))
+    if quote and css[end - 1 : end] == "\\" and (line_end := _LINE_END.match(css, end)):
+        written = css[start:end]
+        if (len(written) - len(written.rstrip("\\"))) % 2:
+            end = line_end.end()  # an escaped line's end belongs to its backslash
     url = unescape(css[start:end]).strip("\t\n\f\r ").translate(_REMOVED)
     name = context.property
     if not url or url[0] == "#" or url[:5].lower() == "data:":

@@ -20,21 +20,23 @@ _IN_CSS: Final = re.compile(r"""[\x00-\x1f\x7f"'()\\<> ]""")
 _IN_SRCSET: Final = re.compile(r"[\t\n\f\r ]|\A,+|,+\Z")
 
 
-def splice(text: str, edits: Iterable[tuple[Reference, str]]) -> str:
+def splice(text: str, edits: Iterable[tuple[Reference, str]], *, keeps_query: bool = True) -> str:
     """Put each new URL where its reference is written, and leave everything else as it is.
 
     Raises:
         ValueError: two references overlap.
     """
-    return changed_text(text, changes_of(text, dict(edits)))
+    return changed_text(text, changes_of(text, dict(edits), keeps_query=keeps_query))
 
 
-def changes_of(text: str, edits: Mapping[Reference, str]) -> tuple[tuple[int, str, str], ...]:
+def changes_of(
+    text: str, edits: Mapping[Reference, str], *, keeps_query: bool = True
+) -> tuple[tuple[int, str, str], ...]:
     """List what the edits change, in order: where, the text there, and the text that takes its place."""
     found = []
     for reference, url in sorted(edits.items(), key=lambda edit: edit[0].start):
         raw = text[reference.start : reference.end]
-        found.append((reference.start, raw, replacement(raw, reference, url)))
+        found.append((reference.start, raw, replacement(raw, reference, url, keeps_query=keeps_query)))
     return tuple(found)
 
 
@@ -54,14 +56,17 @@ def changed_text(text: str, changes: Iterable[tuple[int, str, str]]) -> str:
     return "".join(parts) + text[position:]
 
 
-def replacement(raw: str, reference: Reference, url: str) -> str:
-    """Write a new URL as the reference's old text `raw` is written, with the old query and fragment."""
+def replacement(raw: str, reference: Reference, url: str, *, keeps_query: bool = True) -> str:
+    """Write a new URL as the reference's old text `raw` is written, with the old query and fragment.
+
+    A host that makes other pictures by the query must not get one that only kept old copies from being shown.
+    """
     if reference.in_srcset:
         url = _IN_SRCSET.sub(lambda found: "".join(f"%{ord(letter):02X}" for letter in found[0]), url)
     path, query, fragment = _parts(url)
     old_query, old_fragment = _kept(raw, reference)
     written = _escaped(path + query, reference)
-    if old_query:
+    if old_query and keeps_query:
         written += _escaped("&", reference) + old_query[1:] if query else old_query
     written += old_fragment or _escaped(fragment, reference)
     return _quoted(written) if _is_whole_value(reference) and _NEEDS_QUOTES.search(written) else written

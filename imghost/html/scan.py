@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from imghost.html import css
+from imghost.html import css, policy
 from imghost.html.tokenizer import (
     HTML,
     SPACE,
@@ -23,7 +23,7 @@ from imghost.html.tokenizer import (
     tags,
     value,
 )
-from imghost.models import Reference, Scan
+from imghost.models import Condition, Reference, Scan
 
 _REMOVED: Final = str.maketrans("\0", "\ufffd", "\t\n\r")
 
@@ -41,13 +41,35 @@ class _Cover:
     has_cors: bool = False
 
 
-def scan(text: str, kinds: frozenset[str]) -> Scan:
-    """Find the references of these kinds in a page, whatever the page is, in linear time."""
-    page = _Page(text, kinds)
+_CHANGING: Final = (".src", "attr(", "ttribute(", "ackgroundImage")
+"""What a page has at least whose own scripts change images' URLs."""
+_ROOTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]")
+
+
+def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) -> Scan:
+    """Find the references of these kinds in a page, whatever the page is, in linear time.
+
+    `words` are ids and classes of elements on whose URLs scripts of the site work.
+    """
+    literals: frozenset[str] = frozenset()
+    if any(mark in text for mark in _CHANGING):
+        from imghost.html.scripts import page_renames  # few pages have such a script
+
+        own = page_renames(text)
+        words, literals = words | own.words, own.literals
+    page = _Page(text, kinds, words, has_code=bool(words or literals))
     for tag in tags(text, with_styles="style" in kinds):
         page.read(tag)
     page.end()
-    return Scan(tuple(page.found), page.base, tuple(page.policies))
+    return Scan(
+        tuple(page.found),
+        page.base,
+        tuple(page.policies),
+        tuple(sorted(literals)),
+        tuple(sorted(page.selectors)),
+        tuple(page.vouched),
+        tuple(page.fixed),
+    )
 
 
 def scan_css(text: str, kind: str = "css") -> Scan:
@@ -63,17 +85,24 @@ def scan_css(text: str, kind: str = "css") -> Scan:
 class _Page:
     """One page as it is read: what was found, and the elements that are open around the next tag."""
 
-    def __init__(self, text: str, kinds: frozenset[str]) -> None:
+    def __init__(self, text: str, kinds: frozenset[str], words: frozenset[str], *, has_code: bool) -> None:
         self.text = text
         self.kinds = kinds
+        self.words = words
+        self.has_code = has_code
         self.found: list[Reference] = []
         self.base: str | None = None
         self.policies: list[str] = []
+        self.selectors: set[Condition] = set()
+        self.vouched: list[str] = []
+        self.fixed: list[int] = []
+        self._before_base = 0
+        self._has_card_size = False
         self._groups = 0
         self._link: _Cover | None = None
         self._media: list[_Cover] = []
         self._open_media: Counter[str] = Counter()
-        self._templates = 0
+        self._inert = 0
         self._style_held = ""
 
     def read(self, tag: Tag) -> None:
@@ -99,16 +128,39 @@ class _Page:
         """End the page: what is still open is settled as if it were closed."""
         while self._media:
             self._settle(self._media.pop())
+        for at in range(self._before_base):
+            if not self.found[at].held and not _ROOTED.match(self.found[at].url):
+                self.found[at] = self.found[at]._replace(held=HELD_BY_BASE)
+        if self._has_card_size:
+            self.fixed += [at for at, one in enumerate(self.found) if one.kind == "meta"]
+        if "[src" in self.text:
+            self._add_selectors(self.text)
+
+    def _add_selectors(self, text: str) -> None:
+        """Note the conditions on URLs' texts in a style, or in the page's scripts."""
+        if "[" in text:
+            from imghost.html.selectors import selectors_of
+
+            self.selectors |= selectors_of(text)
 
     def _open(self, tag: Tag) -> None:
         self._groups += 1
-        element = Element(tag.name, tag.namespace, self.text, attributes(self.text, tag.body, tag.end))
+        element = Element(
+            tag.name, tag.namespace, self.text, attributes(self.text, tag.body, tag.end), tag.body, tag.end
+        )
         held = element.held
+        if self.has_code and not held and element.name in {"img", "input", "image"}:
+            held = self._held_by_code(element)
         before = len(self.found)
         self._add(element, held)
+        if _counts_on_size(element):
+            self.fixed += range(before, len(self.found))
         if "style" in self.kinds and (style := element.given.get("style")):
             decoded = decode_with_offsets(self.text[style.start : style.end])
-            self._add_css(decoded, style.start, style.quote, held or self._held_around())
+            around = held or self._held_around()
+            if self.policies and policy.admits_by_hash(self.policies, decoded.text, "style-src-attr"):
+                around = around or HELD_BY_HASH
+            self._add_css(decoded, style.start, style.quote, around)
         if tag.name == "style":
             self._style_held = held or self._held_around()
         elif tag.namespace == HTML:
@@ -124,18 +176,23 @@ class _Page:
             self._link = _Cover(name, self.found[before].group, self.found[before].held)
         elif name == "img" and (picture := self._picture()):
             picture.has_cors = picture.has_cors or "crossorigin" in element.given
-        elif name == "template":
-            self._templates += 1
-        elif name == "base" and self.base is None and not self._templates and "href" in element.given:
+        elif name in {"template", "noscript"}:
+            self._inert += 1
+        elif name == "base" and self.base is None and not self._inert and "href" in element.given:
             self.base = value(self.text, element.given["href"])
+            self._before_base = before
+        elif name == "link" and "integrity" in element.given and "href" in element.given:
+            self.vouched.append(value(self.text, element.given["href"]))
+        elif name == "meta" and _CARD_SIZE.search(self.text, element.body, element.end):
+            self._has_card_size = True
         elif name == "meta" and element.says("http-equiv") == "content-security-policy":
             self.policies.append(value(self.text, element.given.get("content")))
 
     def _close(self, name: str) -> None:
         if name == "a":
             self._link = None
-        elif name == "template":
-            self._templates = max(0, self._templates - 1)
+        elif name in {"template", "noscript"}:
+            self._inert = max(0, self._inert - 1)
         elif self._open_media[name]:
             while self._settle(self._media.pop()) != name:
                 pass
@@ -146,6 +203,16 @@ class _Page:
         for at in cover.members if cover.has_cors else ():
             self.found[at] = self.found[at]._replace(needs_cors=True)
         return cover.name
+
+    def _held_by_code(self, element: Element) -> str:
+        """Say whether a script of the site or the page, or the element's own code for events, changes its URL."""
+        from imghost.html.scripts import renames_of, works_on
+
+        own = value(self.text, element.given.get("id")), value(self.text, element.given.get("class")).split()
+        if self.words and works_on(self.words, *own):
+            return HELD_BY_SCRIPT
+        code = (value(self.text, where) for name, where in element.given.items() if name.startswith("on"))
+        return HELD_BY_SCRIPT if any(map(renames_of, code)) else ""
 
     def _picture(self) -> _Cover | None:
         return self._media[-1] if self._media and self._media[-1].name == "picture" else None
@@ -191,7 +258,11 @@ class _Page:
         if "style" in self.kinds:
             raw = self.text[tag.body : tag.end]
             decoded = decode_with_offsets(raw, in_text=True) if tag.namespace == SVG else Decoded(raw)
-            self._add_css(decoded, tag.body, None, self._style_held)
+            held = self._style_held
+            if self.policies and policy.admits_by_hash(self.policies, decoded.text, "style-src-elem"):
+                held = held or HELD_BY_HASH
+            self._add_css(decoded, tag.body, None, held)
+            self._add_selectors(decoded.text)
 
     def _add_css(self, decoded: Decoded, start: int, quote: str | None, held: str) -> None:
         for image in css.images(decoded.text):
@@ -240,17 +311,22 @@ def _stripped(text: str) -> tuple[int, int]:
 HELD_BY_ATTRIBUTE: Final = 'kept by data-imghost="off"'
 HELD_BY_CLASS: Final = "kept by the class no-imghost"
 HELD_BY_SCRIPT: Final = "a script renames it"
+HELD_BY_HASH: Final = "is in a style that a Content-Security-Policy admits by its hash"
+HELD_BY_BASE: Final = "stands before the page's <base>"
 
 SETS: Final = frozenset({"srcset", "imagesrcset", "data-srcset"})
 """The attributes that hold several URLs."""
 
-MATTERING: Final = names("a area audio base embed img input link meta object picture source template video")
+MATTERING: Final = names("a area audio base embed img input link meta noscript object picture source template video")
 """The elements of HTML that refer to images, or that change what others mean."""
 
 _META_NAMES: Final = frozenset(
     {"og:image", "og:image:url", "og:image:secure_url", "twitter:image", "twitter:image:src"}
 )
 _ICON_ENDINGS: Final = ("icon", "icon-precomposed")
+
+
+_CARD_SIZE: Final = re.compile(r"(?:og|twitter):image:(?:width|height)", re.I)
 
 
 class Element(NamedTuple):
@@ -260,6 +336,8 @@ class Element(NamedTuple):
     namespace: str
     text: str
     given: Mapping[str, Attribute]
+    body: int = 0
+    end: int = 0
 
     def says(self, name: str) -> str:
         """Read an attribute that is compared without regard to case."""
@@ -274,6 +352,17 @@ class Element(NamedTuple):
         if "no-imghost" in classes:
             return HELD_BY_CLASS
         return HELD_BY_SCRIPT if self.name == "img" and "toggler" in classes else ""
+
+
+def _counts_on_size(element: Element) -> bool:
+    """Say whether an element would be shown otherwise, or be wrong, with an image of another size in pixels."""
+    given = element.given
+    if element.name in {"img", "source", "input"}:
+        is_bounded = "width" in given or "height" in given
+        if not is_bounded and ("usemap" in given or "srcset" in given):
+            return True
+    # What lightboxes are told beforehand: `data-pswp-width`, `data-size`.
+    return any(name.startswith("data-") and name.endswith(("width", "height", "size")) for name in given)
 
 
 class Sources(NamedTuple):

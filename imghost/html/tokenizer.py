@@ -39,10 +39,10 @@ def names(text: str) -> frozenset[str]:
 
 
 _STARTS: Final = names(
-    "a area audio base embed iframe image img input link math meta noembed noframes object picture plaintext "
+    "a area audio base embed iframe image img input link math meta noembed noframes noscript object picture plaintext "
     "script source style svg template textarea title video xmp"
 )
-_ENDS: Final = ("audio", "picture", "template", "video")
+_ENDS: Final = ("audio", "noscript", "picture", "template", "video")
 _RAW: Final = frozenset({"iframe", "noembed", "noframes", "style", "textarea", "title", "xmp"})
 _SHAPES: Final = ("circle", "defs", "ellipse", "g", "line", "path", "polygon", "polyline", "rect")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imghost.files import Stamp, digest, open_beneath, stamp
-from imghost.hosts import Host, registry
+from imghost.hosts import Host, Varies, registry
 from imghost.html.edit import splice
 from imghost.html.scan import scan
 from imghost.models import DEFAULT_KINDS, IMPORT, Record, Reference
@@ -79,7 +79,7 @@ def rewrite_text(text: str, docs: Path, images: LockedImages, page: str = "") ->
     paths = {target.path for _, target in view.resolved()}
     records = {path: record for path in paths if (record := images.records.get(_digest_of(docs, path)))}
     edits = choose_urls(view, groups_of(view, images.host.origins), records, lambda record, _: record.url)
-    return splice(text, edits.items())
+    return splice(text, edits.items(), keeps_query=not isinstance(images.host, Varies))
 
 
 def _digest_of(docs: Path, path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -19,6 +20,7 @@ from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Plan, Planned, Upload
 from imghost.settings import Settings
 from imghost.site import page_map, pages
+from imghost.site.dependents import Dependents, dependents_of
 from imghost.site.images import Stay, identify
 from imghost.site.page_map import PageMap
 from imghost.site.pages import Group, PageView, Survey, survey
@@ -165,14 +167,27 @@ def decide(image: Image, host: Host, settings: Settings) -> str | Refusal:
     """Decide what is done to an image before it is sent: the variant, or why it is not sent."""
     if "://" in image.path:
         return IMPORT
-    return variant_of(
+    may_resize = not image.is_counted_on
+    decided = variant_of(
         image,
         host.limits,
         metadata=settings.metadata,
-        max_edge=settings.max_edge,
-        oversize=settings.oversize,
+        max_edge=settings.max_edge if may_resize else None,
+        oversize=settings.oversize if may_resize else "keep",
         host=host.name,
     )
+    if isinstance(decided, Refusal) and decided.code == "oversize" and not may_resize and settings.oversize == "resize":
+        return decided._replace(remedy=_COUNTED)
+    return decided
+
+
+_COUNTED: Final = "make it smaller by hand: an image map, a srcset or a size in the page counts on its pixels"
+
+
+def _counted(views: Iterable[PageView]) -> frozenset[str]:
+    """List the images whose size in pixels a page counts on."""
+    targets = (view.targets[at] for view in views for at in view.scan.fixed if at < len(view.targets))
+    return frozenset(target.path for target in targets if target)
 
 
 def _needed(groups: Iterable[Group], staying: Mapping[str, Stay]) -> set[str]:
@@ -233,15 +248,17 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     settings = job.settings
     lock = locks.read(settings.lock)
     host = _open(job, lock, client)
-    known = local_copies.renewed(page_map.load(job.page_map, mark_of(settings)), job.page_map, job.origins)
     found = survey(job.site)
-    views, notices = _views(job, found, known, host)
-    origins = host.origins if host else ()
-    groups = tuple((view, pages.groups_of(view, origins)) for view in views)
+    depending = dependents_of(found)
+    mark = mark_of(settings) + depending.mark
+    known = local_copies.renewed(page_map.load(job.page_map, mark), job.page_map, job.origins)
+    views, notices = _views(job, found, known, host, depending.words)
+    groups = _groups(views, depending, host, urls.place(settings.site_url))
     scanned = time.perf_counter()
     paths = {target.path for view in views for _, target in view.resolved()}
     remote = frozenset(path for path in paths if "://" in path)
     images, stays = identify(paths - remote, job.site, job.settings, job.origins, known.removed, cache)
+    images |= {path: replace(images[path], is_counted_on=True) for path in _counted(views) & images.keys()}
     hashed = time.perf_counter()
     network = leave_to_upload(settings, job.environ, is_serving=job.is_serving)
     images |= {url: brought(url) for url in remote}
@@ -273,7 +290,27 @@ def mark_of(settings: Settings) -> str:
     return f"{version()} {','.join(sorted(settings.references))}"
 
 
-def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[tuple[PageView, ...], list[Notice]]:
+def _groups(
+    views: tuple[PageView, ...], depending: Dependents, host: Host | None, site: urls.Place
+) -> tuple[tuple[PageView, Mapping[int, Group]], ...]:
+    """Collect what moves together in each page, and what holds it."""
+    origins = host.origins if host else ()
+    vouched = _vouched(views, site, depending.files)
+    own, origin = urls.origin_of(site), origins[0] if origins else ""
+    return tuple(
+        (view, pages.groups_of(view, origins, own, depending.asked_of(view, origin, vouched))) for view in views
+    )
+
+
+def _vouched(views: Iterable[PageView], site: urls.Place, files: frozenset[str]) -> frozenset[str]:
+    """List the style sheets for whose bytes a page vouches."""
+    targets = (urls.resolve(url, view.base, site, files) for view in views for url in view.scan.vouched)
+    return frozenset(target.path for target in targets if target)
+
+
+def _views(
+    job: Job, found: Survey, known: PageMap, host: Host | None, words: frozenset[str]
+) -> tuple[tuple[PageView, ...], list[Notice]]:
     site = urls.place(job.settings.site_url)
     files = found.files | known.removed.keys()
     is_local = host is not None and host.place != "network"
@@ -294,7 +331,7 @@ def _views(job: Job, found: Survey, known: PageMap, host: Host | None) -> tuple[
     # Style sheets that an earlier run rewrote must follow also when they are not asked for any more.
     stylesheets = (path for path in found.stylesheets if is_css or path in known.pages)
     for path in (*found.pages, *stylesheets):
-        seen = pages.look(job.site, path, job.settings.references, known)
+        seen = pages.look(job.site, path, job.settings.references, known, words)
         if seen is None:
             notices.append(Notice("page", f"{path}: left as it is; a page of more than 20 MB is not scanned"))
             continue

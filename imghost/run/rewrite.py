@@ -19,7 +19,7 @@ from imghost.run.job import Job, Notice, Planned, RewrittenPages, WrittenPage
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.page_map import PageEntry, digest_of
-from imghost.site.pages import Group, PageView, before_changes, decode, encode
+from imghost.site.pages import UNSEEN_BY_CSP, Group, PageView, before_changes, decode, encode
 from imghost.urls import Place, SiteTarget
 
 
@@ -33,11 +33,13 @@ def rewrite_pages(planned: Planned, records: Mapping[str, Record], job: Job) -> 
     local: set[str] = set()
     notices: list[Notice] = []
     lost: set[str] = set()
+    keeps_query = not isinstance(host, Varies)
     # Without a map there is nothing that tells the generator to write a page again.
     is_in_place = job.writes_again and job.page_map is not None
     set_aside = cache(partial(page_map.set_aside, job.page_map))  # once, before the first change
     for page, groups in planned.groups:
-        edits = choose_urls(page, groups, records, url_maker(page, site, is_in_site=is_in_site))
+        maker = url_maker(page, site, is_in_site=is_in_site)
+        edits = choose_urls(page, groups, records, maker, urls.origin_of(site))
         needed = {target.path for reference, target in page.resolved() if reference not in edits}
         lost |= local_copies.put_back(job.site, needed - local, planned.last_map.removed)
         local |= needed
@@ -48,7 +50,9 @@ def rewrite_pages(planned: Planned, records: Mapping[str, Record], job: Job) -> 
             pages.append((page, WrittenPage(page.entry, 0)))
             continue
         improvements = improvements_of(page, edits, records, planned.images, host, additions)
-        written = write_page(job.site, page, edits, improvements, set_aside, is_in_place=is_in_place)
+        written = write_page(
+            job.site, page, edits, improvements, set_aside, is_in_place=is_in_place, keeps_query=keeps_query
+        )
         if written.problem:
             local |= {target.path for _, target in page.resolved()}
             text = f"{page.path}: its references stay as they were: {written.problem}"
@@ -63,14 +67,39 @@ def choose_urls(
     groups: Mapping[int, Group],
     records: Mapping[str, Record],
     urls: Callable[[Record, SiteTarget], str],
+    own: str = "",
 ) -> dict[Reference, str]:
-    """Choose the new URL of each reference that moves: whole groups, and only onto records."""
+    """Choose the new URL of each reference that moves: whole groups, and only onto records.
+
+    `own` is the site's origin.
+    """
     edits: dict[Reference, str] = {}
+    barred: set[int] = set()
     for reference, target in page.resolved():
         group = groups[reference.group]
         if not group.held and group.paths <= records.keys():
             edits[reference] = urls(records[target.path], target)
-    return edits
+            if page.scan.policies and _is_barred(page, reference, edits[reference], own):
+                barred.add(reference.group)
+    if barred:
+        edits = {reference: url for reference, url in edits.items() if reference.group not in barred}
+    return _with_users(page, edits) if any(reference.kind == "preload" for reference in edits) else edits
+
+
+def _is_barred(page: PageView, reference: Reference, url: str, own: str) -> bool:
+    """Say whether the page's policies name another path of the host than this image's."""
+    if reference.kind in UNSEEN_BY_CSP or "://" not in url:
+        return False
+    directive = "object-src" if reference.kind == "object" else "img-src"
+    return policy.blocks(page.scan.policies, [url], directive, own)
+
+
+def _with_users(page: PageView, edits: dict[Reference, str]) -> dict[Reference, str]:
+    """Let a preload stay where what it is for stays."""
+    users = {target.path for reference, target in page.resolved() if reference in edits and reference.kind != "preload"}
+    paths = {reference: target.path for reference, target in page.resolved() if reference.kind == "preload"}
+    alone = {reference.group for reference, path in paths.items() if path not in users}
+    return {one: url for one, url in edits.items() if one.kind != "preload" or one.group not in alone}
 
 
 def url_maker(page: PageView, site: Place, *, is_in_site: bool) -> Callable[[Record, SiteTarget], str]:
@@ -90,6 +119,7 @@ def write_page(
     before: Callable[[], None] = lambda: None,
     *,
     is_in_place: bool = False,
+    keeps_query: bool = True,
 ) -> WrittenPage:
     """Bring one page to what its edits say; a page that changed since it was scanned is left alone.
 
@@ -115,7 +145,7 @@ def write_page(
     text = _original(content, page)
     if text is None:
         return WrittenPage(None, 0, "it is not as the last run left it; build again")
-    changes = _changes(text, page, edits, improvements)
+    changes = _changes(text, page, edits, improvements, keeps_query=keeps_query)
     from imghost.html.edit import changed_text
 
     changed = encode(changed_text(text, changes))
@@ -161,17 +191,17 @@ def _original(content: bytes, page: PageView) -> str | None:
 
 
 def _changes(
-    text: str, page: PageView, edits: Mapping[Reference, str], improvements: Improvements | None
+    text: str, page: PageView, edits: Mapping[Reference, str], improvements: Improvements | None, *, keeps_query: bool
 ) -> tuple[tuple[int, str, str], ...]:
     """List what changes in a page, in order."""
     from imghost.html.edit import changes_of
 
     if not improvements or not edits:
-        return changes_of(text, edits)
+        return changes_of(text, edits, keeps_query=keeps_query)
     from imghost.html.improve import improve
 
     chosen, added = improve(text, page.scan, edits, improvements)
-    return tuple(sorted((*changes_of(text, chosen), *added)))
+    return tuple(sorted((*changes_of(text, chosen, keeps_query=keeps_query), *added)))
 
 
 def _wanted(edits: Mapping[Reference, str], improvements: Improvements | None) -> str:

@@ -121,7 +121,7 @@ def _uses(path: str, text: str, *, is_markup: bool) -> str:
     """Give what of a text can load a file."""
     if path.lower().endswith(".svg"):
         return _OWN_NAME.sub("", text)
-    if _INDEX.fullmatch(path):
+    if _INDEX.fullmatch(path) or (path.endswith(".json") and all(key in text for key in ('"location"', '"text"'))):
         return loading_text("<i>" + _QUOTED.sub(r"\1", text))
     return loading_text(text) if is_markup else text
 

@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple
 
 from imghost import files
 from imghost.files import Stamp
-from imghost.models import ENDINGS, Facts, Image, Reference, Scan
+from imghost.models import ENDINGS, Condition, Facts, Image, Reference, Scan
 
-_VERSION: Final = 4
+_VERSION: Final = 5
 _REMOVED: Final = [(str, str, int, str, *edges, bool, bool) for edges in ((int, int), (NoneType, NoneType))]
 _ENDINGS: Final = frozenset({"", *chain(*ENDINGS.values())})
 """Endings of images, which may have none."""
@@ -235,17 +235,42 @@ def _removed(path: str, row: list[Any]) -> Removed:
 
 
 def _entry(row: list[Any]) -> PageEntry:
-    (size, modified, inode), digest, (references, base, policies), changes, wanted, origin = row
-    kinds = (type(base), *map(type, policies)), *(tuple(map(type, change)) for change in changes)
-    if not {str, NoneType}.issuperset(kinds[0]) or not {(int, str, str)}.issuperset(kinds[1:]):
+    (size, modified, inode), digest, scan, changes, wanted, origin = row
+    if not all(tuple(map(type, change)) == (int, str, str) for change in changes):
         raise TypeError(row)
     return PageEntry(
         (int(size), int(modified), int(inode)),
         str(digest),
-        Scan(tuple(map(_reference, references)), base, tuple(policies)),
+        _scan(*scan),
         tuple((start, before, after) for start, before, after in changes),
         str(wanted),
         str(origin),
+    )
+
+
+def _scan(
+    references: list[Any],
+    base: str | None,
+    policies: list[str],
+    renaming: list[str] = [],  # noqa: B006 - read alone
+    selectors: list[list[Any]] = [],  # noqa: B006
+    vouched: list[str] = [],  # noqa: B006
+    fixed: list[int] = [],  # noqa: B006
+) -> Scan:
+    """Read what a page refers to, and nothing but what a scan could have found."""
+    conditions = tuple(Condition(*row) for row in selectors)
+    kinds = {type(text) for text in (*policies, *renaming, *vouched)} | {str}
+    is_sound = kinds == {str} and type(base) in {str, NoneType} and {int}.issuperset(map(type, fixed))
+    if not is_sound or not {(str, str, str, bool)}.issuperset(tuple(map(type, one)) for one in conditions):
+        raise TypeError(base)
+    return Scan(
+        tuple(map(_reference, references)),
+        base,
+        tuple(policies),
+        tuple(renaming),
+        conditions,
+        tuple(vouched),
+        tuple(fixed),
     )
 
 

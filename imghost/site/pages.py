@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -84,7 +84,9 @@ def encode(text: str) -> bytes:
 
 
 _EVERY_KIND = frozenset(KINDS)
-_UNSEEN_BY_CSP = frozenset({"link", "meta"})
+_PRELOADED = "is preloaded for nothing that moves"
+_CSS_CORS = "is a mask, a shape or a custom property in CSS, for which browsers ask another origin's leave"
+UNSEEN_BY_CSP = frozenset({"link", "meta"})
 """Kinds that a page's policy for images says nothing about."""
 
 
@@ -120,8 +122,12 @@ class Seen(NamedTuple):
     origin: str = ""
 
 
-def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen | None:
+def look(
+    root: Path, path: str, kinds: frozenset[str], known: PageMap, words: frozenset[str] = frozenset()
+) -> Seen | None:
     """Scan one page, or take what the last run knew of it; None = too large or gone.
+
+    `words` are ids and classes of elements on whose URLs scripts of the site work.
 
     A page that the last run rewrote, and nobody since, is seen as it was before that. One that the generator
     has written again just as it was then is not scanned again.
@@ -136,8 +142,8 @@ def look(root: Path, path: str, kinds: frozenset[str], known: PageMap) -> Seen |
     text, digest = decode(content), digest_of(content)
     if entry is not None and digest == entry.digest and (original := before_changes(path, text, entry)) is not None:
         origin = entry.origin or digest_of(encode(original))
-        return Seen(now, _scan_of(path, original, kinds, entry, origin), entry, origin=origin)
-    return Seen(now, _scan_of(path, text, kinds, entry, digest), origin=digest)
+        return Seen(now, _scan_of(path, original, kinds, entry, origin, words), entry, origin=origin)
+    return Seen(now, _scan_of(path, text, kinds, entry, digest, words), origin=digest)
 
 
 def before_changes(path: str, text: str, entry: PageEntry) -> str | None:
@@ -153,23 +159,25 @@ def before_changes(path: str, text: str, entry: PageEntry) -> str | None:
     return original if is_sound else None
 
 
-def _scan_of(path: str, text: str, kinds: frozenset[str], entry: PageEntry | None, origin: str) -> Scan:
+def _scan_of(
+    path: str, text: str, kinds: frozenset[str], entry: PageEntry | None, origin: str, words: frozenset[str]
+) -> Scan:
     """Scan a text, unless the map knows it: it is believed only where each URL stands just where it says."""
     if entry is None or entry.origin != origin:
-        return scan_text(path, text, kinds)
+        return scan_text(path, text, kinds, words)
     references = entry.scan.references
     if all(text[reference.start : reference.end] == reference.url for reference in references):
         return entry.scan
-    return scan_text(path, text, kinds)
+    return scan_text(path, text, kinds, words)
 
 
-def scan_text(path: str, text: str, kinds: frozenset[str]) -> Scan:
+def scan_text(path: str, text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) -> Scan:
     """Scan a page or a style sheet, by its name."""
     from imghost.html import scan  # a build in which no page was written anew does without
 
     if path.endswith(".css"):
         return scan.scan_css(text) if "css" in kinds else Scan(())
-    return scan.scan(text, kinds)
+    return scan.scan(text, kinds, words)
 
 
 Meaning = Callable[[str, str | None, bool], SiteTarget | None]
@@ -204,26 +212,53 @@ def link(path: str, seen: Seen, site: Place, means: Meaning) -> PageView:
     return PageView(path, seen.stamp, seen.scan, targets, base or "/", seen.entry, seen.is_read, seen.origin)
 
 
-def groups_of(page: PageView, origins: tuple[str, ...]) -> dict[int, Group]:
-    """Collect what moves together in a page, by group number; `origins` are the hosted images'."""
+def groups_of(
+    page: PageView,
+    origins: tuple[str, ...],
+    own: str = "",
+    depends: Callable[[Reference, str], str] | None = None,
+) -> dict[int, Group]:
+    """Collect what moves together in a page, by group number; `origins` are the hosted images', `own` the site's.
+
+    `depends` says why a reference stays that something else depends on.
+    """
     held: dict[int, str] = {}
     paths: dict[int, set[str]] = {}
-    policies = page.scan.policies
-    blocked = {name for name in ("img-src", "object-src") if policies and policy.blocks(policies, origins, name)}
+    blocked = _blocked(page.scan.policies, origins, own) if page.scan.policies else frozenset[str]()
+    early: set[int] = set()
     for reference, target in zip(page.scan.references, page.targets, strict=True):
         if target:
             paths.setdefault(reference.group, set()).add(target.path)
-        if why := _held(reference, origins, blocked):
+            if reference.kind == "preload":
+                early.add(reference.group)
+        if why := _held(reference, origins, blocked) or (depends and target and depends(reference, target.path)):
             held.setdefault(reference.group, why)
+    if early:
+        held = _with_preloads(paths, held, early)
     return {number: Group(page.path, frozenset(found), held.get(number, "")) for number, found in paths.items()}
+
+
+def _with_preloads(paths: Mapping[int, set[str]], held: dict[int, str], early: set[int]) -> dict[int, str]:
+    """Hold each preload that no image of the page moves with: else browsers would fetch the image twice."""
+    moving = {path for number, found in paths.items() if number not in early and number not in held for path in found}
+    alone = {number: _PRELOADED for number in early if not paths[number] <= moving}
+    return alone | held
+
+
+def _blocked(policies: tuple[str, ...], origins: tuple[str, ...], own: str) -> frozenset[str]:
+    """List the directives by which a page's policies forbid all images from the host."""
+    directives = ("img-src", "object-src")
+    return frozenset(name for name in directives if policy.blocks(policies, origins, name, own, any_path=True))
 
 
 def _held(reference: Reference, origins: tuple[str, ...], blocked: Container[str]) -> str:
     if reference.held:
         return reference.held
     directive = "object-src" if reference.kind == "object" else "img-src"
-    if directive in blocked and reference.kind not in _UNSEEN_BY_CSP:
+    if directive in blocked and reference.kind not in UNSEEN_BY_CSP:
         return "is on a page whose Content-Security-Policy forbids images from the host"
     if reference.needs_cors and origins:
-        return "has a crossorigin attribute that would block the hosted copy"
+        return (
+            _CSS_CORS if reference.css is not None else "has a crossorigin attribute that would block the hosted copy"
+        )
     return ""

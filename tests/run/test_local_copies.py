@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sites import write
 
@@ -188,6 +188,7 @@ SPELLINGS = {
 }
 
 
+@settings(deadline=None)
 @example("café.png")
 @example("é.png")
 @example("日本")

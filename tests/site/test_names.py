@@ -6,7 +6,7 @@ import gzip
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imghost.html.uses import loading_text
@@ -115,6 +115,7 @@ def test_other_names_do_not_count(text):
     assert not names(text)
 
 
+@settings(deadline=None)
 @given(
     st.text(
         st.characters(exclude_characters="/\\\0", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=9

@@ -63,7 +63,7 @@ def hosted_copy(site: Path, hosted: Path, images: Path, address: str, options: l
 def compared(browser: Any, path: str, plain: str, moved: str, address: str) -> tuple[list[Difference], int]:
     """Compare a page with its hosted copy; what a second look does not show again was the moment's."""
     found: list[Difference] | None = None
-    for _ in range(2):
+    for _ in range(3):
         was, now = look(browser, plain, path, [address]), look(browser, moved, path, [address])
         different = differences(path, was, now)
         found = different if found is None else [one for one in found if one in different]

@@ -15,7 +15,7 @@ _SETTLE: Final = """async () => {
     image.loading = 'eager'
     await Promise.race([image.decode().catch(() => 0), new Promise(end => setTimeout(end, 2000))])
   }
-  await new Promise(end => setTimeout(end, 30))
+  await new Promise(end => setTimeout(end, 60))
 }"""
 _LOOK: Final = """() => {
   const urls = style => [style.backgroundImage, style.maskImage, style.webkitMaskImage, style.listStyleImage,

@@ -1,0 +1,212 @@
+"""What a script makes images' names from: the literals and elements near a place where it reads an image's URL.
+
+A script that only names an image needs nothing of us: its own copy stays where it is. One that reads the URL of an
+element, changes it and writes it back finds a hosted URL there, and makes one of it that nobody serves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+_NEAR: Final = 160
+"""Letters before and after where a URL is read and changed in which the literals of the change are looked for."""
+_AROUND: Final = 600
+"""The same for the elements that a function works on, and for where it uses what it has read."""
+_LONGEST: Final = 120
+"""Letters of a literal that can be a part of a file's name."""
+
+_MENTIONS: Final = tuple(map(re.compile, ("src", "Src", "ackground", "poster")))
+_READ: Final = re.compile(
+    r"""\.\s*(?:src|currentSrc|srcset|backgroundImage|poster)\b(?!\s*=[^=])(?!\s*\()"""
+    r"""|(?:attr|prop|css|getAttribute|getPropertyValue)\(\s*["'`](?:(?:data-)?src(?:set)?|poster|background-image)["'`]\s*\)"""
+    r"""|\[\s*["'](?:src|srcset)["']\s*\](?!\s*=[^=])"""
+    r"""|\b(?:src|currentSrc|srcset)\b(?=\s*\.\s*[a-zA-Z]+\()""",
+    re.A,
+)
+_CHANGES: Final = (
+    r"(?:replace(?:All)?|substr(?:ing)?|slice|split|match|search|concat"
+    r"|(?:last)?[iI]ndexOf|includes|(?:starts|ends)With)"
+)
+_USED: Final = re.compile(
+    rf"""(?:\.(?:toString|toLowerCase|trim|valueOf)\(\))*\s*(?:\.\s*{_CHANGES}\s*\(|\[|[=!]==?\s*["'`]|\+\s*["'`])"""
+)
+_KEPT: Final = re.compile(r"([A-Za-z_$][\w$]*)\s*=\s*[^=;,{}()\n][^=;,{}\n]{0,120}\Z|([A-Za-z_$][\w$]*)\s*=\s*\Z")
+_TESTED: Final = re.compile(r"""(?:\.(?:test|exec)\(|[=!]==?|\bin\b|\bcase\b|["'`]\s*\+)\s*[\w$.\[\]]*\Z""")
+_SELECTED: Final = re.compile(
+    r"""(?<![\w$])(?:querySelector(?:All)?|closest|matches|\$|jQuery|find|filter|children|siblings|is|not|on)"""
+    r"""\s*\(\s*(?:[^()"'`]{0,60},\s*)?["'`]([^"'`\n]{1,120})["'`]"""
+)
+_NAMED: Final = re.compile(
+    r"""(?:getElementById|getElementsByClassName|hasClass|toggleClass|classList\s*\.\s*(?:contains|toggle))"""
+    r"""\s*\(\s*["'`]([\w\- ]{1,120})["'`]"""
+)
+_GROWN: Final = re.compile(r"""["'`]\s*\+[^"'`;\n]{1,60}\+\s*["'`]([\w\-]{3,60})["'`]""")
+_TOKEN: Final = re.compile(r"[#.]([\w\-]+)")
+_REGEX: Final = re.compile(r"""[(,=]\s*/((?:[\w@.\- ]|\\.){1,60})/[a-z]*""")
+_ESCAPED: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|(.))", re.S)
+_GROUPS: Final = re.compile(r"\$(?:[&0-9]|<\w+>|\{[^{}]*\})")
+_ENDING: Final = re.compile(r"\.(?:png|jpe?g|gif|webp|avif|svg)\Z", re.I | re.A)
+_COUNTS: Final = re.compile(r"replace(?:All)?\(\s*/[^/\n]{0,40}(?:\\d|\[0-9\])")
+
+
+_CODE: Final = re.compile(
+    r"""<script\b[^>]*+>(?P<script>.*?)(?:</script|\Z)|[\s"'/]on[a-z]{3,20}+\s*+=\s*+(?:"(?P<double>[^"]*+)"|'(?P<single>[^']*+)')""",
+    re.I | re.S,
+)
+DIGITS: Final = "\\d"
+"""The literal that says that digits in a name are changed."""
+
+
+class Renames(NamedTuple):
+    """What scripts work with where they change images' URLs."""
+
+    literals: frozenset[str] = frozenset()
+    """Literals, escapes undone, that a changed name may have, or have had."""
+    words: frozenset[str] = frozenset()
+    """Ids and classes of elements that are worked on; one that begins with `*` is the end of one."""
+
+    def __bool__(self) -> bool:
+        return bool(self.literals or self.words)
+
+    def joined(self, other: Renames) -> Renames:
+        """Put two scripts' together."""
+        return Renames(self.literals | other.literals, self.words | other.words)
+
+
+NOTHING: Final = Renames()
+
+
+def all_of(renames: Iterable[Renames]) -> Renames:
+    """Put the scripts of a page, or of a site, together."""
+    whole = NOTHING
+    for one in renames:
+        whole = whole.joined(one) if one else whole
+    return whole
+
+
+def renames_of(script: str) -> Renames:
+    """Read a script once; one that changes no image's URL gives nothing."""
+    changing = list(_changing(script))
+    if not changing:
+        return NOTHING
+    near = [script[start:end] for start, end in _merged(changing, _NEAR)]
+    around = [script[start:end] for start, end in _merged(changing, _AROUND)]
+    literals = frozenset(part for window in near for literal in _literals(window) for part in _parts(literal))
+    words = frozenset(word for window in around for word in _words(window))
+    return Renames(literals | ({DIGITS} if any(map(_COUNTS.search, near)) else set()), words)
+
+
+def page_renames(page: str) -> Renames:
+    """Read a page's own scripts, and the code in its attributes for events."""
+    from imghost.html.tokenizer import decode
+
+    code = ((found["script"], found["double"] or found["single"]) for found in _CODE.finditer(page))
+    return all_of(renames_of(script or decode(handler or "")) for script, handler in code)
+
+
+def _changing(script: str) -> Iterator[tuple[int, int]]:
+    """Yield where an image's URL is read and then changed or compared."""
+    end = 0
+    # Plain words first: they cost a tenth of the pattern.
+    for place in sorted({found.start() for word in _MENTIONS for found in word.finditer(script)}):
+        read = _READ.search(script, max(0, place - 24), place + 24) if place >= end else None
+        if read:
+            end = read.end()
+            if used := _changed_at(script, read):
+                yield read.start(), used
+
+
+def _changed_at(script: str, read: re.Match[str]) -> int:
+    """Say up to where what was read is changed or compared, at once or by the name that it is given; 0 if it is not."""
+    if used := _USED.match(script, read.end()):
+        return used.end()
+    before = script[max(0, read.start() - 160) : read.start()]
+    if _TESTED.search(before):
+        return read.end()
+    kept = _KEPT.search(before)
+    if kept is None:
+        return 0
+    name = re.escape(kept[1] or kept[2])
+    after = script[read.end() : read.end() + _AROUND]
+    later = rf"(?<![\w$.]){name}{_USED.pattern}|\.(?:test|exec)\(\s*{name}\s*\)|[\"'`]\s*\+\s*{name}\b|\$\{{\s*{name}\b"
+    return max((read.end() + use.end() for use in re.finditer(later, after)), default=0)
+
+
+def _merged(places: Iterable[tuple[int, int]], margin: int) -> list[tuple[int, int]]:
+    """Make windows around places; those that overlap become one."""
+    windows: list[tuple[int, int]] = []
+    for first, last in places:
+        start, end = max(0, first - margin), last + margin
+        if windows and start <= windows[-1][1]:
+            windows[-1] = windows[-1][0], max(end, windows[-1][1])
+        else:
+            windows.append((start, end))
+    return windows
+
+
+def _literals(window: str) -> Iterator[str]:
+    """Yield what stands between quotes; a window may begin within a string, so both sides of each quote count."""
+    for piece in re.split(r"[\"'`]|\$\{|\}", window):
+        if len(piece) <= _LONGEST and not _is_code(piece):
+            yield _ESCAPED.sub(_letter, piece)
+    for pattern in _REGEX.finditer(window):
+        yield re.sub(r"\\(.)", r"\1", pattern[1].removesuffix("$"))
+
+
+def _is_code(piece: str) -> bool:
+    return not piece.strip() or any(mark in piece for mark in "(;=\n,+:")
+
+
+def _letter(escape: re.Match[str]) -> str:
+    code = escape[1] or escape[2]
+    return chr(int(code, 16)) if code else escape[3]
+
+
+def _parts(literal: str) -> Iterator[str]:
+    """Yield a literal's parts around what varies in it, and what is left of each without an image's ending."""
+    for part in _GROUPS.split(literal):
+        # A dot alone before a group stands for the ending's: `'@2x.$1'`.
+        for name in {part, part.removesuffix("."), _ENDING.sub("", part)}:
+            if len(name) >= 2 and name not in {"..", "//", "./"}:
+                yield name
+
+
+def _words(window: str) -> Iterator[str]:
+    for selected in _SELECTED.finditer(window):
+        yield from _TOKEN.findall(selected[1])
+    for named in _NAMED.finditer(window):
+        yield from named[1].split()
+    for grown in _GROWN.finditer(window):
+        yield f"*{grown[1]}"
+    for grown in re.finditer(r"""\+\s*["'`]([\w\-]{3,60})["'`]\s*[),]""", window):
+        yield f"*{grown[1]}"
+
+
+def renamed_paths(path: str, literals: Iterable[str]) -> Iterator[str]:
+    """Yield the paths that a script may make of an image's: a literal exchanged, added before the ending, or gone."""
+    literals = {literal for literal in literals if literal != DIGITS}
+    stem, dot, ending = path.rpartition(".")
+    for new in literals:
+        yield f"{stem}{new}{dot}{ending}"
+    rooted = f"/{path}"
+    for old in literals:
+        if old in rooted:
+            for new in literals | {""}:
+                yield rooted.replace(old, new).lstrip("/")
+
+
+def names(path: str, literals: Iterable[str]) -> bool:
+    """Say whether an image's file name stands in the scripts as a whole."""
+    rooted = f"/{path}"
+    return any(_ENDING.search(literal) and rooted.endswith(f"/{literal.lstrip('./')}") for literal in literals)
+
+
+def works_on(words: frozenset[str], element_id: str, classes: Iterable[str]) -> bool:
+    """Say whether scripts that change URLs work on an element with this id and these classes."""
+    mine = {element_id, *classes} - {""}
+    if not mine.isdisjoint(words):
+        return True
+    ends = tuple(word[1:] for word in words if word[0] == "*")
+    return bool(ends) and any(word.endswith(ends) for word in mine)

@@ -1,0 +1,166 @@
+"""What depends on an image's old URL, size or bytes keeps it where it is, and nothing else does."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sites import picture, tree, write
+
+from imghost.cli.main import main
+from imghost.image.inspect import dimensions
+
+NAMES = ("closed", "open", "a", "a@2x", "b")
+PICTURES = {f"img/{name}.png": picture(seed) for seed, name in enumerate(NAMES)}
+MOVED = re.compile(r"https://images\.test/[0-9a-f]+\.png")
+
+
+def hosted(site: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[dict[str, Any], str]:
+    """Host a site's images on another origin; gives the report, and what was said."""
+    capsys.readouterr()
+    elsewhere = ["--option", "base_url=https://images.test/", "--option", f"path={site.parent / 'hosted'}"]
+    records = ["--lock", str(site.parent / "imghost.lock"), "--cache-dir", str(site.parent / "cache")]
+    assert main(["rehost", str(site), "--json", "--host", "directory", *elsewhere, *records, *options]) == 0
+    told = capsys.readouterr()
+    return json.loads(told.out), told.err
+
+
+def sheet(text: str, way: str = "sha256") -> str:
+    return f"'{way}-{base64.b64encode(hashlib.new(way, text.encode()).digest()).decode()}'"
+
+
+HASHED = "h1{background:url(img/a.png)}"
+POLICY = '<meta http-equiv=Content-Security-Policy content="style-src {}">'
+RENAME = "i.src = i.src.replace('closed.png', 'open.png')"
+
+HELD = {
+    "inline script": f'<img src="img/closed.png"><script>{RENAME}</script>',
+    "event": "<img src='img/closed.png' onclick=\"this.src=this.src.substring(0, 5) + 'open.png'\">",
+    "id": "<img id='t' src='img/b.png'><script>var i=document.getElementById('t');i.src=i.src.slice(0,n)+x</script>",
+    "density": "<img src='img/a.png'><script>i.src=i.src.replace(/\\.(png)$/, '@2x.$1')</script>",
+    "hash": POLICY.format(sheet(HASHED)) + f"<style>{HASHED}</style>",
+    "hash in capitals": POLICY.format(sheet(HASHED, "sha384").replace("sha", "SHA")) + f"<style>{HASHED}</style>",
+    "hashed attribute": POLICY.format("'unsafe-hashes' " + sheet("background:url(img/a.png)", "sha512"))
+    + '<p style="background:url(img/a.png)">',
+    "selector": '<style>img[src$="a.png"]{width:20px}</style><img src="img/a.png">',
+    "selector of a folder": "<style>[src^='img/']{width:20px}</style><img src=img/a.png>",
+    "selector in a script": "<img src=img/a.png><script>document.querySelector(\"img[src*='/a.']\")</script>",
+    "preload for a sheet": '<link rel=preload as=image href="img/a.png"><link rel=stylesheet href=own.css>',
+    "preload for what is held": '<link rel=preload as=image href="img/a.png"><img class=no-imghost src=img/a.png>',
+    "late base": '<img src="img/a.png"><base href="sub/">',
+    "mask": '<p style="mask-image:url(img/a.png)">',
+}
+
+
+@pytest.mark.parametrize("page", HELD.values(), ids=HELD)
+def test_image_that_something_depends_on_stays(page, tmp_path, capsys):
+    site = write(tmp_path / "site", {"index.html": f"<!doctype html><title>x</title>{page}", **PICTURES})
+    report, _ = hosted(site, capsys)
+    assert not MOVED.search((site / "index.html").read_text())
+    assert report["uploads"] == []
+
+
+FREE = {
+    "another literal": f'<img src="img/a.png"><script>{RENAME}</script>',
+    "no such file": "<img src='img/b.png'><script>i.src=i.src.replace('b.png', 'c.png'.slice(1))</script>".replace(
+        "'b.png'", "'z'"
+    ),
+    "only named": "<img src='img/a.png'><script>load('img/a.png')</script>",
+    "another hash": POLICY.format(sheet("p{}")) + f"<style>{HASHED}</style>",
+    "fragment": '<style>[src$="#only-dark"]{display:none}</style><img src="img/a.png#only-dark">',
+    "ending": '<style>[src$=".png"]{width:20px}</style><img src="img/a.png">',
+    "preload with its image": '<link rel=preload as=image href="img/a.png"><img src="img/a.png">',
+    "base in noscript": '<img src="img/a.png"><noscript><base href="sub/"></noscript>',
+    "policy with a path": '<meta http-equiv=Content-Security-Policy content="img-src https://images.test/"><img src=img/a.png>',
+    "policy by http": '<meta http-equiv=Content-Security-Policy content="img-src http://images.test"><img src=img/a.png>',
+    "policy with zeros": '<meta http-equiv=Content-Security-Policy content="img-src images.test:0443"><img src=img/a.png>',
+}
+
+
+@pytest.mark.parametrize("page", FREE.values(), ids=FREE)
+def test_image_that_nothing_depends_on_moves(page, tmp_path, capsys):
+    site = write(tmp_path / "site", {"index.html": f"<!doctype html><title>x</title>{page}", **PICTURES})
+    hosted(site, capsys)
+    text = (site / "index.html").read_text()
+    assert MOVED.search(text)
+    assert not re.search(r"(?:href|src)=[\"']?img/", re.sub(r"<script>.*?</script>", "", text))
+
+
+@pytest.mark.parametrize("path", ["https://images.test/other/", "https://images.test/one.png", "images.test/x"])
+def test_policy_for_another_path_of_the_host_keeps_the_image(path, tmp_path, capsys):
+    page = f'<meta http-equiv=Content-Security-Policy content="img-src {path}"><img src=img/a.png>'
+    site = write(tmp_path / "site", {"index.html": page, **PICTURES})
+    hosted(site, capsys)
+    assert (site / "index.html").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("files", "page"),
+    [
+        ({"own.js": RENAME}, '<img src="img/closed.png">'),
+        (
+            {"deep/own.mjs": "$('.swap').on('click',function(){this.src=this.src.split('_')[0]})"},
+            '<img class="swap" src=img/a.png>',
+        ),
+        ({"own.css": 'main img[src*="/a.png"]{width:20px}'}, "<img src=img/a.png>"),
+    ],
+)
+def test_scripts_and_styles_of_the_site_hold_images_of_its_pages(files, page, tmp_path, capsys):
+    site = write(tmp_path / "site", {"index.html": f"{page}<img src=img/b.png>", **files, **PICTURES})
+    report, _ = hosted(site, capsys)
+    assert len(MOVED.findall((site / "index.html").read_text())) == 1
+    assert [kept["path"] for kept in report["kept"]] != []
+    # A next run, which knows the page, says the same, and so does one after the script has gone.
+    before = tree(site)
+    assert hosted(site, capsys)[0]["kept"] == report["kept"]
+    assert tree(site) == before
+    (site / next(iter(files))).unlink()
+    assert hosted(site, capsys)[0]["kept"] == []
+
+
+@pytest.mark.parametrize(
+    "vouching",
+    [
+        '<link rel=stylesheet href=own.css integrity="sha384-x">',
+        "<link integrity=x rel=preload as=style href=/own.css>",
+    ],
+)
+def test_style_sheet_for_which_a_page_vouches_is_not_touched(vouching, tmp_path, capsys):
+    css = "h1{background:url(img/a.png)}"
+    site = write(tmp_path / "site", {"index.html": vouching, "own.css": css, "free.css": css, **PICTURES})
+    hosted(site, capsys, "--references", "css")
+    assert (site / "own.css").read_text() == css
+    assert MOVED.search((site / "free.css").read_text())
+
+
+@pytest.mark.parametrize(
+    ("page", "is_resized"),
+    [
+        ("<img src=img/big.png>", True),
+        ("<img src=img/big.png usemap=#m>", False),
+        ("<img src=img/big.png usemap=#m width=300>", True),
+        ("<img src=img/a.png srcset='img/a.png 1x, img/big.png 2x'>", False),
+        ("<a href=img/big.png data-pswp-width=300 data-pswp-height=200>x</a>", False),
+        ("<meta property=og:image content=img/big.png><meta property=og:image:width content=300>", False),
+    ],
+)
+def test_image_whose_pixels_are_counted_on_is_not_resized(page, is_resized, tmp_path, capsys):
+    site = write(tmp_path / "site", {"index.html": page, "img/big.png": picture(9, (300, 200)), **PICTURES})
+    report, _ = hosted(site, capsys, "--max-edge", "120")
+    sizes = {dimensions(file.read_bytes()) for file in (tmp_path / "hosted").iterdir()}
+    assert report["images"]["kept"] == 0
+    assert ((120, 80) in sizes) is is_resized
+    assert ((300, 200) in sizes) is not is_resized
+
+
+def test_reason_is_the_true_one(tmp_path, capsys):
+    page = "<p style='--x:url(img/a.png)'><img crossorigin src=img/b.png>"
+    site = write(tmp_path / "site", {"index.html": page, **PICTURES})
+    reasons = {kept["path"]: kept["reason"] for kept in hosted(site, capsys)[0]["kept"]}
+    assert "CSS" in reasons["img/a.png"]
+    assert "crossorigin" in reasons["img/b.png"]
