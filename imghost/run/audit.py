@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache, partial
 from html import unescape
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote
 
 from imghost.files import open_beneath, stamp
@@ -462,12 +463,13 @@ def audit(
     `folder` is the project's, where the pages' sources are looked for. More than one of `workers` are processes.
     """
     listed = survey(site)
-    pages = _spread(partial(read_page, site), listed.pages, workers)
     paths = sorted(path for path in listed.files if path.lower().endswith(_ENDINGS))
-    files = dict(zip(paths, _spread(partial(_measured, site), paths, workers), strict=True))
-    links = _Links(listed.files, place(site_url) if site_url else None, pages, hosted)
-    sources = _Sources(folder, listed, pages)
-    named = {path for page in pages for one in page.named if (path := links.file(page, one))}
+    with _cores(workers, len(listed.files)) as spread:
+        pages = spread(partial(read_page, site), listed.pages)
+        files = dict(zip(paths, spread(partial(_measured, site), paths), strict=True))
+        links = _Links(listed.files, place(site_url) if site_url else None, pages, hosted)
+        named = {path for page in pages for one in page.named if (path := links.file(page, one))}
+        unnamed = _unnamed(listed, _unread(listed, files, named, hosted), spread)
     shown = _by_image(pages, links)
     findings = [
         *_broken(pages, links, files),
@@ -476,8 +478,9 @@ def audit(
         *_telling(files),
         *_large(shown, files, hosted),
         *_twins(files),
-        *_unused(listed, files, named, hosted),
+        *_unused(unnamed, files),
     ]
+    sources = _Sources(folder, listed, pages)
     return Audit(
         len(pages),
         len({path for path in (*shown, *named) if path in files or "://" in path}),
@@ -489,21 +492,38 @@ def audit(
     )
 
 
+_S = TypeVar("_S")
 _T = TypeVar("_T")
 _FEW: Final = 200
-"""Files up to which starting processes takes longer than the context."""
+"""Files up to which starting processes takes longer than the work."""
 
 
-def _spread(context: Callable[[str], _T], paths: Sequence[str], workers: int) -> list[_T]:
-    """Do the context for every path, on several cores where there is enough of it."""
-    if workers < 2 or len(paths) < _FEW:
-        return list(map(context, paths))
+class _Spread(Protocol):
+    """Does the same work for many things."""
+
+    def __call__(self, work: Callable[[_S], _T], things: Sequence[_S]) -> list[_T]: ...
+
+
+@contextmanager
+def _cores(workers: int, count: int) -> Iterator[_Spread]:
+    """Use several cores where there is enough to read for them."""
+
+    def alone(work: Callable[[_S], _T], things: Sequence[_S]) -> list[_T]:
+        return list(map(work, things))
+
+    if workers < 2 or count < _FEW:
+        yield alone
+        return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
     # Processes that are begun anew: a fork would copy the locks that other threads hold.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(context, paths, chunksize=max(1, len(paths) // (8 * workers))))
+
+        def together(work: Callable[[_S], _T], things: Sequence[_S]) -> list[_T]:
+            return list(pool.map(work, things, chunksize=max(1, len(things) // (8 * workers))))
+
+        yield together
 
 
 class _Links:
@@ -740,12 +760,10 @@ _CONVENTIONAL: Final = re.compile(r"(?:favicon[^/]*|apple-touch-icon[^/]*)\.(?:p
 _SPHINX: Final = frozenset({"objects.inv", "searchindex.js", "genindex.html", "_static/documentation_options.js"})
 
 
-def _unused(
+def _unread(
     listed: Survey, files: Mapping[str, ImageFile], named: Container[str], hosted: Mapping[str, HostedCopy]
-) -> Iterator[Finding]:
-    from imghost.run.local_copies import unnamed
-
-    # The local copy of what is hosted is in use, though the pages name the hosted one.
+) -> frozenset[str]:
+    """List the image files that no page shows; the local copy of what is hosted is in use all the same."""
     digests = {copy.sha256 for copy in hosted.values()}
     left = {
         path
@@ -755,7 +773,40 @@ def _unused(
     if not _SPHINX.isdisjoint(listed.files):
         # Sphinx's themes and extensions put files there that only some settings use; nobody can delete them.
         left = {path for path in left if not path.startswith("_static/")}
-    for path in unnamed(listed, left) if left else ():
+    return frozenset(left)
+
+
+_BATCH: Final = 40
+"""Files that are searched at a time."""
+
+
+def _unnamed(listed: Survey, left: frozenset[str], spread: _Spread) -> list[str]:
+    """Find those of the files that no other text of the site names either; where one cannot be read, none is sure."""
+    if not left:
+        return []
+    # A packed twin names what its plain one does.
+    texts = [path for path in sorted(listed.files) if not _is_packed_twin(path, listed.files)]
+    batches = [frozenset(texts[at : at + _BATCH]) for at in range(0, len(texts), _BATCH)]
+    found = spread(partial(_mentions, listed.root, left), batches)
+    if any(doubts for _, doubts in found):
+        return []
+    return sorted(left.difference(*(named for named, _ in found)))
+
+
+def _is_packed_twin(path: str, files: Container[str]) -> bool:
+    return path.endswith((".br", ".gz", ".zst")) and path.rpartition(".")[0] in files
+
+
+def _mentions(root: Path, paths: frozenset[str], files: frozenset[str]) -> tuple[set[str], bool]:
+    """Say which of the images these files name, and whether they may name others unseen."""
+    from imghost.site.mentions import mentions
+
+    who = mentions(Survey(root, files, (), ()), paths)
+    return set(who.named), bool(who.doubts)
+
+
+def _unused(unnamed: Iterable[str], files: Mapping[str, ImageFile]) -> Iterator[Finding]:
+    for path in unnamed:
         yield Finding("unused", (path,), f"{size(files[path].bytes)}, no page names it", "delete it")
 
 

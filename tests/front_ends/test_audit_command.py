@@ -124,5 +124,5 @@ def test_help_tells_its_own_format_first(capsys):
     assert main(["audit", "--help"]) == 0
     own, _, rest = capsys.readouterr().out.partition("settings, over")
     assert "--format {text,json,github,sarif}" in own
-    assert "--format FORMAT" not in rest
+    assert "{webp,avif}" not in rest
     assert "--site-url" in rest
