@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from imghost.errors import ImghostError, LockError, SettingsError
     from imghost.files import git_top
     from imghost.hosts.directory import KeptOverCleanup
+    from imghost.hosts.registry import read_settings
     from imghost.run.fragment import LockedImages, read_lock, rewrite_text
     from imghost.run.job import Job, Notice
     from imghost.run.progress import is_watched
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from imghost.run.rehost import Result, rehost
     from imghost.run.report import summary
     from imghost.settings import Settings, options
-    from imghost.settings import read as read_settings
     from imghost.site.images import Origins
     from imghost.site.page_map import location as page_map_location
     from imghost.site.page_map import retire as retire_page_map
@@ -41,7 +41,7 @@ _HOMES = {
     "Origins": "site.images",
     "page_map_location": "site.page_map:location",
     "read_lock": "run.fragment",
-    "read_settings": "settings:read",
+    "read_settings": "hosts.registry",
     "rehost": "run.rehost",
     "Result": "run.rehost",
     "retire_page_map": "site.page_map:retire",

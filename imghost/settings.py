@@ -276,6 +276,7 @@ class Settings:
     report: Path | None = _option(None, as_path, "write a report here: .json or .html", "FILE")
     shared: str | None = _option(None, as_store, "a store of records shared by several projects", "URL")
     shared_required: bool = _option(True, as_flag, "without an answer from the shared store nothing is uploaded")
+    require: bool = _option(False, as_flag, "an image that could move and has no URL at the end is an error")
     folder: Path = field(default=Path(), metadata={"internal": True})
     """What relative paths are relative to: the configuration's folder."""
 

@@ -185,6 +185,8 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             log.warning(notice.text)
         if sys.stderr and log.isEnabledFor(logging.INFO):
             sys.stderr.write(result.new_lines)  # a log would wrap them
+        if result.error:
+            raise PluginError(f"imghost: {result.error}")
         if is_strict and result.notices:
             # MkDocs' own count misses warnings under --quiet.
             raise PluginError(f"imghost: {len(result.notices)} warnings in strict mode, like: {result.notices[0].text}")

@@ -24,7 +24,6 @@ from imghost import (
     git_top,
     is_serving,
     is_watched,
-    nearest,
     options,
     page_map_location,
     read_settings,
@@ -55,7 +54,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _settings(app: Sphinx) -> Settings:
-    raw = {option.name: app.config[f"imghost_{option.name}"] for option in options()}
+    written = (name for name in getattr(app.config, "_raw_config", {}) if name.startswith("imghost_"))
+    raw = {name.removeprefix("imghost_"): None for name in written}
+    raw |= {option.name: app.config[f"imghost_{option.name}"] for option in options()}
     if raw["site_url"] is None:
         raw["site_url"] = app.config.html_baseurl or None
     try:
@@ -74,15 +75,13 @@ def _refuse(wrong: SphinxError) -> NoReturn:
 
 def _prefixed(text: str) -> str:
     """Name options as conf.py does."""
-    return text.replace("option '", "option 'imghost_", 1) if "conf.py: option '" in text else text
+    for named in ("conf.py: option '", "put it under '"):
+        text = text.replace(named, f"{named}imghost_", 1)
+    return text
 
 
-def _check(app: Sphinx, config: Config) -> None:
+def _check(app: Sphinx, _: Config) -> None:
     """Refuse what is wrong with the options before anything is built, also names that are not declared."""
-    known = {f"imghost_{option.name}" for option in options()}
-    for name in getattr(config, "_raw_config", {}):
-        if name.startswith("imghost_") and name not in known:
-            _refuse(ConfigError(f"conf.py: option {name!r} is unknown; {nearest(name, known)}"))
     _settings(app)
 
 
@@ -111,6 +110,8 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     except ImghostError as wrong:
         _refuse(ExtensionError(str(wrong)))
     _tell(result)
+    if result.error:
+        _refuse(ExtensionError(result.error))
 
 
 def _job(app: Sphinx, chosen: Settings) -> Job:

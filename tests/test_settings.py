@@ -50,6 +50,7 @@ DEFAULTS: dict[str, object] = {
     "concurrency": 8,
     "timeout": 30,
     "retries": 5,
+    "require": False,
     "report": None,
     "shared": None,
     "shared_required": True,

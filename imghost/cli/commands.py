@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from imghost.cli.terminal import (
     Call,
     Row,
+    complain,
     painted,
     plain,
     print_facts,
@@ -75,7 +76,9 @@ def rehost(call: Call) -> int:
     warn(notice.text for notice in notices if notice.code == "ci")
     if not call.is_quiet:
         print(result.new_lines, end="", file=sys.stderr)
-    return 1 if result.is_refused or (call.is_strict and result.notices) else 0
+    if result.error:
+        complain(result.error)
+    return 1 if result.error or result.is_refused or (call.is_strict and result.notices) else 0
 
 
 def plan(call: Call) -> int:
@@ -208,8 +211,7 @@ def check(call: Call) -> int:
         cache.save()
         cache.close()
     is_local = planned.host is not None and planned.host.place != "network"
-    missing = [upload for upload in planned.plan.uploads if upload.renewed is None and not is_local]
-    uncovered = [path for upload in missing for path in upload.paths]
+    uncovered = [path for upload in planned.plan.uploads if upload.renewed is None for path in upload.paths]
     if planned.host is None:
         uncovered = sorted(planned.images)
     warn(notice.text for notice in planned.notices)
@@ -218,7 +220,8 @@ def check(call: Call) -> int:
     else:
         for path in uncovered:
             print(plain(path))
-        remedy = f": build once with a credential and commit {call.settings.lock.name}" if uncovered else ""
+        way = "build" if is_local else f"build once with a credential and commit {call.settings.lock.name}"
+        remedy = f": {way}" if uncovered else ""
         covered = len(planned.plan.reused)
         print(f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{remedy}")
     return 1 if uncovered or (call.is_strict and planned.notices) else 0

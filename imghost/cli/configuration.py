@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from imghost import settings
 from imghost.errors import SettingsError
+from imghost.hosts import registry
 from imghost.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,9 +41,11 @@ class Configuration:
     def read(self) -> Settings:
         """Make settings of the options; raises SettingsError, which names options as the file does."""
         try:
-            return settings.read(self.options, self.folder, self.name or "imghost")
+            return registry.read_settings(self.options, self.folder, self.name or "imghost")
         except SettingsError as wrong:
-            text = str(wrong).replace("option '", f"option '{self.prefix}", 1) if self.prefix else str(wrong)
+            text = str(wrong)
+            for named in (": option '", "put it under '"):
+                text = text.replace(named, f"{named}{self.prefix}", 1)
             raise SettingsError(text, wrong.option) from None
 
 

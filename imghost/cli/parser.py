@@ -474,6 +474,11 @@ def _guess(wrong: click.NoSuchOption) -> str:
     """Offer what was meant: another name of it, or the nearest flag."""
     if place := _NAMED_ELSEWHERE.get(wrong.option_name):
         return f"; {place}"
+    from imghost.hosts import registry
+
+    name = wrong.option_name.removeprefix("--").replace("-", "_")
+    if registry.owners_of(name):
+        return f"; it is a host's own, so write --option {name}=..."
     near = wording.guess(wrong.option_name, flags_of(wrong.ctx.command) if wrong.ctx else ())
     return f"; did you mean {near!r}?" if near else ""
 

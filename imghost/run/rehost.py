@@ -18,7 +18,7 @@ from imghost.run.job import Job, Notice, Published, RewrittenPages, Settled
 from imghost.run.local_copies import hosted_in_site, settle_copies
 from imghost.run.plan import plan_run
 from imghost.run.publish import publish
-from imghost.run.report import Report, advice, new_lines, remarks, stay_notices
+from imghost.run.report import Report, advice, lacking, new_lines, remarks, stay_notices
 from imghost.run.rewrite import rewrite_pages
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
@@ -38,6 +38,8 @@ class Result(NamedTuple):
     """What to do next."""
     new_lines: str = ""
     """In CI, which keeps no file: the lines that the lock has now and had not, to be pasted; empty elsewhere."""
+    error: str = ""
+    """Why the build fails though all is written: `require` is set, and images have no URL."""
 
 
 def rehost(job: Job) -> Result:
@@ -92,6 +94,7 @@ def _run(job: Job) -> Result:
         published.is_refused,
         advice(published, job),
         new_lines(published, job),
+        lacking(published, job),
     )
 
 

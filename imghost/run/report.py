@@ -241,6 +241,24 @@ def advice(published: Published, job: Job) -> tuple[str, ...]:
     return (f"commit {name}: it has {records}",)
 
 
+def lacking(published: Published, job: Job) -> str:
+    """Say which images have no URL where `require` asks for one for each, and why the first of them has none."""
+    if not job.settings.require or job.is_serving:
+        return ""
+    plan = published.planned.plan
+    movable = {path for upload in plan.uploads for path in upload.paths} | plan.reused.keys()
+    if published.planned.host is None:
+        movable = set(published.planned.images)
+    paths = sorted(movable - published.records.keys())
+    if not paths:
+        return ""
+    reasons = {path: clause(stay.reason, "it") for path, stay in published.staying.items()}
+    reasons |= {failure.path: failure.reason for failure in published.failures}
+    have = "has" if len(paths) == 1 else "have"
+    why = reasons.get(paths[0], "it was not uploaded")
+    return f"`require` is set and {many(len(paths), 'image')} {have} no URL ({listed(paths)}): {why}"
+
+
 def new_lines(published: Published, job: Job) -> str:
     """Write the lock's new lines as they stand in it, between marks, so that they can be pasted from a CI's log."""
     records = _new_records(published)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from doubles.imgpro import VERIFIED, ImgPro
 from doubles.server import Fault
-from sites import small_site, tree, write
+from sites import picture, small_site, tree, write
 
 from imghost.cli.main import main
 
@@ -134,3 +136,94 @@ class TestAfterAPlugin:
         assert capsys.readouterr() == ("", "")
         assert main(["plan", "site", "--quiet"]) == 0
         assert capsys.readouterr().out
+
+
+class TestRequire:
+    """An image that could move and has no URL at the end is an error, where that is asked for."""
+
+    @pytest.mark.parametrize(
+        ("typed", "reason"),
+        [
+            (["--host", "img.pro"], "no credential for img.pro is in the environment (IMGPRO_API_KEY)"),
+            ([], "no host is chosen and no credential is in the environment"),
+            (["--host", "img.pro", "--frozen"], "`frozen` is set and the lock has no record"),
+        ],
+    )
+    def test_a_missing_secret_does_not_pass_unseen(self, project, capsys, typed, reason):
+        assert main(["rehost", "site", *typed]) == 0
+        capsys.readouterr()
+        assert main(["rehost", "site", "--require", *typed]) == 1
+        *_, last = capsys.readouterr().err.splitlines()
+        named = "(images/0.png, images/1.png, images/2.png and 1 more)"
+        assert last.startswith(f"imghost: error: `require` is set and 4 images have no URL {named}: {reason}")
+
+    def test_a_pull_request_is_no_excuse(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        monkeypatch.setenv("GITHUB_EVENT_NAME", "pull_request")
+        assert main(["rehost", "site", "--require"]) == 1
+        assert "a pull request of GitHub uploads nothing" in capsys.readouterr().err
+
+    def test_one_refused_image_is_enough(self, published, project, capsys):
+        write(project / "site", {"images/1.png": picture(91)})
+        published.server.pick = lambda request: Fault.RESET_BEFORE_BODY if request.method == "POST" else None
+        assert main(["rehost", "site", "--require", "--retries", "1"]) == 1
+        assert "1 image has no URL (images/1.png): " in capsys.readouterr().err
+
+    def test_what_stays_by_a_rule_or_a_wish_is_no_lack(self, published, project, capsys):
+        drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
+        write(project / "site", {"x.svg": drawing, "s.html": '<img src="x.svg"><img src="images/9.png">'})
+        write(project / "site", {"images/9.png": picture(9)})
+        assert main(["rehost", "site", "--require", "--exclude", "images/9.png"]) == 0
+
+    def test_mkdocs_and_sphinx_end_the_build(self, tmp_path):
+        write(
+            tmp_path,
+            {"docs/index.md": "![a](a.png)\n", "docs/a.png": picture(1), "index.rst": ".. image:: docs/a.png\n"},
+        )
+        write(tmp_path, {"mkdocs.yml": "site_name: x\nplugins: [imghost: {host: img.pro, require: true}]\n"})
+        write(
+            tmp_path, {"conf.py": "extensions = ['sphinx_imghost']\nimghost_host = 'img.pro'\nimghost_require = True\n"}
+        )
+        for command in (["mkdocs", "build", "-q"], ["sphinx", "-q", "-b", "html", ".", "out"]):
+            done = subprocess.run(
+                [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+            )
+            assert done.returncode != 0
+            assert "`require` is set and 1 image has no URL" in done.stderr
+
+
+class TestCheck:
+    def test_a_plugin_that_was_left_out_is_seen(self, project, capsys):
+        """Zensical drops it without a word: what `directory` would have collected is not there."""
+        write(project, {"mkdocs.yml": "site_name: x\nplugins: [imghost: {host: directory}]\n"})
+        assert main(["check", "site"]) == 1
+        assert capsys.readouterr().out.endswith("0 images are covered, 4 not: build\n")
+        assert main(["rehost", "site"]) == 0
+        assert main(["check", "site"]) == 0
+
+
+class TestHostsOwnOptions:
+    """An option of the host's, written where imghost's own stand, is told its place."""
+
+    @pytest.mark.parametrize(
+        ("files", "typed", "said"),
+        [
+            ({"imghost.toml": 'tier = "free"\n'}, [], "imghost.toml: option 'tier' is one of img402: put it under 'options'"),
+            ({"mkdocs.yml": "plugins: [imghost: {bucket: b}]"}, [], "mkdocs.yml: option 'bucket' is one of s3: put it under 'options'"),
+            ({"conf.py": "imghost_tier = 'free'"}, [], "conf.py: option 'imghost_tier' is one of img402: put it under 'imghost_options'"),
+            ({"imghost.toml": 'teir = "free"\n'}, [], "option 'teir' is unknown"),
+            ({}, ["--tier", "free"], "there is no option '--tier'; it is a host's own, so write --option tier=..."),
+            ({}, ["--api-url", "x"], "it is a host's own, so write --option api_url=..."),
+        ],
+    )  # fmt: skip
+    def test_it_is(self, project, capsys, files, typed, said):
+        write(project, files)
+        assert main(["status", *typed]) == 2
+        assert said in capsys.readouterr().err
+
+    def test_sphinx_says_it_too(self, tmp_path):
+        write(tmp_path, {"conf.py": "extensions = ['sphinx_imghost']\nimghost_bucket = 'b'\n", "index.rst": "x\n=\n"})
+        command = [sys.executable, "-m", "sphinx", "-b", "html", ".", "out"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)
+        assert "option 'imghost_bucket' is one of s3: put it under 'imghost_options'" in done.stderr
+        assert done.returncode == 2
