@@ -38,6 +38,8 @@ MAX_CLAIMS: Final = 128
 PATIENCE: Final = 600.0
 """Seconds to wait for other builds of which nothing comes."""
 _WIDTH: Final = 16
+_SLOW: Final = 1.0
+"""Seconds of an answer that are worth a word."""
 _PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 5.0
 _USES: Final = 5000
@@ -122,6 +124,8 @@ class Sharing:
         started = time.monotonic()
         self._seen |= shared.ask_all(self._store, keys)
         self._latency = (time.monotonic() - started) / max(1, len(keys) / _WIDTH)
+        if self._latency > _SLOW and not self._is_checked:
+            self._job.say(f"the store {self._store.address} is slow: {self._latency:.1f} s an answer")
         return self._taken(keys, client)
 
     def _taken(self, keys: Mapping[Key, Upload], client: Client) -> tuple[list[Outcome], list[Upload]]:

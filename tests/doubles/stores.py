@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -244,6 +244,8 @@ class Front:
         self.refusals: deque[tuple[int, str]] = deque()
         self.refused: tuple[int, str, str] | None = None
         """Method, status and code of what is refused until this is None again; the method may be `*`."""
+        self.when: Callable[[], bool] = lambda: True
+        """Whether it is refused by now."""
         self._guard = threading.Lock()
 
         class Handler(BaseHTTPRequestHandler):
@@ -314,7 +316,7 @@ class Front:
         self._server.server_close()
 
     def _refusal(self, method: str) -> tuple[int, str] | None:
-        if self.refused and self.refused[0] in {"*", method}:
+        if self.refused and self.refused[0] in {"*", method} and self.when():
             return int(self.refused[1]), self.refused[2]
         with self._guard:
             return self.refusals.popleft() if self.refusals else None
