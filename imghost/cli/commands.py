@@ -47,6 +47,7 @@ from imghost.wording import clause, lasted, listed, many, nearest, size
 if TYPE_CHECKING:  # what uploads and the audit need comes with them, so it is loaded where it is used
     from imghost.run.audit_formats import Line
     from imghost.run.care import Restored, Verdict
+    from imghost.run.shrink import Shrunk
 
 
 def rehost(call: Call) -> int:
@@ -446,6 +447,58 @@ def _chosen(call: Call, client: Client) -> Host:
         variables = " or ".join(registry.host_type(name).credentials)
         raise SettingsError(f"no credential for {name} is in the environment ({variables})")
     return host
+
+
+def shrink(call: Call) -> int:
+    """Show what a branch of published versions weighs with and without its images, and with --yes take them out."""
+    from imghost.run import shrink as shrinking
+
+    name, is_orphan = str(call.given["branch"]), bool(call.given["orphan"])
+    branch = shrinking.find_branch(Path.cwd(), name)
+    job = replace(call, site=branch.top).job()
+    is_meant = bool(call.given["yes"])
+    shrunk = shrinking.shrink(branch, job, is_orphan=is_orphan) if is_meant else shrinking.plan_shrink(branch, job)
+    notices = shrunk.result.notices if shrunk.result else shrunk.planned.notices if shrunk.planned else ()
+    warn(notice.text for notice in notices)
+    if call.is_json:
+        print_json(_as_shrunk(name, shrunk))
+    else:
+        _print_shrunk(call, name, shrunk, is_orphan=is_orphan)
+    is_refused = shrunk.result is not None and shrunk.result.is_refused
+    return 1 if is_refused or (call.is_strict and notices) else 0
+
+
+def _as_shrunk(name: str, shrunk: Shrunk) -> dict[str, Any]:
+    return {
+        "imghost_shrink": 1,
+        "branch": name,
+        "commit": shrunk.commit or None,
+        "before": shrunk.before,
+        "after": shrunk.after,
+        "versions": [version._asdict() for version in shrunk.versions],
+        "uploads": len(shrunk.planned.plan.uploads) if shrunk.planned else None,
+        "report": report.as_mapping(shrunk.result.report) if shrunk.result else None,
+    }
+
+
+def _print_shrunk(call: Call, name: str, shrunk: Shrunk, *, is_orphan: bool) -> None:
+    from imghost.run.shrink import PAGES_LIMIT
+
+    rows = [Row((version.name, size(version.before), size(version.after))) for version in shrunk.versions]
+    rows.append(Row(("in all", size(shrunk.before), size(shrunk.after))))
+    print_table(("version", "now", "then"), rows)
+    now, then = (f"{100 * count / PAGES_LIMIT:.3g} %" for count in (shrunk.before, shrunk.after))
+    call.done(f"{now} of the 1 GB that GitHub Pages allows, and {then} then")
+    if shrunk.planned:
+        count = len(shrunk.planned.plan.uploads)
+        call.say(f"{many(count, 'image')} would be uploaded; --yes does that and commits on {name!r}")
+    elif shrunk.commit:
+        force = "--force-with-lease " if is_orphan else ""
+        call.say(f"branch {name!r} is at {shrunk.commit[:10]} now; push it: git push {force}origin {name}")
+        for line in shrunk.result.advice if shrunk.result else ():
+            call.say(line)
+    else:
+        call.say(f"branch {name!r} stays as it is")
 
 
 def restore(call: Call) -> int:

@@ -115,6 +115,8 @@ def _call(typed: Typed, command: Command) -> Call:
         others = {name: value for name, value in configuration.options.items() if name != "options"}
         configuration, given = replace(configuration, options=others), given | {"host": values["to"]}
     chosen = _chosen(configuration, given)
+    if command.argument:
+        own[command.argument.lower()] = values[command.argument.lower()]
     site = Call.folder(values["site"]) if command.has_site else None
     manner = {f"is_{name}": values[name] for name in ("strict", "json", "quiet", "verbose")}
     call = Call(site, chosen, dict(os.environ), **manner, given=own, configured=configured)

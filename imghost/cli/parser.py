@@ -46,6 +46,8 @@ class Command:
     more: str = ""
     """What else its own help tells."""
     has_site: bool = False
+    argument: str = ""
+    """What must follow the command where that is no site, as help writes it."""
     action: str = ""
     """A word that must follow the command."""
     flags: tuple[Flag, ...] = ()
@@ -132,6 +134,17 @@ COMMANDS: Final[Mapping[str, Command]] = {
         has_site=True,
         flags=(Flag("to", "the host to move to", "HOST", is_required=True),),
         more="The old records stay until they are pruned.",
+    ),
+    "shrink": Command(
+        commands.shrink,
+        "take the images out of a branch that holds published versions",
+        "imghost shrink gh-pages --host img.pro\nimghost shrink gh-pages --host img.pro --yes --orphan",
+        argument="BRANCH",
+        flags=(Flag("yes", "upload, and commit on that branch"), Flag("orphan", "leave the branch no history")),
+        more="Without --yes nothing is uploaded and nothing is committed: it shows each version's megabytes before and "
+        "after, against the 1 GB of GitHub Pages. Nothing but that branch changes, which is pushed by you.",
+        settings=f"{_ASKING} site_url include exclude references retention max_cost max_uploads oversize max_edge "
+        "metadata format",
     ),
     "restore": Command(
         commands.restore,
@@ -372,6 +385,8 @@ def _command(name: str, command: Command) -> CommandParser:
     placed: list[click.Parameter] = []
     if command.has_site:
         placed.append(click.Argument(["site"], metavar="SITE"))
+    if command.argument:
+        placed.append(click.Argument([command.argument.lower()], metavar=command.argument))
     if command.action:
         placed.append(click.Argument(["action"], type=click.Choice([command.action]), metavar=command.action))
     flags = [_flag(flag) for flag in (*command.flags, *_COMMON)]
