@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imghost.site.images import Origins
     from imghost.site.page_map import location as page_map_location
     from imghost.site.page_map import retire as retire_page_map
-    from imghost.wording import nearest
+    from imghost.wording import nearest, one_line
 
 _HOMES = {
     "git_top": "files",
@@ -37,6 +37,7 @@ _HOMES = {
     "LockError": "errors",
     "nearest": "wording",
     "Notice": "run.job",
+    "one_line": "wording",
     "options": "settings",
     "Origins": "site.images",
     "page_map_location": "site.page_map:location",
@@ -69,6 +70,7 @@ __all__ = [
     "is_serving",
     "is_watched",
     "nearest",
+    "one_line",
     "options",
     "page_map_location",
     "read_lock",

@@ -2,21 +2,73 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 
-def printable(text: object, limit: int = 200) -> str:
-    """Make a stranger's text safe for a terminal and a CI log: one line, no control characters, capped.
+def one_line(text: object) -> str:
+    """Show a text as one line that neither a terminal nor a CI obeys: the door of all that any front end prints.
 
-    A line that begins with `::` is a command to some CI systems, so the colons are spaced.
+    What is not printable is shown as Python escapes it: controls, line ends, what turns the direction of writing,
+    letters of a file's name that are no text. What a CI takes for a command gets a space into it. Once is enough:
+    a line that came through the door goes through it unchanged.
     """
-    line = " ".join(str(text)[: limit * 4].split())
-    line = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in line)
-    line = line.replace("::", ": :")
+    line = str(text)
+    if not line.isprintable():
+        line = "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
+    return _COMMAND.sub(_broken, line)
+
+
+_COMMAND: Final = re.compile(
+    # GitHub reads `::name::` at the start of a line, after any space; `##[name]` (as Azure does), `##vso[` of
+    # Azure and `##teamcity[` anywhere in it. A terminal may break a line at a space.
+    r"(?:(?<=\s)|^):{2,}|##(?=[A-Za-z-]*\[)"
+    # GitLab and Travis fold their logs, and Buildkite does by how a line begins.
+    r"|(?:section_(?:start|end)|travis_(?:fold|time)):+|^\s*(?:---|\+\+\+|~~~|\^\^\^)(?=\s)",
+    re.IGNORECASE,
+)
+
+
+def _broken(command: re.Match[str]) -> str:
+    text = command[0]
+    if text.startswith((":", "#")):
+        return " ".join(text)
+    word = text.rstrip(":")
+    return f"{word} {' '.join(text[len(word) :])}" if word != text else f"\\{text.lstrip()}"
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """Make a stranger's text fit a message: one line through the door, white space in one, and capped."""
+    line = one_line(" ".join(str(text)[: limit * 4].split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def json_in_log(text: str) -> str:
+    """Write JSON so that no CI takes a part of it for a command: the same values, in other escapes.
+
+    What is escaped stands in strings alone: no `##` and no letter beyond ASCII does elsewhere in JSON.
+    """
+    text = text if text.isprintable() else "".join(map(_in_json, text))
+    return _JSON_COMMAND.sub(lambda found: "".join(f"\\u{ord(letter):04x}" for letter in found[0]), text)
+
+
+_JSON_COMMAND: Final = re.compile(
+    r"##|(?:(?<=section_start)|(?<=section_end)|(?<=travis_fold)|(?<=travis_time)):", re.I
+)
+
+
+def _in_json(letter: str) -> str:
+    if letter.isprintable() or letter == "\n":
+        return letter
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{int.from_bytes(units[at : at + 2]):04x}" for at in range(0, len(units), 2))
 
 
 def many(count: int, word: str) -> str:

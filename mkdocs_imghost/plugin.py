@@ -27,6 +27,7 @@ from imghost import (
     SettingsError,
     git_top,
     is_serving,
+    one_line,
     options,
     page_map_location,
     read_settings,
@@ -77,7 +78,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         try:
             self._settings = read_settings(options, path.parent, path.name)
         except SettingsError as wrong:
-            return [(wrong.option or "options", ValidationError(str(wrong)))], []
+            return [(wrong.option or "options", ValidationError(one_line(wrong)))], []
         self.config.load_dict(options)
         return [], []
 
@@ -124,7 +125,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         try:
             result = rehost(self._job(config))
         except ImghostError as wrong:
-            raise PluginError(str(wrong)) from None
+            raise PluginError(one_line(wrong)) from None
         self._tell(result, is_strict=config.strict)
 
     def on_build_error(self, *, error: Exception) -> None:  # noqa: ARG002 - MkDocs' names
@@ -165,8 +166,8 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             page_map=self._page_map(config) if self._has_map and not self._is_serving else None,
             writes_again=True,
             is_serving=self._is_serving,
-            say=log.info,
-            detail=log.debug,
+            say=lambda line: log.info(one_line(line)),
+            detail=lambda line: log.debug(one_line(line)),
             progress=uploads_bar(sys.stderr, os.environ) if log.isEnabledFor(logging.INFO) else None,
         )
 
@@ -177,16 +178,17 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
 
     def _tell(self, result: Result, *, is_strict: bool) -> None:
         for remark in result.remarks:
-            log.info(remark)
-        log.info(summary(result.report))
+            log.info(one_line(remark))
+        log.info(one_line(summary(result.report)))
         for line in result.advice:
-            log.info(line)
+            log.info(one_line(line))
         for notice in result.notices:
-            log.warning(notice.text)
+            log.warning(one_line(notice.text))
         if sys.stderr and log.isEnabledFor(logging.INFO):
             sys.stderr.write(result.new_lines)  # a log would wrap them
         if result.error:
             raise PluginError(f"imghost: {result.error}")
         if is_strict and result.notices:
             # MkDocs' own count misses warnings under --quiet.
-            raise PluginError(f"imghost: {len(result.notices)} warnings in strict mode, like: {result.notices[0].text}")
+            count, first = len(result.notices), one_line(result.notices[0].text)
+            raise PluginError(f"imghost: {count} warnings in strict mode, like: {first}")

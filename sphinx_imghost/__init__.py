@@ -24,6 +24,7 @@ from imghost import (
     git_top,
     is_serving,
     is_watched,
+    one_line,
     options,
     page_map_location,
     read_settings,
@@ -62,7 +63,7 @@ def _settings(app: Sphinx) -> Settings:
     try:
         return read_settings(raw, Path(app.confdir), "conf.py")
     except ImghostError as wrong:
-        _refuse(ConfigError(_prefixed(str(wrong))))
+        _refuse(ConfigError(one_line(_prefixed(str(wrong)))))
 
 
 def _refuse(wrong: SphinxError) -> NoReturn:
@@ -108,7 +109,7 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     try:
         result = rehost(_job(app, chosen))
     except ImghostError as wrong:
-        _refuse(ExtensionError(str(wrong)))
+        _refuse(ExtensionError(one_line(wrong)))
     _tell(result)
     if result.error:
         _refuse(ExtensionError(result.error))
@@ -125,8 +126,8 @@ def _job(app: Sphinx, chosen: Settings) -> Job:
         page_map=_page_map(app),
         writes_again=True,
         is_serving=is_serving(os.environ),
-        say=lambda line: log.info("imghost: %s", line),
-        detail=lambda line: log.verbose("imghost: %s", line),
+        say=lambda line: log.info("imghost: %s", one_line(line)),
+        detail=lambda line: log.verbose("imghost: %s", one_line(line)),
         progress=partial(_progress, app.verbosity) if is_watched(sys.stdout, os.environ) else None,
     )
 
@@ -138,7 +139,7 @@ def _progress(verbosity: int, total: int, _: int) -> Iterator[Callable[[str, int
     shown = status_iterator(iter(paths.popleft, ""), "imghost: uploading... ", "darkgreen", total, verbosity)
 
     def step(path: str, _: int) -> None:
-        paths.append(path)
+        paths.append(one_line(path))
         next(shown)
 
     try:
@@ -185,11 +186,11 @@ def _theme_folders(app: Sphinx) -> Iterable[Path]:
 
 def _tell(result: Result) -> None:
     for remark in result.remarks:
-        log.info("imghost: %s", remark)
-    log.info("imghost: %s", summary(result.report))
+        log.info("imghost: %s", one_line(remark))
+    log.info("imghost: %s", one_line(summary(result.report)))
     for line in result.advice:
-        log.info("imghost: %s", line)
+        log.info("imghost: %s", one_line(line))
     for notice in result.notices:
-        log.warning("%s", notice.text, type="imghost", subtype=notice.code)
+        log.warning("%s", one_line(notice.text), type="imghost", subtype=notice.code)
     if result.new_lines:
         log.info(result.new_lines, nonl=True)

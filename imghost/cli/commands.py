@@ -19,10 +19,10 @@ from imghost.cli.terminal import (
     Row,
     complain,
     painted,
-    plain,
     print_facts,
     print_json,
     print_table,
+    put,
     say,
     warn,
     wrapped,
@@ -165,7 +165,7 @@ def _print_plan(found: Mapping[str, Any]) -> None:
     ]
     kept = list(_kept_rows(found["kept"]))
     if uploads or kept:
-        print()
+        put()
         print_table(("action", "size", "image"), uploads + kept)
 
 
@@ -220,11 +220,11 @@ def check(call: Call) -> int:
         print_json({"imghost_check": 1, "covered": len(planned.plan.reused), "missing": uncovered})
     else:
         for path in uncovered:
-            print(plain(path))
+            put(path)
         way = "build" if is_local else f"build once with a credential and commit {call.settings.lock.name}"
         remedy = f": {way}" if uncovered else ""
         covered = len(planned.plan.reused)
-        print(f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{remedy}")
+        put(f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{remedy}")
     return 1 if uncovered or (call.is_strict and planned.notices) else 0
 
 
@@ -245,18 +245,18 @@ def status(call: Call) -> int:
         print_json(found | {"hosts": rows, "usage": usage, "money": money})
         return 1 if unresolved else 0
     if spent or unresolved:
-        print(f"paid ${spent:.2f} for this lock's images; ${unresolved:.2f} more is signed and has bought none yet")
+        put(f"paid ${spent:.2f} for this lock's images; ${unresolved:.2f} more is signed and has bought none yet")
     for digest in paid_for.lost:
-        print(f"lost {digest}: ask the host; `imghost wallet --pay-again {digest[:8]}…` lets it be paid once more")
+        put(f"lost {digest}: ask the host; `imghost wallet --pay-again {digest[:8]}…` lets it be paid once more")
     if usage:
         print_facts((name.replace("_", " "), _shown(name, value)) for name, value in usage.items() if value)
-        print()
+        put()
     if rows:
         print_table(
             ("host", "records", "size", "permanent", "expiring", "expired", "next expiry"), map(_status_row, rows)
         )
     else:
-        print(f"{call.settings.lock.name} has no records yet; build once with a credential in the environment")
+        put(f"{call.settings.lock.name} has no records yet; build once with a credential in the environment")
     return 1 if unresolved else 0
 
 
@@ -362,10 +362,10 @@ def _print_verdicts(call: Call, verdicts: Sequence[Verdict], skipped: int, secon
     if bad:
         print_table(("state", "url"), call.cut(map(_verdict_row, bad)), is_cut=False)
     if not verdicts:
-        print(f"nothing was verified: {call.settings.lock.name} has no records that could be fetched")
+        put(f"nothing was verified: {call.settings.lock.name} has no records that could be fetched")
         return
     states = ", ".join(f"{counts[state]:,} {state}" for state in ("alive", *reversed(_STATES)) if counts[state])
-    print(f"{many(len(verdicts), 'record')} in {lasted(seconds)}: {states}")
+    put(f"{many(len(verdicts), 'record')} in {lasted(seconds)}: {states}")
 
 
 _STATES: Final = ("dead", "altered", "unknown", "expiring")
@@ -396,7 +396,7 @@ def adopt(call: Call) -> int:
             }
         )
     else:
-        print(f"{len(found.records)} adopted, {found.known} known already, {len(found.missing)} not at the host")
+        put(f"{len(found.records)} adopted, {found.known} known already, {len(found.missing)} not at the host")
     return 1 if call.is_strict and found.failures else 0
 
 
@@ -428,7 +428,7 @@ def prune(call: Call) -> int:
             rows_shown = (Row((state, it.url)) for state, it in zip(states, found.unused, strict=True))
             print_table(("state", "url"), rows_shown, is_cut=False)
         end = "" if is_deleting or not found.unused else "; --yes deletes them"
-        print(f"{len(found.unused)} unused, {found.young} too young to go, {found.used} used{end}")
+        put(f"{len(found.unused)} unused, {found.young} too young to go, {found.used} used{end}")
     warn(f"{name} could not be deleted: {why}" for name, why in failed.items())
     return 1 if failed else 0
 
@@ -609,7 +609,7 @@ def wallet(call: Call) -> int:
     if call.is_json:
         print_json({"imghost_wallet": 1, "address": address, "usdc": None if balance is None else str(balance)})
     else:
-        print(address if balance is None else f"{address}  {balance} USDC")
+        put(address if balance is None else f"{address}  {balance} USDC")
     return 0
 
 
@@ -623,7 +623,7 @@ def _pay_again(call: Call, digest: str) -> int:
         raise SettingsError(str(problem)) from None
     if not count:
         raise SettingsError(f"no lost payment is known for {digest:.80}; `imghost status` tells what is unresolved")
-    print(f"the next build may pay once more for {digest}")
+    put(f"the next build may pay once more for {digest}")
     return 0
 
 
@@ -641,7 +641,7 @@ def keys(call: Call) -> int:
     if call.is_json:
         print_json({"imghost_key": 1, "key": made.key.reveal(), "id": made.id, "verified": made.is_verified})
     else:
-        print(made.key.reveal())
+        put(made.key.reveal())
         call.say("put it into the environment as IMGPRO_API_KEY; it is not shown again")
         if not made.is_verified:
             call.say("verify the address first: until then its images live for 30 days")
@@ -698,7 +698,7 @@ def audit(call: Call) -> int:
                 print(annotation)
         else:
             _print_findings(formats.lines(seen))
-        print(formats.total(seen, failing))
+        put(formats.total(seen, failing))
     return 1 if formats.fails(seen, failing) else 0
 
 
@@ -742,4 +742,4 @@ def _print_findings(found: Sequence[Line]) -> None:
         shown = f"{line.where}: {painted(line.kind, colour, sys.stdout)}"
         print(shown + text.removeprefix(head) if text.startswith(head) else text)
     if found:
-        print()
+        put()

@@ -14,11 +14,12 @@ import click
 
 from imghost import settings, wording
 from imghost.cli import commands
-from imghost.cli.terminal import Call, plain
+from imghost.cli.terminal import Call
 from imghost.environment import version
 from imghost.errors import SettingsError
 from imghost.models import KINDS
 from imghost.settings import show_duration
+from imghost.wording import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,7 +481,7 @@ def _worded(wrong: click.UsageError) -> str:
     elif isinstance(wrong, click.MissingParameter) and wrong.param:
         text = f"{wrong.param.metavar if isinstance(wrong.param, click.Argument) else wrong.param.opts[0]} is missing"
     else:
-        text = plain(wrong.format_message()).rstrip(".")
+        text = one_line(wrong.format_message()).rstrip(".")
         text = text[:1].lower() + text[1:]
     return text if ";" in text or text.endswith("?") or ": imghost" in text else f"{text}; see {seen} --help"
 

@@ -20,6 +20,7 @@ from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.images import Origins
 from imghost.site.pages import has_page
+from imghost.wording import json_in_log, one_line
 
 _CODES: Final = {"bold": "1", "faint": "2", "red": "1;31", "green": "32", "yellow": "1;33"}
 
@@ -40,13 +41,6 @@ def _has_colours(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
         return False
     # The old console of Windows prints the codes as they are.
     return sys.platform != "win32" or bool(environ.get("WT_SESSION") or environ.get("TERM"))
-
-
-def plain(text: str) -> str:
-    """Show what a terminal would obey, such as an escape code in a file's name, instead of sending it there."""
-    if text.isprintable():
-        return text
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
 def columns(text: str) -> int:
@@ -107,7 +101,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     indent = max(len(name) for name, _ in listed) + 3
     room = max(_LEAST, (columns_of(sys.stdout) or USUAL) - indent)
     for name, text in listed:
-        first, *rest = _wrapped(plain(text), room) or [""]
+        first, *rest = _wrapped(one_line(text), room) or [""]
         print(f"{painted(name, 'bold', sys.stdout)}{' ' * (indent - len(name))}{first}")
         for line in rest:
             print(" " * indent + line)
@@ -117,7 +111,7 @@ def laid_out(
     head: Sequence[str], rows: Sequence[Row], width: int | None, note_below: int, *, is_cut: bool = True
 ) -> list[str]:
     """Lay a table out for a terminal of this width; None = nothing has to fit."""
-    texts = [[plain(str(cell)) for cell in row.cells] for row in rows]
+    texts = [[one_line(str(cell)) for cell in row.cells] for row in rows]
     widths = [max(columns(line[at]) for line in (list(head), *texts)) for at in range(len(head))]
     starts = [sum(widths[:at]) + 2 * at for at in range(len(head))]
     if width and is_cut:
@@ -143,11 +137,11 @@ def _line(cells: Sequence[str], widths: Sequence[int], numbers: set[int]) -> str
 
 def _note(note: str, start: int, width: int | None) -> Iterator[str]:
     if width is None:
-        lines, indent = [plain(note)] if note else [], start
+        lines, indent = [one_line(note)] if note else [], start
     else:
         room = width - start
         indent, room = (start, room) if room >= _LEAST else (2, max(_LEAST, width - 2))
-        lines = _wrapped(plain(note), room)
+        lines = _wrapped(one_line(note), room)
     for line in lines:
         yield " " * indent + painted(line, "faint", sys.stdout)
 
@@ -241,7 +235,7 @@ def sentence(text: str, stream: TextIO | None, most: int = 100) -> list[str]:
     A path that is longer than a line is cut in the middle, a URL never.
     """
     width = columns_of(stream)
-    text = plain(text)
+    text = one_line(text)
     if width is None:
         return [text]
     # The last column stays free: some terminals go on to the next line where it is written.
@@ -280,6 +274,11 @@ def _tell(text: str, mark: str = "", colour: str = "") -> None:
         print(shown, file=sys.stderr, flush=True)
 
 
+def put(text: object = "") -> None:
+    """Print a line of a command's output."""
+    print(one_line(text))
+
+
 def print_json(found: object) -> None:
     """Print what a script reads."""
-    print(json.dumps(found, indent=1, ensure_ascii=False))
+    print(json_in_log(json.dumps(found, indent=1, ensure_ascii=False)))

@@ -23,7 +23,7 @@ from imghost.run.progress import announce, reporting
 from imghost.run.report import failure_notices
 from imghost.site.images import Origins, Stay, opened
 from imghost.site.page_map import PageMap
-from imghost.wording import many, stay
+from imghost.wording import json_in_log, many, stay
 
 if TYPE_CHECKING:
     from imghost.run.sharing import Sharing
@@ -324,7 +324,7 @@ def _written(job: Job, lock: locks.Lock, records: Sequence[Record]) -> tuple[Not
         locks.write(job.settings.lock, lock)
     except OSError as problem:
         for record in records:
-            job.say(f"receipt: {locks.render_record(record)}")
+            job.say(f"receipt: {json_in_log(locks.render_record(record))}")
         reason = problem.strerror or problem
         text = f"{job.settings.lock} cannot be written: {reason}; make room or change its mode, then build again"
         return (Notice("lock", text),)

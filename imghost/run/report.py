@@ -15,7 +15,7 @@ from imghost.hosts import Host
 from imghost.models import Failure, Record
 from imghost.records.lock import render_record
 from imghost.run.job import NOT_UPLOADED, Job, Notice, Published, RewrittenPages
-from imghost.wording import clause, lasted, listed, many, money, size
+from imghost.wording import clause, json_in_log, lasted, listed, many, money, one_line, size
 
 if TYPE_CHECKING:  # a warm build without a report gathers nothing for one
     from imghost.run.report_facts import Facts
@@ -264,8 +264,9 @@ def new_lines(published: Published, job: Job) -> str:
     records = _new_records(published)
     if not records or not job.environ.get("CI"):
         return ""
-    name = job.settings.lock.name
-    lines = [f"-----BEGIN {name}-----", *map(render_record, records), f"-----END {name}-----"]
+    name = one_line(job.settings.lock.name)
+    lines = [json_in_log(render_record(record)) for record in records]
+    lines = [f"-----BEGIN {name}-----", *lines, f"-----END {name}-----"]
     if job.environ.get("GITHUB_ACTIONS"):
         lines = [f"::group::{name}", *lines, "::endgroup::"]
     return "\n".join(lines) + "\n"

@@ -14,9 +14,10 @@ import pytest
 from doubles.imgpro import VERIFIED, ImgPro
 from sites import picture, small_site, write
 
-from imghost.cli.terminal import columns, plain, shortened
+from imghost.cli.terminal import columns, shortened
 from imghost.records import lock as locks
 from imghost.run.progress import on_terminal
+from imghost.wording import one_line
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 
@@ -315,7 +316,7 @@ def test_cutting_keeps_both_ends_and_counts_columns():
             assert columns(shortened(text, most)) <= most
         assert shortened(text, 30)[:2] == text[:2]
         assert shortened(text, 30)[-4:] == ".png"
-    assert plain("a\x1b[2Jb") == "a\\x1b[2Jb"
+    assert one_line("a\x1b[2Jb") == "a\\x1b[2Jb"
 
 
 class TestTools:

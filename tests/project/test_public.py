@@ -12,7 +12,7 @@ import imghost
 def test_public_names_are_these_and_each_says_what_for():
     assert sorted(imghost.__all__) == [
         "ImghostError", "Job", "KeptOverCleanup", "LockError", "LockedImages", "Notice", "Origins", "Result", "Settings",
-        "SettingsError", "git_top", "is_serving", "is_watched", "nearest", "options", "page_map_location", "read_lock",
+        "SettingsError", "git_top", "is_serving", "is_watched", "nearest", "one_line", "options", "page_map_location", "read_lock",
         "read_settings", "rehost", "retire_page_map", "rewrite_text", "summary", "uploads_bar", "version",
     ]  # fmt: skip
     for name in imghost.__all__:
