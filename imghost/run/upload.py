@@ -28,6 +28,13 @@ class SharedState:
 
     guard: threading.Lock = field(default_factory=threading.Lock)
     waited: float = 0.0
+    """Seconds in which some worker waited; those in which several did count once."""
+    slept: float = 0.0
+    """Seconds of waits that only a test's clock has seen pass."""
+    waits_until: float = 0.0
+    """When the longest wait of those that have begun ends."""
+    barred_until: float = 0.0
+    """Before then the host wants to be asked nothing more, by no worker."""
     unreachable: int = 0
     unconfirmed: int = 0
     stopped: HostError | None = None
@@ -224,14 +231,17 @@ def _sent(payload: Payload, context: UploadContext, state: SharedState, *, is_do
     refusals: list[HostError] = []
 
     def send() -> Hosted:
-        is_unclear = refusals[-1].is_ambiguous if refusals else is_doubtful
-        if is_unclear and may_store_twice(context.host):
+        is_repeat = may_store_twice(context.host) and (refusals[-1].is_ambiguous if refusals else is_doubtful)
+        if is_repeat:
             with state.guard:
                 state.repeats[payload.image] += 1
         try:
             return context.host.upload(payload)
         except HostError as refusal:
             refusals.append(refusal)
+            if is_repeat and refusal.is_ambiguous:
+                # Such a host stores each try anew: what two of them did not tell, a third would not.
+                raise _given_up(refusal) from None
             raise
 
     try:
@@ -254,9 +264,33 @@ def _is_known_absent(refusals: Sequence[HostError], *, is_doubtful: bool) -> boo
 
 
 def _looked_up(payload: Payload, context: UploadContext, state: SharedState) -> Hosted | None:
-    """Ask for what a run that was killed may have stored, where the host can be asked."""
+    """Ask for what a run that was killed may have stored, where the host can be asked.
+
+    A host that refuses to tell (a credential that may put and not look) leaves it unknown, as one that cannot be
+    asked does: the image is sent, and what is wrong with more than the question, the upload will say.
+    """
     host = context.host
-    return with_retries(lambda: host.find(payload), context, state) if isinstance(host, Finds) else None
+    if not isinstance(host, Finds):
+        return None
+
+    def look() -> Hosted | None:
+        try:
+            return host.find(payload)
+        except HostError as refusal:
+            if refusal.action in {Action.WAIT, Action.RETRY}:
+                raise
+            if not host.is_idempotent:
+                with state.guard:
+                    state.repeats[payload.image] += 1
+            return None
+
+    return with_retries(look, context, state)
+
+
+def _given_up(refusal: HostError) -> HostError:
+    """Say that an image is not sent a third time to a host that may have stored it twice."""
+    remedy = refusal.remedy or "the next build sends it once more"
+    return HostError(Action.FILE, refusal.reason, remedy=remedy, is_ambiguous=True, effort="2 tries")
 
 
 def _brought(
@@ -378,6 +412,7 @@ def with_retries(ask: Callable[[], Answered], context: UploadContext, state: Sha
     state = state or SharedState()
     started = time.monotonic()
     for attempt in range(1, context.tries + 1):
+        _wait_for_all(context, state)
         try:
             answered = ask()
         except HostError as refusal:
@@ -410,12 +445,22 @@ def _count_unreachable(refusal: HostError, state: SharedState) -> None:
 
 
 def _wait(refusal: HostError, attempt: int, context: UploadContext, state: SharedState) -> None:
-    """Wait as told, or with full jitter; raises STOP where that would take too long."""
+    """Wait as told, or with full jitter; raises STOP where that would take too long.
+
+    A host that asks to wait asks all workers: each of eight that are told 40 s waits in the same 40 s.
+    """
     pause = refusal.wait
     if pause is None:
-        pause = random.uniform(0, min(8.0, 0.25 * 2**attempt))  # noqa: S311 - spreads load, guards nothing
+        # After three of these a limit by the minute, the usual one, is over.
+        is_told = refusal.action is Action.WAIT
+        least, most = (9.0 * attempt, 11.0 * attempt) if is_told else (0.0, min(8.0, 0.25 * 2**attempt))
+        pause = random.uniform(least, most)  # noqa: S311 - spreads load, guards nothing
     with state.guard:
-        state.waited += pause
+        now = time.monotonic() + state.slept
+        state.waited += max(0.0, now + pause - max(now, state.waits_until))
+        state.waits_until = max(state.waits_until, now + pause)
+        if refusal.action is Action.WAIT:
+            state.barred_until = max(state.barred_until, now + min(pause, MAX_WAIT))
         is_too_long = pause > MAX_WAIT or state.waited > MAX_WAITS
     if is_too_long:
         raise HostError(
@@ -427,6 +472,17 @@ def _wait(refusal: HostError, attempt: int, context: UploadContext, state: Share
 def sleep(seconds: float, context: UploadContext, state: SharedState) -> None:
     """Wait, unless the run is stopped meanwhile."""
     (context.sleep or state.interrupted.wait)(seconds)
+    if context.sleep:
+        with state.guard:
+            state.slept += seconds
+
+
+def _wait_for_all(context: UploadContext, state: SharedState) -> None:
+    """Wait until the host wants to be asked again, if it has told another worker to wait."""
+    with state.guard:
+        left = state.barred_until - time.monotonic() - state.slept
+    if left > 0 and not state.stopped:
+        sleep(left, context, state)
 
 
 _PAUSES: Final = (0.0, 0.5, 1.5, 3.0, 5.0)
