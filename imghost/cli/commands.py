@@ -29,7 +29,7 @@ from imghost.cli.terminal import (
 )
 from imghost.environment import leave_to_upload, version
 from imghost.errors import HostError, SettingsError, StateError
-from imghost.hosts import Host, Tells, registry
+from imghost.hosts import Deletes, Host, Tells, registry
 from imghost.models import MEDIA_TYPES, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
@@ -412,10 +412,12 @@ def prune(call: Call) -> int:
     with Client(call.settings.timeout, environ=call.environ) as client:
         host = _chosen(call, client)
         try:
-            known = {record.url: record.uploaded for record in locks.read(call.settings.lock).records}
-            found = care.find_unused(host, sites, grace, datetime.now(UTC), known)
+            records = locks.read(call.settings.lock).records
+            found = care.find_unused(host, sites, grace, datetime.now(UTC), records)
             is_deleting = bool(call.given["yes"]) and bool(found.unused)
-            failed = care.delete(host, found.unused, call.settings.lock) if is_deleting else {}  # type: ignore[arg-type]
+            failed = {}
+            if is_deleting and isinstance(host, Deletes):
+                failed = care.delete(host, found.unused, call.settings.lock, call.settings.cache_dir)
         except HostError as refusal:
             raise SettingsError(f"nothing more is deleted: {refusal}") from None
     if call.is_json:

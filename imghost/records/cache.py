@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -262,6 +262,12 @@ class Cache:
             raise StateError(str(problem)) from None
         changes = {_key("record", *record.key): line, _key("intent", *record.key): None}
         self._write(changes, f"the record of {record.sha256[:12]} cannot be kept in")
+
+    def forget(self, urls: Collection[str]) -> None:
+        """Forget the records of these URLs, whose images are about to be deleted. Raises StateError."""
+        changes: Changes = {_key("record", *record.key): None for record in self.records() if record.url in urls}
+        if changes:
+            self._write(changes, "records cannot be taken out of")
 
     def intents(self) -> tuple[UploadKey, ...]:
         """List the uploads that were begun and whose end is not known."""

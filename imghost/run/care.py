@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import unescape
@@ -155,7 +157,7 @@ def _found(upload: Upload, job: Job, host: Finds, client: Client, folder: Path) 
     return record
 
 
-_WORD: Final = re.compile(r"[A-Za-z0-9_-]{4,}")
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,44 +171,72 @@ class Pruning:
 
 
 def find_unused(
-    host: object, sites: Sequence[Path], grace: timedelta, now: datetime, known: Mapping[str, datetime]
+    host: Host, sites: Sequence[Path], grace: timedelta, now: datetime, records: Sequence[Record]
 ) -> Pruning:
-    """Find this project's images at the host that no text file of the named sites mentions; deletes nothing.
+    """Find this project's images at the host that nothing in the named sites uses; deletes nothing.
 
-    An image counts as used if its id stands anywhere, so that rather one too many is kept. `known` tells when
-    a URL was uploaded, for hosts that do not; an image whose age nobody knows is young.
+    An image counts as used if its id stands anywhere in a text, or if a site has the file that its record was made
+    from: so that rather one too many is kept. A record tells when an image was uploaded, for hosts that do not; an
+    image whose age nobody knows is young.
+
+    Raises:
+        SettingsError: a site names none of the images, though it shows some: it is not rewritten yet.
     """
     if not isinstance(host, Deletes):
-        name = getattr(host, "name", "none")
-        raise SettingsError(f"the host {name!r} cannot delete images; ask its operators, or let the images expire")
+        raise SettingsError(f"the host {host.name!r} cannot delete images; ask its operators, or let the images expire")
     if not host.project:
         raise SettingsError(
             "prune needs to know which images are this project's; "
             "set the host's namespace, folder or prefix in 'options'"
         )
-    words = _words(sites)
-    unused: list[Stored] = []
-    young = used = 0
-    for stored in host.listed():
-        if not words.isdisjoint(_names(stored)):
-            used += 1
-        elif grace and now - (stored.uploaded or known.get(stored.url, now)) < grace:
-            young += 1
-        else:
-            unused.append(stored)
-    return Pruning(tuple(unused), young, used)
+    listed = list(host.listed())
+    used = _used(listed, sites, records)
+    ages = {record.url: record.uploaded for record in records}
+    left = [stored for stored in listed if stored.id not in used]
+    young = {stored.id for stored in left if grace and now - (stored.uploaded or ages.get(stored.url, now)) < grace}
+    return Pruning(tuple(stored for stored in left if stored.id not in young), len(young), len(used))
 
 
-def _words(sites: Iterable[Path]) -> set[str]:
-    """Collect the words of all texts of sites; one that cannot be read stops what would delete by them."""
+def _used(listed: Sequence[Stored], sites: Iterable[Path], records: Sequence[Record]) -> set[str]:
+    """Find the ids of the images that sites use."""
+    used = set[str]()
+    for site in sites:
+        found = survey(site)
+        words = _words(site, found)
+        named = {stored.id for stored in listed if not words.isdisjoint(_names(stored))}
+        if listed and not named and _has_images(found, words):
+            raise SettingsError(
+                f"the site {site} has images, but names none of the hosted ones; build and rewrite it first, "
+                "or leave it out of --keep"
+            )
+        digests = {_digest(site / path) for path in found.files if path.lower().endswith(_ENDINGS)}
+        urls_of = {record.url for record in records if record.sha256 in digests}
+        used |= named | {stored.id for stored in listed if stored.url in urls_of}
+    return used
+
+
+def _has_images(found: Survey, words: set[str]) -> bool:
+    """Say whether a site shows images, so that one which names no hosted image is not rewritten yet."""
+    return "img" in words or any(path.lower().endswith(_ENDINGS) for path in found.files)
+
+
+def _digest(file: Path) -> str:
+    try:
+        with file.open("rb") as source:
+            return hashlib.file_digest(source, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _words(site: Path, found: Survey) -> set[str]:
+    """Collect the words of all texts of a site; one that cannot be read stops what would delete by them."""
     from imghost.site.mentions import texts
 
     words: set[str] = set()
-    for site in sites:
-        for path, text, problem in texts(survey(site)):
-            if problem:
-                raise ImghostError(f"{site / path} {problem}, so what it names is not known; unpack it, or take it out")
-            words.update(_WORD.findall(text))
+    for path, text, problem in texts(found):
+        if problem:
+            raise ImghostError(f"{site / path} {problem}, so what it names is not known; unpack it, or take it out")
+        words.update(_WORD.findall(text))
     return words
 
 
@@ -216,15 +246,28 @@ def _names(stored: Stored) -> set[str]:
     return {word for text in (stored.id, stem) for word in [text.rpartition("/")[2].partition(".")[0]] if word}
 
 
-def delete(host: Deletes, unused: Sequence[Stored], lock_path: Path) -> dict[str, str]:
-    """Delete images and their records; gives why for each that could not be."""
-    gone = {stored.url for stored in unused}
-    failed = dict(host.delete([stored.id for stored in unused]))
-    gone -= {stored.url for stored in unused if stored.id in failed}
-    lock = locks.read(lock_path)
-    kept = tuple(record for record in lock.records if record.url not in gone)
-    if len(kept) < len(lock.records):
-        locks.write(lock_path, locks.Lock(lock.host, kept, lock.header))
+BATCH: Final = 100
+"""Images that are forgotten and then deleted at a time, which is what hosts take at once."""
+
+
+def delete(host: Deletes, unused: Sequence[Stored], lock_path: Path, cache_dir: Path) -> dict[str, str]:
+    """Delete images; gives why for each that could not be.
+
+    Their records go first, batch by batch, from the lock and the local store: what is stopped half-way leaves
+    images without a record, which the next prune lists again, and no record without an image, which would put a
+    dead URL into pages.
+    """
+    failed: dict[str, str] = {}
+    for start in range(0, len(unused), BATCH):
+        batch = unused[start : start + BATCH]
+        gone = {stored.url for stored in batch}
+        lock = locks.read(lock_path)
+        kept = tuple(record for record in lock.records if record.url not in gone)
+        if len(kept) < len(lock.records):
+            locks.write(lock_path, locks.Lock(lock.host, kept, lock.header))
+        with closing(Cache.load(cache_dir)) as cache:
+            cache.forget(gone)
+        failed |= host.delete([stored.id for stored in batch])
     return failed
 
 

@@ -6,14 +6,19 @@ import json
 import shutil
 import threading
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from doubles.imageupload import PRO, ImageUpload
 from doubles.imgpro import VERIFIED, ImgPro
+from doubles.server import Fault
 from sites import picture, small_site, tree, write
 
 from imghost.cli.main import main
+from imghost.hosts import HostBase, Stored
+from imghost.records.cache import Cache
+from imghost.run.care import find_unused
 
 HOSTS = ("img.pro/upload", "img.pro/images", "imageupload.io")
 
@@ -130,6 +135,53 @@ def test_pruning_one_project_leaves_the_same_picture_of_another(place, project, 
     assert gone["deleted"] == 6
     assert place.count() == 6
     assert ran(capsys, "verify", *other, "--lock", "second.lock")["counts"] == {"alive": 6}
+
+
+def test_prune_keeps_what_a_site_that_is_not_rewritten_would_need(place, project, capsys):
+    """A fresh build refers to its own files; to delete what they were uploaded as would cost all of it again."""
+    ran(capsys, "rehost", "site", *place.flags)
+    shutil.copytree(project / "site", project / "old")
+    rebuilt(project)
+    command = ["prune", "--keep", "site", "--grace", "0s", "--yes", *place.flags]
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "build and rewrite it first" in capsys.readouterr().err
+    assert place.count() == 6
+    page = next(iter((project / "old").glob("*.html"))).read_text("utf-8")
+    write(project / "site", {"one.html": page})
+    assert ran(capsys, *command)["used"] == 6
+    assert place.count() == 6
+
+
+def test_what_is_deleted_is_forgotten_first_in_the_lock_and_in_the_local_store(place, project, capsys):
+    """So that no page gets a dead URL where a deletion ends half-way, and no later build brings a record back."""
+    ran(capsys, "rehost", "site", *place.flags)
+    write(project / "empty", {"index.html": "nothing"})
+    is_deletion = lambda request: request.method == "DELETE" or b"delete_image" in request.body  # noqa: E731
+    place.double.server.pick = lambda request: Fault.CLOSE_AFTER_ROUTE if is_deletion(request) else None
+    main(["prune", "--keep", "empty", "--grace", "0s", "--yes", *place.flags])
+    place.double.server.pick = lambda request: None
+    capsys.readouterr()
+    assert len((project / "imghost.lock").read_text().splitlines()) == 1
+    assert Cache.load(project / ".cache/imghost").records() == ()
+    ran(capsys, "prune", "--keep", "empty", "--grace", "0s", "--yes", *place.flags)
+    assert place.count() == 0
+
+
+@pytest.mark.parametrize("name", ["a", "x9z", "_-"])
+def test_a_short_name_in_a_page_is_a_use_of_it(tmp_path: Path, name: str) -> None:
+    class Few(HostBase):
+        name, project, origins = "few", "docs", ("https://few.example",)
+
+        def listed(self):
+            return [Stored(one, f"https://few.example/{one}.png") for one in (name, "q7")]
+
+        def delete(self, ids):
+            return {}
+
+    write(tmp_path / "site", {"index.html": f'<img src="https://few.example/{name}.png">'})
+    found = find_unused(Few(), [tmp_path / "site"], timedelta(), datetime.now(UTC), ())
+    assert [stored.id for stored in found.unused] == ["q7"]
 
 
 def test_prune_without_a_project_is_refused(place, project, capsys):
