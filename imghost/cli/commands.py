@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +29,7 @@ from imghost.cli.terminal import (
 from imghost.environment import leave_to_upload, version
 from imghost.errors import HostError, SettingsError, StateError
 from imghost.hosts import Deletes, Host, Tells, registry
-from imghost.models import MEDIA_TYPES, Record
+from imghost.models import MEDIA_TYPES, Limits, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
@@ -42,7 +41,7 @@ from imghost.run.progress import columns_of
 from imghost.run.rehost import rehost as run
 from imghost.settings import PERMANENT, Settings, read_duration
 from imghost.site import page_map
-from imghost.wording import clause, lasted, listed, many, nearest, size
+from imghost.wording import clause, day, lasted, limit, listed, many, money, nearest, part_of, size, stay
 
 if TYPE_CHECKING:  # what uploads and the audit need comes with them, so it is loaded where it is used
     from imghost.run.audit_formats import Line
@@ -85,24 +84,23 @@ def rehost(call: Call) -> int:
 def plan(call: Call) -> int:
     """Show what `rehost` would do."""
     job = call.job()
-    with Client(call.settings.timeout, environ=call.environ) as client:
-        cache = Cache.load(call.settings.cache_dir)
+    with Client(call.settings.timeout, environ=call.environ) as client, Cache.load(call.settings.cache_dir) as cache:
         planned = plan_run(job, client, cache)
         quota = _quota(planned)
-        cache.close()
     warn(notice.text for notice in planned.notices)
     found = _as_planned(planned, quota)
     if planned.plan.price:
-        money = paid(call)
+        paid_for = paid(call)
         found["budget"] = {
             "max_cost": f"{call.settings.max_cost:.2f}",
-            "spent": f"{money.spent:.2f}",
-            "unresolved": f"{money.unresolved:.2f}",
+            "spent": f"{paid_for.spent:.2f}",
+            "unresolved": f"{paid_for.unresolved:.2f}",
         }
+        found["alternatives"] = _alternatives(planned)
     if call.is_json:
         print_json(found)
     else:
-        _print_plan(found)
+        _print_plan(call, planned, found)
     over = call.settings.max_uploads is not None and len(planned.plan.uploads) > call.settings.max_uploads
     return 1 if call.is_strict and (planned.notices or over) else 0
 
@@ -120,10 +118,7 @@ def _quota(planned: Planned) -> tuple[int | None, str]:
 
 
 def _as_planned(planned: Planned, quota: tuple[int | None, str]) -> dict[str, Any]:
-    plan = planned.plan
-    held = set(plan.staying)
-    savable = {*plan.reused, *(path for upload in plan.uploads for path in upload.paths)} - held
-    images = planned.images
+    plan, images, pages = planned.plan, planned.images, _pages_of(planned)
     return {
         "imghost_plan": 1,
         "host": planned.host.name if planned.host else None,
@@ -135,6 +130,7 @@ def _as_planned(planned: Planned, quota: tuple[int | None, str]) -> dict[str, An
                 "path": upload.paths[0],
                 "sha256": upload.image.sha256,
                 "bytes": upload.image.bytes,
+                "pages": len(frozenset().union(*(pages[path] for path in upload.paths))),
                 "variant": upload.variant,
                 "renews": upload.renewed.url if upload.renewed else None,
             }
@@ -148,59 +144,140 @@ def _as_planned(planned: Planned, quota: tuple[int | None, str]) -> dict[str, An
             {
                 "path": path,
                 "bytes": images[path].bytes if path in images else None,
+                "pages": len(pages[path]),
                 "reason": stay.reason,
                 "remedy": stay.remedy,
             }
             for path, stay in sorted(plan.staying.items())
         ],
-        "removable_bytes": sum(images[path].bytes for path in savable if path in images),
+        **_bytes_of(planned),
     }
 
 
-def _print_plan(found: Mapping[str, Any]) -> None:
-    print_facts(_plan_facts(found))
-    uploads = [
-        Row(("renew" if it["renews"] else "upload", size(it["bytes"]), it["path"]), "", "green")
-        for it in found["uploads"]
+def _pages_of(planned: Planned) -> Mapping[str, Set[str]]:
+    """Find the pages that show each image."""
+    pages: dict[str, set[str]] = defaultdict(set)
+    for view in planned.views:
+        for _, target in view.resolved():
+            pages[target.path].add(view.path)
+    return pages
+
+
+def _bytes_of(planned: Planned) -> dict[str, Any]:
+    """Measure the site, and what `remove_local` would leave of it, at the least."""
+    plan, images = planned.plan, planned.images
+    movable = {*plan.reused, *(path for upload in plan.uploads for path in upload.paths)} - plan.staying.keys()
+    removable = sum(images[path].bytes for path in movable if path in images)
+    now = sum((planned.survey.root / path).stat().st_size for path in planned.survey.files)
+    collected = plan.bytes if planned.host and planned.host.place == "site" else 0
+    return {"removable_bytes": removable, "site_bytes": {"now": now, "after": max(0, now - removable) + collected}}
+
+
+def _alternatives(planned: Planned) -> list[dict[str, Any]]:
+    """List what the same images would cost otherwise: by the host's other offers, and at other hosts."""
+    assert planned.host is not None
+    count, offers = len(planned.plan.uploads), registry.host_type(planned.host.name).terms.offers
+    others = [
+        {"host": planned.host.name, "set": what, "cost": f"{limits.price * count:.2f}", "life": _life(limits)}
+        for what, limits in offers.items()
+        if limits.price != planned.plan.price
     ]
-    kept = list(_kept_rows(found["kept"]))
-    if uploads or kept:
+    for name in registry.installed():
+        terms = registry.host_type(name).terms
+        if name != planned.host.name and terms.price:
+            others.append({"host": name, "set": f"host={name}", "cost": terms.price, "life": terms.life})
+    return others
+
+
+def _life(limits: Limits) -> str:
+    """Say how long an image lives at the least."""
+    days = limits.retention.days if limits.retention else 0
+    return {0: "permanently", 365: "for a year"}.get(days) or f"for {many(days, 'day')}"
+
+
+def _print_plan(call: Call, planned: Planned, found: Mapping[str, Any]) -> None:
+    """Print lists first, totals after them."""
+    uploads = sorted(found["uploads"], key=lambda it: (-it["bytes"], it["path"]))
+    rows = [
+        Row(("renew" if it["renews"] else "upload", size(it["bytes"]), it["pages"], it["path"]), "", "green")
+        for it in call.first(uploads)
+    ]
+    if rest := uploads[len(rows) :]:
+        rows.append(Row(("upload", "", "", f"and {len(rest):,} more, {size(sum(it['bytes'] for it in rest))}")))
+    rows += _kept_rows(call, planned)
+    if rows:
+        print_table(("action", "size", "pages", "image"), rows, right=(1, 2))
         put()
-        print_table(("action", "size", "image"), uploads + kept)
+    if uploads:
+        print_facts(_plan_facts(planned, found))
+        return
+    hosted, staying = found["reused"], len(found["kept"])
+    if hosted:
+        text = f"{many(hosted, 'image')} {'has' if hosted == 1 else 'have'} a URL on {found['host']}"
+        text += f", {staying:,} {'stays' if staying == 1 else 'stay'} local" if staying else ""
+    else:
+        text = stay(staying) if staying else "no page shows an image of this site"
+    put(f"nothing to upload: {text}")
 
 
-def _kept_rows(kept: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
-    """List what stays by its reason, which stands once, below the last of those that share it."""
+def _kept_rows(call: Call, planned: Planned) -> Iterator[Row]:
+    """List what stays by its reason, with the reason below; on a wide terminal beside."""
+    pages = _pages_of(planned)
+    reasons: dict[str, list[str]] = {}
+    for path, cause in planned.plan.staying.items():
+        why = cause.brief or "; ".join(filter(None, (cause.reason, cause.remedy)))
+        reasons.setdefault(clause(why, "it"), []).append(path)
 
-    def why(image: Mapping[str, Any]) -> str:
-        return "; ".join(filter(None, (clause(image["reason"], "it"), image["remedy"])))
+    def taken(path: str) -> int:
+        return planned.images[path].bytes if path in planned.images else 0
 
-    for reason, group in groupby(sorted(kept, key=why), key=why):
-        *others, last = group
-        yield from (_kept_row(image) for image in others)
-        yield _kept_row(last, f"these {len(others) + 1}: {reason}" if others else reason)
+    for why, paths in sorted(reasons.items(), key=lambda pair: (-sum(map(taken, pair[1])), pair[0])):
+        largest = sorted(paths, key=lambda path: (-taken(path), path))
+        total, shown = sum(map(taken, paths)), len(frozenset().union(*(pages[path] for path in paths)))
+        names = listed(largest, len(call.first(largest, 3)))
+        is_wide = (columns_of(sys.stdout) or 0) >= WIDE
+        cells = ("keep", size(total) if total else "", shown, f"{names}  {why}" if is_wide else names)
+        yield Row(cells, "" if is_wide else why)
 
 
-def _kept_row(image: Mapping[str, Any], note: str = "") -> Row:
-    return Row(("keep", "" if image["bytes"] is None else size(image["bytes"]), image["path"]), note)
+WIDE: Final = 120
+"""Columns of a terminal on which a reason stands beside what it is for."""
 
 
-def _plan_facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """List what is decided on before any single image."""
-    yield "host", found["host"] or "none"
-    yield "reused", f"{many(found['reused'], 'image')} with a URL already"
-    cost = f", ${found['cost']} at ${found['price']} each" if float(found["price"]) else ""
-    yield "to upload", f"{many(len(found['uploads']), 'image')}, {size(found['bytes'])}{cost}"
+def _plan_facts(planned: Planned, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """List what the plan comes to."""
+    host, plan = planned.host, planned.plan
+    if host:
+        is_far = host.place == "network"
+        yield "host", f"{host.name}, {_life(host.limits) if is_far else registry.host_type(host.name).terms.life}"
+    else:
+        yield "host", "none"
+    most = "" if plan.is_price_certain else "at most "
+    cost = f", {most}{money(plan.cost)} at {money(plan.price)} each" if plan.price else ""
+    yield "upload", f"{many(len(plan.uploads), 'image')}, {size(plan.bytes)}{cost}"
+    if found["reused"]:
+        yield "hosted", f"{many(found['reused'], 'image')} with a URL already"
+    if plan.staying:
+        left = sum(planned.images[path].bytes for path in plan.staying if path in planned.images)
+        yield "keep", many(len(plan.staying), "image") + (f", {size(left)}" if left else "")
     if "budget" in found:
         budget = found["budget"]
-        yield "budget", f"max_cost ${budget['max_cost']}; ${budget['spent']} paid so far, ${budget['unresolved']} open"
-    if found["quota"]["remaining"] is not None:
-        yield "quota", f"{many(found['quota']['remaining'], 'upload')} left {found['quota']['link']}"
-    elif found["quota"]["link"]:
-        yield "quota", found["quota"]["link"]
-    if found["uploads"] and not found["may_upload"]:
-        yield "but", f"nothing can be uploaded: {found['why_not']}"
-    yield "to save", f"{size(found['removable_bytes'])} at most off the site, with remove_local"
+        yield "budget", f"max_cost ${budget['max_cost']}; ${budget['spent']} paid, ${budget['unresolved']} open"
+        yield "else", _elsewhere(found["alternatives"], str(found["host"]))
+    remaining, link = found["quota"]["remaining"], found["quota"]["link"]
+    if remaining is not None or link:
+        yield "quota", ", ".join(filter(None, ("" if remaining is None else f"{many(remaining, 'upload')} left", link)))
+    if plan.uploads and not planned.leave.may_upload:
+        yield "but", f"nothing can be uploaded: {planned.leave.reason}"
+    now, after = found["site_bytes"]["now"], found["site_bytes"]["after"]
+    yield "site", f"{size(now)} now, {size(after)} with remove_local"
+
+
+def _elsewhere(others: Sequence[Mapping[str, str]], host: str) -> str:
+    """Say what the same images would cost on other terms."""
+    own = [f"{money(Decimal(it['cost']))} {it['life']} with {it['set']}" for it in others if it["host"] == host]
+    prices = ", ".join(f"{it['host']} ({it['cost']})" for it in others if it["host"] != host)
+    return "; ".join((*own, f"or another host: {prices}"))
 
 
 def check(call: Call) -> int:
@@ -244,32 +321,51 @@ def status(call: Call) -> int:
         found = {"imghost_status": 1, "lock": str(call.settings.lock), "host": lock.host}
         print_json(found | {"hosts": rows, "usage": usage, "money": money})
         return 1 if unresolved else 0
-    if spent or unresolved:
-        put(f"paid ${spent:.2f} for this lock's images; ${unresolved:.2f} more is signed and has bought none yet")
+    if rows:
+        head = ("host", "records", "size", "permanent", "expiring", "expired", "next expiry")
+        print_table(head, (_status_row(row, now) for row in rows), right=(1, 2, 3, 4, 5))
+        put()
     for digest in paid_for.lost:
         put(f"lost {digest}: ask the host; `imghost wallet --pay-again {digest[:8]}…` lets it be paid once more")
-    if usage:
-        print_facts((name.replace("_", " "), _shown(name, value)) for name, value in usage.items() if value)
-        put()
-    if rows:
-        print_table(
-            ("host", "records", "size", "permanent", "expiring", "expired", "next expiry"), map(_status_row, rows)
-        )
-    else:
-        put(f"{call.settings.lock.name} has no records yet; build once with a credential in the environment")
+    print_facts(_status_facts(call, lock, usage, paid_for))
     return 1 if unresolved else 0
 
 
-def _status_row(row: Mapping[str, Any]) -> Row:
+def _status_facts(
+    call: Call, lock: Lock, usage: Mapping[str, Any] | None, paid_for: Money
+) -> Iterator[tuple[str, str]]:
+    name, last = call.settings.lock.name, f", last published to {lock.host}" if lock.host else ""
+    if lock.records:
+        yield "lock", f"{name}, {many(len(lock.records), 'record')}{last}"
+    else:
+        yield "lock", f"{name} has no records yet; build once with a credential in the environment"
+    if paid_for.spent or paid_for.unresolved:
+        yield "money", f"{money(paid_for.spent)} paid, {money(paid_for.unresolved)} open"
+    if usage:
+        yield "account", _account(usage)
+
+
+def _account(usage: Mapping[str, Any]) -> str:
+    """Say what the host tells of the account."""
+    used, limit, left = usage["used"], usage["limit"], usage["remaining"]
+    stored, room = usage["bytes_used"], usage["bytes_limit"]
+    parts = [usage["plan"]]
+    if used is not None:
+        parts.append(f"{used:,} of {many(limit, 'image')}" if limit is not None else many(used, "image"))
+    elif left is not None:
+        parts.append(f"{many(left, 'image')} more")
+    if stored is not None:
+        parts.append(part_of(stored, room) if room is not None else size(stored))
+    if usage["resets"]:
+        parts.append(f"counted anew on {usage['resets'][:10]}")
+    return ", ".join(filter(None, (*parts, usage["link"])))
+
+
+def _status_row(row: Mapping[str, Any], now: datetime) -> Row:
     colour = "red" if row["expired"] else "yellow" if row["expiring"] else ""
     counts = (row["permanent"], row["expiring"], row["expired"])
-    return Row((row["host"], row["records"], size(row["bytes"]), *counts, (row["next_expiry"] or "")[:10]), "", colour)
-
-
-def _shown(name: str, value: object) -> str:
-    if isinstance(value, int):
-        return size(value) if name.startswith("bytes") else f"{value:,}"
-    return str(value)
+    expiry = day(datetime.fromisoformat(row["next_expiry"]), now) if row["next_expiry"] else "never"
+    return Row((row["host"], row["records"], size(row["bytes"]), *counts, expiry), "", colour)
 
 
 def _usage(call: Call, published: str | None) -> dict[str, Any] | None:
@@ -360,7 +456,9 @@ def _print_verdicts(call: Call, verdicts: Sequence[Verdict], skipped: int, secon
         return
     bad = sorted((it for it in verdicts if it.state != "alive"), key=lambda it: _STATES.index(it.state))
     if bad:
-        print_table(("state", "url"), call.cut(map(_verdict_row, bad)), is_cut=False)
+        shown = [_verdict_row(verdict) for verdict in call.first(bad)]
+        more = [Row(("", f"and {len(bad) - len(shown):,} more; --verbose shows all"))] * (len(bad) > len(shown))
+        print_table(("state", "url"), shown + more, is_cut=False)
     if not verdicts:
         put(f"nothing was verified: {call.settings.lock.name} has no records that could be fetched")
         return
@@ -564,12 +662,20 @@ def hosts(call: Call) -> int:
     if call.is_json:
         print_json({"imghost_hosts": 1, "hosts": rows})
         return 0
-    shown = (
-        Row((row["host"], row["max_bytes"], row["retention"], row["price"], row["credential"]), row["formats"])
-        for row in rows
-    )
-    print_table(("host", "max size", "retention", "price", "credential"), shown, note_below=1)
+    is_wide = (columns_of(sys.stdout) or 0) >= WIDE
+    head = ("host", "up to", "images live", "price", "credential", *(("formats",) if is_wide else ()))
+    print_table(head, (_shown_host(row, is_wide=is_wide) for row in rows), note_below=1, colours={"present": "green"})
     return 0
+
+
+def _shown_host(row: Mapping[str, str], *, is_wide: bool) -> Row:
+    """Lay out one host; what has no column stands below."""
+    is_missing = row["credential"].endswith("is not set")
+    credential = "missing" if is_missing else "none needed" if row["credential"] == "not needed" else row["credential"]
+    cells = (row["host"], row["max_bytes"], row["life"], row["price"], credential)
+    formats = () if is_wide else (row["formats"],)
+    variable = f"set {row['credential'].partition(' ')[0]}" if is_missing else ""
+    return Row((*cells, row["formats"]) if is_wide else cells, "; ".join(filter(None, (*formats, variable))))
 
 
 def _host_row(name: str, call: Call) -> dict[str, str]:
@@ -577,18 +683,18 @@ def _host_row(name: str, call: Call) -> dict[str, str]:
     limits = registry.limits_of(name, call.environ)
     present = [variable for variable in kind.credentials if call.environ.get(variable)]
     credential = "not needed" if not kind.credentials else "present" if present else f"{kind.credentials[0]} is not set"
-    if limits is None:
-        return dict.fromkeys(("formats", "max_bytes", "retention", "price"), "?") | {
-            "host": name,
-            "credential": credential,
-        }
-    return {
+    row = dict.fromkeys(("formats", "max_bytes", "retention", "life", "price"), "?") | {
         "host": name,
-        "formats": " ".join(ending for kind_, ending in MEDIA_TYPES.items() if kind_ in limits.formats),
-        "max_bytes": size(limits.max_bytes) if limits.max_bytes else "any",
-        "retention": f"{limits.retention.days} days" if limits.retention else PERMANENT,
-        "price": f"${limits.price}" if limits.price else "free",
         "credential": credential,
+    }
+    if limits is None:
+        return row
+    return row | {
+        "formats": " ".join(ending for media_type, ending in MEDIA_TYPES.items() if media_type in limits.formats),
+        "max_bytes": limit(limits.max_bytes) if limits.max_bytes else "any",
+        "retention": f"{limits.retention.days} days" if limits.retention else PERMANENT,
+        "life": kind.terms.life or _life(limits),
+        "price": kind.terms.price or (money(limits.price) if limits.price else "free"),
     }
 
 

@@ -11,11 +11,12 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TextIO
+from types import MappingProxyType
+from typing import Final, TextIO, TypeVar
 
 from imghost.errors import SettingsError
 from imghost.run.job import Job
-from imghost.run.progress import USUAL, columns_of, is_terminal, on_terminal
+from imghost.run.progress import columns_of, is_terminal, on_terminal
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.images import Origins
@@ -63,16 +64,11 @@ def shortened(text: str, most: int) -> str:
     return f"{head}…{tail}"
 
 
-def size(count: int) -> str:
-    """Write a number of bytes as people read it."""
-    for unit, step in (("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)):
-        if count >= step:
-            return f"{count / step:.3g} {unit}" if count < 100 * step else f"{count / step:,.0f} {unit}"
-    return f"{count} B"
-
-
 _LEAST: Final = 20
 """Columns that the last cell or a note gets on a terminal that is too narrow for the table."""
+
+
+NO_COLOURS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,38 +81,60 @@ class Row:
     """Of the first cell."""
 
 
-def print_table(head: Sequence[str], rows: Iterable[Row], *, note_below: int = -1, is_cut: bool = True) -> None:
-    """Print rows in columns, numbers to the right; `note_below` is the column that notes begin at.
+def print_table(
+    head: Sequence[str],
+    rows: Iterable[Row],
+    *,
+    note_below: int = -1,
+    is_cut: bool = True,
+    right: Sequence[int] = (),
+    colours: Mapping[str, str] = NO_COLOURS,
+) -> None:
+    """Print rows in columns; `note_below` is the column that notes begin at, `right` those with numbers.
 
     Where the table is too wide for a terminal, the last column is cut, unless people copy what stands in it.
+    `colours` are those of whole words.
     """
     width = columns_of(sys.stdout)
-    for line in laid_out(head, list(rows), width, note_below % len(head), is_cut=is_cut):
+    for line in laid_out(head, list(rows), width, note_below % len(head), is_cut=is_cut, right=right):
+        for word, colour in colours.items():
+            line = re.sub(rf"\b{word}\b", painted(word, colour, sys.stdout), line)  # noqa: PLW2901
         print(line)
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
-    """Print names and what they are, one a line, each wrapped below itself."""
+    """Print names and what they are, one a line, on a terminal each wrapped below itself."""
     listed = list(facts)
-    indent = max(len(name) for name, _ in listed) + 3
-    room = max(_LEAST, (columns_of(sys.stdout) or USUAL) - indent)
+    indent = max(_LEAST_NAME, *(len(name) + 2 for name, _ in listed))
+    width = columns_of(sys.stdout)
     for name, text in listed:
-        first, *rest = _wrapped(one_line(text), room) or [""]
+        lines = [one_line(text)] if width is None else _wrapped(one_line(text), max(_LEAST, width - 1 - indent))
+        first, *rest = lines or [""]
         print(f"{painted(name, 'bold', sys.stdout)}{' ' * (indent - len(name))}{first}")
         for line in rest:
             print(" " * indent + line)
 
 
+_LEAST_NAME: Final = 9
+"""Columns of the names of facts, so that they stand alike under every command."""
+
+
 def laid_out(
-    head: Sequence[str], rows: Sequence[Row], width: int | None, note_below: int, *, is_cut: bool = True
+    head: Sequence[str],
+    rows: Sequence[Row],
+    width: int | None,
+    note_below: int,
+    *,
+    is_cut: bool = True,
+    right: Sequence[int] = (),
 ) -> list[str]:
     """Lay a table out for a terminal of this width; None = nothing has to fit."""
-    texts = [[one_line(str(cell)) for cell in row.cells] for row in rows]
+    texts = [[one_line(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row.cells] for row in rows]
     widths = [max(columns(line[at]) for line in (list(head), *texts)) for at in range(len(head))]
     starts = [sum(widths[:at]) + 2 * at for at in range(len(head))]
     if width and is_cut:
         widths[-1] = min(widths[-1], max(_LEAST, width - starts[-1]))
-    numbers = {at for at in range(len(head)) if rows and all(isinstance(row.cells[at], int) for row in rows)}
+    numbers = set(right)
     lines = [painted(_line(head, widths, numbers), "bold", sys.stdout)]
     for row, cells in zip(rows, texts, strict=True):
         cells[-1] = shortened(cells[-1], widths[-1])
@@ -157,6 +175,12 @@ def wrapped(text: str, width: int, indent: int) -> str:
 def _wrapped(text: str, room: int) -> list[str]:
     """Break between words only: half a URL is none."""
     return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+
+
+MOST: Final = 20
+"""Rows of a list on a terminal."""
+
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +226,9 @@ class Call:
             raise SettingsError(f"there is no page in {name!r}; {where}")
         return folder
 
-    def cut(self, rows: Iterable[Row]) -> list[Row]:
-        """Leave out the rows from the 21st on, on a terminal; a pipe, and who asks for more, gets all."""
-        every = list(rows)
-        if self.is_verbose or columns_of(sys.stdout) is None or len(every) <= MOST:
-            return every
-        blank = ("",) * (len(every[0].cells) - 1)
-        return [*every[:MOST], Row((*blank, f"and {len(every) - MOST:,} more; --verbose shows all"))]
+    def first(self, every: Sequence[Shown], most: int = MOST) -> Sequence[Shown]:
+        """Take of a list what a terminal shows of it; a pipe, and who asks for more, gets all."""
+        return every if self.is_verbose or columns_of(sys.stdout) is None else every[:most]
 
     def say(self, line: str) -> None:
         """Tell the user what is going on, beside the command's output."""
@@ -221,9 +241,6 @@ class Call:
             text = "\n".join(sentence(line, sys.stdout))
             print(_STATE.sub(lambda found: painted(found[0], _STATES[found[0]], sys.stdout), text))
 
-
-MOST: Final = 20
-"""Rows of a list on a terminal."""
 
 _STATES: Final = {"uploaded": "green", "failed": "red"}
 _STATE: Final = re.compile(r"\b(?:uploaded|failed)\b")

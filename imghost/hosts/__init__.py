@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from imghost.errors import Action, HostError, SettingsError
@@ -49,6 +50,7 @@ __all__ = [
     "Setup",
     "Stored",
     "Tells",
+    "Terms",
     "Usage",
     "Varies",
     "extra_origins",
@@ -202,6 +204,17 @@ class Host(Protocol):
         ...
 
 
+class Terms(NamedTuple):
+    """On what terms images live at a host, in a few words for people; an empty one = what its limits say."""
+
+    life: str = ""
+    """How long, such as `as long as the bucket`."""
+    price: str = ""
+    """For how much, such as `by plan`; `free` only of what costs nobody anything."""
+    offers: Mapping[str, Limits] = MappingProxyType({})
+    """What its options can choose among, each with its own price and promise, by what is to be set."""
+
+
 class HostType(Protocol):
     """The class that an entry point names."""
 
@@ -214,6 +227,8 @@ class HostType(Protocol):
     """`scheme://host` that a credential may go to without further leave; empty where none is sent."""
     limits: Limits
     """What it takes with default options; no formats = only a host that is made can tell."""
+    terms: Terms
+    """How long its images live and what they cost, in words."""
     is_chosen_by_credential: bool
     """False for a host whose credentials are often there for other reasons; `host: auto` does not mean it."""
 
@@ -237,6 +252,7 @@ class HostBase:
     credentials: tuple[str, ...] = ()
     origin = ""
     limits = Limits(frozenset())
+    terms = Terms()
     lacks_credential = False
     is_chosen_by_credential = True
     is_idempotent = False

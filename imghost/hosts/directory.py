@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from imghost.errors import Action, HostError, SettingsError
-from imghost.hosts import HostBase, Setup
+from imghost.hosts import HostBase, Setup, Terms
 from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Limits, Payload
 from imghost.settings import Settings
 
@@ -39,6 +39,7 @@ class Directory(HostBase):
     name = "directory"
     Options = DirectoryOptions
     limits = Limits(frozenset(MEDIA_TYPES))
+    terms = Terms("as long as the folder", "none")
     is_idempotent = True
 
     def __init__(self, options: DirectoryOptions, setup: Setup) -> None:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from imghost.errors import Action, HostError, SettingsError
-from imghost.hosts import HostBase, Quota, Setup, Stored
+from imghost.hosts import HostBase, Quota, Setup, Stored, Terms
 from imghost.hosts.answers import COMMON, Rule, image_urls, origin_of, split_origin
 from imghost.models import MEDIA_TYPES, Hosted, Limits, Payload
 from imghost.net.client import LIMIT
@@ -354,6 +354,7 @@ class S3(HostBase):
     origin = "https://s3.amazonaws.com"
     Options = S3Options
     limits = Limits(frozenset(MEDIA_TYPES), 5_000_000_000)
+    terms = Terms("as long as the bucket", "the bucket's")
     is_idempotent = True
 
     def __init__(self, options: S3Options, setup: Setup) -> None:

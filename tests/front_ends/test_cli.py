@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -96,7 +98,7 @@ class TestPlanAndCheck:
         before = tree(project / "site")
         assert main(["plan", "site", "--host", "img.pro"]) == 0
         shown = capsys.readouterr().out
-        assert "to upload   3 images" in shown
+        assert "\nupload   3 images, 316 B\n" in shown
         assert "no credential for img.pro" in shown
         assert "remove_local" in shown
         assert tree(project / "site") == before
@@ -269,3 +271,76 @@ def test_auto_without_anything_is_an_information(project, capsys):
 def test_module_runs_as_the_command(project):
     done = subprocess.run([sys.executable, "-m", "imghost", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("imghost ")
+
+
+class TestWhatPlanPrints:
+    """Lists first, totals after them; all in a pipe, twenty on a terminal."""
+
+    def test_bill_of_a_paid_host_and_what_others_would_take(self, project, capsys):
+        assert main(["plan", "site", "--host", "img402", "--max-cost", "5"]) == 0
+        shown = capsys.readouterr().out
+        assert "\nhost     img402, permanently\nupload   3 images, 316 B, $3.00 at $1.00 each\n" in shown
+        assert "\nbudget   max_cost $5.00; $0.00 paid, $0.00 open\n" in shown
+        (other,) = [line for line in shown.splitlines() if line.startswith("else ")]
+        assert other.startswith(
+            "else     $0.03 for a year with tier=1-year; $0.00 for 7 days with tier=free; or another"
+        )
+        assert "img.pro (by plan)" in other
+        assert main(["plan", "site", "--host", "img402", "--json"]) == 0
+        others = json.loads(capsys.readouterr().out)["alternatives"]
+        assert {"host": "img402", "set": "tier=1-year", "cost": "0.03", "life": "for a year"} in others
+
+    def test_images_stand_largest_first_with_the_pages_that_show_them(self, project, capsys):
+        write(project / "site", {"images/1.png": picture(1, (90, 90)), "x.html": '<img src="images/1.png">'})
+        assert main(["plan", "site", "--host", "img.pro"]) == 0
+        head, first, *_ = capsys.readouterr().out.splitlines()
+        assert head.split() == ["action", "size", "pages", "image"]
+        assert first.split()[-2:] == ["2", "images/1.png"]
+
+    def test_nothing_to_upload_is_one_line(self, project, capsys, monkeypatch):
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        with ImgPro("images") as host:
+            where = ["--option", f"api_url={host.api_url}"]
+            assert main(["rehost", "site", *where]) == 0
+            capsys.readouterr()
+            assert main(["plan", "site", *where]) == 0
+        assert capsys.readouterr().out == "nothing to upload: 4 images have a URL on img.pro\n"
+
+    def test_site_is_measured_with_and_without_its_copies(self, project, capsys):
+        assert main(["plan", "site", "--host", "img.pro", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        now = sum(path.stat().st_size for path in (project / "site").rglob("*") if path.is_file())
+        copies = sum(path.stat().st_size for path in (project / "site/images").iterdir())
+        assert found["site_bytes"] == {"now": now, "after": now - copies}
+
+
+def test_status_says_when_records_end_and_what_the_lock_has(project, capsys):
+    expires = (datetime.now(UTC) + timedelta(days=9)).replace(microsecond=0)
+    record = {
+        "sha256": "0" * 64, "host": "img402", "url": "https://i.img402.dev/a.png", "id": "a", "variant": "",
+        "bytes": 21_500_000, "media_type": "image/png", "width": 1, "height": 1, "uploaded": "2026-01-02T03:04:05Z",
+        "expires": expires.isoformat().replace("+00:00", "Z"),
+    }  # fmt: skip
+    lasting = record | {"sha256": "1" * 64, "url": "https://i.img402.dev/b.png", "id": "b", "expires": None}
+    lines = ['{"imghost_lock": 1, "host": "img402"}', json.dumps(record), json.dumps(lasting)]
+    write(project, {"imghost.lock": "\n".join(lines) + "\n"})
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "host    records     size  permanent  expiring  expired  next expiry",
+        f"img402        2  43.0 MB          1         1        0  {expires.date()}, in 9 days",
+        "",
+        "lock     imghost.lock, 2 records, last published to img402",
+    ]
+
+
+def test_hosts_say_how_long_images_live_and_what_is_missing(project, capsys, monkeypatch):
+    monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+    monkeypatch.delenv("IMG402_PRIVATE_KEY", raising=False)
+    assert main(["hosts"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("  ")[0] == "host"
+    assert [part.strip() for part in re.split(r"  +", lines[1])] == [
+        "directory", "any", "as long as the folder", "none", "none needed",
+    ]  # fmt: skip
+    assert any(re.match(r"img\.pro +20 MB +permanently, 30 days unkeyed +by plan +present$", line) for line in lines)
+    assert any(line.strip() == "png jpg gif webp; set IMG402_PRIVATE_KEY" for line in lines)

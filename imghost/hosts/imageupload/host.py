@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from imghost.errors import Action, HostError
-from imghost.hosts import HostBase, Quota, Setup, Stored, Usage
+from imghost.hosts import HostBase, Quota, Setup, Stored, Terms, Usage
 from imghost.hosts.answers import CopyJudge, HostClock, extra_origins, image_urls, is_at, longest_lived
 from imghost.hosts.imageupload.options import (
     FOLDER,
@@ -46,6 +46,7 @@ class ImageUpload(HostBase):
     credentials: tuple[str, ...] = ("IMAGEUPLOAD_API_KEY",)
     origin = ORIGIN
     Options = ImageUploadOptions
+    terms = Terms("as the plan allows", "by plan")
 
     def __init__(self, options: ImageUploadOptions, setup: Setup) -> None:
         self._expiration, folder = read_expiration(options, setup.retention), read_folder(options)

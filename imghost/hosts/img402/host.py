@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from imghost.errors import Action, HostError, SettingsError, StateError
-from imghost.hosts import HostBase, Quota, Setup
+from imghost.hosts import HostBase, Quota, Setup, Terms
 from imghost.hosts.answers import (
     Rule,
     extra_origins,
@@ -26,7 +26,7 @@ from imghost.hosts.answers import (
     refusal,
     unclear,
 )
-from imghost.hosts.img402.options import NAME, Img402Options, check_options, limits_for, outlasts, paid_tier
+from imghost.hosts.img402.options import NAME, TIERS, Img402Options, check_options, limits_for, outlasts, paid_tier
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer, FilePart
 
@@ -66,6 +66,11 @@ class Img402(HostBase):
     credentials = ("IMG402_PRIVATE_KEY", "IMG402_PRIVATE_KEY_FILE")
     origin = "https://img402.dev"
     Options = Img402Options
+    terms = Terms(
+        "permanently, or a year",
+        "$1.00, $0.01",
+        MappingProxyType({f"tier={name}": limits for name, limits in TIERS.items() if name != "auto"}),
+    )
 
     def __init__(self, options: Img402Options, setup: Setup, signer: Signer | None = None) -> None:
         check_options(options, setup)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.errors import Action, HostError
-from imghost.hosts import HostBase, Quota, Setup, Stored, Usage
+from imghost.hosts import HostBase, Quota, Setup, Stored, Terms, Usage
 from imghost.hosts.answers import CopyJudge, HostClock, extra_origins, image_urls, longest_lived, unclear
 from imghost.hosts.imgpro.options import (
     ANONYMOUS,
@@ -52,6 +52,7 @@ class ImgPro(HostBase):
     credentials: tuple[str, ...] = ("IMGPRO_API_KEY",)
     origin = "https://api.img.pro"
     Options = ImgProOptions
+    terms = Terms("permanently, 30 days unkeyed", "by plan")
 
     def __init__(self, options: ImgProOptions, setup: Setup) -> None:
         fields = read_fields(options, setup.retention)
