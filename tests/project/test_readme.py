@@ -1,14 +1,45 @@
-"""The README says what the code does."""
+"""The README says what is so, in few words."""
 
-from readme import README, written
+import re
+
+from documentation import DOCS
+from readme import README
+
+from imghost.cli.parser import COMMANDS
+from imghost.hosts import registry
+
+TEXT = README.read_text("utf-8")
 
 
-def test_options_and_help_are_those_of_the_code():
-    text = README.read_text("utf-8")
-    assert written(text) == text
+def test_the_two_commands_are_named() -> None:
+    assert "make demo" in TEXT
+    assert "make test" in TEXT
 
 
-def test_the_two_commands_are_named():
-    text = README.read_text("utf-8")
-    assert "make demo" in text
-    assert "make test" in text
+def test_it_is_read_in_three_minutes() -> None:
+    prose = re.sub(r"^```.*?^```", "", TEXT, flags=re.M | re.S)
+    assert len(prose.split()) <= 700
+
+
+def test_every_host_and_no_other_is_named() -> None:
+    assert set(registry.installed()) <= set(re.findall(r"`([a-z0-9.]+)`", TEXT))
+    assert set(re.findall(r"host: ([a-z0-9.]+)", TEXT)) <= set(registry.installed())
+
+
+def test_a_command_that_is_named_is_one() -> None:
+    assert set(re.findall(r"[`$] ?imghost ([a-z]+) ", TEXT)) <= set(COMMANDS)
+
+
+def test_the_picture_and_its_caption_tell_the_same_figures() -> None:
+    """Both are written by `python docs/make_hero.py`, which measures them."""
+    picture = (DOCS / "images/hero.svg").read_text("utf-8")
+    before, after = (int(number.replace(",", "")) for number in re.findall(r"([\d,]+) bytes, ([\d,]+) after", TEXT)[0])
+    images, references = re.findall(r"(\d+) images, (\d+) references", TEXT)[0]
+    for told in (f"{before / 1e6:.1f} MB", f"{after / 1e6:.1f} MB", f"{images} images", f"{references} references"):
+        assert told in picture
+    assert f"{before / 1e6:.1f} MB of a documentation site become {after / 1e6:.1f} MB" in TEXT
+
+
+def test_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert (README.parent / link).exists(), link

@@ -18,9 +18,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from readme import _shown as shown_default
+from readme import shown_default
 
 from imghost import settings
+from imghost.cli import parser
 from imghost.cli.main import main
 from imghost.hosts import registry
 from imghost.hosts.img402.options import TIERS
@@ -163,7 +164,18 @@ def narrow() -> Iterator[None]:
         os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
 
 
+def commands() -> str:
+    """Print each command's help, up to the settings, which have a page of their own."""
+    parts = []
+    with narrow():
+        for name in parser.COMMANDS:
+            own = parser.help_of(name).partition("\nsettings")[0].rstrip()
+            parts.append(f"## `{name}`\n\n```\n{own}\n```")
+    return "\n\n".join(parts)
+
+
 BLOCKS = {
+    "commands": commands,
     "plan": plan,
     "guards": guards,
     "options": options,
