@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import logging
 import re
@@ -22,7 +23,7 @@ from imghost.net.client import LIMIT
 from imghost.wording import printable
 
 if TYPE_CHECKING:
-    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 
     from imghost.net.client import Client
 
@@ -163,6 +164,12 @@ class RefusedError(HostError):
             rule.action, f"{NAME} {rule.reason} (HTTP {status}{said})", remedy=rule.remedy, is_ambiguous=status >= 500
         )
         self.status = status
+        self.is_about_feature = status == 501 or (status == 400 and code in _FEATURES | {"400", ""})
+        """Whether the storage may only not know a part of the request."""
+
+
+_FEATURES: Final = frozenset({"InvalidArgument", "InvalidRequest", "NotImplemented", "MissingContentMD5"})
+"""Codes by which storages refuse a header that they do not know, or lack."""
 
 
 def _by_class(status: int) -> Rule:
@@ -259,6 +266,7 @@ class Bucket:
             ),
         )
         made.meta.events.register_first("before-send.s3", self._send)
+        made.meta.events.register_first("before-sign.s3.DeleteObjects", _with_md5)
         return made
 
     def _send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
@@ -284,6 +292,12 @@ class _Raw(io.BytesIO):
 
     def stream(self, **_: object) -> Iterator[bytes]:
         yield self.read()
+
+
+def _with_md5(request: AWSRequest, **_: object) -> None:
+    """Add the digest that S3 once demanded of a deletion, and that older storages still do."""
+    digest = hashlib.md5(cast("bytes", request.body), usedforsecurity=False).digest()
+    request.headers["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 def _text(value: str | bytes) -> str:
@@ -336,6 +350,21 @@ _AWS: Final = (
 )
 
 
+_SOURCE: Final = re.compile(
+    r"^\s*(?:credential_process|credential_source|role_arn|sso_session|sso_start_url|login_session|aws_access_key_id)\s*=",
+    re.M,
+)
+"""What in a configuration file makes a profile that has a credential."""
+
+
+def _text_of(file: str) -> str:
+    """Read a file that need not be there, nor its folder, nor a home."""
+    try:
+        return Path(file).expanduser().read_text("utf-8", "replace")
+    except (OSError, RuntimeError, ValueError):
+        return ""
+
+
 class S3(HostBase):
     """Stores images in a bucket; safe to share between threads.
 
@@ -373,20 +402,19 @@ class S3(HostBase):
         endpoint_url = options.endpoint_url or next(filter(None, named), None)
         region = options.region or setup.environ.get("AWS_REGION") or None
         self._bucket = Bucket(setup.client, options.bucket, endpoint_url, region)
-        self._is_conditional = True
+        self._lacks: frozenset[str] = frozenset()
+        """What the storage is known not to have: `checksum`, `condition`."""
 
     @classmethod
     def finds_credential(cls, environ: Mapping[str, str]) -> bool:
-        """Say whether boto3 will find a credential, without loading it: a variable, or the shared file.
+        """Say whether boto3 will find a credential, without loading it: a variable, or one of the shared files.
 
         An instance's role is asked for by a profile with a `credential_source`.
         """
-        named = environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
-        try:
-            is_file = Path(named).expanduser().is_file()
-        except (OSError, RuntimeError, ValueError):
-            is_file = False
-        return is_file or any(environ.get(variable) for variable in cls.credentials)
+        if any(environ.get(variable) for variable in cls.credentials):
+            return True
+        shared = _text_of(environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"))
+        return bool(shared) or _SOURCE.search(_text_of(environ.get("AWS_CONFIG_FILE", "~/.aws/config"))) is not None
 
     @staticmethod
     def is_own_origin(origin: str) -> bool:
@@ -404,25 +432,39 @@ class S3(HostBase):
 
     def upload(self, payload: Payload) -> Hosted:
         """Try once to store the payload, or find that it is there."""
-        if not self._is_conditional and (found := self.find(payload)):
-            return found
-        try:
-            answer = self._put(payload)
-        except RefusedError as refusal:
-            problem = refusal
-        else:
-            if not answer.get("ETag"):
-                raise unclear()
-            return self._hosted(payload, is_new=True)
-        if problem.status == 412:
-            return self._confirmed(payload)
-        if problem.status == 501 and self._is_conditional:
-            # A storage that knows no conditional put is asked before each put instead.
-            self._is_conditional = False
-            return self.upload(payload)
-        raise problem
+        refusal = RefusedError(0, "")
+        for lacks in self._fallbacks():
+            if "condition" in lacks and self._is_there(payload):
+                # Nobody else looks whether it is: a put without the condition would store it anew.
+                return self._hosted(payload, is_new=False)
+            try:
+                answer = self._put(payload, lacks)
+            except RefusedError as problem:
+                if problem.status == 412:
+                    return self._confirmed(payload)
+                refusal = problem
+                if not problem.is_about_feature:
+                    break
+            else:
+                self._lacks = lacks
+                if not answer.get("ETag"):
+                    raise unclear()
+                return self._hosted(payload, is_new=True)
+        raise refusal
 
-    def _put(self, payload: Payload) -> Mapping[str, Any]:
+    def _fallbacks(self) -> Iterator[frozenset[str]]:
+        """Give what to do without: what the storage is known to lack, then each feature more, then both.
+
+        Backblaze B2 refuses the checksum, others the condition; which, a refusal does not say in one way.
+        """
+        more: tuple[set[str], ...] = (set(), {"condition"}, {"checksum"}, {"checksum", "condition"})
+        yield from dict.fromkeys(self._lacks | lacking for lacking in more)
+
+    def _put(self, payload: Payload, lacks: frozenset[str]) -> Mapping[str, Any]:
+        features = {
+            **({} if "checksum" in lacks else {"ChecksumSHA256": _checksum(payload)}),
+            **({} if "condition" in lacks else {"IfNoneMatch": "*"}),
+        }
         try:
             body = payload.file.open("rb")
         except OSError as error:
@@ -435,49 +477,80 @@ class S3(HostBase):
                     Body=body,
                     ContentType=payload.media_type,
                     CacheControl=CACHING,
-                    ChecksumSHA256=_checksum(payload),
-                    **({"IfNoneMatch": "*"} if self._is_conditional else {}),
+                    **features,
                 )
         raise HostError(Action.FILE, reason)
 
     def _confirmed(self, payload: Payload) -> Hosted:
         """Look at what is said to be there already, as far as the credential may."""
-        try:
-            found = self.find(payload)
-        except RefusedError as refusal:
-            if refusal.status != 403:
-                raise
-            return self._hosted(payload, is_new=False)
-        if found is None:
+        if self._is_there(payload) is False:
             raise HostError(Action.RETRY, f"{NAME} had this image and has it no longer", remedy="build again later")
-        return found
+        return self._hosted(payload, is_new=False)
 
     def find(self, payload: Payload) -> Hosted | None:
         """Find a stored copy of exactly these bytes; checked by size and, where the storage tells it, by digest."""
+        answer = self._head(payload)
+        return self._hosted(payload, is_new=False) if answer and self._is_same(answer, payload) else None
+
+    def _is_there(self, payload: Payload) -> bool | None:
+        """Say whether the storage has these bytes; None where it does not tell.
+
+        Without the right to list, Amazon answers 403 for what is not there, too.
+        """
         try:
-            found = self._bucket.ask("head_object", Key=self._key(payload), ChecksumMode="ENABLED")
+            answer = self._head(payload)
         except RefusedError as refusal:
-            if refusal.status == 404:
-                return None
-            raise
-        if "ContentLength" not in found:
-            raise unclear(is_ambiguous=False)
-        checksum = found.get("ChecksumSHA256", _checksum(payload))
-        if found["ContentLength"] != payload.bytes or checksum != _checksum(payload):
+            if refusal.status != 403:
+                raise
+            return None
+        return False if answer is None else self._is_same(answer, payload)
+
+    def _head(self, payload: Payload) -> Mapping[str, Any] | None:
+        """Ask for an object's head, and for its digest where the storage knows that; None where there is no object."""
+        key = self._key(payload)
+        if "checksum" not in self._lacks:
+            try:
+                return self._bucket.ask("head_object", Key=key, ChecksumMode="ENABLED")
+            except RefusedError as refusal:
+                if refusal.status == 404:
+                    return None
+                if not refusal.is_about_feature:
+                    raise
+        try:
+            answer = self._bucket.ask("head_object", Key=key)
+        except RefusedError as refusal:
+            if refusal.status != 404:
+                raise
+            answer = None
+        self._lacks |= {"checksum"}
+        return answer
+
+    def _is_same(self, head: Mapping[str, Any], payload: Payload) -> bool | None:
+        """Say whether an object is the payload, by what its head tells; None where that is not enough.
+
+        Raises:
+            HostError: there are other bytes.
+        """
+        length, checksum = head.get("ContentLength"), str(head.get("ChecksumSHA256", ""))
+        # One of a multipart upload is a digest of digests, and has how many behind it.
+        is_whole = head.get("ChecksumType") != "COMPOSITE" and "-" not in checksum
+        differs = length not in {None, payload.bytes} or (is_whole and checksum not in {"", _checksum(payload)})
+        if differs:
             raise HostError(
                 Action.FILE,
                 f"{NAME} has other bytes under this image's key: {self._key(payload)}",
                 remedy="delete that object",
             )
-        return self._hosted(payload, is_new=False)
+        return True if length is not None or (is_whole and checksum) else None
 
     def listed(self) -> Iterator[Stored]:
         """List this project's images; without a prefix nothing is known to be the project's."""
         for page in self._bucket.pages(self.project) if self.project else ():
-            for found in page.get("Contents", ()):
-                if self._keys.fullmatch(key := found["Key"]):
+            for entry in page.get("Contents", ()):
+                if self._keys.fullmatch(key := str(entry.get("Key", ""))):
                     url = self._url + key.removeprefix(self.project)
-                    yield Stored(key, url, found["LastModified"].astimezone(UTC), found["Size"])
+                    stored = entry.get("LastModified")
+                    yield Stored(key, url, stored.astimezone(UTC) if stored else None, entry.get("Size"))
 
     def delete(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Delete images; gives why for each that was not. One that is gone already counts as deleted."""
@@ -486,13 +559,25 @@ class S3(HostBase):
         own = [key for key in ids if self._keys.fullmatch(key)]
         left = {key: "it is not one of this project's images" for key in ids if key not in set(own)}
         for start in range(0, len(own), BATCH):
-            named = [{"Key": key} for key in own[start : start + BATCH]]
+            left |= self._deleted(own[start : start + BATCH])
+        return left
+
+    def _deleted(self, keys: Sequence[str]) -> dict[str, str]:
+        """Delete objects at once, or one by one where the storage does not know that request."""
+        named = [{"Key": key} for key in keys]
+        try:
             answer = self._bucket.ask("delete_objects", Delete={"Objects": named, "Quiet": True})
-            left |= {
+        except RefusedError as refusal:
+            if not refusal.is_about_feature:
+                raise
+        else:
+            return {
                 str(error.get("Key")): printable(error.get("Code", "it was refused"), 60)
                 for error in answer.get("Errors", ())
             }
-        return left
+        for key in keys:
+            self._bucket.ask("delete_object", Key=key)
+        return {}
 
     def _key(self, payload: Payload) -> str:
         return f"{self.project}{payload.sha256}.{MEDIA_TYPES[payload.media_type]}"

@@ -508,9 +508,11 @@ def confirm(record: Record, client: Client, tries: int, wait: Callable[[float], 
             _check_image(record, answer.headers.get("content-type", ""), answer.body)
             return
         action = Action.FILE if answer.status in {404, 410} else Action.RETRY
-        problem = HostError(action, f"its URL answers {answer.status}: {record.url}")
+        remedy = "readers may not see it: make the bucket or the image public" if answer.status in {401, 403} else ""
+        problem = HostError(action, f"its URL answers {answer.status}: {record.url}", remedy=remedy)
     action = Action.FILE if problem.action is Action.FILE else Action.RETRY
-    raise HostError(action, problem.reason, remedy="the next build asks again, without a new upload")
+    remedy = problem.remedy or "the next build asks again, without a new upload"
+    raise HostError(action, problem.reason, remedy=remedy)
 
 
 def _sleep(seconds: float) -> bool:

@@ -45,6 +45,12 @@ class Storage:
         self._guard = threading.Lock()
         self.log: list[tuple[str, str, dict[str, str]]] = []
         """Method, path and headers of each request, but not of this double's own."""
+        self.lacks: dict[str, tuple[int, str]] = {}
+        """What this storage does not have, of `checksum`, `condition`, `delete`; and how it refuses that."""
+        self.is_blind = False
+        """Whether the credential may put, and neither look nor list: 403, as Amazon says it."""
+        self.head: dict[str, str] = {}
+        """What stands in the answers to HEAD in place of its own; empty = nothing does."""
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -88,6 +94,7 @@ class Storage:
         for key in self.objects():
             self.client.delete_object(Bucket=self.bucket, Key=key)
         self.log.clear()
+        self.lacks, self.is_blind, self.head = {}, False, {}
         self._refusals.clear()
 
     def requests(self, method: str) -> list[str]:
@@ -101,15 +108,40 @@ class Storage:
         with self._guard:
             headers = {name[5:].lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
             self.log.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], headers))
-            refusal = self._refusals.popleft() if self._refusals else None
+            refusal = self._refusals.popleft() if self._refusals else self._lacking(environ, headers)
         if refusal is None:
-            return self._app(environ, start)
+            return self._app(environ, self._shown(environ, start))
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         status, code, more = refusal
         start(f"{status} Refused", [("Content-Type", "application/xml"), *more.items()])
         # A storage may repeat parts of the request.
         said = f"<Error><Code>{code}</Code><Message>no, {TOKEN}</Message></Error>"
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else said.encode()]
+
+    def _lacking(
+        self, environ: dict[str, Any], headers: Mapping[str, str]
+    ) -> tuple[int, str, Mapping[str, str]] | None:
+        method = environ["REQUEST_METHOD"]
+        asked = {
+            "checksum": bool({"x_amz_checksum_sha256", "x_amz_checksum_mode"} & headers.keys()),
+            "condition": "if_none_match" in headers,
+            "delete": method == "POST" and "delete" in environ.get("QUERY_STRING", ""),
+            "md5": method == "POST" and "delete" in environ.get("QUERY_STRING", "") and "content_md5" not in headers,
+        }
+        for feature, (status, code) in self.lacks.items():
+            if asked[feature]:
+                return status, code, {}
+        return (403, "AccessDenied", {}) if self.is_blind and method in {"HEAD", "GET"} else None
+
+    def _shown(self, environ: dict[str, Any], start: Start) -> Start:
+        if not self.head or environ["REQUEST_METHOD"] != "HEAD":
+            return start
+
+        def begin(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            kept = [(name, value) for name, value in headers if name.lower() not in self.head]
+            return start(status, [*kept, *((name, value) for name, value in self.head.items() if value)], *more)
+
+        return begin
 
     def _post(self, path: str, body: str = "") -> None:
         httpx.post(f"{self.url}/moto-api/{path}", content=body, trust_env=False).raise_for_status()

@@ -112,7 +112,7 @@ def replayed(opened: Served, folder: Path) -> Iterator[tuple[Bench, Replay]]:
 def made(opened: Served, bench: Bench, folder: Path) -> Host:
     """Make a host that remembers nothing of earlier rounds; loading boto3 for each would take minutes."""
     if isinstance(opened, S3Bucket):
-        bench.host._is_conditional = True  # type: ignore[attr-defined]
+        bench.host._lacks = frozenset()  # type: ignore[attr-defined]
         return bench.host
     credential = opened.credential if opened.kind.credentials else None
     environ = dict(opened.environ)
