@@ -191,4 +191,5 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         if is_strict and result.notices:
             # MkDocs' own count misses warnings under --quiet.
             count, first = len(result.notices), one_line(result.notices[0].text)
-            raise PluginError(f"imghost: {count} warnings in strict mode, like: {first}")
+            warnings = "1 warning" if count == 1 else f"{count:,} warnings"
+            raise PluginError(f"imghost: {warnings} in strict mode, like: {first}")

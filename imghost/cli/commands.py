@@ -409,7 +409,8 @@ def verify(call: Call) -> int:
     with Client(settings.timeout, environ=call.environ) as client:
         hosts, skipped = _hosts_of(lock, call, client)
         own = [record for record in lock.records if record.host in hosts and hosts[record.host].accepts(record.url)]
-        verdicts = care.verdicts(own, client, now, settings.renew_before, settings.concurrency)
+        with call.showing(len(own), ("checking", "record")) as step:
+            verdicts = care.verdicts(own, client, now, settings.renew_before, settings.concurrency, lambda: step("", 0))
         if site:
             accepts = [host.accepts for host in hosts.values() if host.place == "network"]
             urls = care.hosted_in(site, lambda url: any(accept(url) for accept in accepts))

@@ -190,7 +190,11 @@ _EXAMPLES: Final = (
     "imghost help COMMAND                  more on each command",
 )
 _COMMON: Final = (
-    Flag("config", "settings, instead of imghost.toml or [tool.imghost]", "FILE"),
+    Flag(
+        "config",
+        "the file whose options count: imghost.toml, pyproject.toml, mkdocs.yml, conf.py ...",
+        "FILE",
+    ),
     Flag("strict", "exit with 1 if there was a warning"),
     Flag("json", "print JSON"),
     Flag("quiet", "say only what was asked for, warnings and errors", short="q"),

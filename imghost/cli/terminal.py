@@ -9,14 +9,15 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TextIO, TypeVar
 
 from imghost.errors import SettingsError
-from imghost.run.job import Job
-from imghost.run.progress import columns_of, is_terminal, on_terminal
+from imghost.run.job import Job, Step
+from imghost.run.progress import columns_of, is_terminal, log_lines, on_terminal
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.images import Origins
@@ -214,6 +215,11 @@ class Call:
             alert=lambda text: warn([text]),
             progress=None if self.is_quiet else on_terminal(sys.stderr, self.environ),
         )
+
+    def showing(self, count: int, words: tuple[str, str]) -> AbstractContextManager[Step]:
+        """Show how far something is, on a terminal as a bar and in a log as a line now and then."""
+        bar = None if self.is_quiet else on_terminal(sys.stderr, self.environ)
+        return bar(count, 0) if bar and count else log_lines(self.say, count, 0, words=words)
 
     @staticmethod
     def folder(name: str) -> Path:

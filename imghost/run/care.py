@@ -49,10 +49,15 @@ class Verdict:
 
 
 def verdicts(
-    records: Iterable[Record], client: Client, now: datetime, renew_before: timedelta, concurrency: int
+    records: Iterable[Record],
+    client: Client,
+    now: datetime,
+    renew_before: timedelta,
+    concurrency: int,
+    tell: Callable[[], object] = lambda: None,
 ) -> list[Verdict]:
-    """Fetch every record's URL, and say what a reader would get."""
-    return concurrently(lambda record: _verdict(record, client, now, renew_before), list(records), concurrency)
+    """Fetch every record's URL, and say what a reader would get; `tell` is called for each."""
+    return concurrently(lambda record: _verdict(record, client, now, renew_before), list(records), concurrency, tell)
 
 
 def _verdict(record: Record, client: Client, now: datetime, renew_before: timedelta) -> Verdict:

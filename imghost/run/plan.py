@@ -25,7 +25,7 @@ from imghost.site.images import Stay, identify
 from imghost.site.page_map import PageMap
 from imghost.site.pages import Group, PageView, Survey, survey
 from imghost.urls import key_of, selected
-from imghost.wording import limit, size
+from imghost.wording import limit, many, money, size
 
 _CONVERTED: Final = {"webp": frozenset({"image/png", "image/jpeg", "image/gif"}), "avif": frozenset({"image/jpeg"})}
 """What is worth another format, by its name: Pillow writes no AVIF without loss."""
@@ -229,12 +229,13 @@ def check_budget(plan: Plan, settings: Settings) -> None:
         )
     if settings.max_uploads is not None and count > settings.max_uploads:
         raise BudgetError(
-            f"{count} images ({plan.bytes:,} bytes) would be uploaded, over max_uploads ({settings.max_uploads}): "
-            f"nothing is uploaded; set max_uploads: {count}, or look at `imghost plan`"
+            f"{many(count, 'image')} ({size(plan.bytes)}) would be uploaded, over max_uploads ({settings.max_uploads})"
+            f": nothing is uploaded; set max_uploads: {count}, or look at `imghost plan`"
         )
     if plan.is_price_certain and plan.cost > settings.max_cost:
         raise BudgetError(
-            f"{count} images at ${plan.price} each would cost ${plan.cost}, over max_cost (${settings.max_cost}): "
+            f"{many(count, 'image')} at {money(plan.price)} each would cost {money(plan.cost)}, over max_cost "
+            f"({money(settings.max_cost)}): "
             f"nothing is uploaded; set max_cost: {plan.cost}, or look at `imghost plan`"
         )
 
@@ -380,8 +381,9 @@ def usable(
         notices.append(
             Notice(
                 "lock",
-                f"{len(odd)} records in the lock have a URL that is not one of {host.name}'s images with these "
-                f"settings and are not used, like {odd[0].url}; take their lines out, or correct the options",
+                f"{many(len(odd), 'record')} in the lock {'has' if len(odd) == 1 else 'have'} a URL that is not one of "
+                f"{host.name}'s images with these settings, and {'is' if len(odd) == 1 else 'are'} not used, like "
+                f"{odd[0].url}; take such lines out, or correct the options",
             )
         )
     return {record.key: record for record in own if host.accepts(record.url)}, notices

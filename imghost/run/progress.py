@@ -53,8 +53,8 @@ def columns_of(stream: TextIO | None) -> int | None:
 
 @contextmanager
 def _bar(stream: TextIO, images: int, total: int) -> Iterator[Step]:
-    """Draw one line again and again, and leave none when it is done."""
-    count = Count(images, total, time.monotonic())
+    """Draw one line again and again, and leave none when it is done; a total of 0 = what is done has no bytes."""
+    count = Count(images, total or images, time.monotonic(), has_bytes=bool(total))
     drawn = 0
 
     def draw(line: str) -> None:
@@ -67,7 +67,7 @@ def _bar(stream: TextIO, images: int, total: int) -> Iterator[Step]:
 
     def step(_: str, size: int) -> None:
         nonlocal count
-        count = count.after(size, time.monotonic())
+        count = count.after(size if total else 1, time.monotonic())
         draw(bar_line(count, columns_of(stream) or USUAL))
 
     draw(bar_line(count, columns_of(stream) or USUAL))
@@ -94,6 +94,8 @@ class Count(NamedTuple):
     sent: int = 0
     past: tuple[tuple[float, int], ...] = ()
     """When how many bytes were sent, over the last seconds; the first one is older, if there is one."""
+    has_bytes: bool = True
+    """False where each image counts alike."""
 
     def after(self, size: int, now: float) -> Count:
         """Count one image more."""
@@ -117,7 +119,11 @@ def bar_line(count: Count, width: int) -> str:
     """Write how far the uploads are in one line that fits; a narrow one says less."""
     counted = f"{count.done:>{len(str(count.images))}}/{count.images}"
     left = count.left
-    rest = [counted, part_of(count.sent, count.total)] + ([f"{lasted(left)} left"] if left is not None else [])
+    rest = [counted]
+    if count.has_bytes:
+        rest.append(part_of(count.sent, count.total))
+    if left is not None:
+        rest.append(f"{lasted(left)} left")
     while len(rest) > 1 and _room(rest, width) < _BAR[0]:
         rest.pop()
     room = max(1, min(_BAR[1], _room(rest, width)))
@@ -138,9 +144,13 @@ def _room(rest: Sequence[str], width: int) -> int:
 
 @contextmanager
 def log_lines(
-    say: Callable[[str], None], images: int, total: int, clock: Callable[[], float] = time.monotonic
+    say: Callable[[str], None],
+    images: int,
+    total: int,
+    clock: Callable[[], float] = time.monotonic,
+    words: tuple[str, str] = ("uploading", "image"),
 ) -> Iterator[Step]:
-    """Say now and then how far the uploads are, where a log keeps every line."""
+    """Say now and then how far it is, where a log keeps every line; `words` are what is done, and to what."""
     done = sent = 0
     last = clock()
 
@@ -149,7 +159,8 @@ def log_lines(
         done, sent = done + 1, sent + size
         if done < images and clock() - last >= SECONDS_A_LINE:
             last = clock()
-            say(f"uploading: {done:,} of {many(images, 'image')}, {part_of(sent, total)}")
+            taken = f", {part_of(sent, total)}" if total else ""
+            say(f"{words[0]}: {done:,} of {many(images, words[1])}{taken}")
 
     yield step
 
@@ -162,7 +173,8 @@ def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> Non
     host = context.host
     doubtful = [it for it in uploads if (it.image.sha256, host.name, it.variant) in context.doubtful]
     if doubtful and may_store_twice(host):
-        job.say(f"{len(doubtful)} images may be stored twice: an earlier run ended before {host.name} answered")
+        twice = f"{many(len(doubtful), 'image')} may be stored twice"
+        job.say(f"{twice}: an earlier run ended before {host.name} answered")
     from imghost.run.upload import earned
 
     # What an earlier run had earned is only fetched.

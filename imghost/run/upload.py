@@ -193,14 +193,26 @@ def _uncopied(path: str, problem: OSError | MemoryError) -> Failure:
     return Failure(path, reason, "make room, or set TMPDIR" if is_full else "build again")
 
 
-def concurrently(function: Callable[[Given], Found], values: Sequence[Given], concurrency: int) -> list[Found]:
-    """Apply a function that waits for the network to every value, some at a time; gives the results in order."""
+def concurrently(
+    function: Callable[[Given], Found],
+    values: Sequence[Given],
+    concurrency: int,
+    tell: Callable[[], object] = lambda: None,
+) -> list[Found]:
+    """Apply a function that waits for the network to every value, some at a time; gives the results in order.
+
+    `tell` is called here, in the caller's thread, for each result.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     if not values:
         return []
     with ThreadPoolExecutor(min(concurrency, len(values))) as pool:
-        return list(pool.map(function, values))
+        results = []
+        for result in pool.map(function, values):
+            results.append(result)
+            tell()
+        return results
 
 
 def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tuple[Record, bool]:

@@ -65,3 +65,18 @@ def test_a_log_gets_a_line_at_most_every_ten_seconds() -> None:
         "uploading: 36 of 51 images, 15.2 of 21.5 MB",
         "uploading: 48 of 51 images, 20.2 of 21.5 MB",
     ]
+
+
+def test_what_has_no_bytes_is_counted_alone() -> None:
+    """As records are that `verify` fetches."""
+    count = Count(54, 54, 0.0, has_bytes=False)
+    for second in range(31):
+        count = count.after(1, float(second))
+    assert bar_line(count, 80) == "imghost: [##############------------]  31/54   23 s left"
+    now = 0.0
+    said: list[str] = []
+    with progress.log_lines(said.append, 3, 0, lambda: now, ("checking", "record")) as step:
+        for _ in range(3):
+            now += 6
+            step("", 0)
+    assert said == ["checking: 2 of 3 records"]

@@ -23,7 +23,8 @@ def test_a_plan_over_max_uploads_is_refused_as_a_whole(count: int, most: int, *,
         return
     with pytest.raises(BudgetError) as caught:
         check_budget(many(count), settings(max_uploads=most))
-    assert f"{count} images ({count * 100} bytes) would be uploaded, over max_uploads ({most})" in str(caught.value)
+    images = "1 image" if count == 1 else f"{count} images"
+    assert f"{images} ({count * 100} B) would be uploaded, over max_uploads ({most})" in str(caught.value)
     assert f"set max_uploads: {count}" in str(caught.value)
 
 
