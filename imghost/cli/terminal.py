@@ -39,7 +39,7 @@ def _has_colours(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
         return False
     if environ.get("FORCE_COLOR"):
         return True
-    if not is_terminal(stream) or environ.get("TERM") == "dumb":
+    if not is_terminal(stream) or environ.get("TERM") == "dumb" or environ.get("CI"):
         return False
     # The old console of Windows prints the codes as they are.
     return sys.platform != "win32" or bool(environ.get("WT_SESSION") or environ.get("TERM"))

@@ -213,7 +213,8 @@ class TestTables:
 class TestColours:
     def test_errors_are_red_only_where_they_are_seen_and_wanted(self, project):
         assert "\x1b[1;31merror:\x1b[0m" in on_a_terminal("plan", "nowhere").raw
-        for environ in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}):
+        assert "\x1b[1;31m" in on_a_terminal("plan", "nowhere", CI="1", FORCE_COLOR="1").raw
+        for environ in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {"CI": "true"}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}):
             assert "\x1b" not in on_a_terminal("plan", "nowhere", **environ).raw
         assert "\x1b" not in piped("plan", "nowhere").stderr
         assert "\x1b[1;31m" in piped("plan", "nowhere", FORCE_COLOR="1").stderr
@@ -248,6 +249,24 @@ class TestUsage:
     def test_wrong_usage_is_one_line(self, project, arguments, said):
         done = piped(*arguments.split())
         assert (done.returncode, done.stderr) == (2, f"imghost: error: {said}\n")
+
+    def test_help_begins_with_the_commands_own_flags_and_shows_the_settings_that_matter(self, project):
+        done = piped("help", "prune")
+        assert done.stdout == piped("prune", "--help").stdout
+        flags = re.findall(r"^  (?:-\w, )?--([\w-]+)", done.stdout, re.M)
+        assert flags[:3] == ["keep", "grace", "yes"]
+        assert "host" in flags
+        assert "lazy" not in flags
+        assert "see imghost help rehost" in done.stdout
+        assert "--lazy" in piped("help", "rehost").stdout
+        assert piped("prune", "--keep", "site", "--lazy", "--host", "s3").stderr.count("no option") == 0
+
+    def test_help_of_what_is_no_command_names_the_nearest(self, project):
+        done = piped("help", "prnue")
+        assert (done.returncode, done.stderr) == (
+            2,
+            "imghost: error: there is no command 'prnue'; did you mean 'prune'?\n",
+        )
 
     def test_nothing_typed_shows_the_help(self, project):
         done = piped()
