@@ -67,12 +67,16 @@ class ImageUpload:
     """What to put over the fields of a success."""
     clock: float = 0.0
     """Seconds that the host's clock is ahead."""
+    wants_greeting: bool = True
+    """Whether the tools are refused to who has not begun a session, as the protocol has it."""
+    sessions: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.server = Server(self._route)
         self._forced: deque[Reply] = deque()
         self._tools_forced: deque[Reply] = deque()
         self._recent: deque[float] = deque()
+        self._called: list[tuple[str, dict[str, Any]]] = []
         self._guard = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -93,9 +97,8 @@ class ImageUpload:
 
     @property
     def calls(self) -> list[tuple[str, dict[str, Any]]]:
-        """The tools that were called, with their arguments."""
-        found = [request.json()["params"] for request in self.server.requests("POST", "/mcp")]
-        return [(params["name"], params["arguments"]) for params in found]
+        """The tools that were called in a session, or whose answer was given before, with their arguments."""
+        return list(self._called)
 
     def answer_next(self, *replies: Reply) -> None:
         """Give the next uploads these answers, and store nothing for them."""
@@ -222,9 +225,19 @@ class ImageUpload:
         }
 
     def _tool(self, request: Request) -> Reply:
+        message = request.json()
+        if message["method"] == "tools/call" and (self._tools_forced or self._is_greeted(request)):
+            self._called.append((message["params"]["name"], message["params"]["arguments"]))
         if self._tools_forced:
             return self._tools_forced.popleft()
-        message = request.json()
+        if message["method"] == "initialize":
+            return self._greeted(message)
+        if not self._is_greeted(request):
+            is_ended = "mcp-session-id" in request.headers
+            error = {"code": -32000, "message": "Bad Request: Server not initialized"}
+            return _said({"id": None}, {"error": error}, 404 if is_ended else 400)
+        if message["method"] == "notifications/initialized":
+            return Reply(202, b"")
         try:
             owner = self._owner(request)
             tools = {
@@ -246,6 +259,22 @@ class ImageUpload:
             return _said(message, {"error": {"code": code, "message": refused.text}}, self.status or refused.status)
         return self._answered(message, found)
 
+    def _greeted(self, message: dict[str, Any]) -> Reply:
+        params = message["params"]
+        if not {"protocolVersion", "capabilities", "clientInfo"} <= params.keys():
+            return _said(message, {"error": {"code": -32602, "message": "Invalid params"}}, 400)
+        session = f"session-{len(self.sessions)}-{id(self)}"
+        self.sessions.add(session)
+        result = {"protocolVersion": "2025-03-26", "capabilities": {"tools": {}}, "serverInfo": {"name": "double"}}
+        reply = _said(message, {"result": result}, 200)
+        return replace(reply, headers=(*reply.headers, ("Mcp-Session-Id", session)))
+
+    def _is_greeted(self, request: Request) -> bool:
+        if not self.wants_greeting:
+            return True
+        headers = request.headers
+        return headers.get("mcp-session-id") in self.sessions and headers.get("mcp-protocol-version") == "2025-03-26"
+
     def _answered(self, message: dict[str, Any], found: dict[str, Any]) -> Reply:
         text = [{"type": "text", "text": json.dumps(found) if self.answers_as == "text" else "Done."}]
         result: dict[str, Any] = {"content": text}
@@ -258,7 +287,9 @@ class ImageUpload:
 
     def _listed(self, owner: str, folder: str | None = None, limit: int = 50, offset: int = 0) -> dict[str, Any]:
         assert 1 <= limit <= 100
-        fitting = [copy for copy in self.copies.values() if copy.owner == owner and folder in {None, copy.folder}]
+        wanted = {None: None, "unsorted": {None}}.get(folder, {folder})
+        mine = [copy for copy in self.copies.values() if copy.owner == owner]
+        fitting = [copy for copy in mine if wanted is None or copy.folder in wanted]
         page = fitting[offset : offset + min(limit, self.page)]
         return {self.shape: [self._entry(copy) for copy in page], "total": len(fitting)}
 

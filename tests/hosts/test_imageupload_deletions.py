@@ -111,7 +111,7 @@ def test_a_missing_page_in_the_tools_place_deletes_nothing() -> None:
     double = Double(folders={"docs": "docs"})
     with opened(double, folder="docs") as host:
         host.ready()
-        double.answer_tools(Reply(404, b"<html>not found</html>"))
+        double.answer_tools(*[Reply(404, b"<html>not found</html>")] * 3)
         kept = host.delete(["abc", "def"])
     assert set(kept) == {"abc", "def"}
     assert "was not tried" in kept["def"]

@@ -19,6 +19,7 @@ from imghost.hosts.answers import (
     COMMON,
     HostClock,
     Rule,
+    a_text,
     count,
     error_body,
     mapping,
@@ -119,6 +120,16 @@ class ToolError(HostError):
     def is_about_key(self) -> bool:
         """Say whether the credential is refused, which no other request would change."""
         return self.code == -32001 or (self.code is None and self.status == 401)
+
+    def wants_greeting(self, greeting: Greeting) -> bool:
+        """Say whether the server refuses because no session has begun, or the one that had has ended.
+
+        The protocol has 400 for the one and 404 for the other; servers put -32600 or -32000 beside them.
+        """
+        if greeting.has_begun:
+            has_ended = self.status == 404 and self.code in {None, -32000, -32001, -32600}
+            return has_ended and "Mcp-Session-Id" in greeting.headers
+        return self.code == -32600 or (self.status in {400, 412} and self.code in {None, -32000})
 
     @property
     def is_missing(self) -> bool | None:
@@ -228,6 +239,9 @@ class ImageEntry(NamedTuple):
     folder: str | None
     """The folder's slug, empty for none; None where the host does not say."""
     uploaded: datetime | None
+    """When it was stored, as told, or reckoned back from its end."""
+    is_dated: bool = False
+    """Whether the host tells when."""
 
 
 class Allowance(NamedTuple):
@@ -267,7 +281,8 @@ def read_entry(raw: object) -> ImageEntry:
         and raw.get("password_protected") in (None, False)
         and str(raw.get("expiration")) not in CONSUMED,
         folder=_folder(raw),
-        uploaded=_created(raw),
+        uploaded=_told(raw) or _reckoned(raw),
+        is_dated=_told(raw) is not None,
     )
 
 
@@ -347,14 +362,19 @@ def _life(raw: Mapping[str, Any]) -> tuple[datetime | None, bool]:
     return None, not is_dated and (term == "forever" or "expires_at" in raw)
 
 
-def _created(raw: Mapping[str, Any]) -> datetime | None:
-    """Read when an image was stored: as told, or reckoned back from its end; what never ends does not show it."""
+def _told(raw: Mapping[str, Any]) -> datetime | None:
+    """Read when an image was stored, in any of the fields that hosts have for it."""
     for name in ("created_at", "uploaded_at", "created", "uploaded"):
         try:
             if found := moment(raw.get(name)):
                 return found
         except ValueError:
             continue
+    return None
+
+
+def _reckoned(raw: Mapping[str, Any]) -> datetime | None:
+    """Reckon back from an image's end when it was stored; what never ends does not show it."""
     life = LIVES.get(str(raw.get("expiration")))
     expires, _ = _life(raw)
     # The host's months may be calendar months, so an image may be a few days younger than this says; not older.
@@ -416,6 +436,18 @@ class Pace:
             self._sleep(turn - now)
 
 
+PROTOCOL: Final = "2025-06-18"
+"""The version of the Model Context Protocol that is offered; the server may choose another."""
+_TOKEN: Final = re.compile(r"[\x21-\x7e]{1,256}")
+
+
+class Greeting(NamedTuple):
+    """What the server wants to see in each call since it was greeted."""
+
+    headers: Mapping[str, str] = MappingProxyType({})
+    has_begun: bool = False
+
+
 class Api:
     """Sends the requests; the credential is revealed here and nowhere else."""
 
@@ -437,6 +469,8 @@ class Api:
         self._paces = paces
         """For uploads and for tools; None = as fast as it goes."""
         self._numbers = itertools.count(1)
+        self._greeting = Greeting()
+        self._guard = threading.Lock()
         self._clock = clock
 
     def now(self) -> datetime:
@@ -504,9 +538,8 @@ class Api:
         return read_slug(self.call("create_folder", name=name))
 
     def images(self, folder: str, offset: int) -> tuple[list[ImageEntry], int]:
-        """List the next images of a folder, or of the account: those that can be read, and how many there were."""
-        wanted = {"folder": folder} if folder else {}
-        listed = self.call("list_images", **wanted, limit=PAGE, offset=offset)
+        """List the next images of a folder: those that can be read, and how many there were."""
+        listed = self.call("list_images", folder=folder, limit=PAGE, offset=offset)
         return _read(read_entries, listed, "is no list of images")
 
     def delete(self, slug: str) -> None:
@@ -539,11 +572,43 @@ class Api:
             ToolError: the tool, or something in its place, refuses.
             HostError: there is no answer, or none that can be read.
         """
-        number = next(self._numbers)
         params = {"name": tool, "arguments": arguments}
-        request = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
-        headers = {"Accept": "application/json, text/event-stream"}
-        return _result(self._send(self._mcp_url, 1, headers=headers, json=request, limit=LIST_LIMIT))
+        greeting = self._greeting
+        try:
+            return _result(self._ask("tools/call", params, greeting))
+        except ToolError as problem:
+            if not problem.wants_greeting(greeting) or not self._greet(greeting):
+                raise
+        return _result(self._ask("tools/call", params, self._greeting))
+
+    def _ask(
+        self, method: str, params: Mapping[str, object], greeting: Greeting, *, is_question: bool = True
+    ) -> Answer:
+        request: dict[str, object] = {"jsonrpc": "2.0", "method": method, "params": params}
+        if is_question:
+            request["id"] = next(self._numbers)
+        headers = {"Accept": "application/json, text/event-stream", **greeting.headers}
+        return self._send(self._mcp_url, 1, headers=headers, json=request, limit=LIST_LIMIT)
+
+    def _greet(self, before: Greeting) -> bool:
+        """Begin a session as the protocol has it, where the server wants one; says whether it has begun.
+
+        The documented server answers without; one that does not is asked to once a run, and again where it has
+        ended the session.
+        """
+        with self._guard:
+            if self._greeting is not before:
+                return True
+            about = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": {"name": "imghost", "version": "1"}}
+            answer = self._ask("initialize", about, Greeting())
+            result = mapping(_message(answer).get("result"))
+            if not 200 <= answer.status < 300 or not result:
+                return False
+            session, spoken = answer.headers.get("mcp-session-id", ""), a_text(result.get("protocolVersion"))
+            named = {"Mcp-Session-Id": session, "MCP-Protocol-Version": spoken}
+            self._greeting = Greeting({name: text for name, text in named.items() if _TOKEN.fullmatch(text)}, True)
+            self._ask("notifications/initialized", {}, self._greeting, is_question=False)
+            return True
 
     def _send(self, url: str, kind: int, *, headers: Mapping[str, str] | None = None, **parts: Any) -> Answer:
         if self._paces:

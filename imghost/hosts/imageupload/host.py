@@ -21,6 +21,7 @@ from imghost.hosts.imageupload.options import (
     LIVES,
     NAME,
     ORIGIN,
+    ROOTS,
     SLUG,
     ImageUploadOptions,
     read_expiration,
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 
 _FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"})
 _FILE: Final = r"/f/[A-Za-z0-9_-]{1,64}\.(?:png|jpe?g|webp|gif|avif)"
-SLACK: Final = timedelta(hours=1)
-"""How much sooner than asked an image may end, since host and client do not count from the same moment."""
+SLACK: Final = {"1mo": timedelta(days=3), "3mo": timedelta(days=5)}
+"""How much sooner than asked an image may end: a month may have 28 days, and three 89."""
+MOMENT: Final = timedelta(hours=1)
+"""The same of shorter terms, since host and client do not count from the same moment."""
 MINUTE: Final = 61.0
 """Seconds in which the host takes 60 uploads and 120 calls of its tools, and one for the way there."""
 
@@ -54,6 +57,8 @@ class ImageUpload(HostBase):
         self.origins = (ORIGIN, *extra_origins(options.api_url, ORIGIN, options.url_hosts))
         self._urls = image_urls(r"https://imageupload\.io" + _FILE, _FILE, options.api_url, ORIGIN, options.url_hosts)
         self.lacks_credential = setup.credential is None
+        self._slack = SLACK.get(self._expiration, MOMENT)
+        self._is_proven = True
         self._options = options
         self._setup = setup
         self._clock = HostClock(setup.now)
@@ -99,8 +104,9 @@ class ImageUpload(HostBase):
             allowance = None
         self._listing.make_folder()
         if allowance is None:
+            self._is_proven = False
             return Quota(is_proven=False)
-        is_proven = allowance.plan.lower() not in {"", "free"}
+        is_proven = self._is_proven = allowance.plan.lower() not in {"", "free"}
         resets = _next_month(self._clock.now()) if allowance.limit else None
         return Quota(allowance.remaining, allowance.plan, api.upgrade_link(allowance), is_proven, resets)
 
@@ -125,6 +131,8 @@ class ImageUpload(HostBase):
             raise HostError(Action.STOP, f"{NAME} allows no more uploads this month", remedy=self._spent)
         if mark in self._doubts and (copy := self._arrived(payload)):
             return copy
+        if (payload.period or not self._is_proven) and (copy := self._earlier(payload)):
+            return copy
         try:
             hosted = self._sent(payload)
         except HostError as problem:
@@ -136,6 +144,27 @@ class ImageUpload(HostBase):
         with self._guard:
             self._doubts.discard(mark)
         return hosted
+
+    def _earlier(self, payload: Payload) -> Hosted | None:
+        """Find a copy that makes an upload needless, where that is likely or an upload costs one of few a month.
+
+        A renewal is needless where the plan has changed and the old copy lasts after all; and where the plan has
+        never kept an image as long as asked, the next would be refused after it was stored, at every build.
+
+        Raises:
+            HostError: the plan does not keep images as long as asked (STOP).
+        """
+        try:
+            entries = self._listing.entries()
+        except HostError:
+            return None
+        if copy := self.find(payload):
+            return copy
+        for entry in entries:
+            is_ours = entry.name == payload.name and not self._problem(entry, payload)
+            if is_ours and entry.is_dated and entry.has_life and not payload.period:
+                self._check_life(entry, since=entry.uploaded)
+        return None
 
     def _arrived(self, payload: Payload) -> Hosted | None:
         """Look for the copy of a try whose answer was lost; without an answer here, nothing is sent again."""
@@ -191,8 +220,11 @@ class ImageUpload(HostBase):
             return HostError(Action.STOP, f"{NAME} hides the image behind a password or a count of views")
         return self._judge.objection(entry, (payload.width, payload.height), is_ambiguous=True)
 
-    def _check_life(self, entry: ImageEntry) -> None:
-        """Refuse an image that ends sooner than asked; so would every other, since it is the account's plan."""
+    def _check_life(self, entry: ImageEntry, since: datetime | None = None) -> None:
+        """Refuse an image that ends sooner than asked; so would every other, since it is the account's plan.
+
+        `since` is when it was stored, if that is not now.
+        """
         if not entry.has_life:
             raise HostError(
                 Action.STOP,
@@ -200,9 +232,11 @@ class ImageUpload(HostBase):
                 remedy="check for a newer version of imghost",
                 is_ambiguous=True,
             )
-        if entry.expires is None or self._judge.is_enough(entry.expires, SLACK):
+        now = self._clock.now()
+        age = max(timedelta(), now - since) if since else timedelta()
+        if entry.expires is None or self._judge.is_enough(entry.expires + age, self._slack):
             return
-        days = max(1, (entry.expires - self._clock.now()).days)
+        days = max(1, (entry.expires + age - now).days)
         raise HostError(
             Action.STOP,
             f"{NAME} keeps images only until {entry.expires:%Y-%m-%d}, which is sooner than `retention` asks",
@@ -264,8 +298,8 @@ def _next_month(now: datetime) -> datetime:
     return (first + timedelta(days=32)).replace(day=1)
 
 
-PAGES: Final = 200
-"""Answers that are read at most."""
+PAGES: Final = 2_000
+"""Answers of a hundred images after which a list counts as endless."""
 
 
 class Listing:
@@ -324,7 +358,7 @@ class Listing:
             self._entries = None
 
     def entries(self) -> tuple[ImageEntry, ...]:
-        """List the folder's images, or all that are the account's where there is no folder; raises HostError."""
+        """List the folder's images, or those that are in none where the settings name none; raises HostError."""
         with self._guard:
             if self._stopped:
                 raise self._stopped.with_traceback(None)
@@ -345,15 +379,20 @@ class Listing:
         entries: dict[str, ImageEntry] = {}
         seen = 0
         for _ in range(PAGES):
-            page, count = self._api().images(self._slug, seen)
+            # Without a folder images go where the host calls it unsorted; elsewhere are other projects'.
+            page, count = self._api().images(self._slug or "unsorted", seen)
             before = len(entries)
             entries |= {entry.slug: entry for entry in page}
             seen += count
             # A host that ignores `offset` gives the same page for ever.
             if count == 0 or (page and len(entries) == before):
                 break
-        ours = {None, self._slug, self._folder}
-        return tuple(entry for entry in entries.values() if not self._slug or entry.folder in ours)
+        else:
+            raise HostError(
+                Action.STOP, f"{NAME} does not end its list of images", remedy="set a `folder` of few images"
+            )
+        ours = {None, self._slug, self._folder} if self._slug else {None, "", *ROOTS}
+        return tuple(entry for entry in entries.values() if entry.folder in ours)
 
     def delete(self, ids: Sequence[str]) -> dict[str, str]:
         """Delete images, one call each; gives why for each that was not."""

@@ -31,7 +31,8 @@ LIVES: Final[Mapping[str, timedelta | None]] = MappingProxyType(
 """How long an image lives by the option `expiration`, from the shortest to the longest."""
 CONSUMED: Final = frozenset({"burn", "views"})
 """Expirations that count readers: such an image is gone after the first of them."""
-_ROOTS: Final = frozenset({"unsorted", "root", "default"})
+ROOTS: Final = frozenset({"unsorted", "root", "default"})
+"""The host's words for the images that are in no folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def read_folder(options: ImageUploadOptions) -> str:
         return ""
     if not 1 <= len(name) <= 40 or not name.isprintable() or name != name.strip():
         raise SettingsError(f"host {NAME!r}: option 'folder' should have 1 to 40 visible letters, not {name!r:.80}")
-    if name.lower() in _ROOTS:
+    if name.lower() in ROOTS:
         raise SettingsError(
             f"host {NAME!r}: option 'folder' cannot be {name!r}, which is the host's word for no folder; "
             "leave it out, or choose another name"

@@ -1,0 +1,133 @@
+"""imageupload.io as it is met: sessions, long lists, other projects' images, short months, plans that keep nothing long."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.imageupload import FREE, PRO
+from doubles.imageupload import ImageUpload as Double
+from doubles.imageupload_store import Copy
+from hosts.imageupload_setup import a_host, a_payload, a_picture, opened, refused
+
+from imghost.errors import Action
+from imghost.net.client import Client
+
+DAY = 86_400
+
+
+class Dated(Double):
+    """One that tells when an image was stored."""
+
+    def _entry(self, copy: Copy) -> dict[str, Any]:
+        return {**super()._entry(copy), "created_at": copy.created}
+
+
+def methods(double: Double) -> list[str]:
+    return [request.json()["method"] for request in double.server.requests("POST", "/mcp")]
+
+
+def test_a_session_is_begun_once_a_run_where_the_server_wants_one() -> None:
+    double = Double()
+    with opened(double, folder="docs") as host:
+        host.ready()
+        host.usage()
+    assert methods(double).count("initialize") == methods(double).count("notifications/initialized") == 1
+    assert [name for name, _ in double.calls] == ["get_quota", "list_folders", "create_folder", "get_quota"]
+
+
+def test_a_server_that_wants_none_is_not_asked_for_one() -> None:
+    double = Double(wants_greeting=False)
+    with opened(double) as host:
+        host.ready()
+    assert methods(double) == ["tools/call"]
+
+
+def test_a_session_that_has_ended_is_begun_again() -> None:
+    double = Double()
+    with opened(double) as host:
+        host.ready()
+        double.sessions.clear()
+        assert host.usage().plan == "pro"
+    assert methods(double).count("initialize") == 2
+
+
+def test_a_server_that_refuses_every_greeting_is_asked_for_one_once_a_call() -> None:
+    double = Double()
+    with opened(double) as host:
+        greeted = double._greeted
+        double._greeted = lambda message: replace(greeted(message), status=500)  # type: ignore[method-assign]
+        assert not host.ready().is_proven
+    assert methods(double) == ["tools/call", "initialize"]
+
+
+def test_a_list_of_more_than_two_hundred_answers_is_read_to_its_end(tmp_path: Path) -> None:
+    double, payload = Double(wants_greeting=False), a_payload(tmp_path)
+    with opened(double) as host:
+        hosted = host.upload(payload)
+        copy = double.copies.pop(hosted.id)
+        double.copies |= {f"o{number}": replace(copy, slug=f"o{number}", name="other.png") for number in range(205)}
+        double.copies[hosted.id] = copy
+        double.page = 1
+        found = host.find(payload)
+    assert found is not None
+    assert found.id == hosted.id
+
+
+def test_without_a_folder_the_images_in_one_are_another_projects(tmp_path: Path) -> None:
+    """It would be found, put into pages, and deleted by the other project's prune."""
+    double, payload = Double(folders={"other": "other"}), a_payload(tmp_path)
+    with double, Client(5.0, environ={}) as client:
+        theirs = a_host(double.api_url, client, folder="other").upload(payload)
+        ours = a_host(double.api_url, client)
+        assert ours.find(payload) is None
+        hosted = ours.upload(payload)
+        assert hosted.id != theirs.id
+        assert a_host(double.api_url, client).find(payload) is not None
+
+
+@pytest.mark.parametrize(
+    ("expiration", "days", "retention", "is_enough"),
+    [("1mo", 28, 30, True), ("1mo", 26, 30, False), ("3mo", 89, 90, True), ("3mo", 84, 90, False), ("1w", 6, 7, False)],
+)
+def test_a_month_may_have_28_days(tmp_path: Path, expiration: str, days: int, retention: int, is_enough: bool) -> None:
+    double = Double()
+    double.changes = {"expires_at": int(time.time()) + days * DAY + 60}
+    with opened(double, PRO, timedelta(days=retention), expiration=expiration) as host:
+        if is_enough:
+            assert host.upload(a_payload(tmp_path)).expires is not None
+        else:
+            assert refused(host, a_payload(tmp_path)).action is Action.STOP
+
+
+def test_a_plan_that_keeps_nothing_as_long_as_asked_is_not_sent_another_image(tmp_path: Path) -> None:
+    """Ten uploads a month are gone after ten builds otherwise; it shows where the host tells when an image came."""
+    double = Dated()
+    payloads = [a_payload(tmp_path, a_picture(colour=colour)) for colour in ("red", "blue")]
+    with double, Client(5.0, environ={}) as client:
+        for _ in range(3):
+            host = a_host(double.api_url, client, FREE, timedelta(days=30))
+            host.ready()
+            double.changes = {"expires_at": int(time.time()) + 7 * DAY}
+            for payload in payloads[:1]:
+                assert "sooner than `retention`" in str(refused(host, payload))
+            for copy in double.copies.values():
+                copy.expires = int(time.time()) + 7 * DAY
+    assert len(double.uploads) == 1
+
+
+def test_a_renewal_of_what_has_become_permanent_is_none(tmp_path: Path) -> None:
+    double, payload = Double(), a_payload(tmp_path)
+    with double, Client(5.0, environ={}) as client:
+        hosted = a_host(double.api_url, client, PRO, timedelta(days=30), expiration="1mo").upload(payload)
+        assert hosted.expires is not None
+        renewal = replace(payload, period=int(hosted.expires.timestamp()))
+        copy = double.copies[hosted.id]
+        copy.expires, copy.expiration = None, "forever"
+        again = a_host(double.api_url, client, PRO, timedelta(days=30)).upload(renewal)
+    assert (again.id, again.expires, again.is_new) == (hosted.id, None, False)
+    assert len(double.uploads) == 1
