@@ -187,7 +187,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         if sys.stderr and log.isEnabledFor(logging.INFO):
             sys.stderr.write(result.new_lines)  # a log would wrap them
         if result.error:
-            raise PluginError(f"imghost: {result.error}")
+            raise PluginError(f"imghost: {one_line(result.error)}")
         if is_strict and result.notices:
             # MkDocs' own count misses warnings under --quiet.
             count, first = len(result.notices), one_line(result.notices[0].text)

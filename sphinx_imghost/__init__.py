@@ -112,7 +112,7 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
         _refuse(ExtensionError(one_line(wrong)))
     _tell(result)
     if result.error:
-        _refuse(ExtensionError(result.error))
+        _refuse(ExtensionError(one_line(result.error)))
 
 
 def _job(app: Sphinx, chosen: Settings) -> Job:
