@@ -406,6 +406,30 @@ def git_top(folder: Path) -> Path | None:
     return next((path for path in (folder, *folder.parents) if (path / ".git").exists()), None)
 
 
+def at_commit(path: Path, commit: str) -> bytes | None:
+    """Read a file as a commit of git has it; None where the commit has no such file.
+
+    Raises:
+        OSError: git cannot be asked, or knows no such commit.
+    """
+    if _git(path.parent, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}") is None:
+        raise OSError(f"git knows no commit {commit!r:.80} here; fetch it, or name another one")
+    return _git(path.parent, "show", "--end-of-options", f"{commit}:./{path.name}")
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    """Ask git; None where it says no. Raises OSError where it cannot be asked."""
+    import subprocess
+
+    try:
+        asked = subprocess.run(  # noqa: S603 - the user's own git, and names that follow an end of options
+            ["git", *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,  # noqa: S607
+        )  # fmt: skip
+    except subprocess.SubprocessError as problem:
+        raise OSError(f"git does not answer: {problem}") from None
+    return asked.stdout if asked.returncode == 0 else None
+
+
 def is_ignored(path: Path) -> bool:
     """Whether git ignores a file; no where there is no git to ask."""
     import subprocess

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -176,6 +177,18 @@ class Hosted:
     """What a payment may be remembered by: `transaction`, `amount` in dollars, `network`; never a secret."""
 
 
+class Served(NamedTuple):
+    """What a host served at a URL when it was first confirmed: hosts re-encode, so it is not the payload."""
+
+    bytes: int
+    sha256: str
+
+
+def served_of(body: bytes) -> Served:
+    """Tell what was served."""
+    return Served(len(body), sha256(body).hexdigest())
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """These bytes live at this URL: one line of the lock. `bytes`, `width`, `height` are the payload's."""
@@ -198,6 +211,25 @@ class Record:
     def key(self) -> tuple[str, str, str]:
         """What a record is looked up by: digest, host, variant."""
         return self.sha256, self.host, self.variant
+
+    @property
+    def path(self) -> str:
+        """Where the site had the image when it was first uploaded, for reviewers; nothing depends on it."""
+        path = self.extra.get("path")
+        return path if isinstance(path, str) else ""
+
+    @property
+    def served(self) -> Served | None:
+        """What the host served at the first confirmation; None in a record that does not say it as we do."""
+        served = self.extra.get("served")
+        if not isinstance(served, dict) or type(served.get("bytes")) is not int:
+            return None
+        digest = served.get("sha256")
+        return Served(served["bytes"], digest) if isinstance(digest, str) else None
+
+    def with_served(self, served: Served) -> Record:
+        """Keep what a host served, unless the record says it already."""
+        return self if self.served else replace(self, extra={**self.extra, "served": served._asdict()})
 
     def lives_at(self, moment: datetime) -> bool:
         """Say whether the host still promises the image at this moment."""

@@ -405,12 +405,19 @@ def verify(call: Call) -> int:
 
     settings, now, started = call.settings, datetime.now(UTC), time.perf_counter()
     site = call.folder(str(call.given["site"])) if call.given.get("site") else None
-    lock = locks.read(settings.lock)
+    lock, since = locks.read(settings.lock), call.given.get("since")
+    changed = care.changed_since(settings.lock, str(since), now) if since else None
+    if changed:
+        lock = replace(lock, records=changed.records)
+        if not lock.records and not site:
+            _print_verdicts(call, [], 0, 0.0, f"no record has changed since {since}")
+            return 0
     with Client(settings.timeout, environ=call.environ) as client:
         hosts, skipped = _hosts_of(lock, call, client)
         own = [record for record in lock.records if record.host in hosts and hosts[record.host].accepts(record.url)]
         with call.showing(len(own), ("checking", "record")) as step:
             verdicts = care.verdicts(own, client, now, settings.renew_before, settings.concurrency, lambda: step("", 0))
+        verdicts = [changed.held_to(verdict) for verdict in verdicts] if changed else verdicts
         if site:
             accepts = [host.accepts for host in hosts.values() if host.place == "network"]
             urls = care.hosted_in(site, lambda url: any(accept(url) for accept in accepts))
@@ -449,7 +456,7 @@ def _hosts_of(lock: Lock, call: Call, client: Client) -> tuple[dict[str, Host], 
     return hosts, skipped
 
 
-def _print_verdicts(call: Call, verdicts: Sequence[Verdict], skipped: int, seconds: float) -> None:
+def _print_verdicts(call: Call, verdicts: Sequence[Verdict], skipped: int, seconds: float, none: str = "") -> None:
     counts = Counter(verdict.state for verdict in verdicts)
     if call.is_json:
         rows = [{"url": it.url, "state": it.state, "reason": it.reason, "pages": list(it.pages)} for it in verdicts]
@@ -461,7 +468,7 @@ def _print_verdicts(call: Call, verdicts: Sequence[Verdict], skipped: int, secon
         more = [Row(("", f"and {len(bad) - len(shown):,} more; --verbose shows all"))] * (len(bad) > len(shown))
         print_table(("state", "url"), shown + more, is_cut=False)
     if not verdicts:
-        put(f"nothing was verified: {call.settings.lock.name} has no records that could be fetched")
+        put(none or f"nothing was verified: {call.settings.lock.name} has no records that could be fetched")
         return
     states = ", ".join(f"{counts[state]:,} {state}" for state in ("alive", *reversed(_STATES)) if counts[state])
     put(f"{many(len(verdicts), 'record')} in {lasted(seconds)}: {states}")

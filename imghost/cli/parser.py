@@ -98,8 +98,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "verify": Command(
         commands.verify,
         "fetch every record's URL; exit with 1 if one is dead or altered",
-        "imghost verify\nimghost verify --site site --strict",
-        flags=(Flag("site", "also check what this site's pages refer to", "SITE"),),
+        "imghost verify\nimghost verify --site site --strict\nimghost verify --since origin/main",
+        flags=(
+            Flag("site", "also check what this site's pages refer to", "SITE"),
+            Flag("since", "only the records that a commit's lock does not have, as in a pull request", "COMMIT"),
+        ),
         more="Nothing is changed. Listed are the dead, the altered and those that expire soon.",
         settings=f"{_ASKING} renew_before concurrency",
     ),

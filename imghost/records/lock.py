@@ -7,7 +7,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,11 +31,13 @@ _URL: Final = r"https?://[!#-&(-;=?-\[\]-_a-~]{1,1992}"
 _PLAIN: Final = r"[ !#-\[\]-~]"
 _VARIANT: Final = _PLAIN + "{0,200}"
 _TYPE: Final = "[a-z0-9.+-]{1,60}/[a-z0-9.+-]{1,60}"
+_JSON_TEXT: Final = r'"(?:[ !#-\[\]-~]|\\["\\/bfnrt]|\\u[0-9a-f]{4}){0,1000}"'
 _WHOLE: Final = re.compile(
     rf'\{{"sha256": "({_SHA256})", "host": "({_HOST})", "url": "({_URL})", "id": "({_PLAIN}{{0,{_MAX_ID}}})", '
     rf'"variant": "({_VARIANT})", "bytes": (0|[1-9][0-9]{{0,15}}), "media_type": "({_TYPE})", '
     rf'"width": (?:null|({_NUMBER})), "height": (?:null|({_NUMBER})), '
-    rf'"uploaded": "({_MOMENT})", "expires": (?:null|"({_MOMENT})")\}}'
+    rf'"uploaded": "({_MOMENT})", "expires": (?:null|"({_MOMENT})")'
+    rf'(?:, "path": ({_JSON_TEXT}))?(?:, "served": \{{"bytes": (0|[1-9][0-9]{{0,15}}), "sha256": "({_SHA256})"\}})?\}}'
 )
 _TEXTS: Final = {
     "sha256": (re.compile(_SHA256), "64 lower-case hexadecimal digits"),
@@ -67,7 +69,7 @@ def quick_record(line: str) -> Record | None:
     match = _WHOLE.fullmatch(line)
     if match is None:
         return None
-    sha256, host, url, identity, variant, size, media_type, width, height, uploaded, expires = match.groups()
+    sha256, host, url, identity, variant, size, media_type, width, height, uploaded, expires, *more = match.groups()
     return Record(
         sha256,
         host,
@@ -80,7 +82,18 @@ def quick_record(line: str) -> Record | None:
         int(height) if height else None,
         _moment("uploaded", uploaded),
         _moment("expires", expires) if expires else None,
+        _quick_extra(*more) if any(more) else {},
     )
+
+
+def _quick_extra(path: str | None, length: str | None, sha256: str | None) -> dict[str, object]:
+    """Read what later versions added, and every one writes; the pattern leaves nothing to check."""
+    extra: dict[str, object] = {}
+    if path is not None:
+        extra["path"] = json.loads(path) if "\\" in path else path[1:-1]
+    if sha256 is not None:
+        extra["served"] = {"bytes": int(length or 0), "sha256": sha256}
+    return extra
 
 
 def record_of(fields: Mapping[str, Any]) -> Record:
@@ -179,6 +192,8 @@ _VERSION: Final = 1
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _MARKERS: Final = ("<<<<<<<", "=======", ">>>>>>>", "|||||||")
 _RESTORE: Final = "restore the file from git"
+_AHEAD: Final = timedelta(days=1)
+"""How far the clock of the machine that wrote a record may have been ahead of this one's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +215,8 @@ class _BrokenLineError(ValueError):
         self.remedy = remedy
 
 
-def read(path: Path) -> Lock:
-    """Read the lock; a missing file is an empty lock. Raises LockError."""
+def read(path: Path, now: datetime | None = None) -> Lock:
+    """Read the lock; a missing file is an empty lock. `now` is the run's clock. Raises LockError."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -215,7 +230,7 @@ def read(path: Path) -> Lock:
     except OSError as problem:
         reason = problem.strerror or str(problem)
     else:
-        return parse(content, path.name)
+        return parse(content, path.name, now)
     raise LockError(f"{path.name} cannot be read: {reason}; make it readable")
 
 
@@ -242,20 +257,25 @@ def merged(lock: Lock, new_records: Iterable[Record], host: str | None) -> Lock:
     return Lock(host or lock.host, _counting((*lock.records, *map(whole, new_records))), lock.header)
 
 
-def parse(content: str | bytes, name: str) -> Lock:
+def parse(content: str | bytes, name: str, now: datetime | None = None) -> Lock:
     """Read a lock's text; `name` is the file's, for messages. Raises LockError.
 
-    Of several headers the last one that names a host counts.
+    Of several headers the last one that names a host counts. A record from the future would count for ever, since
+    of two that live as long the later one does: it is an error.
     """
+    latest = (now or datetime.now(UTC)) + _AHEAD
     records: list[Record] = []
     headers: list[dict[str, object]] = []
     for number, line in enumerate(_decoded(content, name).split("\n"), 1):
         try:
             if record := quick_record(line):
-                records.append(record)
+                records.append(_in_time(record, latest))
             elif stripped := line.strip(" \t\r"):
                 found = _parsed(stripped)
-                (records if isinstance(found, Record) else headers).append(found)  # type: ignore[arg-type]
+                if isinstance(found, Record):
+                    records.append(_in_time(found, latest))
+                else:
+                    headers.append(found)
         except ValueError as cause:
             remedy = cause.remedy if isinstance(cause, _BrokenLineError) else _RESTORE
             reason = f"{name}, line {number}: {printable(cause)}; {remedy}"
@@ -265,6 +285,15 @@ def parse(content: str | bytes, name: str) -> Lock:
     hosts = [header.pop("host") for header in headers]
     host = next((name for name in reversed(hosts) if isinstance(name, str)), None)
     return Lock(host, _counting(records), {key: header[key] for header in headers for key in header})
+
+
+def _in_time(record: Record, latest: datetime) -> Record:
+    """Refuse a record that was made later than now, give or take a day."""
+    if record.uploaded <= latest:
+        return record
+    raise _BrokenLineError(
+        f"its 'uploaded' is in the future ({_written(record.uploaded)})", f"{_RESTORE}, or set this machine's clock"
+    )
 
 
 def render(lock: Lock) -> str:

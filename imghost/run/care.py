@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -19,7 +19,7 @@ from imghost.html.edit import splice
 from imghost.image import payload
 from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
-from imghost.models import KINDS, MEDIA_TYPES, Failure, Image, Record, Reference, Scan
+from imghost.models import KINDS, MEDIA_TYPES, Failure, Image, Record, Reference, Scan, Served, served_of
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
@@ -61,13 +61,15 @@ def verdicts(
 
 
 def _verdict(record: Record, client: Client, now: datetime, renew_before: timedelta) -> Verdict:
-    state, reason = _answer(record.url, (record.width, record.height), client)
+    state, reason = _answer(record.url, (record.width, record.height), client, record.served)
     if state == "alive" and record.expires and record.expires - now <= renew_before:
         state, reason = "expiring", f"until {day(record.expires, now)}"
     return Verdict(record.url, state, reason, record)
 
 
-def _answer(url: str, size: tuple[int | None, int | None], client: Client) -> tuple[str, str]:
+def _answer(
+    url: str, size: tuple[int | None, int | None], client: Client, served: Served | None = None
+) -> tuple[str, str]:
     try:
         answer = client.fetch(url)
     except HostError as problem:
@@ -76,7 +78,47 @@ def _answer(url: str, size: tuple[int | None, int | None], client: Client) -> tu
         return "dead", f"answers {answer.status}"
     if answer.status != 200:
         return "unknown", f"answers {answer.status}"
-    return difference(*size, answer.headers.get("content-type", ""), answer.body) or ("alive", "")
+    found = difference(*size, answer.headers.get("content-type", ""), answer.body)
+    return found or _unlike(served, answer.body) or ("alive", "")
+
+
+def _unlike(served: Served | None, body: bytes) -> tuple[str, str] | None:
+    """Hold a host to what it served when its URL was first confirmed, where the record tells that."""
+    if served is None or served == served_of(body):
+        return None
+    return "altered", f"serves {len(body):,} bytes that are not the {served.bytes:,} of its first confirmation"
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a lock has that a commit's did not, and what was confirmed then of the URLs that both have."""
+
+    records: tuple[Record, ...]
+    served: Mapping[str, Served]
+
+    def held_to(self, verdict: Verdict) -> Verdict:
+        """Judge a changed line, which may not say itself what its URL is to be held to."""
+        then, record = self.served.get(verdict.url), verdict.record
+        if record is None or then is None or record.served == then:
+            return verdict
+        return replace(verdict, state="altered", reason="its line no longer says what was served at first")
+
+
+def changed_since(lock: Path, commit: str, now: datetime) -> Changed:
+    """Compare a lock with a commit's: a pull request's changes, to be fetched before they count.
+
+    Raises:
+        SettingsError: git cannot tell, or knows no such commit.
+        LockError: one of the two locks cannot be read.
+    """
+    try:
+        before = files.at_commit(lock.resolve(), commit)
+    except OSError as problem:
+        raise SettingsError(f"{lock.name} at {printable(commit, 80)} cannot be read: {problem}") from None
+    old = locks.parse(before or b"", f"{lock.name} at {commit}", now)
+    had = {record.key: record for record in old.records}
+    new = tuple(record for record in locks.read(lock, now).records if had.get(record.key) != record)
+    return Changed(new, {record.url: record.served for record in old.records if record.served})
 
 
 def hosted_in(site: Path, accepts: Callable[[str], bool]) -> dict[str, tuple[str, ...]]:
@@ -136,7 +178,7 @@ def adopt(job: Job) -> Adopted:
             found = [_found(upload, job, host, client, folder) for upload in wanted]
     records = tuple(record for record in found if isinstance(record, Record))
     if records:
-        locks.write(job.settings.lock, locks.merged(locks.read(job.settings.lock), records, host.name))
+        locks.write(job.settings.lock, locks.merged(locks.read(job.settings.lock, job.now()), records, host.name))
     return Adopted(
         records,
         tuple(upload.paths[0] for upload, record in zip(wanted, found, strict=True) if record is None),
@@ -154,7 +196,7 @@ def _found(upload: Upload, job: Job, host: Finds, client: Client, folder: Path) 
         if hosted is None:
             return None
         record = recorded(upload, made, hosted, getattr(host, "name", ""), job.now())
-        confirm(record, client, job.settings.retries)
+        record = record.with_served(served_of(confirm(record, client, job.settings.retries).body))
     except HostError as refusal:
         return Failure(path, refusal.reason, refusal.remedy)
     except (ImghostError, OSError) as problem:

@@ -247,7 +247,7 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     """Scan the site, find its images and plan; raises ImghostError for a wrong set-up."""
     started = time.perf_counter()
     settings = job.settings
-    lock = locks.read(settings.lock)
+    lock = locks.read(settings.lock, job.now())
     host = _open(job, lock, client)
     found = survey(job.site)
     depending = dependents_of(found)

@@ -50,7 +50,7 @@ def publish(planned: Planned, job: Job, client: Client, cache: Cache) -> Publish
             if not is_alone:
                 why = f"another build holds the local store {job.settings.cache_dir}; build again when it is done"
                 return refused(planned, "busy", f"nothing is uploaded: {why}")
-            planned = replanned(planned, job, locks.read(job.settings.lock))
+            planned = replanned(planned, job, locks.read(job.settings.lock, job.now()))
             with closing(Cache.load(job.settings.cache_dir)) as fresh:
                 planned, job, notices = _by_the_hosts_clock(planned, job, client)
                 done = _carried_out(planned, job, client, fresh)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from imghost.environment import project_name
 from imghost.errors import Action, HostError, ImghostError, StoreError
-from imghost.models import Failure, Payload, Record
+from imghost.models import Failure, Payload, Record, served_of
 from imghost.records import shared
 from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
 from imghost.run.job import Job, Notice, Outcome, Upload
@@ -145,7 +145,7 @@ class Sharing:
         from imghost.run.upload import confirm
 
         try:
-            confirm(record, client, self._job.settings.retries)
+            record = record.with_served(served_of(confirm(record, client, self._job.settings.retries).body))
         except HostError as refusal:
             if refusal.action is Action.FILE:
                 self._refused.add(record.url)

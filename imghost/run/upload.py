@@ -16,8 +16,8 @@ from typing import Final, TypeVar
 from imghost.errors import Action, HostError, ImghostError, StateError
 from imghost.hosts import Finds, Host, may_store_twice
 from imghost.image.inspect import dimensions
-from imghost.models import IMPORT, MEDIA_TYPES, Failure, Hosted, Payload, Record
-from imghost.net.client import Client
+from imghost.models import IMPORT, MEDIA_TYPES, Failure, Hosted, Payload, Record, served_of
+from imghost.net.client import Answer, Client
 from imghost.run.job import Outcome, Upload
 from imghost.wording import lasted, printable
 
@@ -217,8 +217,8 @@ def concurrently(
 
 def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tuple[Record, bool]:
     """Have the host store one image; gives its record, and whether the host had it not before. Raises HostError."""
-    if record := _recovered(upload, context, state):
-        return record, False
+    if recovered := _recovered(upload, context, state):
+        return recovered, False
     if upload.variant == IMPORT and context.bring:
         return _brought(upload, context.bring, context, state)
     payload = context.prepare(upload)
@@ -232,7 +232,7 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
         _bind(record, state)
         _keep(lambda: context.earn(record), state)
         if context.verify:
-            _confirm(record, context, state)
+            record = record.with_served(served_of(_confirm(record, context, state).body))
         return record, hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
@@ -321,14 +321,15 @@ def _brought(
     )  # fmt: skip
     _bind(record, state)
     _keep(lambda: context.earn(record), state)
-    _confirm(record, context, state)
+    record = record.with_served(served_of(_confirm(record, context, state).body))
     return record, hosted.is_new
 
 
 def earned(upload: Upload, context: UploadContext) -> Record | None:
     """Find what an earlier run earned for an image, but could not write to the lock."""
     record = context.earned.get((upload.image.sha256, context.host.name, upload.variant))
-    return record if record and record != upload.renewed and record.lives_at(context.now()) else None
+    is_other = record and not (upload.renewed and record.url == upload.renewed.url)
+    return record if record and is_other and record.lives_at(context.now()) else None
 
 
 def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Record | None:
@@ -338,7 +339,7 @@ def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Re
         return None
     try:
         _bind(record, state)
-        _confirm(record, context, state)
+        record = record.with_served(served_of(_confirm(record, context, state).body))
     except HostError as refusal:
         if refusal.action is Action.FILE:
             return None
@@ -356,7 +357,13 @@ def _keep(write: Callable[[], None], state: SharedState) -> None:
 
 
 def recorded(upload: Upload, payload: Payload, hosted: Hosted, host: str, now: datetime) -> Record:
-    """Make the record of what a host answered."""
+    """Make the record of what a host answered, with the path by which a reviewer knows the image.
+
+    An external image has none: its URL's query may hold what only the page's author should see.
+    """
+    extra: dict[str, object] = {"path": upload.paths[0][:_LONGEST_PATH]} if upload.variant != IMPORT else {}
+    if hosted.receipt:
+        extra["receipt"] = dict(hosted.receipt)
     return Record(
         sha256=upload.image.sha256,
         host=host,
@@ -369,8 +376,12 @@ def recorded(upload: Upload, payload: Payload, hosted: Hosted, host: str, now: d
         height=payload.height,
         uploaded=now.replace(microsecond=0),
         expires=hosted.expires,
-        extra={"receipt": dict(hosted.receipt)} if hosted.receipt else {},
+        extra=extra,
     )
+
+
+_LONGEST_PATH: Final = 150
+"""Letters of a path in a record; escaped, they are still read at once."""
 
 
 def _check_address(hosted: Hosted, context: UploadContext) -> None:
@@ -390,7 +401,7 @@ def _bind(record: Record, state: SharedState) -> None:
             )
 
 
-def _confirm(record: Record, context: UploadContext, state: SharedState) -> None:
+def _confirm(record: Record, context: UploadContext, state: SharedState) -> Answer:
     """Confirm a record's URL; stops the run where one image after another could not be fetched."""
 
     def wait(seconds: float) -> bool:
@@ -398,7 +409,7 @@ def _confirm(record: Record, context: UploadContext, state: SharedState) -> None
         return state.interrupted.is_set() or state.stopped is not None
 
     try:
-        confirm(record, context.client, context.tries, wait)
+        answer = confirm(record, context.client, context.tries, wait)
     except HostError as refusal:
         if refusal.action is Action.RETRY:
             with state.guard:
@@ -407,6 +418,7 @@ def _confirm(record: Record, context: UploadContext, state: SharedState) -> None
                     state.stopped = HostError(Action.STOP, refusal.reason, remedy=refusal.remedy)
         raise
     state.unconfirmed = 0
+    return answer
 
 
 MAX_WAIT: Final = 60.0
@@ -501,8 +513,8 @@ _PAUSES: Final = (0.0, 0.5, 1.5, 3.0, 5.0)
 """Seconds before each try: a CDN may need a moment to know a new image."""
 
 
-def confirm(record: Record, client: Client, tries: int, wait: Callable[[float], bool] | None = None) -> None:
-    """Fetch a record's URL: 200, an image, of the right size.
+def confirm(record: Record, client: Client, tries: int, wait: Callable[[float], bool] | None = None) -> Answer:
+    """Fetch a record's URL: 200, an image, of the right size; gives the answer.
 
     `wait` sleeps and says whether to give up. Raises HostError; its action is FILE where the URL is dead or
     wrong, RETRY where it could not be known.
@@ -518,7 +530,7 @@ def confirm(record: Record, client: Client, tries: int, wait: Callable[[float], 
             continue
         if answer.status == 200:
             _check_image(record, answer.headers.get("content-type", ""), answer.body)
-            return
+            return answer
         action = Action.FILE if answer.status in {404, 410} else Action.RETRY
         remedy = "readers may not see it: make the bucket or the image public" if answer.status in {401, 403} else ""
         problem = HostError(action, f"its URL answers {answer.status}: {record.url}", remedy=remedy)

@@ -307,7 +307,7 @@ RECORDS = st.builds(
     media_type=st.sampled_from(["image/png", "image/svg+xml", "image/x-later"]),
     width=st.none() | st.integers(1, 10**9),
     height=st.none() | st.integers(1, 10**9),
-    uploaded=TIMES,
+    uploaded=TIMES.map(lambda moment: min(moment, NOON)),
     expires=st.none() | TIMES,
     extra=st.just({}) | EXTRAS,
 )
