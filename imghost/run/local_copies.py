@@ -82,7 +82,8 @@ def renewed(known: PageMap, page_map: Path | None, origins: Origins) -> PageMap:
     for path, gone in known.removed.items():
         place = copy_place(page_map, path, origins)
         source = str(origins.sources.get(path, place if Path(place).is_file() else ""))
-        if source or gone.source in {"", place}:
+        # The command knows no sources: a plugin's copy is then known by its digest alone, and is not read.
+        if source or gone.source in {"", place} or origins.is_own_source:
             found[path] = gone._replace(source=source)
     return known._replace(removed={path: gone for path, gone in found.items() if _is_known(gone)})
 

@@ -53,18 +53,21 @@ def pages(site: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("generate", [mkdocs, sphinx])
-def test_the_command_changes_nothing_and_needs_no_flag(tmp_path, monkeypatch, capsys, generate):
+@pytest.mark.parametrize("more", [{}, {"remove_local": True}, {"dimensions": True, "lazy": True, "responsive": True}])
+def test_the_command_changes_nothing_and_needs_no_flag(tmp_path, monkeypatch, capsys, generate, more):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
     monkeypatch.delenv("CI", raising=False)
     with ImgPro("images") as host:
-        site = generate(tmp_path, {"host": "img.pro", "options": {"api_url": host.api_url, "namespace": "docs"}})
+        site = generate(
+            tmp_path, {"host": "img.pro", "options": {"api_url": host.api_url, "namespace": "docs"}, **more}
+        )
         before = tree(site)
         assert host.api_url.removesuffix("/v1").encode() in before["index.html"]
         name = str(site.relative_to(tmp_path))
         for command in (["rehost", name], ["check", name], ["verify", "--site", name], ["status"], ["plan", name]):
             assert main(command) == 0, (command, capsys.readouterr().err)
-        assert main(["prune", "--keep", name, "--grace", "0s", "--yes"]) == 0
+        assert main(["prune", "--keep", name, "--grace", "0s", "--yes"]) == 0, capsys.readouterr().err
         assert len(host.copies) == 2
         assert tree(site) == before
     lines = capsys.readouterr().err.splitlines()
