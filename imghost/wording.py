@@ -45,8 +45,11 @@ def _escaped(letter: str) -> str:
 
 
 def printable(text: object, limit: int = 200) -> str:
-    """Make a stranger's text fit a message: one line through the door, white space in one, and capped."""
-    line = one_line(" ".join(str(text)[: limit * 4].split()))
+    """Make a stranger's text fit a message: one line through the door, white space in one, and capped.
+
+    Nobody knows where in a line it will stand, so that every `::` is broken.
+    """
+    line = re.sub(":(?=:)", ": ", one_line(" ".join(str(text)[: limit * 4].split())))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

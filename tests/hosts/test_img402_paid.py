@@ -641,6 +641,38 @@ def test_auto_without_max_cost_says_so_and_pays_nothing(tmp_path: Path) -> None:
         assert (shop.paid, shop.signer.signed) == (0, 0)
 
 
+def test_auto_leaves_the_one_image_local_that_must_be_paid_and_goes_on_with_the_free_ones(tmp_path: Path) -> None:
+    with a_shop(tmp_path, era="brief") as shop:
+        for budget in ("0", "0.5"):
+            error = refused(shop.host(tier="auto", max_cost=budget), tmp_path)
+            assert (error.action, "max_cost" in str(error)) == (Action.FILE, True)
+        assert refused(shop.host(max_cost="0.5"), tmp_path).action is Action.STOP
+        assert (shop.paid, shop.signer.signed) == (0, 0)
+
+
+@pytest.mark.parametrize("said", ["settlement_pending", "settlement pending", "transaction_in_progress"])
+def test_a_payment_that_is_being_settled_is_sent_again_and_none_beside_it(tmp_path: Path, said: str) -> None:
+    with a_shop(tmp_path, after_settling=[402, 402]) as shop:
+        challenge = shop.double.challenge
+        shop.double.challenge = lambda path, error=said: challenge(path, error)  # type: ignore[method-assign]
+        host = shop.host()
+        error = refused(host, tmp_path)
+        assert (error.action, "unresolved" in error.reason) == (Action.RETRY, True)
+        patiently(host, tmp_path)
+        assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 1, 1)
+
+
+@pytest.mark.parametrize("changes", [{"sizeBytes": 9}, {"contentType": "image/gif"}])
+@pytest.mark.parametrize("tier", ["permanent", "auto"])
+def test_an_answer_about_other_bytes_is_no_upload(tmp_path: Path, changes: dict[str, object], tier: str) -> None:
+    with a_shop(tmp_path, changes=changes, era="newest") as shop:
+        host = shop.host(tier=tier)
+        error = refused(host, tmp_path)
+        assert (error.action, "another size or type" in error.reason) == (Action.FILE, True)
+        assert refused(host, tmp_path).reason == error.reason
+        assert shop.signer.signed == (1 if tier == "permanent" else 0)
+
+
 # Settings, keys and secrets.
 
 

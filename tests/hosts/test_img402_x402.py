@@ -116,7 +116,7 @@ BAD: list[tuple[str, object]] = [
     ),
     *(
         ("maxTimeoutSeconds", value)
-        for value in (29, 0, -1, None, "300", 300.0, True, [300], {"a": 1}, -(10**30))
+        for value in (29, 0, -1, None, "29", "3e2", "-300", "٣٠٠", "", 300.0, True, [300], {"a": 1}, -(10**30))
     ),
     *(
         ("extra", value)
@@ -136,12 +136,14 @@ BAD: list[tuple[str, object]] = [
 BAD_PLACES: list[object] = [
     "https://img402.dev/api/upload/token/permanent",
     "https://img402.dev/api/upload",
-    "http://img402.dev/api/upload/token",
+    "http://img402.dev:8080/api/upload/token",
+    "ftp://img402.dev/api/upload/token",
+    "//evil.example/api/upload/token",
+    "permanent",
     "https://img402.dev.evil.example/api/upload/token",
     "https://img402.dev:8443/api/upload/token",
     "https://a@img402.dev/api/upload/token",
     "https://[",
-    "",
     7,
     ["https://img402.dev/api/upload/token"],
 ]
@@ -165,6 +167,37 @@ def test_a_default_port_and_a_query_do_not_make_another_request() -> None:
     for place in ("https://img402.dev:443/api/upload/token", "https://IMG402.dev/api/upload/token?x=1"):
         assert terms_of(in_header(a_challenge(2, resource={"url": place}))).amount == 10_000
     assert terms_of(in_header(a_challenge(2, resource=None))).amount == 10_000
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("http://img402.dev/api/upload/token", "https://img402.dev/api/upload/token/", "/api/upload/token", ""),
+        *("http://img402.dev:80/api/upload/token", "//img402.dev/api/upload/token"),
+    ],
+)
+def test_another_spelling_of_the_request_is_the_same_one(place: str) -> None:
+    """Nothing that is signed depends on it: a server behind a proxy that speaks TLS thinks it is asked by http."""
+    assert terms_of(in_body(a_challenge(1, an_offer(1, resource=place)))).amount == 10_000
+    assert terms_of(in_header(a_challenge(2, resource={"url": place}))).amount == 10_000
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_challenge_in_the_other_versions_words_is_read(version: int) -> None:
+    offer = an_offer(version, maxTimeoutSeconds="300")
+    mine, others = ("maxAmountRequired", "amount") if version == 1 else ("amount", "maxAmountRequired")
+    amount = offer.pop(mine)
+    terms = terms_of(in_body(a_challenge(version, {**offer, others: amount})))
+    assert (terms.amount, terms.seconds) == (int(str(amount)), 300)
+    both = a_challenge(version, {**offer, others: amount, mine: "10001"})
+    assert "$" in refusal_of(in_body(both)).reason, "its own word counts"
+
+
+@pytest.mark.parametrize("header", ["%%%", "", "e30="])
+def test_a_broken_header_does_not_hide_a_good_body(header: str) -> None:
+    answer = Answer(402, {"payment-required": header}, json.dumps(a_challenge(1)).encode())
+    assert terms_of(answer).amount == 10_000
+    refusal_of(Answer(402, {"payment-required": header}, b"{}"))
 
 
 def test_a_new_payee_is_named_with_the_setting_that_would_accept_it() -> None:
@@ -196,8 +229,8 @@ def _wide() -> tuple[str, str, int, frozenset[str]]:
         Answer(402, {}, b"[]"),
         Answer(402, {}, b'{"x402Version": 1, "x402Version": 1, "accepts": []}'),
         Answer(402, {}, b"[" * 60_000),
-        Answer(402, {"payment-required": "%%%"}, json.dumps(a_challenge(1)).encode()),
-        Answer(402, {"payment-required": ""}, json.dumps(a_challenge(1)).encode()),
+        Answer(402, {"payment-required": "%%%"}, b"<html>"),
+        Answer(402, {"payment-required": ""}, json.dumps(a_challenge(3)).encode()),
         in_body({}),
         in_body(a_challenge(3)),
         in_body(a_challenge(1, x402Version=True)),

@@ -54,6 +54,10 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]{8,512}")
 _NOT_ACCEPTED: Final = frozenset({401, 402, 403, 404, 409, 410})
 """What an upload is answered whose token does not count; 402 there is no reason to pay."""
 _USED: Final = re.compile(r"nonce[_ ](?:already[_ ])?used|authorization(?: is)?[_ ]?(?:already)?[_ ]?used", re.I)
+_PENDING: Final = re.compile(
+    r"(?:settlement|payment|transaction)[_ ](?:is[_ ])?(?:still[_ ])?(?:pending|in[_ ]progress)", re.I
+)
+"""What a facilitator says whose transaction is on its way: the same payment is sent again, and none beside it."""
 _POOR: Final = re.compile(r"insufficient", re.I)
 _ASKED: Final[Mapping[int, Rule]] = {409: Rule(Action.RETRY, "is still at work on this payment")}
 
@@ -146,10 +150,8 @@ class Redeemer:
         """Take the image that this payment bought before, if it is what was last sent for it."""
         hosted, found = self._hosted(payment, answer), self._read(payment, answer)
         sent = sent_for(payment) or sent_as(payload)
-        size, media_type = found.get("sizeBytes", sent.bytes), found.get("contentType", sent.media_type)
-        if (size, media_type) != (sent.bytes, sent.media_type):
-            reason = "says that the payment has bought an image of another size or type"
-            raise self._keep_refusal(_unresolved(payment, f"{NAME} {reason}"), payment)
+        if is_unlike(found, sent):
+            raise self._keep_refusal(_unresolved(payment, f"{NAME} {_OTHER}"), payment)
         hosted = self._finished(payment, replace(hosted, is_new=False), moment_of(answer), paid_by)
         if sent.payload != payload.sha256 and sent.variant != payload.variant:
             raise self._sent_otherwise(replace(payment, hosted=hosted.url))
@@ -186,6 +188,9 @@ class Redeemer:
         if known.state is State.TOKEN and known.token != payment.token:
             return known
         said = x402.complaint(answer, payment.header or "")
+        if _PENDING.search(said):
+            pending = HostError(Action.RETRY, f"{NAME} is still settling the payment ({said})", is_ambiguous=True)
+            raise self._troubled(pending, payment)
         is_poor = bool(_POOR.search(said))
         if now > payment.valid_before + GRACE and payment.state in {State.SIGNED, State.TOKEN}:
             refusals = payment.refusals + (0 if is_poor else 1)
@@ -242,7 +247,10 @@ class Redeemer:
             return None
         if not 200 <= answer.status < 300:
             raise self._failed(payment, answer)
-        return self._finished(payment, self._hosted(payment, answer), moment_of(answer), None)
+        hosted = self._hosted(payment, answer)
+        if is_unlike(self._read(payment, answer), sent_as(payload)):
+            raise self._keep_refusal(_unresolved(payment, f"{NAME} {_OTHER}"), payment)
+        return self._finished(payment, hosted, moment_of(answer), None)
 
     def _finished(self, payment: Payment, hosted: Hosted, now: datetime, paid_by: str | None) -> Hosted:
         # The journal knows whole seconds, and none before 1970; what ended then has ended.
@@ -291,6 +299,15 @@ def _unresolved(payment: Payment, reason: str, cause: HostError | None = None) -
         wait=cause.wait if cause else None,
         is_ambiguous=cause.is_ambiguous if cause else True,
     )
+
+
+_OTHER: Final = "says that the payment has bought an image of another size or type"
+
+
+def is_unlike(found: Mapping[str, Any], sent: Sent) -> bool:
+    """Say whether a host's image object is of another size or type than what was sent, as far as it tells."""
+    told = found.get("sizeBytes", sent.bytes), found.get("contentType", sent.media_type)
+    return told != (sent.bytes, sent.media_type)
 
 
 def sent_as(payload: Payload) -> Sent:
@@ -352,6 +369,8 @@ class Order:
     retention: timedelta | None
 
     now: float
+    otherwise: Action
+    """What it means for other images that this one may not be paid."""
 
     def serves(self, payment: Payment) -> bool:
         """Say whether nothing is to be bought, since a payment has bought what is wanted.
@@ -421,26 +440,28 @@ class Till:
         """Say whether something was signed for this image already."""
         return self._find(self._order(payload, tier)) is not None
 
-    def buy(self, payload: Payload, tier: str) -> Hosted:
+    def buy(self, payload: Payload, tier: str, *, otherwise: Action = Action.STOP) -> Hosted:
         """Give an image a place: from the journal, with a payment that is under way, or with a new one.
+
+        `otherwise` is what a budget that allows no payment means for the other images.
 
         Raises:
             HostError: RETRY and WAIT mean to call again, with the same payload: the same payment is sent.
             StateError: the journal cannot be written.
         """
-        order = self._order(payload, tier)
+        order = self._order(payload, tier, otherwise)
         known = self._find(order)
         if known and order.serves(known):
             return self._redeemer.remembered(known, payload)
         if known and (earlier := self._redeemer.refusal_of(known)):
             raise earlier
         if self._deal.atoms <= 0:
-            raise HostError(Action.STOP, f"{NAME} would have to be paid", remedy="set max_cost, in US dollars")
+            raise HostError(otherwise, f"{NAME} would have to be paid", remedy="set max_cost, in US dollars")
         return self._delivered(known if known and known.is_open else self._agreed(order), order)
 
-    def _order(self, payload: Payload, tier: str) -> Order:
+    def _order(self, payload: Payload, tier: str, otherwise: Action = Action.STOP) -> Order:
         purchase = Purchase(self._deal.host, payload.image, payload.period)
-        return Order(purchase, payload, ROUTES[tier], self._deal.retention, self._deal.clock())
+        return Order(purchase, payload, ROUTES[tier], self._deal.retention, self._deal.clock(), otherwise)
 
     def _find(self, order: Order) -> Payment | None:
         return self._deal.journal().find(order.purchase, order.payload.sha256, order.serves)
@@ -500,7 +521,7 @@ class Till:
                 order.purchase, sent_as(order.payload), terms.amount, budget, sign, order.serves
             )
         except BudgetError as over:
-            raise HostError(Action.STOP, str(over)) from None
+            raise HostError(order.otherwise, str(over)) from None
         if is_new:
             with self._guard:
                 self._signed += terms.amount

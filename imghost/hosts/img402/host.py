@@ -135,7 +135,8 @@ class Img402(HostBase):
             except _TooShortError:
                 # A second try of the payment should not leave a second free image.
                 self._too_short.add(payload.sha256)
-        return till.buy(payload, tier)
+        # What is free goes on: only this image would have to be paid.
+        return till.buy(payload, tier, otherwise=Action.FILE)
 
     @property
     def till(self) -> Till | None:
@@ -154,8 +155,15 @@ class Img402(HostBase):
         answer = self._setup.client.send("POST", f"{self._options.api_url.rstrip('/')}/api/free", file=part)
         if not 200 <= answer.status < 300:
             raise refusal(NAME, answer, CODES, STATUSES)
-        hosted = self._hosted(answer)
-        now = moment_of(answer)
+        hosted, found, now = self._hosted(answer), read_object(NAME, answer), moment_of(answer)
+        told = found.get("sizeBytes", payload.bytes), found.get("contentType", payload.media_type)
+        if told != (payload.bytes, payload.media_type):
+            raise HostError(
+                Action.FILE,
+                f"{NAME} says that it has stored an image of another size or type",
+                remedy="report it to the host",
+                is_ambiguous=True,
+            )
         if hosted.expires and not outlasts(hosted.expires, now, self._setup.retention):
             days = max(1, (hosted.expires - now).days)
             raise _TooShortError(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from imghost.errors import Action, HostError
 from imghost.net.client import Answer, hidden_text
@@ -85,11 +85,13 @@ def read_challenge(host: str, answer: Answer) -> Challenge:
         HostError: STOP; it cannot be read.
     """
     header = answer.headers.get("payment-required")
-    try:
-        found = answer.json() if header is None else decoded(header)
-        return _challenge(found)
-    except ValueError as problem:
-        reason = str(problem)
+    reason = ""
+    # A header that something on the way has cut stands beside a body that says the same.
+    for text in (header, None)[header is None :]:
+        try:
+            return _challenge(answer.json() if text is None else decoded(text))
+        except ValueError as problem:
+            reason = reason or str(problem)
     raise HostError(
         Action.STOP,
         f"{host} asks for a payment that is refused: it cannot be read ({reason})",
@@ -120,13 +122,19 @@ def _entry(raw: dict[str, Any], version: int, resource: object) -> Entry:
         raw.get("scheme"),
         raw.get("network"),
         raw.get("asset"),
-        raw.get("maxAmountRequired" if version == 1 else "amount"),
+        _amount_of(raw, version),
         raw.get("payTo"),
         raw.get("maxTimeoutSeconds"),
         raw.get("extra"),
         raw.get("resource") if version == 1 else resource,
         raw,
     )
+
+
+def _amount_of(raw: Mapping[str, Any], version: int) -> object:
+    """Read the price under its version's name, else under the other one's, as some servers have it."""
+    names = ("maxAmountRequired", "amount") if version == 1 else ("amount", "maxAmountRequired")
+    return next((raw[name] for name in names if name in raw), None)
 
 
 def nonce(payer: str, host: str, image: str, period: int, attempt: int) -> str:
@@ -340,23 +348,31 @@ def _extra(entry: Entry, _: Challenge, __: Policy) -> Objection:
     return None
 
 
-def _resource(entry: Entry, challenge: Challenge, policy: Policy) -> Objection:
-    if entry.resource is None and challenge.version == 2:
-        return None
-    if isinstance(entry.resource, str) and _is_same_place(entry.resource, policy.url):
+def _resource(entry: Entry, _: Challenge, policy: Policy) -> Objection:
+    """Check what the payment is said to be for: nothing that is signed says it, so that its spelling is free."""
+    if entry.resource in (None, "") or (isinstance(entry.resource, str) and _is_same_place(entry.resource, policy.url)):
         return None
     return f"it is for {printable(entry.resource, 80)}, not for {policy.url}", "check `api_url`"
 
 
 def _is_same_place(declared: str, asked: str) -> bool:
-    """Compare scheme, host, port and path."""
+    """Compare host, port and path; behind a proxy that speaks TLS a server may think that it is asked by http."""
     try:
-        parts, wanted = urlsplit(declared), urlsplit(asked)
+        here, there = _place(urljoin(asked, declared)), _place(asked)
     except ValueError:
         return False
-    here = (parts.scheme, parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80"), parts.path)
-    there = (wanted.scheme, wanted.netloc.lower(), wanted.path)
-    return here == there or (parts.scheme, parts.netloc.lower(), parts.path) == there
+    return here[1:] == there[1:] and (here[0] == there[0] or (here[0], there[0]) == ("http", "https"))
+
+
+def _place(url: str) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    ports = {"https": (":443",), "http": (":80", ":443")}.get(parts.scheme, ())
+    name = parts.netloc.lower()
+    return (
+        parts.scheme,
+        next((name.removesuffix(port) for port in ports if name.endswith(port)), name),
+        parts.path.rstrip("/"),
+    )
 
 
 def _payee(entry: Entry, _: Challenge, policy: Policy) -> Objection:
@@ -403,4 +419,7 @@ _CHECKS: Final[tuple[Callable[[Entry, Challenge, Policy], Objection], ...]] = (
 
 
 def _whole(value: object) -> int:
+    """Read a whole number, also one that is written as a text."""
+    if isinstance(value, str):
+        return int(value) if re.fullmatch("[0-9]{1,9}", value) else 0
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
