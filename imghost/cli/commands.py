@@ -7,8 +7,9 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,7 +46,7 @@ from imghost.wording import clause, day, lasted, limit, listed, many, money, nea
 
 if TYPE_CHECKING:  # what uploads and the audit need comes with them, so it is loaded where it is used
     from imghost.run.audit_formats import Line
-    from imghost.run.care import Restored, Verdict
+    from imghost.run.care import Pruning, Restored, Verdict
     from imghost.run.shrink import Shrunk
 
 
@@ -306,7 +307,11 @@ def check(call: Call) -> int:
 
 
 def status(call: Call) -> int:
-    """Show the lock's records."""
+    """Show the lock's records, or the store of shared ones."""
+    if call.given["shared"]:
+        among = _shared_status(call)
+        print_json({"imghost_status": 1, "shared": among}) if call.is_json else _print_shared(among)
+        return 0
     lock = locks.read(call.settings.lock)
     now = datetime.now(UTC)
     by_host: dict[str, list[Record]] = {}
@@ -397,6 +402,93 @@ def _host_status(name: str, records: Sequence[Record], settings: Settings, now: 
         "expired": sum(1 for expires in dated if expires <= now),
         "next_expiry": dated[0].isoformat().replace("+00:00", "Z") if dated else None,
     }
+
+
+def _shared_status(call: Call) -> dict[str, Any]:
+    """Look at the store of shared records."""
+    from imghost.run import shared_care
+
+    with shared_care.opened(call.settings, call.environ) as store:
+        found = shared_care.holdings(store)
+    projects = sorted(found.written.keys() | found.used.keys())
+    return found._asdict() | {
+        "latency": round(found.latency, 4),
+        "hosts": dict(sorted(found.hosts.items())),
+        "projects": [
+            {"project": name, "written": found.written.get(name, 0), "used": found.used.get(name, 0)}
+            for name in projects
+        ],
+    }
+
+
+def _print_shared(found: Mapping[str, Any]) -> None:
+    total = sum(found["hosts"].values())
+    facts = {"store": found["address"], "latency": f"{found['latency'] * 1000:.1f} ms an answer"}
+    facts |= {"records": f"{total:,}", "claimed": f"{found['claimed']:,}"} if total else {"records": "0"}
+    print_facts(facts.items())
+    if found["hosts"]:
+        print()
+        print_table(("host", "records"), (Row((name, f"{count:,}")) for name, count in found["hosts"].items()))
+    if found["projects"]:
+        print()
+        rows = (Row((it["project"], f"{it['written']:,}", f"{it['used']:,}")) for it in found["projects"])
+        print_table(("project", "written", "taken from others"), rows)
+    if found["read"] < total:
+        print(f"written: of the first {found['read']:,} entries")
+
+
+def share(call: Call) -> int:
+    """Publish the lock's records to the store of shared records, for a project that joins."""
+    from imghost.run import shared_care
+
+    leave = leave_to_upload(call.settings, call.environ, is_serving=False)
+    if not leave.may_upload:
+        raise SettingsError(f"nothing is published: {leave.reason}")
+    is_dry, lock = bool(call.given["dry-run"]), locks.read(call.settings.lock)
+    with (
+        Client(call.settings.timeout, environ=call.environ) as client,
+        shared_care.opened(call.settings, call.environ) as store,
+    ):
+        hosts, skipped = _hosts_of(lock, call, client)
+        now = datetime.now(UTC)
+        joined = shared_care.share(store, call.settings, lock.records, hosts, now, is_dry=is_dry)
+        address = store.address
+    warn(f"{many(count, 'record')} of {why.replace('fetched', 'published')}" for why, count in skipped.items())
+    if call.is_json:
+        print_json({"imghost_share": 1, "store": address, "dry_run": is_dry} | joined._asdict())
+    else:
+        verb = "would be published" if is_dry else "published"
+        print(f"{joined.published:,} {verb} to {address}, {joined.there:,} there already, {joined.left:,} of no use")
+    return 1 if call.is_strict and skipped else 0
+
+
+def tidy(call: Call) -> int:
+    """Take the records of images that have left the sites out of the lock."""
+    from imghost.run import care
+
+    sites = [call.folder(name) for name in call.given["keep"]]  # type: ignore[attr-defined]
+    grace, lock = _grace(call, "90d"), locks.read(call.settings.lock)
+    left = care.find_left(lock.records, sites, grace, datetime.now(UTC))
+    is_writing = bool(call.given["yes"]) and bool(left)
+    if is_writing:
+        gone = set(map(id, left))
+        kept = tuple(record for record in lock.records if id(record) not in gone)
+        locks.write(call.settings.lock, locks.Lock(lock.host, kept, lock.header))
+    if call.is_json:
+        rows = [{"sha256": record.sha256, "host": record.host, "url": record.url} for record in left]
+        print_json({"imghost_tidy": 1, "records": len(lock.records), "written": is_writing, "left": rows})
+    else:
+        name = call.settings.lock.name
+        end = f" and are out of {name}" if is_writing else "; --yes takes them out" if left else ""
+        print(f"{len(left):,} of {many(len(lock.records), 'record')} are of images that have left the sites{end}")
+    return 0
+
+
+def _grace(call: Call, usual: str) -> timedelta:
+    try:
+        return read_duration(call.given.get("grace") or usual)
+    except ValueError as wrong:
+        raise SettingsError(f"--grace should be {wrong}") from None
 
 
 def verify(call: Call) -> int:
@@ -511,10 +603,7 @@ def prune(call: Call) -> int:
     from imghost.run import care
 
     sites = [call.folder(name) for name in call.given["keep"]]  # type: ignore[attr-defined]
-    try:
-        grace = read_duration(call.given.get("grace") or "7d")
-    except ValueError as wrong:
-        raise SettingsError(f"--grace should be {wrong}") from None
+    grace = _grace(call, "7d")
     with Client(call.settings.timeout, environ=call.environ) as client:
         host = _chosen(call, client)
         try:
@@ -522,8 +611,10 @@ def prune(call: Call) -> int:
             found = care.find_unused(host, sites, grace, datetime.now(UTC), records)
             is_deleting = bool(call.given["yes"]) and bool(found.unused)
             failed = {}
-            if is_deleting and isinstance(host, Deletes):
-                failed = care.delete(host, found.unused, call.settings.lock, call.settings.cache_dir)
+            with _among_others(call, host, found) as (found, deleted):
+                if is_deleting and isinstance(host, Deletes):
+                    failed = care.delete(host, found.unused, call.settings.lock, call.settings.cache_dir)
+                    deleted += [it.url for it in found.unused if it.id not in failed]
         except HostError as refusal:
             raise SettingsError(f"nothing more is deleted: {refusal}") from None
     if call.is_json:
@@ -539,6 +630,38 @@ def prune(call: Call) -> int:
         put(f"{len(found.unused)} unused, {found.young} too young to go, {found.used} used{end}")
     warn(f"{name} could not be deleted: {why}" for name, why in failed.items())
     return 1 if failed else 0
+
+
+@contextmanager
+def _among_others(call: Call, host: Host, found: Pruning) -> Iterator[tuple[Pruning, list[str]]]:
+    """Leave out what other projects use, by the store of shared records, and take the rest out of it meanwhile.
+
+    Gives what may be deleted, and a list for the URLs of what was.
+    """
+    deleted: list[str] = []
+    if not call.settings.shared or not found.unused:
+        yield found, deleted
+        return
+    from imghost.run import shared_care
+
+    records = locks.read(call.settings.lock).records
+    with shared_care.opened(call.settings, call.environ) as store:
+        seen, used = shared_care.spared(store, call.settings, host, found.unused, records)
+        withdrawn = shared_care.Withdrawn({}, used)
+        if call.given["yes"]:
+            urls = {it.url for it in found.unused} - used.keys()
+            wait = shared_care.pause(call.settings)
+            call.say(f"waiting {wait:.0f} seconds for builds that may just be taking one of these")
+            withdrawn = shared_care.withdraw(store, call.settings, seen, urls)
+            used |= withdrawn.kept
+        if used:
+            project = next(iter(used.values()))
+            call.say(f"{many(len(used), 'image')} stay, since other projects use them, like {project}")
+        free = tuple(it for it in found.unused if it.url not in used)
+        try:
+            yield replace(found, unused=free, used=found.used + len(used)), deleted
+        finally:
+            shared_care.settle(store, call.settings, withdrawn, deleted)
 
 
 def _chosen(call: Call, client: Client) -> Host:

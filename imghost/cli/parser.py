@@ -109,7 +109,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "status": Command(
         commands.status,
         "show the records, when they expire, and the host's own numbers",
-        "imghost status\nimghost status --renew-before 60d",
+        "imghost status\nimghost status --renew-before 60d\nimghost status --shared",
+        flags=(Flag("shared", "show the store of shared records that the configuration names"),),
         settings=f"{_ASKING} renew_before",
     ),
     "adopt": Command(
@@ -130,6 +131,26 @@ COMMANDS: Final[Mapping[str, Command]] = {
         ),
         more="Only images of this project's namespace, folder or prefix are looked at.",
         settings=_ASKING,
+    ),
+    "share": Command(
+        commands.share,
+        "publish the lock's records to the store of shared ones",
+        "imghost share --dry-run\nimghost share --shared s3://records/docs",
+        flags=(Flag("dry-run", "say how many, and publish nothing"),),
+        more="For a project that joins others; what the store has already stays.",
+        settings=f"{_ASKING} shared",
+    ),
+    "tidy": Command(
+        commands.tidy,
+        "list, and with --yes take out, records of images that left the sites",
+        "imghost tidy --keep site --keep old-site\nimghost tidy --keep site --grace 365d --yes",
+        flags=(
+            Flag("keep", "a site whose records stay; name every version", "SITE", is_repeated=True, is_required=True),
+            Flag("grace", "leave records younger than this (default: 90d)", "DURATION"),
+            Flag("yes", "write the lock"),
+        ),
+        more="Only the lock is written: nothing is deleted at a host, and no host is asked.",
+        settings="lock",
     ),
     "migrate": Command(
         commands.migrate,

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from imghost.errors import LockError, SettingsError, StoreError
@@ -30,6 +31,7 @@ MAX_TEXT: Final = 1024 * 1024
 """Bytes of an entry that are read."""
 
 _VERSION: Final = 1
+_BATCH: Final = 1000
 _TRIES: Final = 4
 _PATIENCE: Final = 15.0
 """Seconds after which a call is not made again."""
@@ -294,6 +296,24 @@ def uses(store: Store, sleep: Callable[[float], object] = time.sleep) -> Iterato
         if not is_sound:
             raise StoreError(f"the shared entry {path} cannot be read", "take it out of the store, or choose another")
         yield path, project, tuple(f"records/{key}" for key in keys)
+
+
+def every(
+    store: Store, paths: Sequence[str], sleep: Callable[[float], object] = time.sleep
+) -> Iterator[tuple[Key, Seen]]:
+    """Read entries of which only the paths are known, as a list gives them; raises StoreError."""
+    for start in range(0, len(paths), _BATCH):
+        batch = paths[start : start + _BATCH]
+        for path, entry in patiently(partial(store.get_all, batch), sleep).items():
+            try:
+                fields = load_object(entry.text)
+                key = Key(*fields["key"])
+                is_right = key.path == path
+            except (ValueError, KeyError, TypeError, AttributeError):
+                is_right = False
+            if not is_right:
+                raise StoreError(f"the shared entry {path} is not imghost's", "take it out of the store")
+            yield key, _seen(key, entry)
 
 
 def open_store(url: str, environ: Mapping[str, str], timeout: float) -> Store:

@@ -24,7 +24,7 @@ from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
-from imghost.run.job import Job, Upload
+from imghost.run.job import Job, Outcome, Upload
 from imghost.run.plan import decide, plan_run
 from imghost.run.upload import concurrently, confirm, difference, recorded
 from imghost.settings import Settings
@@ -168,34 +168,44 @@ def adopt(job: Job) -> Adopted:
     with Client(job.settings.timeout, environ=job.environ) as client:
         planned = plan_run(job, client, Cache.load(job.settings.cache_dir))
         host = planned.host
-        if host is None or not isinstance(host, Finds):
+        is_shared = host is not None and host.place == "network" and bool(job.settings.shared)
+        if host is None or not (isinstance(host, Finds) or is_shared):
             name = f"the host {host.name!r}" if host else "no host"
             raise SettingsError(f"{name} can be asked what it has; adopt works with img.pro, imageupload.io and s3")
         if not planned.leave.may_upload:
             raise SettingsError(f"nothing can be asked: {planned.leave.reason}")
         wanted = [upload for upload in planned.plan.uploads if upload.renewed is None]
+        taken: list[Outcome] = []
+        if is_shared:  # what others have uploaded, from the store of shared records, before the host is asked
+            from imghost.run.sharing import sharing
+
+            with sharing(job, host) as among:
+                taken, wanted = among.take(wanted, client) if among else ([], wanted)
         with files.payload_folder() as folder:
-            found = [_found(upload, job, host, client, folder) for upload in wanted]
-    records = tuple(record for record in found if isinstance(record, Record))
+            finds = isinstance(host, Finds)
+            found = [_found(upload, job, host, client, folder) if finds else None for upload in wanted]
+    shared = [outcome.record for outcome in taken if outcome.record]
+    records = (*shared, *(record for record in found if isinstance(record, Record)))
     if records:
         locks.write(job.settings.lock, locks.merged(locks.read(job.settings.lock, job.now()), records, host.name))
     return Adopted(
         records,
         tuple(upload.paths[0] for upload, record in zip(wanted, found, strict=True) if record is None),
-        tuple(failure for failure in found if isinstance(failure, Failure)),
+        tuple(failure for failure in (*(it.failure for it in taken), *found) if isinstance(failure, Failure)),
         len(planned.plan.reused),
     )
 
 
-def _found(upload: Upload, job: Job, host: Finds, client: Client, folder: Path) -> Record | Failure | None:
+def _found(upload: Upload, job: Job, host: Host, client: Client, folder: Path) -> Record | Failure | None:
     path = upload.paths[0]
     try:
         with opened(path, job.site, job.origins) as source:
             made = payload.prepare(upload.image, source, upload.variant, folder)
+        assert isinstance(host, Finds)
         hosted = host.find(made)
         if hosted is None:
             return None
-        record = recorded(upload, made, hosted, getattr(host, "name", ""), job.now())
+        record = recorded(upload, made, hosted, host.name, job.now())
         record = record.with_served(served_of(confirm(record, client, job.settings.retries).body))
     except HostError as refusal:
         return Failure(path, refusal.reason, refusal.remedy)
@@ -316,6 +326,25 @@ def delete(host: Deletes, unused: Sequence[Stored], lock_path: Path, cache_dir: 
             cache.forget(gone)
         failed |= host.delete([stored.id for stored in batch])
     return failed
+
+
+def find_left(records: Iterable[Record], sites: Sequence[Path], grace: timedelta, now: datetime) -> tuple[Record, ...]:
+    """Find the records whose images have left all of the named sites, and were uploaded longer ago than `grace`.
+
+    One counts as used if its URL's name or id stands anywhere in a site, or a file of a site has its bytes.
+    """
+    words, digests = set[str](), set[str]()
+    for site in sites:
+        found = survey(site)
+        words |= _words(site, found)
+        digests |= {_digest(site / path) for path in found.files if path.lower().endswith(_ENDINGS)}
+    return tuple(
+        record
+        for record in records
+        if record.sha256 not in digests
+        and now - record.uploaded >= grace
+        and words.isdisjoint(_names(Stored(record.id, record.url)))
+    )
 
 
 _ENDINGS = tuple(f".{ending}" for ending in (*MEDIA_TYPES.values(), "jpeg"))
