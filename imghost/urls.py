@@ -93,8 +93,9 @@ def resolve_in_root(url: str, site: Place, files: Container[str]) -> SiteTarget 
 def _absolute_path(url: str, base: str, site: Place) -> tuple[str, str] | None:
     """Turn a URL into a path on the site's own origin, still percent-encoded, and its form."""
     rest = url.strip(_BLANKS).translate(_UNSEEN).partition("#")[0].partition("?")[0]
-    if "\\" in rest or "\0" in rest:
+    if "\0" in rest:
         return None
+    rest = rest.replace("\\", "/")  # as in every URL of http (URL standard, special schemes)
     form = "relative"
     if scheme := _SCHEME.match(rest):
         form, rest = "absolute", rest[scheme.end() :]

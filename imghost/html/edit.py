@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -144,8 +144,42 @@ class HostedImage(NamedTuple):
     """Addresses to choose from by width, each with its descriptor, the whole image last."""
 
 
+class Shaping(NamedTuple):
+    """What styles decide of images: of all of them, and of those with these classes."""
+
+    has_heights: bool = False
+    height_classes: frozenset[str] = frozenset()
+    has_widths: bool = False
+    width_classes: frozenset[str] = frozenset()
+    is_bounded: bool = False
+    """Whether no image is shown wider than a part of the window or of what it stands in."""
+    column_classes: frozenset[str] = frozenset()
+    """Classes of elements that lay out what is in them as a column, which stretches images."""
+
+    def joined(self, other: Shaping) -> Shaping:
+        """Put two style sheets together."""
+        return Shaping(
+            self.has_heights or other.has_heights,
+            self.height_classes | other.height_classes,
+            self.has_widths or other.has_widths,
+            self.width_classes | other.width_classes,
+            self.is_bounded or other.is_bounded,
+            self.column_classes | other.column_classes,
+        )
+
+    def decides_height(self, classes: Collection[str]) -> bool:
+        """Say whether a style decides the height of an image with these classes."""
+        return self.has_heights or not self.height_classes.isdisjoint(classes)
+
+    def decides_width(self, classes: Collection[str]) -> bool:
+        """Say whether a style may outweigh the width that an image with these classes is told."""
+        return self.has_widths or not self.width_classes.isdisjoint(classes)
+
+
 class Improvements(NamedTuple):
     """What a page's images shall be, beside moved."""
 
     additions: Additions = Additions()
     known: Mapping[Reference, HostedImage] = MappingProxyType({})
+    shaping: Shaping = Shaping()
+    """What the site's style sheets decide of images' sizes."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from imghost.html import policy
-from imghost.html.edit import HostedImage, Improvements
+from imghost.html.edit import HostedImage, Improvements, Shaping
 from imghost.html.scan import Element
-from imghost.html.tokenizer import HTML, Tag, attributes, tags
+from imghost.html.shaping import all_shaping
+from imghost.html.tokenizer import HTML, Tag, attributes, tags, value
 from imghost.models import Reference, Scan
 
 MARK: Final = ' data-imghost="sized"'
@@ -23,7 +24,17 @@ GUARD: Final = "<style>:where(img[data-imghost=sized]){height:auto}</style>"
 
 _PIXELS: Final = re.compile(r"[0-9]{1,6}")
 _FLUID: Final = re.compile(r"[\t\n\f\r ][0-9]+[wh](?=[\t\n\f\r ,]|\Z)")
-_SIZED: Final = re.compile(r"(?:\A|;)\s*(?:width|height)\s*:", re.I)
+_HARMLESS: Final = re.compile(
+    r"(?:\s*(?:margin|padding|border|outline|background|opacity|float|clear|color|cursor|vertical-align|text-align|"
+    r"box-shadow|filter|max-width|z-index|image-rendering|visibility)[a-z\-]*\s*:[^;]*(?:;|\Z))*\s*",
+    re.I,
+)
+"""A style attribute that leaves an image's height to its own shape."""
+_OWN_WIDTH: Final = re.compile(r"(?:\A|[;\s])width\s*:\s*([0-9]{1,6})px\s*(?:;|\Z)", re.I)
+_AROUND: Final = re.compile(r"<([a-z][a-z0-9-]*)([^<>]*)>\s*(?:<(?:a|picture|source)\b[^<>]*>\s*)*\Z", re.I)
+_BOUND: Final = re.compile(r"(?:\A|[;\s])(?:max-)?width\s*:\s*[0-9.]+(?:%|vw)", re.I)
+_INERT: Final = frozenset({"noscript", "template"})
+"""Elements whose images a browser does not show where they stand."""
 _LOADED_BY_SCRIPT: Final = frozenset({"data-src", "data-srcset"})
 
 
@@ -41,6 +52,11 @@ class _Shown:
     """What the `<picture>` around it refers to, if one is."""
     is_first: bool
 
+    @property
+    def classes(self) -> list[str]:
+        """Its classes."""
+        return value(self.element.text, self.element.given.get("class")).split()
+
     def has(self, name: str) -> bool:
         """Say whether the author wrote this attribute."""
         return name in self.element.given
@@ -51,6 +67,9 @@ def improve(
 ) -> tuple[dict[Reference, str], tuple[tuple[int, str, str], ...]]:
     """Choose the URLs anew, and list what is added to the page: where, nothing, and the text that comes there."""
     images, title = _read(text, scan, edits)
+    has_rule = title is not None and policy.allows_inline(scan.policies, "style-src-elem")
+    may_size = improvements.additions.dimensions and has_rule
+    shaping = improvements.shaping.joined(_own_shaping(text))
     known = improvements.known
     # A browser fetches what is preloaded by its plain address, so nothing else may be asked for in its place.
     preloaded = {url for reference, url in edits.items() if reference.kind == "preload"}
@@ -60,25 +79,33 @@ def improve(
         is_early = any(edits[reference] in preloaded for reference in image.moved)
         if image.picture is None and not is_early:
             chosen |= {one: known[one].url for one in image.moved if known[one].url}
-        if new := _attributes(image, scan, improvements, is_early=is_early):
+        if new := _attributes(image, scan, improvements, shaping, is_early=is_early, may_size=may_size):
             added.append((image.at, "", "".join(f' {name}="{_escaped(told)}"' for name, told in new.items())))
     is_sized = any(MARK in told for _, _, told in added)
-    if is_sized and title is not None and policy.allows_inline(scan.policies, "style-src-elem"):
+    if is_sized and title is not None:
         added.append((title, "", GUARD))
     return chosen, tuple(sorted(added))
 
 
-def _attributes(image: _Shown, scan: Scan, improvements: Improvements, *, is_early: bool) -> dict[str, str]:
+def _own_shaping(text: str) -> Shaping:
+    """Read a page's own styles."""
+    sheets = (text[tag.body : tag.end] for tag in tags(text, with_styles=False) if tag.name == "#css")
+    return all_shaping(sheets)
+
+
+def _attributes(
+    image: _Shown, scan: Scan, improvements: Improvements, shaping: Shaping, *, is_early: bool, may_size: bool
+) -> dict[str, str]:
     """List what an image gets that the author did not write; `is_early` is one that the page preloads."""
     if not image.element.given.keys().isdisjoint(_LOADED_BY_SCRIPT):
         return {}
     additions, new = improvements.additions, dict[str, str]()
-    if additions.dimensions:
-        new |= _dimensions(image, improvements.known)
+    if may_size:
+        new |= _dimensions(image, improvements.known, shaping)
     if additions.lazy and not is_early:
         new |= _lazy(image)
     if additions.responsive and not is_early:
-        new |= _responsive(image, improvements.known, new)
+        new |= _responsive(image, improvements.known, new, shaping)
     if additions.fallback and policy.allows_inline(scan.policies, "script-src-attr"):
         new |= _fallback(image)
     return new
@@ -118,6 +145,8 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
     found: list[tuple[Tag, int | None]] = []
     ends: dict[int, int] = {}
     open_pictures: list[int] = []
+    inert = 0
+    first: Tag | None = None
     title: int | None = None
     for tag in tags(text, with_styles=False):
         if tag.namespace != HTML:
@@ -126,19 +155,27 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
             open_pictures.append(tag.end)
         elif tag.name == "/picture" and open_pictures:
             ends[open_pictures.pop()] = tag.end
+        elif tag.name in _INERT:
+            inert += 1
+        elif tag.name[1:] in _INERT:
+            inert = max(0, inert - 1)
         elif tag.name == "img":
+            first = first or (None if inert else tag)
             found.append((tag, open_pictures[-1] if open_pictures else None))
         elif tag.name == "title" and title is None:
             title = tag.body - len("<title")
     spans = (None if start is None else (start, ends.get(start, len(text))) for _, start in found)
-    return [_Place(tag, span, at == 0) for at, ((tag, _), span) in enumerate(zip(found, spans, strict=True))], title
+    return [_Place(tag, span, tag is first) for (tag, _), span in zip(found, spans, strict=True)], title
 
 
-def _dimensions(image: _Shown, known: Mapping[Reference, HostedImage]) -> dict[str, str]:
+def _dimensions(image: _Shown, known: Mapping[Reference, HostedImage], shaping: Shaping) -> dict[str, str]:
     """Add the image's own size, where nothing else decides it."""
-    if not image.source or image.has("width") or image.has("height") or image.has("sizes"):
+    if shaping.decides_height(image.classes) or _is_in_column(image, shaping):
         return {}
-    if _FLUID.search(image.element.says("srcset")) or _SIZED.search(image.element.says("style")):
+    if not image.source or any(map(image.has, ("width", "height", "sizes", "data-imghost"))):
+        return {}
+    srcset = image.element.says("srcset")
+    if _FLUID.search(srcset) or "data:" in srcset or not _HARMLESS.fullmatch(image.element.says("style")):
         return {}
     size = known[image.source]
     if not size.width or not size.height:
@@ -147,8 +184,7 @@ def _dimensions(image: _Shown, known: Mapping[Reference, HostedImage]) -> dict[s
     beside = (known.get(one) for one in image.picture or ())
     if any(one is None or (one.width, one.height) != (size.width, size.height) for one in beside):
         return {}
-    mark = {} if image.has("data-imghost") else {"data-imghost": "sized"}
-    return {"width": str(size.width), "height": str(size.height)} | mark
+    return {"width": str(size.width), "height": str(size.height), "data-imghost": "sized"}
 
 
 def _lazy(image: _Shown) -> dict[str, str]:
@@ -156,20 +192,32 @@ def _lazy(image: _Shown) -> dict[str, str]:
     return {} if image.has("loading") or is_wanted_soon else {"loading": "lazy"}
 
 
-def _responsive(image: _Shown, known: Mapping[Reference, HostedImage], new: Mapping[str, str]) -> dict[str, str]:
-    """Add the sizes to choose from; the image is shown as large as it was."""
+def _responsive(
+    image: _Shown, known: Mapping[Reference, HostedImage], new: Mapping[str, str], shaping: Shaping
+) -> dict[str, str]:
+    """Add the sizes to choose from; the image is shown as large as it was, and by a file that is large enough.
+
+    `sizes` also decides how large an image is shown for which nothing else does, so it tells the window's width
+    only where the shown width is bounded. `auto` would have a browser lay the image out without its own size
+    (HTML, sizes attributes), which no author counts on.
+    """
     if not image.source or image.picture is not None or image.has("srcset") or image.has("sizes"):
         return {}
     choices = known[image.source].choices
     if not choices:
         return {}
+    style = image.element.says("style")
     width, height = (_pixels(name, image, new) for name in ("width", "height"))
     slot = width or _natural(known[image.source], height)
-    is_lazy = (new.get("loading") or image.element.says("loading")) == "lazy"
-    # By `auto` a browser lays the image out without its own size, so that both must be told.
-    automatic = "auto, " if is_lazy and width and height else ""
+    if (own := _OWN_WIDTH.search(style)) is not None:
+        slot = int(own[1])
+    elif shaping.decides_width(image.classes) or "width" in style:
+        slot = _natural(known[image.source], 0)
+    is_told = image.has("width") or width or height or own or _BOUND.search(style)
+    is_bounded = is_told or shaping.is_bounded or shaping.decides_width(image.classes)
+    sizes = f"(max-width: {slot}px) 100vw, {slot}px" if is_bounded else f"{slot}px"
     srcset = ", ".join(f"{url.replace(',', '%2C').replace(' ', '%20')} {wide}" for url, wide in choices)
-    return {"srcset": srcset, "sizes": f"{automatic}(max-width: {slot}px) 100vw, {slot}px"}
+    return {"srcset": srcset, "sizes": sizes}
 
 
 def _pixels(name: str, image: _Shown, new: Mapping[str, str]) -> int:
@@ -182,6 +230,16 @@ def _natural(known: HostedImage, height: int) -> int:
     assert known.width
     assert known.height
     return max(1, known.width * height // known.height) if height else known.width
+
+
+def _is_in_column(image: _Shown, shaping: Shaping) -> bool:
+    """Say whether the element right around an image lays out a column, which stretches what is in it."""
+    around = _AROUND.search(image.element.text, max(0, image.at - 600), image.at - len("<img"))
+    if around is None:
+        return False
+    given = attributes(image.element.text, around.end(1), around.end(2) + 1)
+    classes, style = (value(image.element.text, given.get(name)) for name in ("class", "style"))
+    return not shaping.column_classes.isdisjoint(classes.split()) or "column" in style
 
 
 def _fallback(image: _Shown) -> dict[str, str]:

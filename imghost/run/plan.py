@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, NamedTuple
 
 from imghost import urls
@@ -21,7 +22,7 @@ from imghost.run.job import Job, Notice, Plan, Planned, Upload
 from imghost.settings import Settings
 from imghost.site import page_map, pages
 from imghost.site.dependents import Dependents, dependents_of
-from imghost.site.images import Stay, identify
+from imghost.site.images import Stay, identify, is_page
 from imghost.site.page_map import PageMap
 from imghost.site.pages import Group, PageView, Survey, survey
 from imghost.urls import key_of, selected
@@ -259,6 +260,10 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     paths = {target.path for view in views for _, target in view.resolved()}
     remote = frozenset(path for path in paths if "://" in path)
     images, stays = identify(paths - remote, job.site, job.settings, job.origins, known.removed, cache)
+    if pages_linked := _pages_linked(views, stays):
+        views = tuple(map(partial(_without, pages_linked), views))
+        groups = _groups(views, depending, host, urls.place(settings.site_url))
+        stays = {path: stay for path, stay in stays.items() if path not in pages_linked}
     images |= {path: replace(images[path], is_counted_on=True) for path in _counted(views) & images.keys()}
     hashed = time.perf_counter()
     network = leave_to_upload(settings, job.environ, is_serving=job.is_serving)
@@ -301,6 +306,20 @@ def _groups(
     return tuple(
         (view, pages.groups_of(view, origins, own, depending.asked_of(view, origin, vouched))) for view in views
     )
+
+
+def _pages_linked(views: Iterable[PageView], stays: Mapping[str, Stay]) -> set[str]:
+    """List the pages under an image's name that are only linked to: they are no images, and nobody's concern."""
+    linked = {path for path, stay in stays.items() if is_page(stay)}
+    if not linked:
+        return linked
+    shown = (target.path for view in views for reference, target in view.resolved() if reference.kind != "link")
+    return linked.difference(shown)
+
+
+def _without(paths: set[str], view: PageView) -> PageView:
+    """Let references to these paths be somebody else's."""
+    return view._replace(targets=tuple(None if target and target.path in paths else target for target in view.targets))
 
 
 def _vouched(views: Iterable[PageView], site: urls.Place, files: frozenset[str]) -> frozenset[str]:

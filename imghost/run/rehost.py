@@ -20,6 +20,7 @@ from imghost.run.plan import plan_run
 from imghost.run.publish import publish
 from imghost.run.report import Report, advice, lacking, new_lines, remarks, stay_notices
 from imghost.run.rewrite import rewrite_pages
+from imghost.run.tend import tend
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
 from imghost.site.page_map import PageMap
@@ -78,6 +79,7 @@ def _run(job: Job) -> Result:
         published = drop_changed(published, job)
         was_published = time.perf_counter()
         pages = rewrite_pages(planned, published.records, job)  # each whole or not at all
+        tended = tend(planned, pages, job)
         copies = settle_copies(published, pages, job)  # the one place that deletes local copies
         unsaved = save(_new_map(published, pages, copies), planned.last_map, job, cache)  # and nothing else
     seconds = dict(planned.seconds) | {
@@ -86,11 +88,19 @@ def _run(job: Job) -> Result:
         "total": time.perf_counter() - began,
     }
     report, unwritten = make_report(published, pages, copies, job, client.requests, seconds)
-    notices = (*planned.notices, *stay_notices(published), *published.notices, *pages.notices, *unsaved, *unwritten)
+    notices = (
+        *planned.notices,
+        *stay_notices(published),
+        *published.notices,
+        *pages.notices,
+        *tended.notices,
+        *unsaved,
+        *unwritten,
+    )
     return Result(
         report,
         notices,
-        (*remarks(published), *pages.remarks, *copies.remarks),
+        (*remarks(published), *pages.remarks, *tended.remarks, *copies.remarks),
         published.is_refused,
         advice(published, job),
         new_lines(published, job),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -12,14 +13,14 @@ from imghost import files, urls
 from imghost.files import Stamp, stamp
 from imghost.hosts import Host, Varies
 from imghost.html import policy
-from imghost.html.edit import Additions, HostedImage, Improvements
+from imghost.html.edit import Additions, HostedImage, Improvements, Shaping
 from imghost.models import Image, Record, Reference
 from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Planned, RewrittenPages, WrittenPage
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.page_map import PageEntry, digest_of
-from imghost.site.pages import UNSEEN_BY_CSP, Group, PageView, before_changes, decode, encode
+from imghost.site.pages import UNSEEN_BY_CSP, Group, PageView, Survey, before_changes, decode, encode
 from imghost.urls import Place, SiteTarget
 
 
@@ -29,6 +30,7 @@ def rewrite_pages(planned: Planned, records: Mapping[str, Record], job: Job) -> 
     host = planned.host
     is_in_site = host is not None and host.place == "site"
     additions = additions_of(job.settings, host)
+    shaping = _shaping(planned.survey) if additions.dimensions or additions.responsive else Shaping()
     pages: list[tuple[PageView, WrittenPage]] = []
     local: set[str] = set()
     notices: list[Notice] = []
@@ -49,7 +51,7 @@ def rewrite_pages(planned: Planned, records: Mapping[str, Record], job: Job) -> 
             notices.append(Notice("page", text))
             pages.append((page, WrittenPage(page.entry, 0)))
             continue
-        improvements = improvements_of(page, edits, records, planned.images, host, additions)
+        improvements = improvements_of(page, edits, records, planned.images, host, additions, shaping)
         written = write_page(
             job.site, page, edits, improvements, set_aside, is_in_place=is_in_place, keeps_query=keeps_query
         )
@@ -214,6 +216,7 @@ def _wanted(edits: Mapping[Reference, str], improvements: Improvements | None) -
             told,
             improvements.additions,
             sorted((one.start, repr(known)) for one, known in improvements.known.items()),
+            [sorted(part) if isinstance(part, frozenset) else part for part in improvements.shaping],
         )
     return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -241,6 +244,7 @@ def improvements_of(
     images: Mapping[str, Image],
     host: Host | None,
     additions: Additions,
+    shaping: Shaping = Shaping(),  # noqa: B008 - a value that nothing changes
 ) -> Improvements | None:
     """Collect what improves a page's images; None where nothing is asked for."""
     if not additions:
@@ -249,7 +253,19 @@ def improvements_of(
     known = {
         one: hosted_image(records[path], images.get(path), host, additions) for one, path in moved if one.kind == "img"
     }
-    return Improvements(additions, known)
+    return Improvements(additions, known, shaping)
+
+
+def _shaping(found: Survey) -> Shaping:
+    """Read what a site's style sheets decide of images' sizes; one that cannot be read decides nothing."""
+    from imghost.html.shaping import all_shaping
+
+    def sheets() -> Iterable[str]:
+        for path in found.stylesheets:
+            with suppress(OSError):
+                yield decode((found.root / path).read_bytes())
+
+    return all_shaping(sheets())
 
 
 def hosted_image(record: Record, image: Image | None, host: Host | None, additions: Additions) -> HostedImage:

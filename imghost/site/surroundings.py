@@ -8,9 +8,10 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from imghost.files import write_whole
 from imghost.html.policy import blocks
@@ -35,13 +36,14 @@ _WORKERS: Final = re.compile(r"(?:.*/)?(?:sw|service-?worker|precache-manifest[^
 _ISOLATING: Final = "coi-serviceworker"
 
 _HYDRATING: Final = (
-    (re.compile(r"hashmap\.json|(?:.*/)?assets/app\.[\w-]+\.js"), "VitePress"),
-    (re.compile(r"(?:.*/)?assets/js/runtime~main\.[0-9a-f]+\.js"), "Docusaurus"),
-    (re.compile(r"(?:.*/)?_next/static/.*"), "Next.js"),
-    (re.compile(r"(?:.*/)?_nuxt/.*\.js"), "Nuxt"),
-    (re.compile(r"(?:.*/)?page-data/app-data\.json"), "Gatsby"),
+    ("hashmap.json", "", "VitePress"),
+    ("assets/app.", ".js", "VitePress"),
+    ("assets/js/runtime~main.", ".js", "Docusaurus"),
+    ("_next/static/", ".js", "Next.js"),
+    ("_nuxt/", ".js", "Nuxt"),
+    ("page-data/app-data.json", "", "Gatsby"),
 )
-"""Files by which to know that a site's scripts draw the pages after the first."""
+"""How files begin and end by which to know that a site's scripts draw the pages after the first."""
 
 
 class Warned(NamedTuple):
@@ -166,7 +168,25 @@ def _text(file: Path) -> str:
 def drawn_by_scripts(files: Collection[str]) -> str:
     """Name the framework whose scripts draw a site's pages after the first; empty where none does."""
     for path in files:
-        for pattern, name in _HYDRATING:
-            if pattern.fullmatch(path):
-                return name
+        if path.endswith((".js", ".json")):
+            for begin, end, name in _HYDRATING:
+                if path.startswith(begin) and path.endswith(end):
+                    return name
     return ""
+
+
+def works_offline(files: Collection[str]) -> bool:
+    """Say whether a site is made to be read without a network, by Material's plugin `offline`."""
+    return "search/search_index.js" in files and any(path.startswith("assets/javascripts/bundle.") for path in files)
+
+
+def seen_elsewhere(addresses: Iterable[str], files: Collection[str]) -> tuple[int, str, str]:
+    """Find absolute URLs whose path ends as a file of the site does: how many, one of them, and that file."""
+    count, example, own = 0, "", ""
+    for address in sorted(set(addresses)):
+        parts = unquote(address.partition("#")[0].partition("?")[0]).split("/")[3:]
+        # A site is published at its host's root, or a folder or two below it.
+        file = next((path for at in range(min(3, len(parts))) if (path := "/".join(parts[at:])) in files), "")
+        if file:
+            count, example, own = count + 1, example or address, own or file
+    return count, example, own

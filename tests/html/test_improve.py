@@ -65,7 +65,7 @@ class TestDimensions:
     WISHES = Additions(dimensions=True)
 
     def test_an_image_without_size_gets_its_own(self):
-        [image] = attributes('<img src="a.png" alt="x">', self.WISHES)
+        [image] = attributes('<title>t</title><img src="a.png" alt="x">', self.WISHES)
         assert (image["width"], image["height"], image["alt"]) == ("4000", "3000", "x")
 
     @pytest.mark.parametrize(
@@ -86,15 +86,48 @@ class TestDimensions:
         assert improvements(page, self.WISHES) == improvements(page, Additions(lazy=True))
 
     def test_a_style_that_sizes_nothing_does_not_hinder(self):
-        assert attributes('<img src="a.png" style="max-width: 9em">', self.WISHES)[0]["width"] == "4000"
+        assert attributes('<title>t</title><img src="a.png" style="max-width: 9em">', self.WISHES)[0]["width"] == "4000"
 
     def test_a_drawing_without_size_gets_none(self):
         page = '<img src="a.svg">'
         assert "width" not in attributes(page, self.WISHES, size=(None, None), media_type="image/svg+xml")[0]
 
     def test_only_the_image_of_a_picture_is_sized(self):
-        page = '<picture><source srcset="dark.png"><img src="a.png"></picture>'
+        page = '<title>t</title><picture><source srcset="dark.png"><img src="a.png"></picture>'
         assert improvements(page, self.WISHES).count("width=") == 1
+
+    @pytest.mark.parametrize(
+        "page",
+        [
+            '<img src="a.png">',
+            '<title>t</title><meta http-equiv="Content-Security-Policy" content="style-src x"><img src="a.png">',
+            '<title>t</title><img src="a.png" data-imghost="mine">',
+            '<title>t</title><img src="a.png" style="max-height: 9em">',
+            '<title>t</title><img src="a.png" style="block-size: 9em">',
+            '<title>t</title><img src="a.png" style="align-self: stretch">',
+            '<title>t</title><div style="display: flex; flex-direction: column"><img src="a.png"></div>',
+            "<title>t</title><style>.row{flex-flow:column wrap}</style><p class=row><img src=a.png></p>",
+            "<title>t</title><style>img{max-height:50px}</style><img src=a.png>",
+            "<title>t</title><style>@media print{main img{min-height:9em}}</style><img src=a.png>",
+            "<title>t</title><style>.tall{height:9em}</style><img class=tall src=a.png>",
+            '<title>t</title><img src="a.png" srcset="data:image/png;base64,AAAA 2x">',
+        ],
+    )
+    def test_no_size_is_told_where_anything_else_may_decide_the_height(self, page):
+        assert "width" not in attributes(page, self.WISHES)[-1]
+
+    @pytest.mark.parametrize(
+        "style",
+        [
+            "img{height:auto;max-width:100%}",
+            ".logo img{height:2em}",
+            "p{height:9em}",
+            "img{max-height:none;width:auto}",
+        ],
+    )
+    def test_a_size_is_told_beside_styles_that_decide_no_height_of_it(self, style):
+        page = f"<title>t</title><style>{style}</style><img src=a.png>"
+        assert attributes(page, self.WISHES)[-1]["width"] == "4000"
 
     def test_a_picture_of_two_sizes_gets_none(self):
         page = '<picture><source srcset="dark.png"><img src="a.png"></picture>'
@@ -133,6 +166,11 @@ class TestLazy:
         found = attributes('<img src="a.png"><img src="b.png"><picture><img src="c.png"></picture>', self.WISHES)
         assert [image.get("loading") for image in found] == [None, "lazy", "lazy"]
 
+    @pytest.mark.parametrize("inert", ["noscript", "template"])
+    def test_what_a_browser_does_not_show_there_is_not_the_first(self, inert):
+        page = f'<{inert}><img src="a.png"></{inert}><img src="b.png"><img src="c.png">'
+        assert [image.get("loading") for image in attributes(page, self.WISHES)][1:] == [None, "lazy"]
+
     def test_the_first_counts_though_it_stays_local(self):
         found = attributes('<img src="a.png"><img src="b.png">', self.WISHES, stays={"a.png"})
         assert [image.get("loading") for image in found] == [None, "lazy"]
@@ -159,7 +197,25 @@ class TestResponsive:
     def test_every_size_is_told_with_its_width(self):
         [image] = attributes('<img src="a.png">', self.WISHES)
         assert image["srcset"] == f"{URL}?size=s 426w, {URL}?size=m 853w, {URL}?size=l 1440w, {URL} 4000w"
-        assert image["sizes"] == "(max-width: 4000px) 100vw, 4000px"
+        assert image["sizes"] == "4000px"  # the window's width would make it smaller where nothing bounds it
+
+    @pytest.mark.parametrize(
+        ("page", "sizes"),
+        [
+            ("<style>img{max-width:100%}</style><img src=a.png>", "(max-width: 4000px) 100vw, 4000px"),
+            ("<style>.md img{max-width:100%}</style><img src=a.png>", "(max-width: 4000px) 100vw, 4000px"),
+            ("<style>img{width:100%}</style><img src=a.png width=200>", "(max-width: 4000px) 100vw, 4000px"),
+            (
+                "<style>.wide{width:50vw}</style><img class=wide src=a.png width=200>",
+                "(max-width: 4000px) 100vw, 4000px",
+            ),
+            ("<img src=a.png width=200>", "(max-width: 200px) 100vw, 200px"),
+            ("<img src=a.png width=200 style='width: 300px'>", "(max-width: 300px) 100vw, 300px"),
+            ("<img src=a.png style='max-width: 100%'>", "(max-width: 4000px) 100vw, 4000px"),
+        ],
+    )
+    def test_the_windows_width_counts_only_where_the_images_is_bounded(self, page, sizes):
+        assert attributes(page, self.WISHES)[-1]["sizes"] == sizes
 
     def test_no_size_is_larger_than_the_image(self):
         assert attributes('<img src="a.png">', self.WISHES, size=(500, 400))[0]["srcset"].endswith(
@@ -202,14 +258,11 @@ class TestResponsive:
         for image in (None, Image("https://x.test/a.png", "0" * 64, 0, Facts("", None, None))):
             assert hosted_image(record, image, HOST, EVERY) == HostedImage("", 900, 900)
 
-    def test_only_an_image_with_room_is_laid_out_by_the_browser_alone(self):
-        additions = Additions(responsive=True, lazy=True)
-        page = '<img src="z.png"><img src="a.png"><img src="b.png" width="40" height="30">'
-        assert ["auto" in image["sizes"] for image in attributes(page, additions)] == [False, False, True]
-        additions = additions._replace(dimensions=True)
-        assert ["auto" in image["sizes"] for image in attributes(page, additions)] == [False, True, True]
-        half = '<img src="z.png"><img src="a.png" width="100%" height="30">'
-        assert "auto" not in attributes(half, additions)[1]["sizes"]
+    def test_no_image_is_laid_out_without_its_own_size(self):
+        """`sizes=auto` makes 300 by 150 of an image that a style gives no width (HTML, sizes attributes)."""
+        additions = Additions(responsive=True, lazy=True, dimensions=True)
+        page = '<title>t</title><img src="z.png"><img src="a.png"><img src="b.png" width="40" height="30">'
+        assert [image["sizes"].count("auto") for image in attributes(page, additions)] == [0, 0, 0]
 
 
 class TestFormat:

@@ -358,7 +358,7 @@ class TestPayloads:
             {
                 "a.gif": moving("GIF"),
                 "a.webp": moving("WEBP"),
-                "index.html": '<img src="a.gif"><img src="a.webp">',
+                "index.html": '<title>t</title><img src="a.gif"><img src="a.webp">',
             },
         )
         run(capsys, host, *EVERY)
@@ -377,7 +377,9 @@ class TestPayloads:
         assert (project / "site/index.html").read_text() == '<img src="a.gif">'
 
     def test_sizes_are_those_of_the_smaller_image_that_was_sent(self, project, capsys, host):
-        write(project / "site", {"a.png": plain((1200, 900), "teal"), "index.html": '<img src="a.png">'})
+        write(
+            project / "site", {"a.png": plain((1200, 900), "teal"), "index.html": '<title>t</title><img src="a.png">'}
+        )
         run(capsys, host, *EVERY, "--max-edge", "600")
         page = (project / "site/index.html").read_text()
         [copy] = host.copies.values()
@@ -392,7 +394,7 @@ class TestPayloads:
         turned[0x0112] = 6
         turned[0x010F] = "a maker"
         Picture.new("RGB", (90, 60)).save(stream, "JPEG", exif=turned)
-        write(project / "site", {"a.jpg": stream.getvalue(), "index.html": '<img src="a.jpg">'})
+        write(project / "site", {"a.jpg": stream.getvalue(), "index.html": '<title>t</title><img src="a.jpg">'})
         run(capsys, None, "--host", "directory", "--dimensions")
         assert 'width="60" height="90"' in (project / "site/index.html").read_text()
 
