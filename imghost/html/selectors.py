@@ -1,4 +1,4 @@
-"""Selectors that ask for a URL's text: what they match now, they must match when the URL is another."""
+"""Selectors that ask for a URL's text: they must match as much, and no more, when the URL is another."""
 
 from __future__ import annotations
 
@@ -68,11 +68,14 @@ def _read(written: str) -> str:
     return _ESCAPE.sub(lambda escape: chr(int(escape[1], 16) % 0x110000) if escape[1] else escape[2], bare)
 
 
-def loses(selectors: Iterable[Condition], kind: str, old: str, new: str, *, in_srcset: bool) -> Condition | None:
-    """Find a selector that matches a reference's old URL and not the new one."""
+def differs(selectors: Iterable[Condition], kind: str, old: str, new: str, *, in_srcset: bool) -> Condition | None:
+    """Find a selector that matches a reference's old URL and not the new one, or the new one alone.
+
+    `a[href^="http"]::after` draws a mark beside links that lead elsewhere, and would beside a hosted image's.
+    """
     attributes = _WRITTEN_IN.get(kind, (set[str](), set[str]()))[in_srcset]
     for selector in selectors:
-        if selector.attribute in attributes and matches(selector, old) and not matches(selector, new):
+        if selector.attribute in attributes and matches(selector, old) is not matches(selector, new):
             return selector
     return None
 

@@ -123,6 +123,8 @@ def _walk(data: Data) -> Outline:
     for format_ in FORMATS:
         if format_.matches(head):
             return format_.outline(data)
+    if head.lstrip(b"\xef\xbb\xbf\t\n\f\r ")[:14].lower().startswith((b"<!doctype html", b"<html")):
+        raise NotAnImage("it is not an image but HTML")
     from imghost.image import svg  # expat, for sites that have drawings
 
     if svg.is_svg(head):
@@ -140,8 +142,6 @@ def _unknown(head: bytes) -> NotAnImage:
         return NotAnImage("it is a HEIC image, which most browsers do not show", "convert it to JPEG, or exclude it")
     if head.startswith(b"version https://git-lfs.github.com/"):
         return NotAnImage("it is a pointer of git-lfs, not the image", "fetch the images with `git lfs pull`")
-    if head.lstrip(b"\xef\xbb\xbf\t\n\f\r ")[:14].lower().startswith((b"<!doctype html", b"<html")):
-        return NotAnImage("it is not an image but HTML")
     return NotAnImage("it is not an image of a known format (PNG, JPEG, GIF, WebP, AVIF, SVG)")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imghost.html.scripts import Renames
 
 HELD_BY_NAME: Final = "is named by a script that renames images"
-HELD_BY_SELECTOR: Final = "is styled by a selector that asks for its old URL"
+HELD_BY_SELECTOR: Final = "is styled by a selector that asks for its URL"
 HELD_BY_INTEGRITY: Final = "is in a style sheet for whose bytes a page vouches (integrity)"
 
 _SCRIPTS: Final = (".js", ".mjs", ".cjs")
@@ -63,7 +63,7 @@ class Dependents(NamedTuple):
         def why(reference: Reference, path: str) -> str:
             if literals and is_renamed(path, literals, self.files):
                 return HELD_BY_NAME
-            return HELD_BY_SELECTOR if selectors and _is_lost(selectors, reference, origin) else ""
+            return HELD_BY_SELECTOR if selectors and _is_restyled(selectors, reference, origin) else ""
 
         return why
 
@@ -118,9 +118,9 @@ def _numberless(path: str) -> str:
     return f"{folder}{slash}{re.sub('[0-9]+', '0', name)}"
 
 
-def _is_lost(selectors: Iterable[Condition], reference: Reference, origin: str) -> bool:
-    """Say whether a selector matches a reference's URL now, and would not match a hosted one."""
-    from imghost.html.selectors import loses, stand_in
+def _is_restyled(selectors: Iterable[Condition], reference: Reference, origin: str) -> bool:
+    """Say whether a selector matches one of a reference's URL now and a hosted one, and not the other."""
+    from imghost.html.selectors import differs, stand_in
 
     new = stand_in(reference.url, origin)
-    return loses(selectors, reference.kind, reference.url, new, in_srcset=reference.in_srcset) is not None
+    return differs(selectors, reference.kind, reference.url, new, in_srcset=reference.in_srcset) is not None
