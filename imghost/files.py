@@ -462,7 +462,7 @@ def _stamp_of(status: os.stat_result) -> Stamp:
 
 _DEEPEST: Final = 200
 """Brackets within brackets that no file or answer of ours has; what a parser bears may have been raised by others."""
-_LONGEST_NUMBER: Final = 400
+_LONGEST_NUMBER: Final = 1_000
 """Digits of a whole number; reading many takes quadratic time."""
 
 

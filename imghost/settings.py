@@ -380,6 +380,18 @@ def read_host_options(options_type: type[Any], raw: Mapping[str, Any], host: str
     return options_type(**values)
 
 
+def _texts_by_name(value: Any) -> Mapping[str, str]:
+    """Read names and texts: a mapping, or from the command line `name=text,name=text`."""
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",")]
+        if not all(mark for _, mark, _ in pairs):
+            raise ValueError("names and texts, like name=text,name=text")
+        value = {name.strip(): text.strip() for name, _, text in pairs}
+    if not isinstance(value, Mapping) or not all(isinstance(text, (str, int, float, bool)) for text in value.values()):
+        raise ValueError("names, each with a text")
+    return {as_text(str(name), Path()): as_text(str(text), Path()) for name, text in value.items()}
+
+
 def _host_value(kind: Any, value: Any) -> Any:
     """Read one of a host's options by its type; the command line gives all of them as texts."""
     kinds = set(get_args(kind)) if get_origin(kind) in {Union, UnionType} else {kind}
@@ -391,6 +403,8 @@ def _host_value(kind: Any, value: Any) -> Any:
     if tuple in origins:
         texts = value.split(",") if isinstance(value, str) else value
         return tuple(text.strip() for text in as_texts(texts, Path()))
+    if Mapping in origins:
+        return _texts_by_name(value)
     if int in origins and str not in origins:
         return as_count(0)(value, Path())
     if isinstance(value, (bool, Mapping, list, tuple)):

@@ -874,14 +874,19 @@ def keys(call: Call) -> int:
     url = str(call.settings.options.get("api_url") or ImgProOptions().api_url)
     with Client(call.settings.timeout, environ=call.environ) as client:
         try:
-            made = create_key(client, url, str(call.given["email"]))
+            name = call.given.get("name")
+            made = create_key(client, url, str(call.given["email"]), str(name) if name else None)
         except HostError as refusal:
             raise SettingsError(f"no key was made: {refusal}") from None
     if call.is_json:
-        print_json({"imghost_key": 1, "key": made.key.reveal(), "id": made.id, "verified": made.is_verified})
+        about = {"id": made.id, "verified": made.is_verified, "limits": made.limits, "message": made.message}
+        print_json({"imghost_key": 1, "key": made.key.reveal(), **about})
     else:
         put(made.key.reveal())
         call.say("put it into the environment as IMGPRO_API_KEY; it is not shown again")
+        for told in (made.limits, made.message):
+            if told:
+                call.say(f"img.pro: {told}")
         if not made.is_verified:
             call.say("verify the address first: until then its images live for 30 days")
     return 0

@@ -201,7 +201,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
         "make an img.pro key",
         "imghost keys create --email you@example.org",
         action="create",
-        flags=(Flag("email", "where the verification goes", "ADDRESS", is_required=True),),
+        flags=(
+            Flag("email", "where the verification goes", "ADDRESS", is_required=True),
+            Flag("name", "what the host calls the key", "TEXT"),
+        ),
         more="The key is printed once, on the standard output.",
         settings="options timeout",
     ),

@@ -29,20 +29,18 @@ from imghost.hosts.answers import (
     retry_after,
     unclear,
 )
-from imghost.hosts.imgpro.options import NAME, Fields, Generation, What, is_id
+from imghost.hosts.imgpro.options import APPS, NAME, Fields, Generation, What, is_id
 from imghost.models import Payload
 from imghost.net.client import Answer, Client, FilePart
 from imghost.wording import printable
 
 # The `upload` generation of its API says `{"error": "code", "message", "action"}`, the `images` generation
 # `{"error": {"type", "code", "message", "action", "details"}}`. A proxy in front may say anything.
-APPS: Final = "https://img.pro/apps"
-"""Where people make keys by hand."""
 IN_PROGRESS: Final = "idempotency_key_in_progress"
 IN_PROGRESS_WAIT: Final = 30.0
 """Seconds that the vendor's own client gives an upload that is still running under the same key."""
 
-_LINK: Final = re.compile(r"https://[A-Za-z0-9.\-]{1,100}(?::[0-9]{1,5})?(?:[/?][A-Za-z0-9/?#=&._~%+\-]{0,150})?")
+_LINK: Final = re.compile(r"https://[A-Za-z0-9.\-]{1,100}(?::[0-9]{1,5})?(?:[/?][A-Za-z0-9/?#=&._~%+\-]{0,400})?")
 
 _BUG: Final = Rule(Action.FILE, "saw no image in the upload", "report it to imghost")
 _SIZE: Final = Rule(Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`")
@@ -369,11 +367,14 @@ def _readable(entry: object) -> Media | None:
 
 
 def _uploaded(media: Mapping[str, Any]) -> datetime | None:
-    """Read since when an image is there; nothing depends on it, so nonsense is nothing."""
-    try:
-        return moment(media.get("created_at"))
-    except ValueError:
-        return None
+    """Read since when an image is there, in either generation's field; nonsense is nothing."""
+    for name in ("created_at", "published_at"):
+        try:
+            if stored := moment(media.get(name)):
+                return stored
+        except ValueError:
+            continue
+    return None
 
 
 class Account(NamedTuple):
@@ -427,7 +428,9 @@ def _flat(usage: Mapping[str, Any]) -> Usage:
     used, limit = count(usage.get("uploads_used")), positive(usage.get("uploads_limit"))
     space, room = count(usage.get("storage_used_bytes")), positive(usage.get("storage_limit_bytes"))
     said = count(usage.get("uploads_remaining"))
-    left = _left(used, limit) if said is None else said
+    # A limit that is null, 0 or -1 is none, whatever is said to remain of it.
+    is_unlimited = "uploads_limit" in usage and limit is None
+    left = None if is_unlimited else _left(used, limit) if said is None else said
     return Usage(
         plan=_plan(usage),
         used=used,
@@ -472,6 +475,7 @@ class Api:
         self._secret = secret
         self._fields = fields
         self._clock = clock
+        self._spent = ""
 
     def now(self) -> datetime:
         """Give the moment by the host's clock."""
@@ -573,7 +577,31 @@ class Api:
         own = {"Authorization": f"Bearer {key}"} if key else {}
         answer = self._client.send(method, self._url + path, headers={**headers, **own}, **parts)
         self._clock.hear(answer)
+        self._spent = _spent(answer.headers) or ("" if method == "GET" else self._spent)
         return answer
+
+    def check_allowance(self) -> None:
+        """Raise HostError (STOP) where an answer has told that nothing is left; so nothing is sent to be refused."""
+        if self._spent:
+            raise HostError(Action.STOP, f"{NAME} has no {self._spent} left", remedy=f"{_QUOTA.remedy}: {APPS}")
+
+
+_ALLOWED: Final = (
+    ("x-monthly-uploads", "", "uploads of this month"),
+    ("x-storage", "", "room"),
+    ("x-ratelimit", "", "uploads of this hour"),
+    ("x-ratelimit", "-daily", "uploads of this day"),
+)
+"""The headers of each answer to an upload: how they begin and end, and what they count."""
+
+
+def _spent(headers: Mapping[str, str]) -> str:
+    """Say what an answer's headers say is used up; empty where something is left, or there is no limit."""
+    for begin, end, what in _ALLOWED:
+        limit, left = headers.get(f"{begin}-limit{end}", ""), headers.get(f"{begin}-remaining{end}", "")
+        if re.fullmatch("[1-9][0-9]{0,15}", limit) and left.strip() == "0":
+            return what
+    return ""
 
 
 def _page(answer: Answer) -> Page:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.errors import Action, HostError
 from imghost.hosts import HostBase, Quota, Setup, Stored, Terms, Usage
-from imghost.hosts.answers import CopyJudge, HostClock, extra_origins, image_urls, longest_lived, unclear
+from imghost.hosts.answers import CopyJudge, HostClock, extra_origins, image_urls, is_at, longest_lived, unclear
 from imghost.hosts.imgpro.options import (
     ANONYMOUS,
+    APPS,
     GENERATIONS,
     NAME,
     Fields,
@@ -39,8 +40,16 @@ _ELSEWHERE: Final = rf"/(?:[A-Za-z0-9_-]{{1,64}}/){{0,8}}{_NAME}"
 
 EDGES: Final = (("s", 320), ("m", 640), ("l", 1080))
 """The host's sizes, each with its shorter edge in pixels."""
+HOURLY: Final = 20
+"""Uploads that the host allows an address without a key in an hour; and 100 a day."""
+DUE: Final = timedelta(days=90)
+"""How long before its end an image may be renewed; more is no renewal of what is about to end."""
+MOMENT: Final = timedelta(minutes=2)
+"""Older than this, an answer to an upload is about an earlier one."""
 REPLAY: Final = timedelta(hours=25)
 """How old an image may be that answers an upload: an idempotency key's day, and clocks that differ."""
+YOUNG: Final = timedelta(days=1)
+"""How long the end of a copy shows what another upload would get: an account may be verified meanwhile."""
 RENEWALS: Final = 8
 """How many copies, each the renewal of the one before, are looked at before giving up."""
 
@@ -67,6 +76,7 @@ class ImgPro(HostBase):
         self._options = options
         self._fields = fields
         self._is_automatic = options.api == "auto"
+        self._is_verified: bool | None = None
         self._generation = GENERATIONS[options.api]
         self._guard = threading.Lock()
         self._speaking_api: Api | None = None
@@ -93,7 +103,9 @@ class ImgPro(HostBase):
     def ready(self) -> Quota:
         """Ask for the quota, by which the API also shows its generation; refuse a key whose images would not last."""
         if not self._has_key:
-            return Quota(is_proven=False)
+            # What the host allows to an address without a key; another address has its own rules.
+            is_own = is_at(self._options.api_url, self.origin)
+            return Quota(HOURLY if is_own else None, "without a key", f"{APPS}", is_proven=False)
         account = self._account()
         if account.is_verified is False and self._fields.is_long:
             raise _too_short("images of an account that is not verified", account.usage.link, "verify the account")
@@ -106,7 +118,19 @@ class ImgPro(HostBase):
 
     def upload(self, payload: Payload) -> Hosted:
         """Try once to store the payload, or find the copy that an earlier try has stored."""
+        self._api.check_allowance()
+        if payload.period and (copy := self._outlived(payload)):
+            return copy
         return self._lasting(payload, payload.period, lambda period: self._fields.key(payload, period))
+
+    def _outlived(self, payload: Payload) -> Hosted | None:
+        """Find, before a renewal that is due, whether the old copy lasts after all, as of an account verified since."""
+        if payload.period - self._clock.now().timestamp() > DUE.total_seconds():
+            return None
+        try:
+            return self.find(payload)
+        except HostError:
+            return None
 
     def bring(self, url: str, key: str) -> Hosted:
         """Have the host fetch a public image, or find the copy of an earlier import under this key."""
@@ -151,8 +175,14 @@ class ImgPro(HostBase):
         )
 
     def converted(self, url: str, format: str) -> str:  # noqa: A002 - the option's name
-        """Name the copy of an image, or of one of its sizes, in another format."""
-        return _with(url, "format", format)
+        """Name the copy of an image, or of one of its sizes, in another format.
+
+        The `upload` generation converts by the file's ending, `images` by a parameter, which goes before the ending.
+        """
+        if self._options.api != "upload":
+            return _with(url, "format", format)
+        path, mark, query = url.partition("?")
+        return f"{path.rpartition('.')[0]}.{format}{mark}{query}"
 
     def _speaking(self) -> Generation:
         """Say in which generation to list and delete, which only a key and a namespace allow."""
@@ -167,6 +197,7 @@ class ImgPro(HostBase):
 
     def _account(self) -> Account:
         account = self._api.account()
+        self._is_verified = account.is_verified
         if self._is_automatic:
             self._generation = account.generation
         return account
@@ -178,14 +209,20 @@ class ImgPro(HostBase):
 
     def _lasting(self, what: What, period: int, key: Callable[[int], str]) -> Hosted:
         """Store something, or find it; where the copy found ends too soon, renew it as a record would be."""
+        short = 0
         for _ in range(RENEWALS):
             media, is_new = self._copy(what, key(period))
             if problem := self._problem(media, what):
                 raise problem
+            if self._is_gone(media, is_new=is_new):
+                # Deleted by hand or by moderation, and still named by the key: the next one stores it anew.
+                period += 1
+                continue
             is_enough = self._judge.is_enough(media.expires, REPLAY) if is_new else self._judge.is_left(media.expires)
             if is_enough or media.expires is None:
                 return Hosted(media.url, media.id, media.expires, is_new)
-            if is_new:
+            short += 1
+            if is_new or (short > 1 and self._is_hopeless(media)):
                 raise _too_short("this image", media.link, "verify or upgrade the account")
             period = int(media.expires.timestamp())
         raise HostError(
@@ -193,6 +230,26 @@ class ImgPro(HostBase):
             f"{NAME} has only copies of this image that end sooner than `retention` asks",
             remedy="delete them at img.pro, or set `namespace` to another name",
         )
+
+    def _is_hopeless(self, media: Media) -> bool:
+        """Say whether another upload would end as soon as this copy, which was stored today after one that did.
+
+        One try more than the first, since the account may have been verified in between; then one a day.
+        """
+        now = self._clock.now()
+        # Where nobody tells when, an end in 30 days does: that is what images get that do not last.
+        end = (media.expires or now) - ANONYMOUS
+        return now - (media.uploaded or end) < YOUNG and self._is_verified is not True
+
+    def _is_gone(self, media: Media, *, is_new: bool) -> bool:
+        """Say whether a copy that the host found, by a key or a label, is no longer served."""
+        is_replay = media.uploaded is not None and self._clock.now() - media.uploaded > MOMENT
+        if is_new and not is_replay:
+            return False
+        try:
+            return self._setup.client.fetch(media.url, limit=1).status in {404, 410}
+        except HostError:
+            return False
 
     def _copy(self, what: What, key: str) -> tuple[Media, bool]:
         """Store something under a key, or find what is there; and say whether it is new."""

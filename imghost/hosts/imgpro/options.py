@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from imghost.errors import SettingsError
@@ -15,6 +16,26 @@ from imghost.settings import read_duration
 from imghost.wording import nearest
 
 NAME: Final = "img.pro"
+APPS: Final = "https://img.pro/apps"
+"""Where people make keys by hand."""
+_LEAST: Final = timedelta(hours=1)
+_FIELDS: Final = frozenset(
+    {
+        "file",
+        "url",
+        "name",
+        "tags",
+        "namespace",
+        "public",
+        "external_id",
+        "date",
+        "ttl",
+        "caption",
+        "labels",
+        "metadata",
+    }
+)
+"""The names of what an upload has beside metadata, in both generations."""
 Generation = Literal["upload", "images"]
 ANONYMOUS: Final = timedelta(days=30)
 """How long an image lives that was uploaded without a key, or with one that is not verified."""
@@ -44,6 +65,10 @@ class ImgProOptions:
     ttl: str | None = None
     """How long the host shall keep an image, like `90d`; None = as long as it does."""
     url_hosts: tuple[str, ...] = ()
+    metadata: Mapping[str, str] | None = None
+    """What the host keeps beside each image, at most 20 short texts; never a function of one."""
+    date: str | None = None
+    """The day that the `upload` generation shows beside an image, like `2026-11-28`."""
 
 
 class Fields(NamedTuple):
@@ -54,6 +79,8 @@ class Fields(NamedTuple):
     public: bool | None
     ttl: timedelta | None
     retention: timedelta | None
+    metadata: Mapping[str, str] = MappingProxyType({})
+    date: str = ""
 
     @property
     def is_long(self) -> bool:
@@ -90,14 +117,15 @@ class Fields(NamedTuple):
 
     def grouped(self) -> dict[str, str]:
         """Give the fields that group images in the `upload` generation."""
-        fields = {"namespace": self.namespace or "", "tags": ",".join(self.tags)}
+        own = {"namespace": self.namespace or "", "tags": ",".join(self.tags), "date": self.date}
+        fields = {**self.metadata, **own}
         return {name: text for name, text in fields.items() if text}
 
     def labelled(self, wanted: Mapping[str, str]) -> dict[str, Mapping[str, object]]:
         """Give the fields that group images in the `images` generation, with labels of the image's own."""
         fields: dict[str, Mapping[str, object]] = {"labels": {"imghost": self.project, **wanted}}
-        if self.tags:
-            fields["metadata"] = {"tags": list(self.tags)}
+        if self.tags or self.metadata:
+            fields["metadata"] = {**self.metadata, **({"tags": list(self.tags)} if self.tags else {})}
         return fields
 
 
@@ -115,8 +143,22 @@ def read_fields(options: ImgProOptions, retention: timedelta | None) -> Fields:
         raise SettingsError(
             f"host {NAME!r}: option 'tags' should be at most 10 texts of at most 50 letters, without commas"
         )
+    if options.date is not None and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", options.date):
+        raise SettingsError(f"host {NAME!r}: option 'date' should be a day like 2026-11-28, not {options.date!r:.80}")
+    metadata = _metadata(options.metadata or {})
     ttl = _ttl(options, retention)
-    return Fields(options.namespace, options.tags, options.public, ttl, retention)
+    return Fields(options.namespace, options.tags, options.public, ttl, retention, metadata, options.date or "")
+
+
+def _metadata(texts: Mapping[str, str]) -> Mapping[str, str]:
+    """Check what is kept beside each image: names that are no field of the request, and short texts."""
+    for name, text in texts.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name in _FIELDS or len(text) > 200 or len(texts) > 20:
+            raise SettingsError(
+                f"host {NAME!r}: option 'metadata' should have at most 20 names of a-z, 0-9 and _, none of them a "
+                f"field of the host's, each with at most 200 letters, not {name!r:.80}"
+            )
+    return texts
 
 
 def _ttl(options: ImgProOptions, retention: timedelta | None) -> timedelta | None:
@@ -126,6 +168,8 @@ def _ttl(options: ImgProOptions, retention: timedelta | None) -> timedelta | Non
         ttl = read_duration(options.ttl)
     except ValueError as wrong:
         raise SettingsError(f"host {NAME!r}: option 'ttl' should be {wrong}, not {options.ttl!r:.80}") from None
+    if ttl < _LEAST:
+        raise SettingsError(f"host {NAME!r}: option 'ttl' should be an hour at least, which is the host's own limit")
     if retention is None or ttl < retention:
         raise SettingsError(
             f"host {NAME!r}: option 'ttl' ({options.ttl}) ends sooner than `retention` asks; "
