@@ -60,9 +60,19 @@ _RAW: Final = re.compile(
 )
 _SVG: Final = re.compile(r"(<svg\b[^>]*+>)(.*?)(</svg\s*+>)", re.I | re.S | re.A)
 _SVG_NAME: Final = re.compile(r"<title\b[^>]*+>\s*+[^<\s]", re.I | re.A)
-_PIECE: Final = re.compile(r"""<(/?)([a-zA-Z][^\s/>]*+)((?:[^>"']++|"[^"]*+"|'[^']*+')*+)>|[^<]++|<""")
-_KEPT: Final = names("a button figure figcaption img image input picture source template title base")
+_KEPT: Final = "a|button|figure|figcaption|img|image|input|picture|source|template|title|base"
 """Elements that an image's need of a text depends on."""
+_ATTRIBUTES: Final = r"""(?:[^>"']++|"[^"]*+"|'[^']*+')*+"""
+_RUN: Final = re.compile(
+    # Texts, and tags of other elements that cannot hide what they hold: most of a page, at one go.
+    rf"""(?:[^<]++|<(?![/a-zA-Z])|<(?!/?(?:{_KEPT})[\s/>])(?![^>]*(?:hidden|none))/?[a-zA-Z]{_ATTRIBUTES}>)++""",
+    re.I | re.A,
+)
+_TAG: Final = re.compile(rf"<(/?)([a-zA-Z][^\s/>]*+)({_ATTRIBUTES})>")
+_KEPT_NAME: Final = re.compile(_KEPT, re.I | re.A)
+_ANY_TAG: Final = re.compile(rf"<{_ATTRIBUTES}>")
+_NAMING: Final = names("a button figcaption title")
+"""Elements whose texts matter."""
 _VOID: Final = names("area base br col embed hr img image input link meta param source track wbr")
 _UNSEEN: Final = re.compile(
     r"""\saria-hidden\s*+=\s*+["']?true|\shidden(?=[\s=/]|\Z)|\sstyle\s*+=\s*+["'][^"']*?(?:display\s*:\s*none|visibility\s*:\s*hidden)""",
@@ -205,25 +215,36 @@ def _trace(text: str) -> str:
 
 def _pieces(text: str) -> Iterator[str]:
     """Yield the pieces of a page that stay."""
-    unseen, depth = "", 0
-    in_title = False
-    for match in _PIECE.finditer(text):
-        whole, name = match[0], (match[2] or "").lower()
-        if unseen:
-            if name == unseen:
-                depth += -1 if match[1] else 1
-                unseen = unseen if depth else ""
-            yield "\n" * whole.count("\n")
-        elif not name:
-            yield whole if in_title else _trace(whole)
-        elif not match[1] and _UNSEEN.search(match[3]):
-            unseen, depth = ("", 0) if name in _VOID else (name, 1)
-            yield "\n" * whole.count("\n")
-        elif name in _KEPT:
-            in_title = name == "title" and not match[1]
-            yield whole
+    at, open_naming = 0, 0
+    while at < len(text):
+        if run := _RUN.match(text, at):
+            yield _ANY_TAG.sub(_breaks, run[0]) if open_naming else "\n" * run[0].count("\n")
+            at = run.end()
+            continue
+        tag = _TAG.match(text, at)
+        if tag is None:  # the page ends inside of it, as far as a browser is concerned
+            yield "\n" * text.count("\n", at)
+            return
+        name, begin, at = tag[2].lower(), at, tag.end()
+        if not tag[1] and _UNSEEN.search(tag[3]):
+            at = at if name in _VOID else _after(text, name, at)
+            yield "\n" * text.count("\n", begin, at)
+        elif _KEPT_NAME.fullmatch(name):
+            if name in _NAMING:
+                open_naming = max(0, open_naming + (-1 if tag[1] else 1))
+            yield tag[0]
         else:
-            yield "\n" * whole.count("\n")
+            yield "\n" * tag[0].count("\n")
+
+
+def _after(text: str, name: str, at: int) -> int:
+    """Give where an element ends whose content begins here; one that is never closed ends with the page."""
+    depth = 1
+    for tag in re.compile(rf"<(/?){re.escape(name)}(?=[\s/>]){_ATTRIBUTES}>", re.I | re.A).finditer(text, at):
+        depth += -1 if tag[1] else 1
+        if not depth:
+            return tag.end()
+    return len(text)
 
 
 def _shown(slim: str) -> Iterator[ShownImage]:
