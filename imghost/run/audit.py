@@ -195,7 +195,7 @@ def slimmed(text: str) -> str:
     text = _RAW.sub(_breaks, text)
     text = _SVG.sub(_named_drawing, text)
     pieces = "".join(_pieces(text))
-    return _BARE_LINK.sub(lambda match: _trace(match[2]), pieces)
+    return _BARE_LINK.sub(_trace, pieces)
 
 
 def _breaks(match: re.Match[str]) -> str:
@@ -208,9 +208,9 @@ def _named_drawing(match: re.Match[str]) -> str:
     return ("x" if has_name else "") + _breaks(match)
 
 
-def _trace(text: str) -> str:
-    """Write a text as one letter, or nothing, and its line ends."""
-    return ("x" if text.strip() else "") + "\n" * text.count("\n")
+def _trace(link: re.Match[str]) -> str:
+    """Write a link without images as one letter, or nothing, and its line ends."""
+    return ("x" if link[2].strip() else "") + _breaks(link)
 
 
 def _pieces(text: str) -> Iterator[str]:

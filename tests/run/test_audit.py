@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Picture
 from sites import picture, write
@@ -139,6 +139,9 @@ pieces = st.sampled_from(
         ">",
         '"',
         "<a href=x>",
+        "<a\nhref=x>",
+        "<i\nhidden>",
+        "<img\nsrc=a.png>",
         "</a>",
         "<figure>",
         "</figure>",
@@ -166,6 +169,7 @@ pieces = st.sampled_from(
 )
 
 
+@example("<a\nhref=x>text</a>\n<img src=a.png>")
 @given(st.lists(pieces, max_size=40).map("".join))
 @settings(max_examples=300, deadline=None)
 def test_slimming_keeps_every_line_and_no_page_is_too_odd(page):
