@@ -33,7 +33,7 @@ from imghost.hosts.img402.journal import (
     lock_name,
 )
 from imghost.hosts.img402.options import NAME, Img402Options, outlasts
-from imghost.hosts.img402.wallet import KeySigner, Signer
+from imghost.hosts.img402.wallet import ADDRESS, SIGNER, CommandSigner, KeySigner, Signer
 from imghost.hosts.img402.x402 import Policy, chosen, refused
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer, Client, FilePart
@@ -390,8 +390,8 @@ class Order:
 def open_till(options: Img402Options, setup: Setup, hosted: Callable[[Answer], Hosted], signer: Signer | None) -> Till:
     """Make what buys for one build; `hosted` reads an image object."""
     if signer is None:
-        assert setup.credential is not None
-        signer = KeySigner(setup.credential)
+        named = setup.environ.get(ADDRESS, "")
+        signer = KeySigner(setup.credential) if setup.credential else CommandSigner(setup.environ[SIGNER], named)
 
     def journal() -> Journal:
         return journal_of(setup.environ, setup.folder, setup.cache_dir)

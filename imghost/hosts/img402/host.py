@@ -26,7 +26,16 @@ from imghost.hosts.answers import (
     refusal,
     unclear,
 )
-from imghost.hosts.img402.options import NAME, TIERS, Img402Options, check_options, limits_for, outlasts, paid_tier
+from imghost.hosts.img402.options import (
+    NAME,
+    TIERS,
+    Img402Options,
+    check_options,
+    has_wallet,
+    limits_for,
+    outlasts,
+    paid_tier,
+)
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer, FilePart
 
@@ -63,7 +72,7 @@ class Img402(HostBase):
     """Uploads images to img402.dev; safe to share between threads."""
 
     name = NAME
-    credentials = ("IMG402_PRIVATE_KEY", "IMG402_PRIVATE_KEY_FILE")
+    credentials = ("IMG402_PRIVATE_KEY", "IMG402_PRIVATE_KEY_FILE", "IMG402_SIGNER")
     origin = "https://img402.dev"
     Options = Img402Options
     terms = Terms(
@@ -74,7 +83,7 @@ class Img402(HostBase):
 
     def __init__(self, options: Img402Options, setup: Setup, signer: Signer | None = None) -> None:
         check_options(options, setup)
-        self.lacks_credential = options.tier != "free" and setup.credential is None
+        self.lacks_credential = options.tier != "free" and not has_wallet(setup)
         self.is_idempotent = options.tier not in {"free", "auto"}
         self.limits = limits_for(options.tier, setup.retention)
         self.origins = (
@@ -94,6 +103,11 @@ class Img402(HostBase):
     def spent(self) -> Decimal:
         """Dollars that this build has signed for, settled or not."""
         return self._till.spent if self._till else Decimal(0)
+
+    @classmethod
+    def finds_credential(cls, environ: Mapping[str, str]) -> bool | None:
+        """Say that a command signs, where the environment names one and no key."""
+        return True if environ.get("IMG402_SIGNER") and not any(map(environ.get, cls.credentials[:2])) else None
 
     def accepts(self, url: str) -> bool:
         """Say whether a URL is one of this host's images."""
@@ -125,7 +139,9 @@ class Img402(HostBase):
             return self._upload_free(payload)
         till = self.till
         if till is None:
-            raise HostError(Action.STOP, f"{NAME} would have to be paid", remedy="set IMG402_PRIVATE_KEY")
+            raise HostError(
+                Action.STOP, f"{NAME} would have to be paid", remedy="set IMG402_PRIVATE_KEY, or IMG402_SIGNER"
+            )
         if self._options.tier != "auto":
             return till.buy(payload, self._options.tier)
         tier = paid_tier(self._setup.retention)
@@ -141,7 +157,7 @@ class Img402(HostBase):
     @property
     def till(self) -> Till | None:
         """What buys for this build, None without a wallet; what pays is loaded when it is first asked for."""
-        if self._options.tier == "free" or self._setup.credential is None:
+        if self._options.tier == "free" or not has_wallet(self._setup):
             return None
         with self._guard:
             if self._till is None:

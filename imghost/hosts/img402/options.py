@@ -50,10 +50,19 @@ def check_options(options: Img402Options, setup: Setup) -> None:
         raise SettingsError(
             f"host 'img402': pay_to should be an address, 0x and 40 hexadecimal digits, not {options.pay_to!r:.80}"
         )
-    if options.tier != "free" and setup.credential is not None:
-        from imghost.hosts.img402.wallet import check_key
+    if options.tier == "free" or not has_wallet(setup):
+        return
+    from imghost.hosts.img402.wallet import check_extra, check_key
 
+    if setup.credential:
         check_key(setup.credential)
+    else:
+        check_extra()
+
+
+def has_wallet(setup: Setup) -> bool:
+    """Say whether there is a key, or a command that signs."""
+    return setup.credential is not None or bool(setup.environ.get("IMG402_SIGNER"))
 
 
 def limits_for(tier: str, retention: timedelta | None) -> Limits:

@@ -60,6 +60,89 @@ class KeySigner:
             return self._account
 
 
+_SIGNATURE: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{130}")
+_PATIENCE: Final = 120.0
+"""Seconds for the command that signs: somebody may have to press a button on a device."""
+_QUESTION: Final[Mapping[str, Any]] = {
+    "domain": {"name": "imghost", "version": "1"},
+    "types": {"Question": [{"name": "question", "type": "string"}]},
+    "message": {"question": "Which wallet pays for images? This signature moves no money."},
+}
+
+
+class CommandSigner:
+    """Has a command of the user's sign, such as a hardware wallet's or a payment agent's: no key is here.
+
+    The command gets EIP-712 typed data as JSON on its input, and prints the signature's 65 bytes in hexadecimal
+    digits. What it gives is checked before anything is sent.
+    """
+
+    def __init__(self, command: str, address: str = "") -> None:
+        self._command = command
+        self._address = address
+        self._guard = threading.Lock()
+
+    @property
+    def address(self) -> str:
+        """The payer's address: IMG402_ADDRESS, else that of a signature which means nothing."""
+        with self._guard:
+            if not self._address:
+                signature = self._signed(_QUESTION["domain"], _QUESTION["types"], _QUESTION["message"])
+                self._address = _recovered(signature, **_QUESTION)
+            return self._address
+
+    def sign(self, domain: Mapping[str, Any], types: Mapping[str, Any], message: Mapping[str, Any]) -> bytes:
+        """Sign EIP-712 typed data; raises HostError where the command does not, or signs for another wallet."""
+        payer, signature = self.address, self._signed(domain, types, message)
+        if _recovered(signature, domain, types, message).lower() != payer.lower():
+            raise _unsigned(f"its signature is not one of {payer}", "let it sign with one wallet, see IMG402_ADDRESS")
+        return signature
+
+    def _signed(self, domain: Mapping[str, Any], types: Mapping[str, Any], message: Mapping[str, Any]) -> bytes:
+        import json
+        import shlex
+        import subprocess
+
+        try:
+            asked = subprocess.run(  # noqa: S603 - the user's own command
+                shlex.split(self._command), input=json.dumps(typed_data(domain, types, message)),
+                capture_output=True, text=True, timeout=_PATIENCE, check=False,
+            )  # fmt: skip
+        except (OSError, ValueError, subprocess.SubprocessError) as problem:
+            raise _unsigned(f"it cannot be run: {printable(problem, 120)}", "check the command") from None
+        found = asked.stdout.strip()
+        if asked.returncode or not _SIGNATURE.fullmatch(found):
+            said = printable(asked.stderr.strip() or "it prints no signature", 120)
+            raise _unsigned(f"{said} (exit status {asked.returncode})", "run it by hand to see why")
+        return bytes.fromhex(found.removeprefix("0x"))
+
+
+def typed_data(domain: Mapping[str, Any], types: Mapping[str, Any], message: Mapping[str, Any]) -> dict[str, Any]:
+    """Write what is to be signed as JSON wallets take it (`eth_signTypedData_v4`), bytes in hexadecimal digits."""
+    kinds = {"name": "string", "version": "string", "chainId": "uint256", "verifyingContract": "address"}
+    own = [{"name": name, "type": kinds[name]} for name in kinds if name in domain]
+    shown = {name: "0x" + value.hex() if isinstance(value, bytes) else value for name, value in message.items()}
+    (primary,) = types
+    return {"types": {"EIP712Domain": own, **types}, "primaryType": primary, "domain": dict(domain), "message": shown}
+
+
+def _recovered(
+    signature: bytes, domain: Mapping[str, Any], types: Mapping[str, Any], message: Mapping[str, Any]
+) -> str:
+    from eth_account import Account
+    from eth_account.messages import encode_typed_data
+
+    encoded = encode_typed_data(dict(domain), dict(types), dict(message))
+    try:
+        return str(Account.recover_message(encoded, signature=signature))
+    except Exception as problem:  # the library raises errors of several packages
+        raise _unsigned(f"its signature is none: {type(problem).__name__}", "run it by hand to see why") from None
+
+
+def _unsigned(reason: str, remedy: str) -> HostError:
+    return HostError(Action.STOP, f"the command in {SIGNER} did not sign: {reason}", remedy=remedy)
+
+
 def _account(key: Secret) -> Any:
     from eth_account import Account
 
@@ -77,12 +160,19 @@ def check_key(key: Secret) -> None:
             "the key in IMG402_PRIVATE_KEY or IMG402_PRIVATE_KEY_FILE (not shown) is not a wallet's private key: "
             "it should be 64 hexadecimal digits, with or without 0x; copy it again"
         )
+    check_extra()
+
+
+def check_extra() -> None:
+    """Check that the extra is installed without which nothing is signed, nor checked; raises SettingsError."""
     if find_spec("eth_account") is None:
         raise SettingsError("host 'img402': payments need an extra; run pip install \"imghost[x402]\"")
 
 
 KEY: Final = "IMG402_PRIVATE_KEY"
 KEY_FILE: Final = "IMG402_PRIVATE_KEY_FILE"
+SIGNER: Final = "IMG402_SIGNER"
+ADDRESS: Final = "IMG402_ADDRESS"
 _WORD: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _BALANCE_OF: Final = "0x70a08231"
 """The selector of `balanceOf(address)`."""
@@ -103,7 +193,7 @@ def wallet_address(environ: Mapping[str, str]) -> str | None:
         if not text:
             raise SettingsError(f"the file that {KEY_FILE} names cannot be read; check its path and mode")
     if not text:
-        return None
+        return CommandSigner(environ[SIGNER], environ.get(ADDRESS, "")).address if environ.get(SIGNER) else None
     key = Secret(text)
     check_key(key)
     return KeySigner(key).address
