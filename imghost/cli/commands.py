@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -39,6 +39,7 @@ from imghost.run import report
 from imghost.run.job import Planned
 from imghost.run.plan import plan_run
 from imghost.run.progress import columns_of
+from imghost.run.rehost import Result
 from imghost.run.rehost import rehost as run
 from imghost.settings import PERMANENT, Settings, read_duration
 from imghost.site import page_map
@@ -63,6 +64,12 @@ def rehost(call: Call) -> int:
         warn([text])
 
     result = run(replace(job, alert=alert))
+    _tell(call, result, alerted)
+    return 1 if result.error or result.is_refused or (call.is_strict and result.notices) else 0
+
+
+def _tell(call: Call, result: Result, alerted: Collection[str]) -> None:
+    """Print what a run came to: what stays, warnings, the summary, and what to do last, next to the prompt."""
     for remark in result.remarks:
         call.say(remark)
     notices = [notice for notice in result.notices if notice.text not in alerted]
@@ -73,13 +80,11 @@ def rehost(call: Call) -> int:
         call.done(report.summary(result.report))
     for line in result.advice:
         call.say(line)
-    # What to do last stands last, next to the prompt.
     warn(notice.text for notice in notices if notice.code == "ci")
     if not call.is_quiet:
         print(result.new_lines, end="", file=sys.stderr)
     if result.error:
         complain(result.error)
-    return 1 if result.error or result.is_refused or (call.is_strict and result.notices) else 0
 
 
 def plan(call: Call) -> int:
