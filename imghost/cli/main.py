@@ -132,6 +132,9 @@ def _chosen(configuration: Configuration, given: Mapping[str, Any]) -> Settings:
     chosen = configuration.read()
     if not given:
         return chosen
+    if chosen.host not in {"auto", given.get("host", chosen.host)}:
+        # The configuration's `options` are those of the host that it names.
+        configuration, chosen = replace(configuration, options={}), replace(chosen, options={})
     if "options" in given:
         given = {**given, "options": {**configuration.options.get("options", {}), **_pairs(given["options"])}}
     return settings.over(chosen, settings.read(given, Path.cwd(), "", given), given)

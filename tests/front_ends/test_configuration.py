@@ -247,3 +247,15 @@ def test_options_that_exclude_each_other_do_so_from_two_places(here, capsys):
     write(here, {"imghost.toml": "fallback = true\n"})
     assert main(["status", "--remove-local"]) == 2
     assert "error: 'fallback' shows local copies, and 'remove_local' deletes them" in capsys.readouterr().err
+
+
+def test_another_host_that_is_typed_does_not_get_the_configured_ones_options(here, capsys):
+    write(here, {"imghost.toml": 'host = "img.pro"\n[options]\nnamespace = "docs"\n'})
+    small_site(here / "site")
+    assert main(["rehost", "site", "--host", "directory", "--option", "path=pictures"]) == 0
+    assert (here / "site/pictures").is_dir()
+    assert main(["plan", "site", "--host", "img.pro", "--option", "public=yes"]) == 2
+    assert "option 'public' should be true or false" in capsys.readouterr().err
+    assert main(["plan", "site", "--option", "namespase=x"]) == 2
+    write(here, {"imghost.toml": '[options]\nnamespace = "docs"\n'})
+    assert main(["plan", "site", "--host", "img.pro"]) == 0

@@ -281,6 +281,7 @@ class TestReadTheDocs:
         write(
             project.folder, {"imghost.toml": f"[options]\napi_url = '{host.api_url}'\n", "plain.yml": "site_name: x\n"}
         )
+        (project.folder / "mkdocs.yml").unlink()  # which this generator does not have
         project.run("mkdocs build -q -f plain.yml")
         environ = READ_THE_DOCS | {"READTHEDOCS_OUTPUT": str(project.folder.parent / "out put")}
         for line in parsed(SNIPPETS / "readthedocs-any.yaml")["build"]["jobs"]["post_build"]:
