@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from imghost.files import git_top
+from imghost.files import git_top, strict_json
 from imghost.settings import Settings
 from imghost.wording import printable
 
@@ -23,21 +23,59 @@ def says_yes(environ: Mapping[str, str], name: str) -> bool:
 def pull_request(environ: Mapping[str, str], folder: Path) -> str | None:
     """Name the service that builds a pull request here, or None.
 
-    Each service's own variable, as its documentation gives it.
+    Each service's own variables, as its documentation gives them. Where none speaks, the build is the project's own.
     """
+
+    def has(*names: str) -> bool:
+        return any(environ.get(name, "").strip().lower() not in {"", "false", "0", "null", "none"} for name in names)
+
+    def says(name: str, *beginnings: str) -> bool:
+        return environ.get(name, "").lower().startswith(beginnings)
+
     signs = {
-        "GitHub": environ.get("GITHUB_EVENT_NAME", "").startswith("pull_request"),
-        "GitLab": bool(environ.get("CI_MERGE_REQUEST_IID")),
+        "GitHub": says("GITHUB_EVENT_NAME", "pull_request") or _is_about_pull_request(environ),
+        "GitLab": has("CI_MERGE_REQUEST_IID", "CI_EXTERNAL_PULL_REQUEST_IID"),
         "Read the Docs": environ.get("READTHEDOCS_VERSION_TYPE") == "external",
-        "Netlify": environ.get("PULL_REQUEST") == "true",
-        "Vercel": environ.get("VERCEL_ENV") == "preview",
-        "Cloudflare Pages": _is_side_branch(environ.get("CF_PAGES_BRANCH", ""), folder),
-        "Azure": environ.get("BUILD_REASON") == "PullRequest",
-        "CircleCI": bool(environ.get("CIRCLE_PULL_REQUEST")),
-        "Bitbucket": bool(environ.get("BITBUCKET_PR_ID")),
-        "Jenkins": bool(environ.get("CHANGE_ID")),
+        "Netlify": environ.get("PULL_REQUEST") == "true" or (has("NETLIFY") and says("CONTEXT", "deploy-preview")),
+        "Vercel": environ.get("VERCEL_ENV") == "preview" or has("VERCEL_GIT_PULL_REQUEST_ID"),
+        "Cloudflare Pages": any(
+            _is_side_branch(environ.get(name, ""), folder) for name in ("CF_PAGES_BRANCH", "WORKERS_CI_BRANCH")
+        ),
+        "Azure": environ.get("BUILD_REASON") == "PullRequest" or has("SYSTEM_PULLREQUEST_PULLREQUESTID"),
+        "CircleCI": has("CIRCLE_PULL_REQUEST", "CIRCLE_PULL_REQUESTS", "CIRCLE_PR_NUMBER"),
+        "Bitbucket": has("BITBUCKET_PR_ID"),
+        "Jenkins": has("CHANGE_ID", "ghprbPullId"),
+        "Travis": has("TRAVIS_PULL_REQUEST") or says("TRAVIS_EVENT_TYPE", "pull_request"),
+        "AppVeyor": has("APPVEYOR_PULL_REQUEST_NUMBER"),
+        "Buildkite": has("BUILDKITE_PULL_REQUEST"),
+        "Drone": has("DRONE_PULL_REQUEST") or says("DRONE_BUILD_EVENT", "pull_request"),
+        "Woodpecker": has("CI_COMMIT_PULL_REQUEST") or says("CI_PIPELINE_EVENT", "pull_request"),
+        "Semaphore": has("SEMAPHORE_GIT_PR_NUMBER") or says("SEMAPHORE_GIT_REF_TYPE", "pull-request"),
+        "Cirrus": has("CIRRUS_PR"),
+        "CodeBuild": says("CODEBUILD_WEBHOOK_EVENT", "pull_request") or says("CODEBUILD_SOURCE_VERSION", "pr/"),
+        "Amplify": has("AWS_PULL_REQUEST_ID"),
+        "Render": environ.get("IS_PULL_REQUEST") == "true",
+        "Bitrise": has("BITRISE_PULL_REQUEST"),
+        "Prow": has("PULL_NUMBER"),
     }
     return next((service for service, is_sign in signs.items() if is_sign), None)
+
+
+def _is_about_pull_request(environ: Mapping[str, str]) -> bool:
+    """Say whether one of GitHub's events that see secrets comes from a pull request; one that cannot be read does.
+
+    `workflow_run` follows another workflow, `issue_comment` a remark, and either may check a stranger's branch out.
+    """
+    event = environ.get("GITHUB_EVENT_NAME", "")
+    if event not in {"workflow_run", "issue_comment"}:
+        return False
+    try:
+        about = strict_json(Path(environ["GITHUB_EVENT_PATH"]).read_text("utf-8"))
+        if event == "issue_comment":
+            return bool(about["issue"].get("pull_request"))
+        return str(about["workflow_run"]["event"]).startswith("pull_request")
+    except (KeyError, OSError, ValueError, TypeError, AttributeError):
+        return True
 
 
 def _is_side_branch(branch: str, folder: Path) -> bool:

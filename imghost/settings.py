@@ -71,11 +71,22 @@ def as_text(raw: Any, _: Path) -> str:
     return raw.strip()
 
 
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_FALSE: Final = frozenset({"false", "0", "no", "off"})
+
+
 def as_flag(raw: Any, _: Path) -> bool:
-    """Read true or false."""
-    if not isinstance(raw, bool):
-        raise ValueError("true or false")  # noqa: TRY004
-    return raw
+    """Read true or false, in the words that YAML, INI files and the environment have for them.
+
+    A text that is the whole of an environment's variable comes from `!ENV [CI, false]` and the like: that the variable
+    is set, as CI services set CI to their own names, means true.
+    """
+    word = str(raw).strip().lower() if isinstance(raw, (bool, int, str)) else ""
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    if isinstance(raw, str) and raw.strip() and raw in os.environ.values():
+        return True
+    raise ValueError("true or false")
 
 
 def as_texts(raw: Any, _: Path) -> tuple[str, ...]:
@@ -318,11 +329,19 @@ def _named(origin: str, name: str) -> str:
 
 def _refuse_far(settings: Settings, names: Iterable[str], origin: str) -> None:
     """Refuse files outside the project: a pull request can change the configuration."""
-    near = (git_top(settings.folder) or settings.folder, Path.home(), Path(tempfile.gettempdir()))
+    near = (git_top(settings.folder) or settings.folder, *_home(), Path(tempfile.gettempdir()))
     for name in sorted({"cache_dir", "lock", "report"} & set(names)):
         path = Path(os.path.abspath(getattr(settings, name)))  # noqa: PTH100 - `..` goes, links stay
         if not any(path.is_relative_to(folder) for folder in near):
             raise SettingsError(f"{_named(origin, name)} leads out of the project; choose a path in it", name)
+
+
+def _home() -> tuple[Path, ...]:
+    """Find the user's folder; none in a container that has neither HOME nor a name for its user."""
+    try:
+        return (Path.home(),)
+    except RuntimeError:
+        return ()
 
 
 def over(under: Settings, upper: Settings, names: Iterable[str]) -> Settings:
@@ -397,9 +416,7 @@ def _host_value(kind: Any, value: Any) -> Any:
     kinds = set(get_args(kind)) if get_origin(kind) in {Union, UnionType} else {kind}
     origins = {get_origin(kind) or kind for kind in kinds}
     if bool in origins:
-        if str(value).lower() not in {"true", "false"}:
-            raise ValueError("true or false")
-        return str(value).lower() == "true"
+        return as_flag(value, Path())
     if tuple in origins:
         texts = value.split(",") if isinstance(value, str) else value
         return tuple(text.strip() for text in as_texts(texts, Path()))

@@ -40,6 +40,25 @@ SIGNS = [
     ("CircleCI", {"CIRCLE_PULL_REQUEST": "https://x.example/pull/7"}, {"CIRCLE_PULL_REQUEST": ""}),
     ("Bitbucket", {"BITBUCKET_PR_ID": "7"}, {"BITBUCKET_BRANCH": "main"}),
     ("Jenkins", {"CHANGE_ID": "7"}, {"BRANCH_NAME": "main"}),
+    ("GitLab", {"CI_EXTERNAL_PULL_REQUEST_IID": "7"}, {"CI_EXTERNAL_PULL_REQUEST_IID": ""}),
+    ("CircleCI", {"CIRCLE_PULL_REQUESTS": "https://x.example/pull/7"}, {"CIRCLE_PULL_REQUESTS": ""}),
+    ("CircleCI", {"CIRCLE_PR_NUMBER": "7"}, {"CIRCLE_BRANCH": "main"}),
+    ("Netlify", {"NETLIFY": "true", "CONTEXT": "deploy-preview"}, {"NETLIFY": "true", "CONTEXT": "production"}),
+    ("Vercel", {"VERCEL_GIT_PULL_REQUEST_ID": "7"}, {"VERCEL_GIT_PULL_REQUEST_ID": ""}),
+    ("Azure", {"SYSTEM_PULLREQUEST_PULLREQUESTID": "7"}, {"SYSTEM_PULLREQUEST_PULLREQUESTID": ""}),
+    ("Travis", {"TRAVIS_PULL_REQUEST": "7"}, {"TRAVIS_PULL_REQUEST": "false"}),
+    ("AppVeyor", {"APPVEYOR_PULL_REQUEST_NUMBER": "7"}, {"APPVEYOR_REPO_BRANCH": "main"}),
+    ("Buildkite", {"BUILDKITE_PULL_REQUEST": "7"}, {"BUILDKITE_PULL_REQUEST": "false"}),
+    ("Drone", {"DRONE_BUILD_EVENT": "pull_request"}, {"DRONE_BUILD_EVENT": "push"}),
+    ("Woodpecker", {"CI_PIPELINE_EVENT": "pull_request"}, {"CI_PIPELINE_EVENT": "push"}),
+    ("Semaphore", {"SEMAPHORE_GIT_REF_TYPE": "pull-request"}, {"SEMAPHORE_GIT_REF_TYPE": "branch"}),
+    ("Cirrus", {"CIRRUS_PR": "7"}, {"CIRRUS_BRANCH": "main"}),
+    ("CodeBuild", {"CODEBUILD_WEBHOOK_EVENT": "PULL_REQUEST_UPDATED"}, {"CODEBUILD_WEBHOOK_EVENT": "PUSH"}),
+    ("CodeBuild", {"CODEBUILD_SOURCE_VERSION": "pr/7"}, {"CODEBUILD_SOURCE_VERSION": "a" * 40}),
+    ("Amplify", {"AWS_PULL_REQUEST_ID": "7"}, {"AWS_BRANCH": "main"}),
+    ("Render", {"IS_PULL_REQUEST": "true"}, {"IS_PULL_REQUEST": "false"}),
+    ("Bitrise", {"BITRISE_PULL_REQUEST": "7"}, {"BITRISE_GIT_BRANCH": "main"}),
+    ("Prow", {"PULL_NUMBER": "7"}, {"JOB_TYPE": "postsubmit"}),
 ]
 
 
@@ -85,6 +104,29 @@ def test_a_live_preview_sends_nothing_whatever_is_allowed(tmp_path: Path) -> Non
 def test_a_build_at_home_may_upload(tmp_path: Path) -> None:
     leave = leave_to_upload(read({}, tmp_path), {}, is_serving=False)
     assert (leave.may_upload, leave.reason, leave.code) == (True, "", "")
+
+
+@pytest.mark.parametrize(
+    ("event", "content", "is_one"),
+    [
+        ("workflow_run", '{"workflow_run": {"event": "pull_request"}}', True),
+        ("workflow_run", '{"workflow_run": {"event": "push"}}', False),
+        ("workflow_run", '{"workflow_run": {"event": "pull_request_target"}}', True),
+        ("workflow_run", '{"workflow_run": {}}', True),
+        ("issue_comment", '{"issue": {"number": 7, "pull_request": {"url": "x"}}}', True),
+        ("issue_comment", '{"issue": {"number": 7}}', False),
+        ("issue_comment", "[]", True),
+        ("workflow_run", "{", True),
+        ("workflow_run", None, True),
+    ],
+)
+def test_an_event_that_sees_secrets_is_a_pull_request_where_it_comes_from_one(
+    tmp_path: Path, event: str, content: str | None, is_one: bool
+) -> None:
+    environ = {"GITHUB_EVENT_NAME": event, "GITHUB_EVENT_PATH": str(tmp_path / "event.json")}
+    if content is not None:
+        (tmp_path / "event.json").write_text(content, "utf-8")
+    assert (pull_request(environ, tmp_path) == "GitHub") is is_one
 
 
 def test_cloudflare_builds_of_another_branch_than_the_published_one_are_previews(checkout: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import os
+import subprocess
+import sys
 import traceback
 from dataclasses import dataclass
 from datetime import timedelta
@@ -91,6 +94,8 @@ def test_every_option_says_what_it_is_for() -> None:
         ("lock", Path("x.lock"), HERE / "x.lock"),
         ("cache_dir", str(HERE / "elsewhere"), HERE / "elsewhere"),
         ("frozen", True, True),
+        *(("frozen", raw, True) for raw in ("true", "True", 1, "1", "yes", "on", " on ")),
+        *(("verify", raw, False) for raw in ("false", 0, "0", "no", "off", "OFF")),
         ("verify", False, False),
         ("site_url", "https://docs.example.org/", "https://docs.example.org/"),
         ("sources", ["../shots"], (HERE / "../shots",)),
@@ -134,8 +139,8 @@ def test_an_option_takes_what_it_says(name: str, raw: object, value: object) -> 
         *(("host", raw) for raw in ("", " ", 1, ["img402"], True, "a\nb", "a\0b")),
         *(("options", raw) for raw in ("tier", ["tier"], {1: "x"}, 5)),
         *(("lock", raw) for raw in ("", 1, [], True, "a\0b", "~nobody-has-this-name/x")),
-        *(("frozen", raw) for raw in ("true", 1, 0, "yes", [], "")),
-        *(("verify", raw) for raw in ("false", 0)),
+        *(("frozen", raw) for raw in ("maybe", 2, -1, 1.0, [], "")),
+        *(("verify", raw) for raw in ("nope", [False])),
         *(("site_url", raw) for raw in (1, "", "https://x\ny")),
         *(("sources", raw) for raw in (1, {"a": 1}, [1], ["a\0"])),
         *(("include", raw) for raw in (1, [1], {"a": 1}, [None])),
@@ -284,3 +289,21 @@ def test_a_hosts_options_are_refused_in_the_same_words(raw: dict[str, object], t
     with pytest.raises(SettingsError) as caught:
         read_host_options(Own, raw, "x")
     assert str(caught.value) == text
+
+
+def test_a_flag_that_is_what_a_variable_holds_is_true(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `frozen: !ENV [CI, false]` gives it where a CI service sets CI to its own name."""
+    monkeypatch.setenv("CI", "woodpecker")
+    assert read({"frozen": "woodpecker"}, HERE).frozen
+    monkeypatch.delenv("CI")
+    with pytest.raises(SettingsError, match="true or false"):
+        read({"frozen": "woodpecker"}, HERE)
+
+
+def test_settings_are_read_where_there_is_no_home_and_no_name_of_the_user() -> None:
+    lines = ["import os", "from pathlib import Path", "from imghost.settings import read", "read({}, Path('/tmp'))"]
+    lines += ["os.setuid(54321)"] if sys.platform != "win32" and os.getuid() == 0 else []
+    program = "\n".join([*lines, "print(read({'lock': 'x.lock'}, Path('/tmp')).lock.name)"])
+    environ = {name: text for name, text in os.environ.items() if name not in {"HOME", "USERPROFILE"}}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("x.lock", "")

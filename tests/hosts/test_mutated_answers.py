@@ -85,7 +85,8 @@ class Replay:
 def kind_of(request: Request) -> str:
     """Name what is asked: the tool, or the path without what differs from image to image."""
     if request.path.endswith("/mcp"):
-        return str(json.loads(request.body)["params"]["name"])
+        message = json.loads(request.body)
+        return str(message["params"].get("name", message["method"]))
     is_paid = bool({"payment-signature", "x-payment"} & set(request.headers))
     return re.sub(r"[0-9a-f]{40,}", "…", request.path) + (" paid" if is_paid else "")
 

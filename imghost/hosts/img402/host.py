@@ -38,6 +38,7 @@ from imghost.hosts.img402.options import (
 )
 from imghost.models import Hosted, Payload
 from imghost.net.client import Answer, FilePart
+from imghost.wording import printable
 
 if TYPE_CHECKING:
     from imghost.hosts.img402.buying import Till
@@ -220,11 +221,19 @@ def check_kept(lock: Path | None, environ: Mapping[str, str]) -> None:
     from subprocess import run
 
     name = lock.name if lock else "the lock"
+    asked, is_kept, why = ["git", "ls-files", "--error-unmatch", "--", str(name)], False, ""
     try:
-        asked = ["git", "ls-files", "--error-unmatch", "--", str(name)]
-        is_kept = lock is not None and run(asked, cwd=lock.parent, capture_output=True, check=False).returncode == 0  # noqa: S603
-    except OSError:
-        is_kept = False
+        if lock is not None:
+            done = run(asked, cwd=lock.parent, capture_output=True, text=True, check=False)  # noqa: S603
+            # 1 is git's answer that it has no such file; anything else is about git or the checkout.
+            is_kept, why = done.returncode == 0, done.stderr if done.returncode > 1 else ""
+    except OSError as problem:
+        why = f"git cannot be run: {problem.strerror or problem}"
+    if why:
+        raise SettingsError(
+            f"host 'img402': this tier is paid, and in CI git must say that it keeps {name}; it says: "
+            f"{printable(why, 160)}; install git, or run `git config --global --add safe.directory <checkout>`"
+        )
     if not is_kept:
         raise SettingsError(
             f"host 'img402': this tier is paid, and in CI without {name} in git each build would pay again; "
