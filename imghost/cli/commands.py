@@ -936,7 +936,7 @@ def audit(call: Call) -> int:
         call.site, now=now, site_url=call.settings.site_url, hosted=hosted, folder=here, workers=os.cpu_count() or 1
     )
     for remark in seen.remarks:
-        say(remark)
+        call.say(remark)
     if form == "json":
         print_json(formats.as_mapping(seen))
     elif form == "sarif":
