@@ -23,7 +23,6 @@ from imghost.cli.terminal import (
     print_json,
     print_table,
     put,
-    say,
     warn,
     wrapped,
 )
@@ -718,23 +717,55 @@ def _as_shrunk(name: str, shrunk: Shrunk) -> dict[str, Any]:
 
 
 def _print_shrunk(call: Call, name: str, shrunk: Shrunk, *, is_orphan: bool) -> None:
-    from imghost.run.shrink import PAGES_LIMIT
+    """Print the versions, the largest first, what it takes, and what to do."""
+    from imghost.run.shrink import Version
 
-    rows = [Row((version.name, size(version.before), size(version.after))) for version in shrunk.versions]
-    rows.append(Row(("in all", size(shrunk.before), size(shrunk.after))))
-    print_table(("version", "now", "then"), rows)
-    now, then = (f"{100 * count / PAGES_LIMIT:.3g} %" for count in (shrunk.before, shrunk.after))
-    call.done(f"{now} of the 1 GB that GitHub Pages allows, and {then} then")
+    counts = _counts_of(shrunk)
+    rows = [
+        Row((it.name, *counts.get(it.name, ()), size(it.before), size(it.after)))
+        for it in (*shrunk.versions, Version("all", shrunk.before, shrunk.after))
+    ]
+    head = ("version", "pages", "images", "before", "after") if counts else ("version", "before", "after")
+    print_table(head, rows, right=range(1, len(head)))
+    put()
+    print_facts(_shrunk_facts(shrunk, is_orphan=is_orphan))
     if shrunk.planned:
-        count = len(shrunk.planned.plan.uploads)
-        call.say(f"{many(count, 'image')} would be uploaded; --yes does that and commits on {name!r}")
+        put(f"nothing is changed yet: --yes uploads, and commits to {name} only")
     elif shrunk.commit:
         force = "--force-with-lease " if is_orphan else ""
-        call.say(f"branch {name!r} is at {shrunk.commit[:10]} now; push it: git push {force}origin {name}")
+        put(f"{name} is at {shrunk.commit[:10]} now; push it: git push {force}origin {name}")
         for line in shrunk.result.advice if shrunk.result else ():
             call.say(line)
     else:
-        call.say(f"branch {name!r} stays as it is")
+        put(f"{name} stays as it is")
+
+
+def _counts_of(shrunk: Shrunk) -> Mapping[str, tuple[int, int]]:
+    """Count the pages of each version and the images that they show; nothing is known of them once it is done."""
+    from imghost.run.shrink import version_of
+
+    pages: Counter[str] = Counter()
+    images: dict[str, set[str]] = defaultdict(set)
+    for view in shrunk.planned.views if shrunk.planned else ():
+        for name in (version_of(view.path), "all"):
+            pages[name] += 1
+            images[name] |= {target.path for _, target in view.resolved()}
+    names = (*(version.name for version in shrunk.versions), "all")
+    return {name: (pages[name], len(images[name])) for name in names} if shrunk.planned else {}
+
+
+def _shrunk_facts(shrunk: Shrunk, *, is_orphan: bool) -> Iterator[tuple[str, str]]:
+    from imghost.run.shrink import PAGES_LIMIT
+
+    if shrunk.planned:
+        plan, host = shrunk.planned.plan, shrunk.planned.host
+        most = "" if plan.is_price_certain else "at most "
+        cost = f" for {most}{money(plan.cost)}" if plan.price else ""
+        where = f" to {host.name}" if host else ""
+        yield "to upload", f"{many(len(plan.uploads), 'image')}, {size(plan.bytes)}{where}{cost}"
+    yield "Pages", f"{size(shrunk.before)} of {limit(PAGES_LIMIT)} now, {size(shrunk.after)} after"
+    if not is_orphan:
+        yield "history", "the old commits keep their images; --orphan leaves them behind"
 
 
 def restore(call: Call) -> int:

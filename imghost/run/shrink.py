@@ -225,17 +225,18 @@ def _sizes(site: Path, paths: Iterable[str]) -> Counter[str]:
     for path in paths:
         file = site / path
         if not file.is_symlink() and file.is_file():
-            sizes[_version_of(path)] += file.stat().st_size
+            sizes[version_of(path)] += file.stat().st_size
     return sizes
 
 
-def _version_of(path: str) -> str:
+def version_of(path: str) -> str:
+    """Name the version that a file of the branch belongs to: its first folder, or `.` at the top."""
     return path.partition("/")[0] if "/" in path else "."
 
 
 def _versions(blobs: Iterable[_Blob], before: Mapping[str, int], after: Mapping[str, int]) -> tuple[Version, ...]:
     """Sort the folders by what they publish now; what has no page is no version, and stands with the rest."""
-    shown = {_version_of(blob.path) for blob in blobs if is_page(blob.path)}
+    shown = {version_of(blob.path) for blob in blobs if is_page(blob.path)}
     names = {name if name in shown else "." for name in {*before, *after}}
     rest = {*before, *after} - names
 

@@ -18,6 +18,7 @@ from sites import image_urls, picture, tree, write
 from trust.place import counted, tell
 
 from imghost import ImghostError, Job, Origins, SettingsError, read_settings
+from imghost.cli.main import main
 from imghost.run.shrink import find_branch, plan_shrink, shrink
 
 LARGE = (400, 300)
@@ -220,3 +221,25 @@ def test_killed_anywhere_the_branch_is_whole(tmp_path: Path) -> None:
     assert list(tmp_path.glob("imghost-shrink-*")) == []
     tell(f"{hits} of {KILLS} runs of shrink killed, 0 branches torn")
     assert hits
+
+
+def test_what_is_printed_ends_with_what_to_do(tmp_path: Path, monkeypatch, capsys) -> None:
+    folder = published(tmp_path / "r", versions=2, count=3)
+    monkeypatch.chdir(folder)
+    assert main(["shrink", "gh-pages", "--host", "img402", "--option", "tier=1-year", "--retention", "365d"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["version", "pages", "images", "before", "after"]
+    assert [line.split()[:3] for line in lines[1:5]] == [
+        ["0.0", "1", "3"],
+        ["1.0", "1", "3"],
+        [".", "1", "0"],
+        ["all", "3", "6"],
+    ]
+    assert re.fullmatch(r"to upload  4 images, \d+ kB to img402 for \$0\.04", lines[6])
+    assert re.fullmatch(r"Pages      \d+ kB of 1 GB now, \d+ k?B after", lines[7])
+    assert lines[8:] == [
+        "history    the old commits keep their images; --orphan leaves them behind",
+        "nothing is changed yet: --yes uploads, and commits to gh-pages only",
+    ]
+    assert main(["shrink", "gh-pages", "--host", "directory", "--yes"]) == 0
+    assert re.search(r"\ngh-pages is at [0-9a-f]{10} now; push it: git push origin gh-pages\n", capsys.readouterr().out)
