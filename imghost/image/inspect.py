@@ -103,6 +103,11 @@ def shown(prefix: bytes) -> Shown | None:
     return None
 
 
+def media_type_of(prefix: bytes) -> str:
+    """Say by a raster image's first bytes which format it is; empty for anything else."""
+    return next((format_.media_type for format_ in FORMATS if format_.matches(prefix[:512])), "")
+
+
 def dimensions(prefix: bytes) -> tuple[int, int] | None:
     """Read a raster image's width and height in pixels, as turned, from its first bytes; never raises."""
     picture = shown(prefix)

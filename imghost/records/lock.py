@@ -367,6 +367,9 @@ def _counting(records: Iterable[Record]) -> tuple[Record, ...]:
     return tuple(kept[key] for key in sorted(kept))
 
 
-def _life(record: Record) -> tuple[datetime, datetime, str, str]:
-    """Rank records of one key; the whole line comes last, so that the order of the lines never decides."""
-    return record.expires or _NEVER, record.uploaded, record.url, render_record(record)
+def _life(record: Record) -> tuple[datetime, datetime, str, int, str]:
+    """Rank records of one key: of two that say the same the one that tells more counts.
+
+    The whole line comes last, so that the order of the lines never decides.
+    """
+    return record.expires or _NEVER, record.uploaded, record.url, len(record.extra), render_record(record)

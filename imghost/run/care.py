@@ -61,24 +61,24 @@ def verdicts(
 
 
 def _verdict(record: Record, client: Client, now: datetime, renew_before: timedelta) -> Verdict:
-    state, reason = _answer(record.url, (record.width, record.height), client, record.served)
+    state, reason = _answer(record.url, (record.width, record.height), client, record.served, record.media_type)
     if state == "alive" and record.expires and record.expires - now <= renew_before:
         state, reason = "expiring", f"until {day(record.expires, now)}"
     return Verdict(record.url, state, reason, record)
 
 
 def _answer(
-    url: str, size: tuple[int | None, int | None], client: Client, served: Served | None = None
+    url: str, size: tuple[int | None, int | None], client: Client, served: Served | None = None, expected: str = ""
 ) -> tuple[str, str]:
     try:
         answer = client.fetch(url)
     except HostError as problem:
         return "unknown", problem.reason
-    if answer.status in {404, 410}:
-        return "dead", f"answers {answer.status}"
     if answer.status != 200:
-        return "unknown", f"answers {answer.status}"
-    found = difference(*size, answer.headers.get("content-type", ""), answer.body)
+        # What a client did wrong is so for every reader; a server may be well again later.
+        is_dead = 400 <= answer.status < 500 and answer.status not in {408, 425, 429}
+        return "dead" if is_dead else "unknown", f"answers {answer.status}"
+    found = difference(*size, answer.headers.get("content-type", ""), answer.body, expected)
     return found or _unlike(served, answer.body) or ("alive", "")
 
 

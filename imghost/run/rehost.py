@@ -77,6 +77,7 @@ def _run(job: Job) -> Result:
         was_planned = time.perf_counter()
         published = publish(planned, job, client, cache)  # uploads, and keeps each record as it is earned
         published = drop_changed(published, job)
+        published, unseen, plain = _with_derived(published, job, client)
         was_published = time.perf_counter()
         pages = rewrite_pages(planned, published.records, job)  # each whole or not at all
         tended = tend(planned, pages, job)
@@ -93,6 +94,7 @@ def _run(job: Job) -> Result:
         *stay_notices(published),
         *published.notices,
         *pages.notices,
+        *unseen,
         *tended.notices,
         *unsaved,
         *unwritten,
@@ -100,12 +102,23 @@ def _run(job: Job) -> Result:
     return Result(
         report,
         notices,
-        (*remarks(published), *pages.remarks, *tended.remarks, *copies.remarks),
+        (*remarks(published), *pages.remarks, *plain, *tended.remarks, *copies.remarks),
         published.is_refused,
         advice(published, job),
         new_lines(published, job),
         lacking(published, job),
     )
+
+
+def _with_derived(
+    published: Published, job: Job, client: Client
+) -> tuple[Published, tuple[Notice, ...], tuple[str, ...]]:
+    """See the addresses that a host makes of its images', where pages are to name them."""
+    if not job.settings.format and not job.settings.responsive:
+        return published, (), ()
+    from imghost.run.derived import confirm_derived
+
+    return confirm_derived(published, job, client)
 
 
 def _new_map(published: Published, pages: RewrittenPages, copies: Settled) -> PageMap | None:

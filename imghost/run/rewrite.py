@@ -23,6 +23,9 @@ from imghost.site.page_map import PageEntry, digest_of
 from imghost.site.pages import UNSEEN_BY_CSP, Group, PageView, Survey, before_changes, decode, encode
 from imghost.urls import Place, SiteTarget
 
+SEEN: Final = "shown"
+"""The field of a record that lists the kinds of derived addresses that were fetched and shown an image."""
+
 
 def rewrite_pages(planned: Planned, records: Mapping[str, Record], job: Job) -> RewrittenPages:
     """Change the pages, one by one, each whole or not at all; `records` tell what may be pointed to, by its path."""
@@ -251,7 +254,9 @@ def improvements_of(
         return None
     moved = ((reference, target.path) for reference, target in page.resolved() if reference in edits)
     known = {
-        one: hosted_image(records[path], images.get(path), host, additions) for one, path in moved if one.kind == "img"
+        one: only_seen(hosted_image(records[path], images.get(path), host, additions), records[path], additions)
+        for one, path in moved
+        if one.kind == "img"
     }
     return Improvements(additions, known, shaping)
 
@@ -279,6 +284,30 @@ def hosted_image(record: Record, image: Image | None, host: Host | None, additio
         return HostedImage("", record.width, record.height, choices)
     converted = tuple((host.converted(url, additions.format), width) for url, width in choices)
     return HostedImage(host.converted(record.url, additions.format), record.width, record.height, converted)
+
+
+def kinds_of(hosted: HostedImage, additions: Additions) -> dict[str, str]:
+    """Name each kind of derived address that a page would use of an image, with one address of it."""
+    kinds = {f"format={additions.format}": hosted.url} if hosted.url else {}
+    if hosted.choices:
+        kinds["size" + (f"+format={additions.format}" if hosted.url else "")] = hosted.choices[0][0]
+    return kinds
+
+
+def only_seen(hosted: HostedImage, record: Record, additions: Additions) -> HostedImage:
+    """Leave out the addresses of the kinds that nobody has seen."""
+    kinds, seen = kinds_of(hosted, additions), seen_kinds(record)
+    if seen.issuperset(kinds):
+        return hosted
+    has_format = f"format={additions.format}" in seen
+    has_sizes = has_format is bool(hosted.url) and all(kind in seen for kind in kinds if kind.startswith("size"))
+    return hosted._replace(url=hosted.url if has_format else "", choices=hosted.choices if has_sizes else ())
+
+
+def seen_kinds(record: Record) -> frozenset[str]:
+    """List the kinds of derived addresses of an image that were fetched and shown one."""
+    kinds = record.extra.get(SEEN)
+    return frozenset(map(str, kinds)) if isinstance(kinds, list) else frozenset()
 
 
 def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) -> tuple[str, ...]:

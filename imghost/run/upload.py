@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 
 from imghost.errors import Action, HostError, ImghostError, StateError
 from imghost.hosts import Finds, Host, may_store_twice
-from imghost.image.inspect import dimensions
-from imghost.models import IMPORT, MEDIA_TYPES, Failure, Hosted, Payload, Record, served_of
+from imghost.image.inspect import dimensions, media_type_of
+from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
 from imghost.net.client import Answer, Client
 from imghost.run.job import Outcome, Upload
 from imghost.wording import lasted, printable
@@ -546,15 +546,35 @@ def _sleep(seconds: float) -> bool:
 
 def _check_image(record: Record, media_type: str, body: bytes) -> None:
     """Compare an answer with the record; raises HostError (FILE)."""
-    if problem := difference(record.width, record.height, media_type, body):
+    if problem := difference(record.width, record.height, media_type, body, record.media_type):
         raise HostError(Action.FILE, f"its URL {problem[1]}: {record.url}", remedy="report it to the host")
 
 
-def difference(width: int | None, height: int | None, media_type: str, body: bytes) -> tuple[str, str] | None:
-    """Say how an answer of 200 differs from an image of this size: `dead` or `altered`, and the clause."""
-    if not media_type.strip().lower().startswith("image/") or not body:
+def difference(
+    width: int | None, height: int | None, media_type: str, body: bytes, expected: str = ""
+) -> tuple[str, str] | None:
+    """Say how an answer of 200 differs from an image of this size and type: `dead` or `altered`, and the clause.
+
+    A raster image counts only if a browser would show it: its type is told, and its bytes say the same and a size.
+    With `image/*` as what is expected any raster image will do.
+    """
+    told = media_type.partition(";")[0].strip().lower()
+    if not told.startswith("image/") or not body:
         return "dead", f"serves {printable(media_type, 60) or 'nothing'}, not an image"
+    if expected in RASTER or expected == "image/*":
+        own, size = media_type_of(body), dimensions(body)
+        if not own or not size:
+            return "dead", f"serves {len(body):,} bytes as {printable(told, 60)} that are no image which can be read"
+        if _ALIASES.get(told, told) != own or expected not in {own, "image/*"}:
+            return "altered", f"serves {printable(told, 60)} with the bytes of {own}, not {expected}"
     size = dimensions(body)
     if size and width and height and size != (width, height):
         return "altered", f"serves {size[0]} x {size[1]} pixels, not {width} x {height}"
     return None
+
+
+_ALIASES: Final = {
+    **dict.fromkeys(("image/jpg", "image/pjpeg"), "image/jpeg"),
+    **dict.fromkeys(("image/x-png", "image/apng"), "image/png"),
+}
+"""Names of types that browsers take for another."""

@@ -83,6 +83,8 @@ def look(browser: Any, origin: str, path: str, allowed: Iterable[str]) -> Seen:
     try:
         page.goto(origin + path, wait_until="load", timeout=30_000)
         page.evaluate(_SETTLE)
+        page.wait_for_timeout(100)  # what scripts draw anew is waited for, too
+        page.evaluate(_SETTLE)
         clicks = page.evaluate(_TOGGLES, CLICKS)
         before = page.evaluate(_LOOK)
         for number in range(clicks):
@@ -98,8 +100,8 @@ def look(browser: Any, origin: str, path: str, allowed: Iterable[str]) -> Seen:
 
 
 def _nameless(error: str) -> str:
-    """Take addresses out of a message: those of the plain and the hosted page are never the same."""
-    return re.sub(r"(?:https?|file)://[^\s'\")]+", "…", error)
+    """Take addresses and traces out of a message: those of the plain and the hosted page are never the same."""
+    return re.sub(r"(?:https?|file)://[^\s'\")]+", "…", error.partition("\n")[0])
 
 
 def differences(path: str, plain: Seen, hosted: Seen) -> list[Difference]:

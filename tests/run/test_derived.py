@@ -1,0 +1,132 @@
+"""What counts as confirmed: a URL whose answer a browser would show, for the plain copy and for those derived of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.imgpro import VERIFIED, ImgPro
+from doubles.server import Reply
+from sites import picture, write
+
+from imghost.cli.main import main
+from imghost.run.upload import difference
+
+SIZE = (900, 600)
+PNG, JPEG = picture(1, SIZE), picture(1, SIZE, "JPEG")
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="600"/>'
+ICON = b"\0\0\1\0\1\0\x10\x10\0\0" + bytes(60)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "expected", "state"),
+    [
+        ("image/png", PNG, "image/png", ""),
+        ("image/png; charset=binary", PNG, "image/png", ""),
+        ("image/jpg", JPEG, "image/jpeg", ""),
+        ("image/apng", PNG, "image/png", ""),
+        ("image/svg+xml", SVG, "image/svg+xml", ""),
+        ("image/png", b"<!doctype html><p>Sign in</p>", "image/png", "dead"),
+        ("image/png", b"\x89", "image/png", "dead"),
+        ("image/png", PNG[:18], "image/png", "dead"),
+        ("image/jpeg", JPEG[:12], "image/jpeg", "dead"),
+        ("image/png", SVG, "image/png", "dead"),
+        ("image/svg+xml", SVG, "image/png", "dead"),
+        ("image/x-icon", ICON, "image/png", "dead"),
+        ("image/png", JPEG, "image/png", "altered"),
+        ("image/jpeg", PNG, "image/png", "altered"),
+        ("image/png", picture(1, (450, 300)), "image/png", "altered"),
+        ("text/html", PNG, "image/png", "dead"),
+        ("image/png", b"", "image/png", "dead"),
+    ],
+)
+def test_answer_counts_only_if_a_browser_would_show_the_image(media_type, body, expected, state):
+    found = difference(*SIZE, media_type, body, expected)
+    assert (found[0] if found else "") == state
+
+
+class Odd(ImgPro):
+    """The host, but for some addresses that it makes of an image's."""
+
+    refuses: tuple[str, ...] = ()
+    answer = Reply(422, b"no", (("Content-Type", "text/plain"),))
+
+    def _served(self, name: str, query: dict[str, str]) -> Reply:
+        return self.answer if set(self.refuses) & query.keys() else super()._served(name, query)
+
+
+@pytest.fixture
+def host() -> Iterator[Odd]:
+    with Odd("images") as host:
+        yield host
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+    return write(tmp_path, {"site/index.html": "<title>t</title><img src=a.png>", "site/a.png": PNG})
+
+
+def run(capsys: pytest.CaptureFixture[str], host: ImgPro, *arguments: str, status: int = 0) -> dict[str, Any]:
+    capsys.readouterr()
+    chosen = ["--host", "img.pro", "--option", f"api_url={host.api_url}", "--format", "webp", "--responsive"]
+    assert main(["rehost", "site", "--json", *chosen, *arguments]) == status
+    printed = capsys.readouterr()
+    return json.loads(printed.out) | {"err": printed.err, "page": Path("site/index.html").read_text("utf-8")}
+
+
+def test_derived_addresses_are_seen_once_and_then_named(project, capsys, host):
+    first = run(capsys, host)
+    assert "format=webp" in first["page"]
+    assert "size=s" in first["page"]
+    assert '"shown"' in Path("imghost.lock").read_text()
+    again = run(capsys, host)
+    assert again["requests"] == 0
+    assert again["page"] == first["page"]
+
+
+@pytest.mark.parametrize(
+    ("refuses", "has_format", "has_sizes"),
+    [(("format",), False, False), (("size",), True, False)],
+)
+@pytest.mark.parametrize("answer", [Odd.answer, Reply(200, b"<p>no</p>", (("Content-Type", "image/webp"),))])
+def test_what_no_browser_would_show_keeps_its_plain_address(
+    refuses, has_format, has_sizes, answer, project, capsys, host
+):
+    host.refuses, host.answer = refuses, answer
+    report = run(capsys, host, "--remove-local")
+    assert ("format=webp" in report["page"]) is has_format
+    assert ("srcset" in report["page"]) is has_sizes
+    assert re.search(r'src="?http://127', report["page"])
+    assert "plain address" in report["err"]
+    assert report["images"]["failed"] == 0
+    host.refuses = ()
+    mended = run(capsys, host)["page"]
+    assert "format=webp" in mended
+    assert "srcset" in mended
+
+
+def test_without_leave_to_ask_nothing_is_named_that_nobody_saw(project, capsys, host):
+    host.refuses = ("format", "size")
+    run(capsys, host)
+    report = run(capsys, host, "--frozen")
+    assert report["requests"] == 0
+    assert "format=" not in report["page"]
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [(422, "dead"), (403, "dead"), (410, "dead"), (500, "unknown"), (429, "unknown")]
+)
+def test_every_status_but_200_fails_the_verdict_of_a_page(status, state, project, capsys, host):
+    run(capsys, host)
+    host.refuses, host.answer = ("format",), Reply(status, b"no", (("Content-Type", "text/plain"),))
+    capsys.readouterr()
+    chosen = ["--host", "img.pro", "--option", f"api_url={host.api_url}", "--retries", "1"]
+    assert main(["verify", "--json", "--site", "site", *chosen]) == 1
+    states = {row["state"] for row in json.loads(capsys.readouterr().out)["images"] if "format" in row["url"]}
+    assert states == {state}
