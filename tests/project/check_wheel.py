@@ -67,6 +67,8 @@ def check_names(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == set(PACKAGES), tops
     assert [name for name in names if name.endswith("/licenses/LICENSE")], "no licence in the wheel"
+    for part in ("report.html.jinja", "report.css", "report.js"):
+        assert f"imghost/run/{part}" in names, f"the HTML report lacks {part}"
     for package in PACKAGES:
         assert f"{package}/py.typed" in names, f"{package} is not typed"
 

@@ -350,21 +350,29 @@ class TestPreCommit:
     def project(self, tmp_path, host):
         return Project(tmp_path, host, "https://unused.test/")
 
-    def hook(self) -> str:
-        (offered,) = parsed(ROOT / ".pre-commit-hooks.yaml")
-        (used,) = parsed(SNIPPETS / "pre-commit-config.yaml")["repos"][0]["hooks"]
+    def hook(self, at: int) -> str:
+        offered = parsed(ROOT / ".pre-commit-hooks.yaml")[at]
+        used = parsed(SNIPPETS / "pre-commit-config.yaml")["repos"][0]["hooks"][at]
         assert (used["id"], offered["language"], offered["pass_filenames"]) == (offered["id"], "python", False)
         return " ".join([offered["entry"], *used["args"]])
 
     def test_a_push_is_refused_while_the_lock_does_not_cover_the_site(self, project, host):
         settings = f"host = 'img.pro'\n[options]\napi_url = '{host.api_url}'\n"
         write(project.folder, {"imghost.toml": settings})
-        assert project.attempt(self.hook(), {}).returncode == 2
+        assert project.attempt(self.hook(0), {}).returncode == 2
         small_site(project.folder / "site", count=1)
-        refused = project.attempt(self.hook(), {})
+        refused = project.attempt(self.hook(0), {})
         assert (refused.returncode, "images/0.png" in refused.stdout) == (1, True)
         project.run("imghost rehost site", {"IMGPRO_API_KEY": VERIFIED, "CI": ""})
-        assert project.attempt(self.hook(), {}).returncode == 0
+        assert project.attempt(self.hook(0), {}).returncode == 0
+
+    def test_a_push_is_refused_while_an_image_is_broken_or_has_no_text(self, project):
+        assert project.attempt(self.hook(1), {}).returncode == 2
+        write(project.folder, {"site/index.html": '<img src="gone.png">'})
+        refused = project.attempt(self.hook(1), {})
+        assert (refused.returncode, "1 broken, 1 alt" in refused.stdout) == (1, True)
+        write(project.folder, {"site/index.html": "<p>no image</p>"})
+        assert project.attempt(self.hook(1), {}).returncode == 0
 
 
 class TestMerging:
