@@ -115,6 +115,8 @@ class ShownImage(NamedTuple):
     """Other URLs that a browser may choose, each with its density; 0 where a width decides."""
     link: str = ""
     """Where the link around it leads."""
+    lacks_if_own: str = ""
+    """Why its text is missing if that is the name of its file, which a hosted image's URL does not tell."""
 
 
 class PageImages(NamedTuple):
@@ -272,6 +274,7 @@ def _shown(slim: str) -> Iterator[ShownImage]:
             height,
             tuple(_choices(tag)),
             _link(tag),
+            _lacking_if_own(tag),
         )
 
 
@@ -285,11 +288,7 @@ def lacking(tag: Tag) -> str:
     The rules, each with its source (HTML = the HTML standard, "Requirements for providing text to act as an
     alternative for images"; techniques and failures are WCAG 2's):
     """
-    # ARIA6, ARIA10: `aria-label` and `aria-labelledby` name an image as `alt` does.
-    if _text(tag, "aria-label") or _text(tag, "aria-labelledby"):
-        return ""
-    # WAI-ARIA: `presentation` and its synonym `none` take an element out of the accessibility tree.
-    if {"presentation", "none"} & set(_text(tag, "role").lower().split()):
+    if _is_named_otherwise(tag):
         return ""
     alt = tag.get("alt")
     text = None if alt is None or _is_own_name(str(alt), _text(tag, "src")) else str(alt).strip()
@@ -305,6 +304,26 @@ def lacking(tag: Tag) -> str:
         is_nameless = _leaves_link_nameless(tag) and not _is_captioned(tag)
         return "has an empty alternative text and is all that its link has" if is_nameless else ""
     return "" if _may_do_without(tag) else _how_it_lacks(tag)
+
+
+def _is_named_otherwise(tag: Tag) -> bool:
+    """Say whether an image has a name beside `alt`, or needs none."""
+    # ARIA6, ARIA10: `aria-label` and `aria-labelledby` name an image as `alt` does.
+    if _text(tag, "aria-label") or _text(tag, "aria-labelledby"):
+        return True
+    # WAI-ARIA: `presentation` and its synonym `none` take an element out of the accessibility tree.
+    return not {"presentation", "none"}.isdisjoint(_text(tag, "role").lower().split())
+
+
+_FILE_NAME: Final = re.compile(r"\S+\.(?:png|jpe?g|gif|webp|avif|svg)", re.I | re.A)
+
+
+def _lacking_if_own(tag: Tag) -> str:
+    """Say why a text that is a file's name is missing, if the file is the image's."""
+    alt = _text(tag, "alt")
+    if not _FILE_NAME.fullmatch(alt) or lacking(tag) or _is_named_otherwise(tag) or _may_do_without(tag):
+        return ""
+    return _how_it_lacks(tag)
 
 
 def _how_it_lacks(tag: Tag) -> str:
@@ -325,7 +344,7 @@ def _may_do_without(tag: Tag) -> bool:
 def _is_own_name(alt: str, url: str) -> bool:
     """Say whether a text is nothing but the image's file: its URL as written, or the name at its end."""
     alt, url = alt.strip(), unquote(url.partition("#")[0].partition("?")[0])
-    return bool(alt) and "." in alt and alt in {url, url.lstrip("./"), url.rpartition("/")[2]}
+    return bool(alt) and "." in alt and alt.lstrip("./") in {url.lstrip("./"), url.rpartition("/")[2]}
 
 
 def _is_captioned(tag: Tag) -> bool:
@@ -696,13 +715,16 @@ def _shown_at(uses: Sequence[_Use]) -> ShownAt:
 
 def _without_text(shown: Mapping[str, Sequence[_Use]]) -> Iterator[Finding]:
     for path, uses in sorted(shown.items()):
-        lacking_in = {
-            Place(use.page.path, use.image.line): use.image.lacks_text for use in uses if use.image.lacks_text
-        }
+        reasons = ((use, _why_it_lacks(use.image, path)) for use in uses)
+        lacking_in = {Place(use.page.path, use.image.line): reason for use, reason in reasons if reason}
         if lacking_in and not path.startswith("data:"):
             why = next(iter(lacking_in.values()))
             remedy = 'write what it shows, or alt="" for decoration'
             yield Finding("alt", (path,), f"{path} {why}", remedy, tuple(lacking_in))
+
+
+def _why_it_lacks(image: ShownImage, path: str) -> str:
+    return image.lacks_text or (image.lacks_if_own if _is_own_name(image.alt or "", path) else "")
 
 
 def _expiring(

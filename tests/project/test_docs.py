@@ -158,7 +158,7 @@ def test_every_command_in_a_page_is_understood(command, tmp_path, monkeypatch, c
     assert "usage:" not in told.err
     assert "unknown" not in told.err
     named = command.split()[0]
-    expected = {"rehost": 0, "plan": 0, "restore": 0, "status": 0, "verify": 1, "check": 1, "migrate": 0}
+    expected = {"rehost": 0, "plan": 0, "restore": 0, "status": 0, "verify": 1, "check": 1, "audit": 1, "migrate": 0}
     # What needs a host's answer is refused here, for that reason alone.
     assert status == expected.get(named, 2), told.err
 

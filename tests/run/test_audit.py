@@ -443,6 +443,15 @@ class TestHosted:
         assert told["large"].text == "1,600 px wide, shown at 400 px in 1 page"
         assert [place.line for place in told["expiring"].places] == [2, 2]
 
+    @pytest.mark.parametrize(
+        ("alt", "count"), [("img/a.png", 1), ("../img/a.png", 1), ("a.png", 1), ("img/b.png", 0), ("A chart", 0)]
+    )
+    def test_hosted_image_that_has_its_old_name_for_a_text_has_none(self, tmp_path, alt, count):
+        copy = HostedCopy("img/a.png", 9, 4, 4)
+        html = f'<img src="{self.URL}" alt="{alt}"><figure><img src="{self.URL}" alt="{alt}"><figcaption>A</figcaption></figure>'
+        findings = audited(tmp_path, {"x/index.html": html}, hosted={self.URL: copy}).findings
+        assert [len(finding.places) for finding in findings] == [1] * count
+
     def test_directory_hosts_file_is_judged_by_its_record(self, tmp_path):
         copy = HostedCopy("img/a.png", 9, 4, 4)
         site = {"x/index.html": '<img src="../_imghost/abc.png">', "_imghost/abc.png": picture()}
