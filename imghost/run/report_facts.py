@@ -33,7 +33,7 @@ class SiteBytes(NamedTuple):
     before: int = 0
     after: int = 0
     pages: int = 0
-    """In all files that are no images: pages, search, the theme."""
+    """In all that is no image of the pages: pages, search, the theme."""
     unused: int = 0
     """In image files that no page names."""
     copies: int = 0
@@ -145,7 +145,7 @@ def gather(
         commit=commit(settings.folder, job.environ),
         title=seen.title,
         place=_place(host, published.records),
-        site_bytes=_site_bytes(published, rewritten_pages, job, seen),
+        site_bytes=_site_bytes(published, rewritten_pages, job, listed),
         images=listed,
         by_page=tuple(_weights(published, listed)),
         findings=(*failed, *seen.findings),
@@ -265,19 +265,21 @@ def _place(host: Host | None, records: Mapping[str, Record]) -> str:
     return host.name if host.place == "network" or record is None else record.url.rpartition("/")[0] or host.name
 
 
-def _site_bytes(published: Published, rewritten_pages: RewrittenPages, job: Job, seen: Audit) -> SiteBytes:
+def _site_bytes(
+    published: Published, rewritten_pages: RewrittenPages, job: Job, listed: Iterable[ListedImage]
+) -> SiteBytes:
     """Measure the site as it is, and what it would be with every local copy, and without those that may go."""
-    sizes = {path: found[0] for path in survey(job.site).files if (found := stamp(job.site / path))}
+    sizes = {path: known[0] for path in survey(job.site).files if (known := stamp(job.site / path))}
     after = sum(sizes.values())
-    collected = sum(sizes[url] for url in local_copies.hosted_in_site(published) if url in sizes)
+    collected = {url for url in local_copies.hosted_in_site(published) if url in sizes}
+    states = {image.path: image.state for image in listed if image.path in sizes}
     images = published.planned.images.items()
     gone = sum(image.bytes for path, image in images if "://" not in path and path not in sizes)
-    unused = {finding.paths[0] for finding in seen.findings if finding.kind == "unused"}
     return SiteBytes(
-        before=after + max(0, gone - collected),
+        before=after + max(0, gone - sum(sizes[path] for path in collected)),
         after=after,
-        pages=sum(size for path, size in sizes.items() if path not in seen.files),
-        unused=sum(sizes.get(path, 0) for path in unused),
+        pages=after - sum(sizes[path] for path in states.keys() | collected),
+        unused=sum(sizes[path] for path, state in states.items() if state == "unused"),
         copies=sum(sizes.get(path, 0) for path in _removable(published, rewritten_pages, job)),
     )
 

@@ -314,11 +314,14 @@ def _bar(facts: Facts) -> list[BarPart]:
     rest = sizes.after - sizes.pages - sizes.unused - sizes.copies
     where = f"collected in {facts.place}" if facts.is_collected else f"on {facts.place}"
     images = f"in {many(len(stays), 'image')} that {'stays' if len(stays) == 1 else 'stay'}"
+    has_copies = any(image.is_there and image.url for image in facts.images) and not sizes.copies
+    if facts.is_collected or has_copies:
+        images = "in images and copies that stay"
     parts = (
         BarPart("gone", gone, f"{where}, no longer in the site"),
         BarPart("copies", sizes.copies, "in copies of these, which `remove_local` would take out"),
         BarPart("html", sizes.pages, "pages, search, theme"),
-        BarPart("local", rest, images if stays else "in images and copies that stay"),
+        BarPart("local", rest, images),
         BarPart("unused", sizes.unused, f"in {many(len(unused), 'file')} that no page names"),
     )
     return [part for part in parts if part.bytes > 0]
