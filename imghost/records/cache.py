@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,49 +244,53 @@ class Cache:
                 return cls(folder, {}, (warning,), is_writable=is_writable)
         return cls(folder, {}, (warning,), is_writable=False)
 
-    def records(self) -> tuple[Record, ...]:
-        """List the records that were earned on this machine, whether or not the lock has them."""
-        found: list[Record] = []
+    def records(self, owner: str = "") -> tuple[Record, ...]:
+        """List the records that were earned on this machine for a project, whether or not its lock has them.
+
+        `owner` names the lock, and the settings that own an image at its host: projects share a store.
+        """
+        return tuple(record for key, record in self._records() if _key("record", owner, *record.key) == key)
+
+    def _records(self) -> Iterator[tuple[str, Record]]:
+        """Yield every project's records, each with its row's key."""
         for key, value in self._of_kind("record:"):
             with suppress(ValueError):
-                record = parse_record(value)
-                if _key("record", *record.key) == key:
-                    found.append(record)
-        return tuple(found)
+                yield key, parse_record(value)
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: Record, owner: str = "") -> None:
         """Keep a record, and end its upload; once this returns it survives a crash. Raises StateError."""
         try:
             line = render_record(whole(record))
         except LockError as problem:
             raise StateError(str(problem)) from None
-        changes = {_key("record", *record.key): line, _key("intent", *record.key): None}
+        changes = {_key("record", owner, *record.key): line, _key("intent", owner, *record.key): None}
         self._write(changes, f"the record of {record.sha256[:12]} cannot be kept in")
 
-    def forget(self, urls: Collection[str]) -> None:
-        """Forget the records of these URLs, whose images are about to be deleted. Raises StateError."""
-        changes: Changes = {_key("record", *record.key): None for record in self.records() if record.url in urls}
-        if changes:
-            self._write(changes, "records cannot be taken out of")
+    def forget(self, urls: Container[str]) -> None:
+        """Forget the records of images that are deleted at their host, whoever earned them. Raises StateError."""
+        gone: dict[str, str | None] = {key: None for key, record in self._records() if record.url in urls}
+        if gone:
+            self._write(gone, "records cannot be taken out of")
 
-    def intents(self) -> tuple[UploadKey, ...]:
-        """List the uploads that were begun and whose end is not known."""
+    def intents(self, owner: str = "") -> tuple[UploadKey, ...]:
+        """List the uploads that a project began and whose end is not known."""
         found: list[UploadKey] = []
         for key, value in self._of_kind("intent:"):
             with suppress(ValueError, TypeError):
                 sha256, host, variant = json.loads(value)
-                if _key("intent", sha256, host, variant) == key:
+                if _key("intent", owner, sha256, host, variant) == key:
                     found.append((sha256, host, variant))
         return tuple(found)
 
-    def intend(self, sha256: str, host: str, variant: str) -> None:
+    def intend(self, sha256: str, host: str, variant: str, owner: str = "") -> None:
         """Note that an upload begins; raises StateError, and then nothing may be sent."""
         value = json.dumps([sha256, host, variant])
-        self._write({_key("intent", sha256, host, variant): value}, "no more is uploaded, since it cannot be noted in")
+        key = _key("intent", owner, sha256, host, variant)
+        self._write({key: value}, "no more is uploaded, since it cannot be noted in")
 
-    def settle(self, sha256: str, host: str, variant: str) -> None:
+    def settle(self, sha256: str, host: str, variant: str, owner: str = "") -> None:
         """Note that an upload ended without a record: the host is known not to have it. Raises StateError."""
-        key = _key("intent", sha256, host, variant)
+        key = _key("intent", owner, sha256, host, variant)
         if key in self._rows:
             self._write({key: None}, "the end of an upload cannot be noted in")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +17,13 @@ from typing import Any, Final
 from imghost import files
 from imghost.errors import LockError
 from imghost.models import Record
+from imghost.records.state import is_confirmed
 from imghost.wording import printable
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
 
 MAX_LINE: Final = 64 * 1024
 
@@ -205,6 +214,8 @@ class Lock:
     records: tuple[Record, ...] = ()
     header: Mapping[str, object] = field(default_factory=dict, hash=False)
     """The header's fields of later versions, kept as they are."""
+    unconfirmed: tuple[Record, ...] = ()
+    """Records whose URLs nobody has seen yet, sorted: no page may name them, and the next build asks them again."""
 
 
 class _BrokenLineError(ValueError):
@@ -254,7 +265,85 @@ def merged(lock: Lock, new_records: Iterable[Record], host: str | None) -> Lock:
 
     Of several records for one key the longest-lived counts; of two that live as long, the later one.
     """
-    return Lock(host or lock.host, _counting((*lock.records, *map(whole, new_records))), lock.header)
+    records, left = _counting((*lock.records, *lock.unconfirmed, *map(whole, new_records)))
+    return Lock(host or lock.host, records, lock.header, left)
+
+
+def add(path: Path, new_records: Iterable[Record], host: str | None, now: datetime | None = None) -> bool:
+    """Merge records into the file as it is now, and say whether that changed it.
+
+    Whatever else wrote meanwhile, another build or `git pull`, stays. Raises OSError and LockError.
+    """
+    with _held(path):
+        return write(path, merged(read(path, now), new_records, host))
+
+
+def append(path: Path, record: Record, host: str) -> None:
+    """Add one record's line at the file's end: the moment that it is earned, so that no kill forgets it.
+
+    The lock is read in any order; `add` sorts the line in. Not synced: a killed process loses no write, and what a
+    loss of power takes the local store has. Raises OSError and LockError.
+    """
+    line = render_record(whole(record)) + "\n"
+    with _held(path), path.resolve().open("a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        before = "" if size else _header(Lock(host)) + "\n"
+        if size:
+            file.seek(size - 1)
+            before = "" if file.read(1) == b"\n" else "\n"
+        file.write(f"{before}{line}".encode("ascii"))
+
+
+def drop(path: Path, urls: Container[str]) -> int:
+    """Take the records of these URLs out of the file as it is now, and say how many there were."""
+    with _held(path):
+        lock = read(path)
+        records = tuple(record for record in lock.records if record.url not in urls)
+        left = tuple(record for record in lock.unconfirmed if record.url not in urls)
+        count = len(lock.records) + len(lock.unconfirmed) - len(records) - len(left)
+        if count:
+            write(path, Lock(lock.host, records, lock.header, left))
+        return count
+
+
+_LONGEST_WAIT: Final = 30.0
+"""Seconds to wait for another process that writes the lock, which takes it milliseconds."""
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold the lock file itself against other processes that write it; made where there is none. Raises OSError.
+
+    A write replaces the file, so what was waited for may be the old one: then the new one is held instead.
+    """
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + _LONGEST_WAIT
+    while True:
+        file = os.open(target, os.O_RDONLY | os.O_CREAT, 0o666)
+        try:
+            _lock_file(file, deadline)
+            with suppress(FileNotFoundError):
+                if os.fstat(file).st_ino == target.stat().st_ino:
+                    yield
+                    return
+        finally:
+            os.close(file)
+
+
+def _lock_file(file: int, deadline: float) -> None:
+    """Wait for a file to be ours alone; where the system has no such locks, go on without. Raises OSError."""
+    if fcntl is None:
+        return
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def parse(content: str | bytes, name: str, now: datetime | None = None) -> Lock:
@@ -284,7 +373,8 @@ def parse(content: str | bytes, name: str, now: datetime | None = None) -> Lock:
         raise LockError(f"{name}, line 1: it has no header like {_header(Lock())}; {_RESTORE}")
     hosts = [header.pop("host") for header in headers]
     host = next((name for name in reversed(hosts) if isinstance(name, str)), None)
-    return Lock(host, _counting(records), {key: header[key] for header in headers for key in header})
+    counting, left = _counting(records)
+    return Lock(host, counting, {key: header[key] for header in headers for key in header}, left)
 
 
 def _in_time(record: Record, latest: datetime) -> Record:
@@ -298,7 +388,7 @@ def _in_time(record: Record, latest: datetime) -> Record:
 
 def render(lock: Lock) -> str:
     """Write a lock as text, always the same for the same lock; raises LockError for what could not be read again."""
-    lines = (_header(lock), *map(render_record, sorted(lock.records, key=_key)), "")
+    lines = (_header(lock), *map(render_record, sorted((*lock.records, *lock.unconfirmed), key=_key)), "")
     text = "\n".join(lines)
     if len(text) > MAX_BYTES:
         raise LockError("the lock would be longer than 64 MB; delete records that the site needs no more")
@@ -356,15 +446,23 @@ def _key(record: Record) -> tuple[str, str, str]:
     return record.key
 
 
-def _counting(records: Iterable[Record]) -> tuple[Record, ...]:
-    """Keep the record that counts for each key, sorted."""
+def _counting(records: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
+    """Keep the record that counts for each key, and beside it one that is not confirmed yet; both sorted."""
     kept: dict[tuple[str, str, str], Record] = {}
+    left: dict[tuple[str, str, str], Record] = {}
     for record in records:
-        known = kept.setdefault(record.key, record)
+        chosen = kept if is_confirmed(record) else left
+        known = chosen.setdefault(record.key, record)
         # Unknown fields that are equal in Python may be written differently: 1, 1.0, true.
         if known is not record and (known != record or record.extra):
-            kept[record.key] = max(known, record, key=_life)
-    return tuple(kept[key] for key in sorted(kept))
+            chosen[record.key] = max(known, record, key=_life)
+    waiting = (record for key, record in sorted(left.items()) if key not in kept or _is_later(record, kept[key]))
+    return tuple(kept[key] for key in sorted(kept)), tuple(waiting)
+
+
+def _is_later(record: Record, known: Record) -> bool:
+    """Say whether an unconfirmed record is of a later upload than the one that counts."""
+    return record.url != known.url and record.uploaded > known.uploaded
 
 
 def _life(record: Record) -> tuple[datetime, datetime, str, int, str]:

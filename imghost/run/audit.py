@@ -472,7 +472,7 @@ class Audit(NamedTuple):
 
 def hosted_by(records: Iterable[Record], settings: Settings, now: datetime) -> dict[str, HostedCopy]:
     """Say what is known of hosted images by a lock's records."""
-    from imghost.run.plan import lasts
+    from imghost.records.state import needs_renewal
 
     copies = {}
     for record in records:
@@ -483,7 +483,7 @@ def hosted_by(records: Iterable[Record], settings: Settings, now: datetime) -> d
             record.width,
             record.height,
             record.expires,
-            not lasts(record, settings, now),
+            needs_renewal(record, settings.renew_before, now),
             record.sha256,
         )
     return copies

@@ -70,6 +70,8 @@ class Upload(NamedTuple):
     paths: tuple[str, ...]
     renewed: Record | None = None
     """The record that runs out; it counts until the renewal is there."""
+    spare: Record | None = None
+    """A record that nobody has confirmed yet: once it is, nothing is sent."""
 
 
 class Plan(NamedTuple):

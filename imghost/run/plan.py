@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -17,6 +18,7 @@ from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, R
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
+from imghost.records.state import covers, needs_renewal, owns
 from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Plan, Planned, Upload
 from imghost.settings import Settings
@@ -142,12 +144,12 @@ def plan(
     for path in sorted(needed):
         image, variant = images[path], variants[path]
         record = records.get((image.sha256, host.name, variant))
-        if record and record.lives_at(now):
+        if record and covers(record, now):
             reused[path] = record
-        if record is None or not lasts(record, settings, now):
-            known = uploads.get((image.sha256, variant))
-            paths = (*known.paths, path) if known else (path,)
-            uploads[image.sha256, variant] = Upload(known.image if known else image, variant, paths, record)
+        if record is None or needs_renewal(record, settings.renew_before, now):
+            begun = uploads.get((image.sha256, variant))
+            paths = (*begun.paths, path) if begun else (path,)
+            uploads[image.sha256, variant] = Upload(begun.image if begun else image, variant, paths, record)
     staying |= _left_out(groups, staying, needed)
     return Plan(reused, tuple(uploads.values()), staying, host.limits.price, host.limits.is_price_certain)
 
@@ -211,12 +213,33 @@ def _left_out(groups: Iterable[Group], staying: Mapping[str, Stay], needed: set[
     return left
 
 
-def lasts(record: Record, settings: Settings, now: datetime) -> bool:
-    """Say whether a record needs no renewal yet: `renew_before`, at most a quarter of its own life."""
-    if record.expires is None:
-        return True
-    life = max(record.expires - record.uploaded, timedelta(0))
-    return record.expires - now > min(settings.renew_before, life / 4)
+def within_budget(plan: Plan, settings: Settings, now: datetime) -> tuple[Plan, Plan]:
+    """Give what the budget allows of a plan, and what of it has to wait; raises BudgetError where that is everything.
+
+    Renewals of what still lives come first, as far as the budget goes, soonest end first: else pages would lose
+    images that they have. New images go all or not at all.
+    """
+    renewals = sorted(
+        (upload for upload in plan.uploads if covers(upload.renewed, now)),
+        key=lambda upload: (upload.renewed and upload.renewed.expires) or now,
+    )
+    room = _room(plan, settings)
+    if not renewals or room is None or len(plan.uploads) <= room:
+        check_budget(plan, settings)
+        return plan, plan._replace(uploads=())
+    new = tuple(upload for upload in plan.uploads if not covers(upload.renewed, now))
+    going, waiting = tuple(renewals[:room]), tuple(renewals[room:])
+    if len(new) <= room - len(going):
+        going, new = going + new, ()
+    return plan._replace(uploads=going), plan._replace(uploads=new + waiting)
+
+
+def _room(plan: Plan, settings: Settings) -> int | None:
+    """Say how many uploads the budget allows; None = any number."""
+    rooms = [] if settings.max_uploads is None else [settings.max_uploads]
+    if plan.price and plan.is_price_certain:
+        rooms.append(int(settings.max_cost / plan.price))
+    return min(rooms, default=None)
 
 
 def check_budget(plan: Plan, settings: Settings) -> None:
@@ -271,6 +294,7 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     records, refused = usable(lock.records, host, images, settings, job.now())
     every = [group for _, of_page in groups for group in of_page.values()]
     chosen = _plan(images, stays, every, records, host, settings, job.now())
+    chosen = _with_spares(chosen, host, lock, cache, settings, job.now())
     if not network.may_upload and host is not None and host.place != "network":
         chosen = _without_imports(chosen, network)
     leave = _leave(network, host)
@@ -279,11 +303,52 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     return Planned(found, known, views, groups, images, stays, lock, host, leave, chosen, tuple(notices), seconds)
 
 
-def replanned(planned: Planned, job: Job, lock: locks.Lock) -> Planned:
+def replanned(planned: Planned, job: Job, lock: locks.Lock, cache: Cache) -> Planned:
     """Plan anew with the records of a lock that another build may have changed meanwhile."""
     records, _ = usable(lock.records, planned.host, planned.images, job.settings, job.now())
     chosen = _plan(planned.images, planned.stays, planned.all_groups, records, planned.host, job.settings, job.now())
+    chosen = _with_spares(chosen, planned.host, lock, cache, job.settings, job.now())
     return planned._replace(lock=lock, plan=chosen)
+
+
+def _with_spares(
+    chosen: Plan, host: Host | None, lock: locks.Lock, cache: Cache, settings: Settings, now: datetime
+) -> Plan:
+    """Name for each upload the record that would spare it, once its URL is confirmed: nothing is sent twice.
+
+    Such are what the local store alone knows, and what the lock has unconfirmed. One that must be renewed itself
+    spares nothing, whatever else is in it.
+    """
+    if host is None or host.place != "network" or not chosen.uploads:
+        return chosen
+    spares: dict[tuple[str, str, str], Record] = {}
+    for record in sorted((*cache.records(owner_of(settings, host)), *lock.unconfirmed), key=_end):
+        lasts = record.lives_at(now) and not needs_renewal(record, settings.renew_before, now)
+        if lasts and owns(record, host.name, host.accepts):
+            spares[record.key] = record
+    uploads = (
+        upload._replace(spare=spares.get((upload.image.sha256, host.name, upload.variant))) for upload in chosen.uploads
+    )
+    return chosen._replace(uploads=tuple(uploads))
+
+
+def _end(record: Record) -> tuple[datetime, datetime]:
+    return record.expires or datetime.max.replace(tzinfo=UTC), record.uploaded
+
+
+_PLACES: Final = ("api_url", "base_url", "bucket", "endpoint_url", "folder", "namespace", "path", "prefix", "project")
+"""Options that say where a host puts a project's images."""
+
+
+def owner_of(settings: Settings, host: Host) -> str:
+    """Name what owns the records that a local store keeps: the lock, and the place and account at the host.
+
+    Projects share a store, in one repository or on one machine; what one has stored the other may not count on.
+    """
+    places = sorted((name, str(value)) for name, value in settings.options.items() if name in _PLACES)
+    lock = os.path.relpath(settings.lock, settings.cache_dir)
+    account, project = getattr(host, "account", ""), getattr(host, "project", "")
+    return repr((lock, host.name, account, project, places))
 
 
 def _open(job: Job, lock: locks.Lock, client: Client) -> Host | None:

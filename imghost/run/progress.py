@@ -175,10 +175,7 @@ def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> Non
     if doubtful and may_store_twice(host):
         twice = f"{many(len(doubtful), 'image')} may be stored twice"
         job.say(f"{twice}: an earlier run ended before {host.name} answered")
-    from imghost.run.upload import earned
 
-    # What an earlier run had earned is only fetched.
-    uploads = [upload for upload in uploads if earned(upload, context) is None]
     if uploads and host.place == "network":
         total = sum(upload.image.bytes for upload in uploads)
         most = "" if host.limits.is_price_certain else "at most "

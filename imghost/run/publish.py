@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import FrameType
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from imghost import files
-from imghost.errors import Action, BudgetError, HostError, StateError, StoreError
+from imghost.errors import Action, BudgetError, HostError, LockError, StateError, StoreError
 from imghost.hosts import Host, Imports, Quota
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache, exclusive
-from imghost.run.job import NOT_UPLOADED, Job, Notice, Outcome, Planned, Published, Upload, refused, without_uploads
-from imghost.run.plan import Refusal, check_budget, decide, replanned
+from imghost.records.state import confirmed, covers, is_confirmed, needs_renewal, owns
+from imghost.run.job import (
+    NOT_UPLOADED,
+    Job,
+    Notice,
+    Outcome,
+    Plan,
+    Planned,
+    Published,
+    Upload,
+    refused,
+    without_uploads,
+)
+from imghost.run.plan import Refusal, decide, owner_of, replanned, within_budget
 from imghost.run.progress import announce, reporting
 from imghost.run.report import failure_notices
 from imghost.site.images import Origins, Stay, opened
@@ -50,9 +66,9 @@ def publish(planned: Planned, job: Job, client: Client, cache: Cache) -> Publish
             if not is_alone:
                 why = f"another build holds the local store {job.settings.cache_dir}; build again when it is done"
                 return refused(planned, "busy", f"nothing is uploaded: {why}")
-            planned = replanned(planned, job, locks.read(job.settings.lock, job.now()))
-            with closing(Cache.load(job.settings.cache_dir)) as fresh:
-                planned, job, notices = _by_the_hosts_clock(planned, job, client)
+            with Cache.load(job.settings.cache_dir) as fresh, ending_in_order():
+                planned = replanned(planned, job, locks.read(job.settings.lock, job.now()), fresh)
+                planned, job, notices = _by_the_hosts_clock(planned, job, client, fresh)
                 done = _carried_out(planned, job, client, fresh)
                 return done._replace(notices=(*notices, *done.notices))
     except StateError as problem:
@@ -60,7 +76,9 @@ def publish(planned: Planned, job: Job, client: Client, cache: Cache) -> Publish
         return refused(planned, "state", f"nothing is uploaded: {why}")
 
 
-def _by_the_hosts_clock(planned: Planned, job: Job, client: Client) -> tuple[Planned, Job, tuple[Notice, ...]]:
+def _by_the_hosts_clock(
+    planned: Planned, job: Job, client: Client, cache: Cache
+) -> tuple[Planned, Job, tuple[Notice, ...]]:
     """Plan anew by the host's clock where this machine's is wrong: nothing is renewed, or paid, because of that."""
     renewed = next((upload.renewed for upload in planned.plan.uploads if upload.renewed), None)
     if renewed is None:
@@ -77,7 +95,7 @@ def _by_the_hosts_clock(planned: Planned, job: Job, client: Client) -> tuple[Pla
         return planned, job, ()
     job = replace(job, now=lambda: here() + skew)
     text = f"this machine's clock is wrong by {skew.total_seconds():.0f} seconds; the host's counts: set the clock"
-    return replanned(planned, job, planned.lock), job, (Notice("clock", text),)
+    return replanned(planned, job, planned.lock, cache), job, (Notice("clock", text),)
 
 
 def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Published:
@@ -86,18 +104,21 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
     if host is None or not planned.plan.uploads:
         return without_uploads(planned, planned.leave)
     # What uploads need is loaded where one begins, here and below: most builds have none.
-    from imghost.run.upload import with_retries
+    from imghost.run.upload import recover, with_retries
 
     try:
-        with _among_others(job, host) as among:
-            taken, left = among.take(planned.plan.uploads, client) if among else ([], planned.plan.uploads)
-            planned = planned._replace(plan=planned.plan._replace(uploads=tuple(left)))
-            check_budget(planned.plan, job.settings)
-            with _workshop() as folder:
-                context = _context(host, planned, job, client, cache, folder)
-                quota = with_retries(host.ready, context) if left else Quota()
-                context = replace(context, is_first_alone=not quota.is_proven)
-                done = _upload_planned(planned, job, context, quota, taken, among)
+        with _among_others(job, host) as among, _workshop() as folder:
+            context = _context(host, planned, job, client, cache, folder)
+            spared, left = recover(planned.plan.uploads, context)
+            if spared:
+                again = many(sum(1 for outcome in spared if outcome.record), "image")
+                job.say(f"{again} found at the host again, so that nothing is sent")
+            taken, left = among.take(left, client) if among else ([], left)
+            going, waiting = within_budget(planned.plan._replace(uploads=tuple(left)), job.settings, job.now())
+            quota = with_retries(host.ready, context) if going.uploads else Quota()
+            context = replace(context, is_first_alone=not quota.is_proven)
+            done = _upload_planned(planned._replace(plan=going), job, context, quota, [*spared, *taken], among)
+        done = _with_waiting(done, waiting, job)
         return done._replace(notices=(*done.notices, *among.notices)) if among else done
     except StoreError as problem:
         return refused(planned, "shared", f"nothing is uploaded: {problem}")
@@ -107,6 +128,25 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
         return refused(planned, "upload", f"nothing is uploaded to {host.name}: {refusal}")
 
 
+def _with_waiting(done: Published, waiting: Plan, job: Job) -> Published:
+    """Say what the budget has no room for now: renewals wait without harm, new images stay local."""
+    if not waiting.uploads:
+        return done
+    renewals = [upload for upload in waiting.uploads if covers(upload.renewed, job.now())]
+    new = [upload for upload in waiting.uploads if upload not in renewals]
+    if renewals:
+        job.say(f"{many(len(renewals), 'renewal')} wait for the next build: the budget has no room for more")
+    if not new:
+        return done
+    text = (
+        f"the budget has room for renewals alone, which come first: {many(len(new), 'new image')} "
+        f"{'stays' if len(new) == 1 else 'stay'} local; build again, or raise max_uploads or max_cost"
+    )
+    stay = Stay(text)
+    staying = {**done.staying, **{path: stay for upload in new for path in upload.paths if path not in done.records}}
+    return done._replace(staying=staying, notices=(*done.notices, Notice("budget", text)), is_refused=True)
+
+
 def _among_others(job: Job, host: Host) -> AbstractContextManager[Sharing | None]:
     """Open the store of shared records, where one is set: only then what speaks with it is loaded."""
     if not job.settings.shared or not host.needs_network:
@@ -114,6 +154,34 @@ def _among_others(job: Job, host: Host) -> AbstractContextManager[Sharing | None
     from imghost.run.sharing import sharing
 
     return sharing(job, host)
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Let a request to end interrupt the uploads, as the keyboard does: MkDocs and Sphinx know no such request.
+
+    What is under way may finish; then the process ends as it was asked to. A signal that somebody else handles, or
+    that is ignored, as under nohup, stays so. Only the main thread can be interrupted.
+    """
+    ended: list[int] = []
+
+    def interrupt(signum: int, _: FrameType | None) -> NoReturn:
+        ended.append(signum)
+        signal.signal(signum, signal.SIG_DFL)  # a second request ends it at once
+        raise KeyboardInterrupt(signum)
+
+    is_ours = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if is_ours:
+        signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if ended:
+            os.kill(os.getpid(), ended[0])
 
 
 @contextmanager
@@ -151,35 +219,70 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         check_public(upload.image.path, job.environ)
         return host.bring(upload.image.path, upload.image.sha256)
 
-    def intend(payload: Payload) -> None:
-        if host.place == "network":
-            cache.intend(payload.image, host.name, payload.variant)
-
-    def settle(payload: Payload) -> None:
-        if host.place == "network":
-            cache.settle(payload.image, host.name, payload.variant)
-
-    def earn(record: Record) -> None:
-        if host.place == "network":
-            cache.keep(record)
-
+    ledger = _Ledger(host, job, cache)
     return UploadContext(
         host=host,
         client=client,
         prepare=prepare,
         bring=bring if isinstance(host, Imports) else None,
-        intend=intend,
-        settle=settle,
-        earn=earn,
-        doubtful=frozenset(cache.intents()),
-        earned={record.key: record for record in cache.records() if host.accepts(record.url)},
+        intend=ledger.intend,
+        settle=ledger.settle,
+        earn=ledger.earn,
+        doubtful=frozenset(cache.intents(ledger.owner)),
         now=job.now,
         tries=job.settings.retries,
         concurrency=job.settings.concurrency,
         verify=job.settings.verify and host.place == "network",
-        urls={record.url: record.sha256 for record in planned.lock.records if record.host == host.name},
+        bound={record.url: record for record in planned.lock.records if record.host == host.name},
+        twins=_twins(planned, host, job),
         sleep=job.sleep,
     )
+
+
+class _Ledger:
+    """Writes what is begun and earned where no kill forgets it: the local store and the lock; for any thread.
+
+    A host on this machine needs neither, since its files tell.
+    """
+
+    def __init__(self, host: Host, job: Job, cache: Cache) -> None:
+        self.owner = owner_of(job.settings, host)
+        self._host = host
+        self._job = job
+        self._cache = cache
+        self._is_kept = host.place == "network"
+
+    def intend(self, payload: Payload) -> None:
+        """Note that an upload begins; raises StateError."""
+        if self._is_kept:
+            self._cache.intend(payload.image, self._host.name, payload.variant, self.owner)
+
+    def settle(self, payload: Payload) -> None:
+        """Note that the host is known not to have it; raises StateError."""
+        if self._is_kept:
+            self._cache.settle(payload.image, self._host.name, payload.variant, self.owner)
+
+    def earn(self, record: Record) -> None:
+        """Keep a record, before its worker begins the next upload; where the lock fails, its receipt is told."""
+        if not self._is_kept:
+            return
+        is_first = not (self._job.settings.verify and is_confirmed(record))
+        try:
+            if is_first:  # the store's records are confirmed again before they count, so the first time is enough
+                self._cache.keep(confirmed(record), self.owner)
+        finally:
+            try:
+                locks.append(self._job.settings.lock, record, self._host.name)
+            except (OSError, LockError):
+                if is_first:
+                    self._job.say(f"receipt: {locks.render_record(record)}")
+
+
+def _twins(planned: Planned, host: Host, job: Job) -> dict[str, Record]:
+    """List the good records of images that were sent as they are: what they have, an equal payload needs no more."""
+    now, margin = job.now(), job.settings.renew_before
+    own = (record for record in planned.lock.records if not record.variant and owns(record, host.name, host.accepts))
+    return {record.sha256: record for record in own if covers(record, now) and not needs_renewal(record, margin, now)}
 
 
 def _with_removed(origins: Origins, last_map: PageMap) -> Origins:
@@ -241,7 +344,7 @@ def _upload_planned(
         fatal = str(problem)
     finally:
         records = [outcome.record for outcome in outcomes if outcome.record]
-        notices += _add_to_lock(planned, job, context.host, records)
+        notices += _add_to_lock(job, context.host, records)
     tried = {id(outcome.upload) for outcome in outcomes}
     beyond = [upload for upload in uploads if id(upload) not in tried]
     done = _sorted_out(planned, outcomes, beyond, fatal or over)
@@ -303,14 +406,19 @@ def _name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:
     assert planned.host is not None
     if not planned.plan.reused or planned.lock.host == planned.host.name:
         return ()
-    return _written(job, locks.merged(planned.lock, (), planned.host.name), ())
+    return _written(job, (), planned.host.name)
 
 
-def _add_to_lock(planned: Planned, job: Job, host: Host, records: Sequence[Record]) -> tuple[Notice, ...]:
-    """Write the records to the lock; a host on this machine has none there, since its files tell."""
-    if host.place != "network" or not records:
+def _add_to_lock(job: Job, host: Host, records: Sequence[Record]) -> tuple[Notice, ...]:
+    """Sort the records into the lock; a host on this machine has none there, since its files tell.
+
+    Lines that the workers appended are sorted too, also where none of their URLs could be confirmed.
+    """
+    if host.place != "network" or not (records or job.settings.lock.exists()):
         return ()
-    notices = _written(job, locks.merged(planned.lock, records, host.name), records)
+    if not records:
+        return _written(job, (), None)
+    notices = _written(job, records, host.name)
     if job.environ.get("CI"):
         name = job.settings.lock.name
         new = "1 record is" if len(records) == 1 else f"{len(records):,} records are"
@@ -319,13 +427,13 @@ def _add_to_lock(planned: Planned, job: Job, host: Host, records: Sequence[Recor
     return notices
 
 
-def _written(job: Job, lock: locks.Lock, records: Sequence[Record]) -> tuple[Notice, ...]:
+def _written(job: Job, records: Sequence[Record], host: str | None) -> tuple[Notice, ...]:
     try:
-        locks.write(job.settings.lock, lock)
-    except OSError as problem:
+        locks.add(job.settings.lock, records, host, job.now())
+    except (OSError, LockError) as problem:
         for record in records:
             job.say(f"receipt: {json_in_log(locks.render_record(record))}")
-        reason = problem.strerror or problem
+        reason = getattr(problem, "strerror", None) or problem
         text = f"{job.settings.lock} cannot be written: {reason}; make room or change its mode, then build again"
         return (Notice("lock", text),)
     return ()

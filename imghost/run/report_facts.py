@@ -17,10 +17,10 @@ from imghost.environment import version
 from imghost.files import git_top, stamp
 from imghost.hosts import Host
 from imghost.models import Failure, Image, Record
+from imghost.records.state import needs_renewal
 from imghost.run import local_copies
 from imghost.run.audit import Audit, Finding, HostedCopy, ImageFile, ShownAt, audit
 from imghost.run.job import Job, Notice, Published, RewrittenPages
-from imghost.run.plan import lasts
 from imghost.run.rewrite import additions_of, hosted_image
 from imghost.site.images import Stay
 from imghost.site.pages import survey
@@ -170,7 +170,7 @@ def _copies(published: Published, job: Job, now: datetime) -> dict[str, HostedCo
     copies: dict[str, HostedCopy] = {}
     for path, record in sorted(published.records.items()):
         image = published.planned.images.get(path)
-        is_expiring = not lasts(record, settings, now)
+        is_expiring = needs_renewal(record, settings.renew_before, now)
         copy = HostedCopy(path, record.bytes, record.width, record.height, record.expires, is_expiring, record.sha256)
         derived = hosted_image(record, image, host, additions)
         for url in (record.url, derived.url, *(url for url, _ in derived.choices)):
@@ -195,7 +195,7 @@ def _listed(
         image = _seen(path, published.planned.images.get(path), seen.files.get(path))
         image = image._replace(pages=pages, shown=shown.width, alts=shown.alts)
         if record:
-            is_expiring = not lasts(record, job.settings, now)
+            is_expiring = needs_renewal(record, job.settings.renew_before, now)
             yield _with_url(image, record)._replace(state="new" if path in new else "hosted", is_expiring=is_expiring)
         else:
             yield _staying(image, failures.get(path), published.staying.get(path))

@@ -23,6 +23,7 @@ from imghost.errors import Action, HostError, ImghostError, StoreError
 from imghost.models import Failure, Payload, Record, served_of
 from imghost.records import shared
 from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
+from imghost.records.state import needs_renewal
 from imghost.run.job import Job, Notice, Outcome, Upload
 from imghost.wording import many
 
@@ -171,7 +172,7 @@ class Sharing:
         if record.expires is None:
             return True
         life = record.expires - record.uploaded
-        lasts = record.expires - now > min(settings.renew_before, max(life, timedelta(0)) / 4)
+        lasts = not needs_renewal(record, settings.renew_before, now)
         return lasts and settings.retention is not None and life >= settings.retention - timedelta(hours=1)
 
     def _key(self, upload: Upload) -> Key:

@@ -11,15 +11,51 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from imghost.errors import Action, HostError, ImghostError, StateError
 from imghost.hosts import Finds, Host, may_store_twice
 from imghost.image.inspect import dimensions, media_type_of
 from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
 from imghost.net.client import Answer, Client
+from imghost.records.state import confirmed, unconfirmed
 from imghost.run.job import Outcome, Upload
 from imghost.wording import lasted, printable
+
+
+class Content(NamedTuple):
+    """What is known of the bytes at a URL: digest, length, type and size; empty, 0 or None = not known."""
+
+    sha256: str
+    bytes: int
+    media_type: str
+    size: tuple[int | None, int | None]
+
+    def may_be(self, other: Content) -> bool:
+        """Say whether both can be the same bytes: by their digests, else by all else that is known of both."""
+        if self.sha256 and other.sha256:
+            return self.sha256 == other.sha256
+        pairs = (
+            (self.bytes, other.bytes),
+            (self.media_type, other.media_type),
+            *zip(self.size, other.size, strict=True),
+        )
+        return all(mine == theirs for mine, theirs in pairs if mine and theirs)
+
+
+def content_of(record: Record, payload: str = "") -> Content:
+    """Say what is at a record's URL; without a change before the upload that is the image's own bytes."""
+    sha256 = payload or (record.sha256 if not record.variant else "")
+    is_seen = record.variant != IMPORT or record.width is not None
+    return Content(sha256, record.bytes, record.media_type if is_seen else "", (record.width, record.height))
+
+
+@dataclass(slots=True)
+class Sending:
+    """One payload on its way: images of the site with equal payloads wait for the one upload of theirs."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    hosted: Hosted | None = None
 
 
 @dataclass(slots=True)
@@ -39,7 +75,9 @@ class SharedState:
     unconfirmed: int = 0
     stopped: HostError | None = None
     fatal: ImghostError | None = None
-    urls: dict[str, str] = field(default_factory=dict)
+    bound: dict[str, Content] = field(default_factory=dict)
+    sending: dict[tuple[str, int], Sending] = field(default_factory=dict)
+    """What is on its way, by the payload's digest and renewal period."""
     repeats: Counter[str] = field(default_factory=Counter)
     """By the payload's image."""
     interrupted: threading.Event = field(default_factory=threading.Event)
@@ -59,17 +97,17 @@ class UploadContext:
     settle: Callable[[Payload], None]
     """Ends the intent of an upload that the host is known not to have stored."""
     earn: Callable[[Record], None]
-    """Keeps the record durably as soon as the host has answered."""
-    earned: Mapping[tuple[str, str, str], Record]
-    """Records that the local store alone knows: a hint, so their URLs are confirmed before they count."""
+    """Keeps the record durably as soon as the host has answered, and again once its URL is confirmed."""
     doubtful: frozenset[tuple[str, str, str]]
     """Uploads (digest, host, variant) that an earlier run tried and whose end is not known."""
     now: Callable[[], datetime]
     tries: int
     concurrency: int
     verify: bool
-    urls: dict[str, str]
-    """URLs that records already bind, each to its image's digest."""
+    bound: Mapping[str, Record] = field(default_factory=dict)
+    """URLs that records already bind."""
+    twins: Mapping[str, Record] = field(default_factory=dict)
+    """Records that are good, by the digest of the payload that is at the host, where that is known."""
     is_first_alone: bool = False
     sleep: Callable[[float], object] | None = None
     """How to wait; the interruptible default is for runs, another one for tests."""
@@ -89,7 +127,7 @@ def upload_all(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Ou
 
     Raises StateError where a record could not be kept: then nothing further is sent.
     """
-    state = SharedState(urls=dict(context.urls))
+    state = SharedState(bound={url: content_of(record) for url, record in context.bound.items()})
     first = list(uploads[:1]) if context.is_first_alone else []
     yield from _run(first, context, state)
     yield from _run(list(uploads[len(first) :]), context, state)
@@ -155,9 +193,7 @@ def _serve(
 
 def _outcome(upload: Upload, context: UploadContext, state: SharedState) -> Outcome:
     """Upload one image; whatever goes wrong with it is a value."""
-    path = upload.paths[0]
-    if upload.variant == IMPORT:
-        path = path.partition("?")[0]  # a query may hold what only the page's author should see in a log
+    path = _shown(upload)
     if state.stopped:
         return Outcome(upload, stop=str(state.stopped))
     if state.fatal or state.interrupted.is_set():
@@ -182,6 +218,12 @@ def _outcome(upload: Upload, context: UploadContext, state: SharedState) -> Outc
     except Exception as problem:  # a host by others may raise anything, and its text may hold a secret
         reason = f"the host {context.host.name!r} broke with {type(problem).__name__}"
         return Outcome(upload, failure=Failure(path, reason, "report it to the host's authors"))
+
+
+def _shown(upload: Upload) -> str:
+    """Name an image in a message; a URL's query may hold what only the page's author should see in a log."""
+    path = upload.paths[0]
+    return path.partition("?")[0] if upload.variant == IMPORT else path
 
 
 def _uncopied(path: str, problem: OSError | MemoryError) -> Failure:
@@ -217,25 +259,91 @@ def concurrently(
 
 def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tuple[Record, bool]:
     """Have the host store one image; gives its record, and whether the host had it not before. Raises HostError."""
-    if recovered := _recovered(upload, context, state):
-        return recovered, False
     if upload.variant == IMPORT and context.bring:
         return _brought(upload, context.bring, context, state)
     payload = context.prepare(upload)
     try:
-        is_doubtful = (upload.image.sha256, context.host.name, upload.variant) in context.doubtful
-        context.intend(payload)
-        hosted = _looked_up(payload, context, state) if is_doubtful else None
-        hosted = hosted or _sent(payload, context, state, is_doubtful=is_doubtful)
+        twin = None if upload.renewed else context.twins.get(payload.sha256)
+        hosted = _as_hosted(twin) if twin else _sent_once(upload, payload, context, state)
         _check_address(hosted, context)
-        record = recorded(upload, payload, hosted, context.host.name, context.now())
-        _bind(record, state)
-        _keep(lambda: context.earn(record), state)
-        if context.verify:
-            record = record.with_served(served_of(_confirm(record, context, state).body))
-        return record, hosted.is_new
+        since = twin.uploaded if twin else context.now()
+        record = recorded(upload, payload, hosted, context.host.name, since)
+        _bind(record, state, payload.sha256)
+        return _earned(record, context, state), hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
+
+
+def _as_hosted(record: Record) -> Hosted:
+    return Hosted(record.url, record.id, record.expires, is_new=False)
+
+
+def _earned(record: Record, context: UploadContext, state: SharedState) -> Record:
+    """Keep a record the moment it is earned, and confirm it; until then no page may name its URL."""
+    if context.verify:
+        _keep(lambda: context.earn(unconfirmed(record)), state)
+        record = record.with_served(served_of(_confirm(record, context, state).body))
+    _keep(lambda: context.earn(record), state)
+    return record
+
+
+def _sent_once(upload: Upload, payload: Payload, context: UploadContext, state: SharedState) -> Hosted:
+    """Send a payload, or wait for the image with the same one that is on its way: equal bytes are one upload."""
+    key = payload.sha256, payload.period
+    with state.guard:
+        sending = state.sending.get(key)
+        if not sending:
+            state.sending[key] = mine = Sending()
+    if sending:
+        sending.done.wait()
+        if sending.hosted:
+            return replace(sending.hosted, is_new=False)
+        mine = sending  # it failed; whatever the reason was, it may be another for this one
+    try:
+        mine.hosted = hosted = _stored(upload, payload, context, state)
+        return hosted
+    finally:
+        mine.done.set()
+
+
+def _stored(upload: Upload, payload: Payload, context: UploadContext, state: SharedState) -> Hosted:
+    """Have the host store a payload, unless an earlier run did and the host can be asked."""
+    is_doubtful = (upload.image.sha256, context.host.name, upload.variant) in context.doubtful
+    context.intend(payload)
+    hosted = _looked_up(payload, context, state) if is_doubtful else None
+    return hosted or _sent(payload, context, state, is_doubtful=is_doubtful)
+
+
+def recover(uploads: Sequence[Upload], context: UploadContext) -> tuple[list[Outcome], list[Upload]]:
+    """Confirm the records that would spare uploads; gives what became of those, and what is left to upload.
+
+    A dead URL is uploaded again; one that cannot be asked now is asked by the next build, and nothing is sent.
+    """
+    state = SharedState(bound={url: content_of(record) for url, record in context.bound.items()})
+    spared = [upload for upload in uploads if upload.spare]
+    outcomes = concurrently(lambda upload: _recovered(upload, context, state), spared, context.concurrency)
+    done = [outcome for outcome in outcomes if outcome]
+    answered = {id(outcome.upload) for outcome in done}
+    return done, [upload for upload in uploads if id(upload) not in answered]
+
+
+def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Outcome | None:
+    """Take up what an earlier run earned; None where it has to be uploaded again."""
+    assert upload.spare is not None
+    record = confirmed(upload.spare)
+    try:
+        _bind(record, state)
+        answer = _confirm(record, context, state)
+        if upload.variant == IMPORT and record.width is None:
+            record = _with_facts(record, answer)
+        record = record.with_served(served_of(answer.body))
+    except HostError as refusal:
+        if refusal.action is Action.FILE:
+            return None
+        failure = Failure(_shown(upload), refusal.reason, refusal.remedy)
+        return Outcome(upload, failure=failure, stop=str(state.stopped or ""))
+    _keep(lambda: context.earn(record), state)
+    return Outcome(upload, record, is_new=False)
 
 
 def _sent(payload: Payload, context: UploadContext, state: SharedState, *, is_doubtful: bool) -> Hosted:
@@ -308,43 +416,27 @@ def _given_up(refusal: HostError) -> HostError:
 def _brought(
     upload: Upload, bring: Callable[[Upload], Hosted], context: UploadContext, state: SharedState
 ) -> tuple[Record, bool]:
-    """Have the host fetch an external image; what it is, its own URL then tells."""
+    """Have the host fetch an external image; what it is, its own URL then tells, as soon as it is there."""
     hosted = with_retries(lambda: bring(upload), context, state)
     _check_address(hosted, context)
-    answer = context.client.fetch(hosted.url)
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    width, height = dimensions(answer.body) or (None, None)
     record = Record(
-        upload.image.sha256, context.host.name, hosted.url, hosted.id, upload.variant, 0,
-        media_type if media_type in MEDIA_TYPES else "image/png", width, height,
+        upload.image.sha256, context.host.name, hosted.url, hosted.id, upload.variant, 0, "image/png", None, None,
         context.now().replace(microsecond=0), hosted.expires,
     )  # fmt: skip
     _bind(record, state)
+    _keep(lambda: context.earn(unconfirmed(record)), state)
+    answer = _confirm(record, context, state)
+    record = _with_facts(record, answer).with_served(served_of(answer.body))
     _keep(lambda: context.earn(record), state)
-    record = record.with_served(served_of(_confirm(record, context, state).body))
     return record, hosted.is_new
 
 
-def earned(upload: Upload, context: UploadContext) -> Record | None:
-    """Find what an earlier run earned for an image, but could not write to the lock."""
-    record = context.earned.get((upload.image.sha256, context.host.name, upload.variant))
-    is_other = record and not (upload.renewed and record.url == upload.renewed.url)
-    return record if record and is_other and record.lives_at(context.now()) else None
-
-
-def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Record | None:
-    """Take up what an earlier run earned; a dead URL is uploaded again."""
-    record = earned(upload, context)
-    if record is None:
-        return None
-    try:
-        _bind(record, state)
-        record = record.with_served(served_of(_confirm(record, context, state).body))
-    except HostError as refusal:
-        if refusal.action is Action.FILE:
-            return None
-        raise
-    return record
+def _with_facts(record: Record, answer: Answer) -> Record:
+    """Say of an imported image what its URL serves."""
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    width, height = dimensions(answer.body) or (None, None)
+    kind = media_type if media_type in MEDIA_TYPES else record.media_type
+    return replace(record, media_type=kind, width=width, height=height)
 
 
 def _keep(write: Callable[[], None], state: SharedState) -> None:
@@ -390,10 +482,11 @@ def _check_address(hosted: Hosted, context: UploadContext) -> None:
         raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
 
 
-def _bind(record: Record, state: SharedState) -> None:
-    """Refuse a URL that already stands for other bytes."""
+def _bind(record: Record, state: SharedState, payload: str = "") -> None:
+    """Refuse a URL that already stands for other bytes; files with equal payloads share one."""
+    mine = content_of(record, payload)
     with state.guard:
-        if state.urls.setdefault(record.url, record.sha256) != record.sha256:
+        if not state.bound.setdefault(record.url, mine).may_be(mine):
             raise HostError(
                 Action.FILE,
                 f"the host gave a URL that already belongs to another image: {record.url}",

@@ -54,13 +54,11 @@ def context_of(bench: Bench, folder: Path, numbers: Mapping[str, int], kept: lis
         intend=lambda payload: None,
         settle=lambda payload: None,
         earn=kept.append,
-        earned={},
         doubtful=frozenset(),
         now=lambda: datetime.now(UTC),
         tries=5,
         concurrency=8,
         verify=True,
-        urls={},
         sleep=lambda seconds: time.sleep(min(seconds, 0.05)),
     )
 

@@ -82,13 +82,11 @@ def test_a_final_answer_ends_the_intent(tmp_path: Path, faults: list[str], is_op
             intend=lambda payload: cache.intend(payload.image, "fake", payload.variant),
             settle=lambda payload: cache.settle(payload.image, "fake", payload.variant),
             earn=cache.keep,
-            earned={},
             doubtful=frozenset(),
             now=lambda: datetime.now(UTC),
             tries=3,
             concurrency=1,
             verify=False,
-            urls={},
             sleep=sleep,
         )
         with pytest.raises(HostError):

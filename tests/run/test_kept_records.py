@@ -1,0 +1,352 @@
+"""Records are counted, shared, renewed and kept as what they are: nothing is sent twice, lost, or another project's."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, PngImagePlugin
+from sites import picture, write
+
+from imghost import settings
+from imghost.records import lock as locks
+from imghost.records.cache import Cache
+from imghost.records.state import confirmed, is_confirmed, unconfirmed
+from imghost.run.job import Job
+from imghost.run.rehost import Result, rehost
+from imghost.testing import FakeStore, write_entry
+from imghost.testing.fake import KEY
+
+
+def png_with_text(author: str) -> bytes:
+    """Draw one picture, with an author's name that is stripped before the upload."""
+    text = PngImagePlugin.PngInfo()
+    if author:
+        text.add_text("Author", author)
+    file = io.BytesIO()
+    Image.new("RGB", (20, 10), "red").save(file, "PNG", pnginfo=text)
+    return file.getvalue()
+
+
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStore]:
+    write_entry(tmp_path / "entry", "fake", "imghost.testing:FakeHost")
+    monkeypatch.syspath_prepend(str(tmp_path / "entry"))
+    with FakeStore(is_idempotent=False) as opened:
+        yield opened
+
+
+class Project:
+    """A project of one page, on a store; several share a cache where they are given the same one."""
+
+    def __init__(self, root: Path, store: FakeStore, cache: Path | None = None, **options: Any) -> None:
+        self.root = root
+        self.store = store
+        self.cache = cache or root / "cache"
+        self.options = {"api_url": store.url, **options}
+        self.lock = root / "imghost.lock"
+
+    def show(self, images: Mapping[str, bytes]) -> Project:
+        """Write the site anew, with a page that shows these images."""
+        shown = "".join(f'<img src="{name}" alt="">' for name in images)
+        write(self.root / "site", {"index.html": f"<title>t</title>{shown}", **images})
+        return self
+
+    def build(self, now: datetime = NOW, environ: Mapping[str, str] | None = None, **more: Any) -> Result:
+        raw = {"host": "fake", "options": self.options, "cache_dir": str(self.cache), "retries": 1, **more}
+        given = settings.read(raw, self.root)
+        job = Job(self.root / "site", given, {"FAKE_HOST_KEY": KEY, **(environ or {})}, now=lambda: now)
+        return rehost(job)
+
+    @property
+    def page(self) -> str:
+        return (self.root / "site/index.html").read_text("utf-8")
+
+
+def hosted(project: Project) -> int:
+    """Count the references of the page that point at the store."""
+    return project.page.count(f'src="{project.store.url}')
+
+
+class TestEqualPayloads:
+    @pytest.mark.parametrize("texts", [("", "made by A"), ("made by A", "made by B"), ("x", "y")])
+    def test_files_whose_payloads_are_equal_share_one_upload_and_url(
+        self, tmp_path: Path, store: FakeStore, texts: tuple[str, str]
+    ) -> None:
+        """One has a text that is stripped: what is at the host is the same."""
+        one, two = (png_with_text(text) for text in texts)
+        project = Project(tmp_path / "p", store).show({"one.png": one, "two.png": two})
+        result = project.build()
+        assert (result.notices, store.stored, hosted(project)) == ((), 1, 2)
+        assert len({record.url for record in locks.read(project.lock).records}) == 1
+
+    def test_one_that_comes_later_needs_no_upload_either(self, tmp_path: Path, store: FakeStore) -> None:
+        project = Project(tmp_path / "p", store).show({"one.png": png_with_text("")})
+        project.build()
+        project.show({"one.png": png_with_text(""), "two.png": png_with_text("by B")})
+        result = project.build()
+        assert (result.notices, store.stored, hosted(project)) == ((), 1, 2)
+
+    def test_a_url_that_is_given_for_other_bytes_is_still_refused(self, tmp_path: Path, store: FakeStore) -> None:
+        project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
+        project.build()
+        record = locks.read(project.lock).records[0]
+        locks.write(project.lock, locks.Lock("fake", (replace(record, sha256="f" * 64),)))
+        store.is_idempotent = True
+        store._images[record.url.removeprefix(store.url + "/").replace("-0.", ".")] = picture(1)
+        locks.write(
+            project.lock,
+            locks.Lock("fake", (replace(record, sha256="f" * 64, url=record.url.replace("-0.", ".")),)),
+        )
+        project.cache = tmp_path / "fresh"
+        result = project.show({"one.png": picture(1)}).build()
+        assert ["already belongs to another image" in notice.text for notice in result.notices] == [True]
+        assert hosted(project) == 0
+
+
+class TestRenewal:
+    @pytest.mark.parametrize("other", [{"bytes": 7}, {"uploaded": NOW - DAY}, {"extra": {"path": "b.png"}}])
+    def test_a_record_in_the_cache_that_must_be_renewed_itself_stops_no_renewal(
+        self, tmp_path: Path, store: FakeStore, other: dict[str, Any]
+    ) -> None:
+        """Another machine's line in a merged lock differs a little from this machine's own."""
+        store.life = 30 * DAY
+        project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
+        start = datetime.now(UTC)
+        project.build(start)
+        lock = locks.read(project.lock)
+        twin = replace(lock.records[0], **{**other, "expires": lock.records[0].expires})
+        locks.write(project.lock, locks.Lock("fake", (twin,)))
+        store.life = 90 * DAY
+        project.show({"one.png": picture(1)}).build(start + 28 * DAY)
+        assert store.stored == 2
+        assert locks.read(project.lock).records[0].expires > start + 60 * DAY  # type: ignore[operator]
+
+    def test_renewals_come_first_out_of_a_budget_and_the_rest_waits(self, tmp_path: Path, store: FakeStore) -> None:
+        store.life = 30 * DAY
+        images = {f"{number}.png": picture(number) for number in range(3)}
+        project = Project(tmp_path / "p", store).show(images)
+        start = datetime.now(UTC)
+        project.build(start)
+        store.life = 90 * DAY
+        late = start + 28 * DAY
+        new = {**images, "new.png": picture(9)}
+        first = project.show(new).build(late, max_uploads=2)
+        assert (store.stored, hosted(project)) == (5, 3)
+        assert "room for renewals alone" in first.notices[0].text
+        second = project.show(new).build(late, max_uploads=2)
+        assert (store.stored, hosted(project), second.notices) == (7, 4, ())
+
+
+class TestSharedCache:
+    @pytest.mark.parametrize("apart", ["projects", "namespaces", "accounts"])
+    def test_what_one_project_stored_is_not_taken_by_another(
+        self, tmp_path: Path, store: FakeStore, apart: str
+    ) -> None:
+        cache = tmp_path / "cache"
+        Project(tmp_path / "a", store, cache).show({"one.png": picture(1)}).build()
+        options = {"project": "other"} if apart == "namespaces" else {}
+        root = tmp_path / ("b" if apart == "projects" else "a")
+        second = Project(root, store, cache, **options).show({"one.png": picture(1)})
+        second.lock.unlink(missing_ok=True)
+        second.build(environ={"FAKE_HOST_KEY": KEY})
+        expected = 1 if apart == "accounts" else 2
+        assert (store.stored, hosted(second)) == (expected, 1)
+
+
+class TestBudgetAfterReuse:
+    @pytest.mark.parametrize("more", [{"max_uploads": 1}, {"max_uploads": 2}, {}])
+    def test_a_lost_lock_costs_no_budget_and_no_quota(
+        self, tmp_path: Path, store: FakeStore, more: dict[str, Any]
+    ) -> None:
+        images = {f"{number}.png": picture(number) for number in range(5)}
+        project = Project(tmp_path / "p", store).show(images)
+        project.build()
+        project.lock.unlink()
+        store.quota = 6
+        result = project.show({**images, "new.png": picture(9)}).build(**more)
+        assert (result.notices, store.stored, hosted(project)) == ((), 6, 6)
+
+
+class TestUnconfirmed:
+    @pytest.mark.parametrize("is_gone", [True, False])
+    def test_what_cannot_be_confirmed_is_in_the_lock_and_not_uploaded_again(
+        self, tmp_path: Path, store: FakeStore, *, is_gone: bool
+    ) -> None:
+        """In CI there is no local store: the lock alone must know."""
+        project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
+        serve = store._server._route
+        store._server._route = lambda seen: _unserved(serve, seen, is_gone=is_gone)
+        project.build()
+        lock = locks.read(project.lock)
+        assert (lock.records, [is_confirmed(record) for record in lock.unconfirmed]) == ((), [False])
+        assert hosted(project) == 0
+        store._server._route = serve
+        project.cache = tmp_path / "fresh"
+        assert project.show({"one.png": picture(1)}).build().notices == ()
+        lock = locks.read(project.lock)
+        assert (store.stored, hosted(project), len(lock.records), lock.unconfirmed) == (1, 1, 1, ())
+
+    def test_a_record_that_counts_outlives_an_unconfirmed_renewal(self) -> None:
+        old = locks.parse_record(LINE)
+        new = unconfirmed(replace(old, url=old.url + "x", uploaded=old.uploaded + DAY))
+        lock = locks.merged(locks.Lock("fake"), (new, old), "fake")
+        assert (lock.records, lock.unconfirmed) == ((old,), (new,))
+        again = locks.parse(locks.render(lock), "l")
+        assert again == lock
+        done = locks.merged(again, (confirmed(replace(new, expires=None)),), "fake")
+        assert (len(done.records), done.unconfirmed) == (1, ())
+
+
+LINE = json.dumps(
+    {
+        "sha256": "a" * 64, "host": "fake", "url": "https://fake.example/a", "id": "a", "variant": "", "bytes": 1,
+        "media_type": "image/png", "width": 1, "height": 1, "uploaded": "2026-11-01T00:00:00Z",
+        "expires": "2027-11-01T00:00:00Z",
+    }
+)  # fmt: skip
+
+
+def _unserved(serve: Any, seen: Any, *, is_gone: bool) -> Any:
+    from imghost.testing.loopback import Reply
+
+    return (
+        Reply(404 if is_gone else 503)
+        if seen.method == "GET" and "fake" not in seen.target and seen.target.endswith(".png")
+        else serve(seen)
+    )
+
+
+class TestKills:
+    def test_each_record_is_in_the_lock_before_the_next_upload_begins(self, tmp_path: Path, store: FakeStore) -> None:
+        """The tenth upload kills the build, in a process of its own, without a local store afterwards."""
+        images = {f"{number}.png": picture(number) for number in range(12)}
+        project = Project(tmp_path / "p", store).show(images)
+        program = (
+            "import os, signal, sys, json\n"
+            f"sys.path.insert(0, {str(tmp_path / 'entry')!r})\n"
+            "from pathlib import Path\n"
+            "from imghost import Job, rehost, settings\n"
+            "from imghost.testing import fake\n"
+            "upload, count = fake.FakeHost.upload, [0]\n"
+            "def counted(self, payload):\n"
+            "    count[0] += 1\n"
+            "    if count[0] == 10: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "    return upload(self, payload)\n"
+            "fake.FakeHost.upload = counted\n"
+            f"raw = {{'host': 'fake', 'options': {project.options!r}, 'concurrency': 1, 'cache_dir': {str(project.cache)!r}}}\n"
+            f"root = Path({str(project.root)!r})\n"
+            f"rehost(Job(root / 'site', settings.read(raw, root), {{'FAKE_HOST_KEY': {KEY!r}, 'CI': '1'}}))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+        assert done.returncode == -9, done.stderr
+        lock = locks.read(project.lock)
+        assert (store.stored, len(lock.records) + len(lock.unconfirmed)) == (9, 9)
+        project.cache = tmp_path / "fresh"
+        project.show(images).build()
+        assert (store.stored, hosted(project)) == (12, 12)
+
+    def test_a_request_to_end_ends_the_uploads_in_order(self, tmp_path: Path, store: FakeStore) -> None:
+        """As `mkdocs build` and `sphinx-build` know none of their own."""
+        images = {f"{number}.png": picture(number) for number in range(12)}
+        project = Project(tmp_path / "p", store).show(images)
+        program = (
+            "import os, signal, sys\n"
+            f"sys.path.insert(0, {str(tmp_path / 'entry')!r})\n"
+            "from pathlib import Path\n"
+            "from imghost import Job, rehost, settings\n"
+            "from imghost.testing import fake\n"
+            "upload, count = fake.FakeHost.upload, [0]\n"
+            "def counted(self, payload):\n"
+            "    count[0] += 1\n"
+            "    if count[0] == 5: os.kill(os.getpid(), signal.SIGTERM)\n"
+            "    return upload(self, payload)\n"
+            "fake.FakeHost.upload = counted\n"
+            f"raw = {{'host': 'fake', 'options': {project.options!r}, 'concurrency': 2, 'cache_dir': {str(project.cache)!r}}}\n"
+            f"root = Path({str(project.root)!r})\n"
+            f"rehost(Job(root / 'site', settings.read(raw, root), {{'FAKE_HOST_KEY': {KEY!r}}}))\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+        assert done.returncode == -15, done.stderr
+        lock = locks.read(project.lock)
+        assert 4 <= store.stored == len(lock.records) + len(lock.unconfirmed) < 12
+        assert project.lock.read_text("utf-8") == locks.render(lock), "sorted, as at the end of every run"
+
+    def test_a_line_that_is_interrupted_while_it_is_logged_loses_no_record(
+        self, tmp_path: Path, store: FakeStore
+    ) -> None:
+        project = Project(tmp_path / "p", store).show({f"{number}.png": picture(number) for number in range(4)})
+        given = settings.read(
+            {"host": "fake", "options": project.options, "cache_dir": str(project.cache)}, project.root
+        )
+
+        def interrupted(_: str) -> None:
+            raise KeyboardInterrupt
+
+        job = Job(project.root / "site", given, {"FAKE_HOST_KEY": KEY}, detail=interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            rehost(job)
+        lock = locks.read(project.lock)
+        assert len(lock.records) + len(lock.unconfirmed) == store.stored > 0
+
+    def test_where_the_lock_cannot_be_written_each_receipt_is_told_at_once(
+        self, tmp_path: Path, store: FakeStore
+    ) -> None:
+        project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
+        project.lock.symlink_to("/proc/nowhere/imghost.lock")
+        given = settings.read(
+            {"host": "fake", "options": project.options, "cache_dir": str(project.cache)}, project.root
+        )
+        said: list[str] = []
+        result = rehost(Job(project.root / "site", given, {"FAKE_HOST_KEY": KEY}, say=said.append))
+        assert any(line.startswith("receipt: ") for line in said)
+        assert {notice.code for notice in result.notices} == {"lock"}
+
+
+class TestLockFile:
+    def test_two_projects_with_one_lock_lose_no_line(self, tmp_path: Path) -> None:
+        """Each process adds what it earned to the file as it is then."""
+        path = tmp_path / "imghost.lock"
+        program = (
+            "import sys; from pathlib import Path; from dataclasses import replace\n"
+            "from imghost.records import lock as locks\n"
+            f"record = locks.parse_record({LINE!r})\n"
+            "for number in range(20):\n"
+            "    one = replace(record, sha256=f'{sys.argv[1]}{number:063x}')\n"
+            f"    (locks.append({str(path)!r} and Path({str(path)!r}), one, 'fake') if number % 2 else "
+            f"locks.add(Path({str(path)!r}), [one], 'fake'))\n"
+        )
+        runs = [subprocess.Popen([sys.executable, "-c", program, name], env={**os.environ}) for name in "ab"]
+        assert [run.wait() for run in runs] == [0, 0]
+        assert len(locks.read(path).records) == 40
+
+    def test_a_line_is_appended_to_a_file_without_an_end_of_line(self, tmp_path: Path) -> None:
+        path = tmp_path / "imghost.lock"
+        record = locks.parse_record(LINE)
+        locks.append(path, record, "fake")
+        path.write_bytes(path.read_bytes().rstrip(b"\n"))
+        locks.append(path, replace(record, sha256="b" * 64), "fake")
+        assert len(locks.read(path).records) == 2
+
+    def test_the_store_forgets_what_is_deleted(self, tmp_path: Path) -> None:
+        cache = Cache.load(tmp_path)
+        record = locks.parse_record(LINE)
+        cache.keep(record, "mine")
+        cache.keep(replace(record, url="https://fake.example/b"), "theirs")
+        cache.forget({record.url})
+        cache.close()
+        again = Cache.load(tmp_path)
+        assert (again.records("mine"), len(again.records("theirs"))) == ((), 1)
