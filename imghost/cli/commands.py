@@ -477,7 +477,7 @@ def tidy(call: Call) -> int:
     if is_writing:
         gone = set(map(id, left))
         kept = tuple(record for record in lock.records if id(record) not in gone)
-        locks.write(call.settings.lock, locks.Lock(lock.host, kept, lock.header))
+        locks.write(call.settings.lock, replace(lock, records=kept))
     if call.is_json:
         rows = [{"sha256": record.sha256, "host": record.host, "url": record.url} for record in left]
         print_json({"imghost_tidy": 1, "records": len(lock.records), "written": is_writing, "left": rows})

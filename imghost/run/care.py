@@ -187,7 +187,7 @@ def adopt(job: Job) -> Adopted:
     shared = [outcome.record for outcome in taken if outcome.record]
     records = (*shared, *(record for record in found if isinstance(record, Record)))
     if records:
-        locks.write(job.settings.lock, locks.merged(locks.read(job.settings.lock, job.now()), records, host.name))
+        locks.add(job.settings.lock, records, host.name, job.now())
     return Adopted(
         records,
         tuple(upload.paths[0] for upload, record in zip(wanted, found, strict=True) if record is None),
@@ -318,10 +318,8 @@ def delete(host: Deletes, unused: Sequence[Stored], lock_path: Path, cache_dir: 
     for start in range(0, len(unused), BATCH):
         batch = unused[start : start + BATCH]
         gone = {stored.url for stored in batch}
-        lock = locks.read(lock_path)
-        kept = tuple(record for record in lock.records if record.url not in gone)
-        if len(kept) < len(lock.records):
-            locks.write(lock_path, locks.Lock(lock.host, kept, lock.header))
+        if lock_path.exists():
+            locks.drop(lock_path, gone)
         with closing(Cache.load(cache_dir)) as cache:
             cache.forget(gone)
         failed |= host.delete([stored.id for stored in batch])

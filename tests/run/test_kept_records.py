@@ -118,31 +118,32 @@ class TestEqualPayloads:
 
 
 class TestRenewal:
-    @pytest.mark.parametrize("other", [{"bytes": 7}, {"uploaded": NOW - DAY}, {"extra": {"path": "b.png"}}])
+    @pytest.mark.parametrize("other", [{"bytes": 7}, {"uploaded": DAY}, {"extra": {"path": "b.png"}}])
     def test_a_record_in_the_cache_that_must_be_renewed_itself_stops_no_renewal(
         self, tmp_path: Path, store: FakeStore, other: dict[str, Any]
     ) -> None:
         """Another machine's line in a merged lock differs a little from this machine's own."""
-        store.life = 30 * DAY
+        store.life = 2 * DAY
         project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
-        start = datetime.now(UTC)
-        project.build(start)
+        now = datetime.now(UTC)
+        project.build(now - 28 * DAY)
         lock = locks.read(project.lock)
-        twin = replace(lock.records[0], **{**other, "expires": lock.records[0].expires})
+        if "uploaded" in other:
+            other = {"uploaded": lock.records[0].uploaded + other["uploaded"]}
+        twin = replace(lock.records[0], **other)
         locks.write(project.lock, locks.Lock("fake", (twin,)))
         store.life = 90 * DAY
-        project.show({"one.png": picture(1)}).build(start + 28 * DAY)
+        project.show({"one.png": picture(1)}).build(now)
         assert store.stored == 2
-        assert locks.read(project.lock).records[0].expires > start + 60 * DAY  # type: ignore[operator]
+        assert locks.read(project.lock).records[0].expires > now + 60 * DAY  # type: ignore[operator]
 
     def test_renewals_come_first_out_of_a_budget_and_the_rest_waits(self, tmp_path: Path, store: FakeStore) -> None:
-        store.life = 30 * DAY
+        store.life = 2 * DAY
         images = {f"{number}.png": picture(number) for number in range(3)}
         project = Project(tmp_path / "p", store).show(images)
-        start = datetime.now(UTC)
-        project.build(start)
+        late = datetime.now(UTC)
+        project.build(late - 28 * DAY)
         store.life = 90 * DAY
-        late = start + 28 * DAY
         new = {**images, "new.png": picture(9)}
         first = project.show(new).build(late, max_uploads=2)
         assert (store.stored, hosted(project)) == (5, 3)
