@@ -27,10 +27,11 @@ ROOMS: Final = {
     "records/lock.py": ("tests/records/test_lock.py",),
     "records/cache.py": ("tests/records/test_cache.py",),
     "records/safe_disk.py": ("tests/records/test_cache.py",),
-    "records/safe_diskcache.py": ("tests/records/test_cache.py",),
+    "records/safe_diskcache.py": ("tests/records/test_cache.py", "tests/trust/test_guards.py"),
     "hosts/img402/x402.py": ("tests/hosts/test_img402_x402.py", "tests/hosts/test_img402_paid.py"),
     "hosts/img402/journal.py": (
         *("tests/hosts/test_payments.py", "tests/hosts/test_img402_journal.py", "tests/hosts/test_img402_identity.py"),
+        "tests/trust/test_guards.py",
     ),
     "hosts/img402/buying.py": ("tests/hosts/test_img402_paid.py", "tests/hosts/test_img402_identity.py"),
     "hosts/img402/host.py": ("tests/hosts/test_img402.py", "tests/hosts/test_img402_paid.py"),

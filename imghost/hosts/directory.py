@@ -109,6 +109,11 @@ def _folder(options: DirectoryOptions, setup: Setup) -> Path:
             f"host 'directory': option 'path' leads out of the site ({options.path!r}); "
             "name a folder in the site, or set 'base_url' to where that folder is served"
         )
+    if inside.is_symlink() or not inside.resolve().is_relative_to(setup.site.resolve()):
+        raise SettingsError(
+            f"host 'directory': the folder {options.path!r} of the site is a link, or leads through one; "
+            "take the link away"
+        )
     return inside
 
 

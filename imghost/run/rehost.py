@@ -168,18 +168,38 @@ def _written_report(
     from imghost.run import report_html
     from imghost.run.report_facts import gather
 
+    if not is_ours(path):
+        where = (
+            f"the report {path} is not written: there is a file that is no report of ours; change the option 'report'"
+        )
+        return counted, (Notice("report", where),)
     try:
         facts = gather(published, pages, job, report.pages_by_image(published))
         full = counted._replace(facts=facts)
         is_page = path.suffix == ".html"
         text = report_html.as_html(full, facts, job.site, path.parent) if is_page else report.as_json(full)
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(path, text, is_durable=False)
+        # A name of bytes that are no text is shown escaped: the report itself is text.
+        files.write_whole(path, text.encode("utf-8", "backslashreplace").decode(), is_durable=False)
     except OSError as problem:
         reason = problem.strerror or problem
         where = f"the report {path} cannot be written: {reason}; change the option 'report'"
         return counted, (Notice("report", where),)
     return full, ()
+
+
+_MARKS: Final = (b'"imghost_report"', b"imghost report</title>")
+"""What stands at the beginning of each report that any version has written."""
+
+
+def is_ours(path: Path) -> bool:
+    """Say whether a report may be written there: the file is new, empty, or an earlier report."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64 * 1024)
+    except FileNotFoundError:
+        return True
+    return not start or any(mark in start for mark in _MARKS)
 
 
 _CHANGED: Final = Stay("it changed while the build ran", "build again", code="page")
