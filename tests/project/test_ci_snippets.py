@@ -415,3 +415,103 @@ def test_the_owners_file_names_the_lock_and_what_decides_about_it():
     lines = [line.split() for line in (SNIPPETS / "CODEOWNERS").read_text("utf-8").splitlines() if line[0] != "#"]
     assert [line[0] for line in lines] == ["/imghost.lock", "/mkdocs.yml"]
     assert all(owner.startswith("@") for line in lines for owner in line[1:])
+
+
+COMMIT = SNIPPETS / "commit-lock.sh"
+
+
+class TestCommitLock:
+    """The script that the other services' files call: whoever pushes at the same time, the lock arrives."""
+
+    @pytest.fixture
+    def project(self, tmp_path, host):
+        return Project(tmp_path, host, "https://token@git.test/you/docs.git")
+
+    def commit(self, project: Project, folder: Path) -> subprocess.CompletedProcess[str]:
+        environ = {"ORIGIN": "https://token@git.test/you/docs.git", "BRANCH": "main", "IMGPRO_API_KEY": VERIFIED}
+        return project.attempt(f"sh {COMMIT}", environ, folder)
+
+    def built(self, project: Project, name: str) -> Path:
+        folder = project.fresh(name)
+        project.run("mkdocs build -q", {"IMGPRO_API_KEY": VERIFIED}, folder)
+        return folder
+
+    def test_two_that_push_at_once_lose_no_record(self, project, host):
+        first = self.built(project, "first")
+        project.commit({"docs/index.md": "![one](one.png)\n\n![two](two.png)\n", "docs/two.png": picture(2)})
+        second = self.built(project, "second")
+        asked = len(host.server.requests())
+        for folder in (second, first):
+            done = self.commit(project, folder)
+            assert done.returncode == 0, done.stderr
+        assert project.committed()[0] >= 2
+        assert len(host.server.requests()) == asked
+
+    def test_a_tracked_file_that_the_build_changes_is_no_obstacle(self, project, host):
+        folder = self.built(project, "first")
+        write(folder, {"docs/index.md": "changed by the build\n"})
+        project.commit({"docs/other.md": "meanwhile\n"}, "meanwhile")
+        assert self.commit(project, folder).returncode == 0
+        assert project.committed() == (1, ["Record where the images live", "meanwhile", "first"])
+        assert (folder / "docs/index.md").read_text("utf-8") == "changed by the build\n"
+
+    def test_without_a_new_record_nothing_is_committed(self, project, host):
+        assert self.commit(project, self.built(project, "first")).returncode == 0
+        assert self.commit(project, self.built(project, "second")).returncode == 0
+        assert project.committed() == (1, ["Record where the images live", "first"])
+
+    def test_the_lock_of_a_sphinx_project_is_where_conf_py_says(self, project, host):
+        folder = project.fresh("sphinx")
+        config = f"extensions = ['sphinx_imghost']\nimghost_host = 'img.pro'\nimghost_options = {{'api_url': '{host.api_url}'}}\n"
+        (folder / "mkdocs.yml").unlink()
+        write(folder, {"docs/conf.py": config, "docs/index.rst": "Title\n=====\n\n.. image:: one.png\n"})
+        (folder / "docs/index.md").unlink()
+        project.run("git add -A && git -c user.name=a -c user.email=a@b.test commit -qm sphinx", folder=folder)
+        project.run("python -m sphinx -q -b html . _build/html", {"IMGPRO_API_KEY": VERIFIED}, folder / "docs")
+        done = self.commit(project, folder / "docs")
+        assert done.returncode == 0, done.stderr
+        assert "imghost.lock" in project.run("git show --name-only --format= main", folder=project.origin)
+
+    def test_a_push_that_nobody_takes_is_an_error(self, project, host):
+        folder = self.built(project, "first")
+        write(project.origin, {"hooks/pre-receive": "#!/bin/sh\nexit 1\n"})
+        (project.origin / "hooks/pre-receive").chmod(0o755)
+        done = self.commit(project, folder)
+        assert done.returncode == 1
+        assert "could not be pushed" in done.stderr
+
+    @pytest.mark.parametrize("name", ["azure-pipelines.yml", "circleci.yml", "bitbucket-pipelines.yml", "Jenkinsfile"])
+    def test_the_services_own_files_upload_commit_and_build(self, project, host, name):
+        """Their steps in order, except what installs and what only the service has."""
+        folder = project.fresh("runner")
+        write(folder, {"docs/ci/commit-lock.sh": COMMIT.read_text("utf-8")})
+        (folder / ".git/info/exclude").write_text("docs/ci/\n", "utf-8")
+        environ = {"ORIGIN": "https://token@git.test/you/docs.git", "BRANCH": "main", "IMGPRO_API_KEY": VERIFIED}
+        text = (SNIPPETS / name).read_text("utf-8")
+        scripts = re.findall(
+            r"(?:script: |command: |sh \'|^\s+- )((?:mkdocs|sh docs|BRANCH=main sh docs)[^\'\n]*)", text, re.M
+        )
+        assert any("mkdocs build" in script for script in scripts)
+        assert any("commit-lock.sh" in script for script in scripts)
+        for script in scripts if name != "bitbucket-pipelines.yml" else scripts[1:]:
+            project.run(script, environ, folder)
+        assert (len(host.uploads), project.committed()[0]) == (1, 1)
+
+    @pytest.mark.parametrize("name", ["netlify.toml", "vercel.json", "cloudflare-pages.sh"])
+    def test_a_service_that_only_publishes_asks_nobody(self, project, host, name):
+        project.run("mkdocs build -q && git add imghost.lock", {"IMGPRO_API_KEY": VERIFIED, "CI": ""})
+        asked = len(host.server.requests())
+        text = (SNIPPETS / name).read_text("utf-8")
+        (command,) = set(re.findall(r"mkdocs build[a-z -]*", text))
+        project.run(command)
+        assert "http://127.0.0.1" in (project.folder / "site/index.html").read_text("utf-8")
+        assert len(host.server.requests()) == asked
+        assert "IMGPRO" not in text
+
+
+def test_a_missing_secret_does_not_stay_green_where_it_is_required(tmp_path, host):
+    project = Project(tmp_path, host, "https://unused.test/")
+    config = (project.folder / "mkdocs.yml").read_text("utf-8")
+    write(project.folder, {"mkdocs.yml": config.replace("host: img.pro", "host: img.pro\n      require: true")})
+    assert project.attempt("mkdocs build", {"IMGPRO_API_KEY": ""}).returncode == 1
+    assert host.server.requests() == []
