@@ -1,0 +1,350 @@
+"""What shared records cost an organisation: a day of many builds by discrete events, and the model held against a run.
+
+    python -m benchmarks.scale            the day, the table, and the check of the model on this machine
+    python -m benchmarks.scale --records 1000000    what a build's question costs beside a million records
+
+The steps of the protocol are measured here first, in a folder and in PostgreSQL if it is installed; for S3 a round
+trip is taken as given, since no bucket is on this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import multiprocessing
+import random
+import secrets
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from imghost.models import Record
+from imghost.records import shared
+from imghost.records.shared import Course, Key, Seen, State, Store, Writer
+
+PRICES = {"get": 0.0004 / 1000, "put": 0.005 / 1000}
+"""US dollars a request: S3 Standard's list for us-east-1."""
+STORAGE = 0.023
+"""US dollars a GB and month, of the same list."""
+WIDTH = {"s3": 32, "postgresql": 8, "file": 1}
+"""Questions at a time, as the stores ask them."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Seconds that each step of the protocol takes."""
+
+    ask: float
+    """One question of a batch; a batch of n takes n / width of these."""
+    write: float
+    """A claim, an extension or a record."""
+    width: int = 32
+
+
+@dataclass(frozen=True)
+class Day:
+    """An organisation's day."""
+
+    repositories: int = 300
+    builds: int = 20
+    """Of each repository."""
+    runners: int = 12
+    images: int = 10_000_000
+    """In the store when the day begins."""
+    new: float = 2.0
+    """Images of a build that its lock lacks, on average."""
+    common: float = 0.3
+    """The share of those that another repository shows, too: the same logo, released to all in the same hour."""
+    fresh: int = 2
+    """Builds whose lock was lost, or that join: they ask for all of their images."""
+    upload: float = 0.3
+    """Seconds of one upload and its confirmation."""
+    concurrency: int = 8
+    rendering: float = 60.0
+    hours: float = 10.0
+    """Of the day in which people push."""
+
+
+@dataclass
+class Told:
+    """What a day came to."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    uploads: int = 0
+    distinct: int = 0
+    waits: list[float] = field(default_factory=list)
+    """Seconds that builds waited for others."""
+    added: list[float] = field(default_factory=list)
+    """Seconds that the store added to builds that uploaded, waiting left out."""
+    queued: list[float] = field(default_factory=list)
+    """Seconds that builds waited for a runner."""
+
+    @property
+    def dollars(self) -> float:
+        return sum(PRICES[kind] * count for kind, count in self.requests.items())
+
+
+def simulate(day: Day, steps: Steps, seed: int = 1) -> Told:
+    """Live through a day: builds come, take a runner, and ask, claim, upload, publish and wait as the run does."""
+    chance = random.Random(seed)
+    told = Told()
+    free = [0.0] * day.runners
+    heapq.heapify(free)
+    there: dict[str, float] = {}
+    """Image -> when its record is there; until then a claim is."""
+    arrivals = sorted(chance.uniform(0, day.hours * 3600) for _ in range(day.repositories * day.builds))
+    large = set(chance.sample(range(len(arrivals)), day.fresh)) if day.fresh else set()
+    for number, arrival in enumerate(arrivals):
+        start = max(arrival, heapq.heappop(free))
+        told.queued.append(start - arrival)
+        known = day.images // day.repositories if number in large else 0
+        wanted = [_image(chance, day, start) for _ in range(_poisson(chance, day.new))]
+        end = _build(start + day.rendering, wanted, known, day, steps, there, told)
+        heapq.heappush(free, end)
+    told.distinct = len(there)
+    return told
+
+
+def _build(
+    now: float, wanted: list[str], known: int, day: Day, steps: Steps, there: dict[str, float], told: Told
+) -> float:
+    """Carry one build's uploads out; gives when it is done."""
+    asked = len(wanted) + known
+    if not asked:
+        return now
+    told.requests["get"] += asked
+    begun = now
+    now += steps.ask * -(-asked // steps.width)
+    if known:  # one note of uses for each 5,000
+        told.requests["put"] += -(-known // 5000)
+        now += steps.write
+    new = [image for image in wanted if image not in there]
+    others = [there[image] for image in wanted if image in there and there[image] > now]
+    if new:
+        told.requests["put"] += 1  # the check of the store's conditions
+        now += 2 * steps.write  # it, and the first batch's claims
+    told.added.append(now - begun + (steps.write if new else 0.0))
+    for place, image in enumerate(new):
+        now_there = now + day.upload * (1 + place // day.concurrency) + steps.write
+        there[image] = now_there
+        told.uploads += 1
+        told.requests["put"] += 2
+    now = max([now, *(there[image] for image in new)])
+    if others:
+        # Asked again with pauses from half a second that grow by half, up to five.
+        pause, waited = 0.5, now
+        while waited < max(others):
+            waited += pause + steps.ask
+            told.requests["get"] += sum(1 for end in others if end > waited - pause)
+            pause = min(5.0, pause * 1.5)
+        told.waits.append(waited - now)
+        now = waited
+    return now
+
+
+def _image(chance: random.Random, day: Day, now: float) -> str:
+    """Draw an image that a build's lock lacks: one of its own, or one that many get in the same hour."""
+    if chance.random() < day.common:
+        return f"common {int(now // 3600)} {chance.randrange(20)}"
+    return f"own {chance.getrandbits(64)}"
+
+
+def _poisson(chance: random.Random, mean: float) -> int:
+    count, product = 0, chance.random()
+    while product > 2.718281828**-mean:
+        count, product = count + 1, product * chance.random()
+    return count
+
+
+def measured(store: Store, width: int, count: int = 100) -> Steps:
+    """Take the time of the protocol's steps in a store."""
+    writer = Writer(secrets.token_hex(8), "benchmark")
+    keys = [Key("h", "", secrets.token_hex(32), "") for _ in range(count)]
+    writes = []
+    for key in keys:
+        started = time.perf_counter()
+        shared.claim(store, key, Seen(), writer)
+        writes.append(time.perf_counter() - started)
+    started = time.perf_counter()
+    shared.ask_all(store, keys)
+    return Steps((time.perf_counter() - started) / (count / width), median(writes), width)
+
+
+# The model against the machine: processes that go through the protocol with an upload that only takes time.
+
+
+def check(place: str, processes: int = 16, common: int = 20, own: int = 20, upload: float = 0.1) -> dict[str, object]:
+    """Let processes want the same images and some of their own; gives what happened beside what the model says."""
+    context = multiprocessing.get_context("spawn")
+    gate, answers = context.Barrier(processes), context.Queue()
+    arguments = [(place, number, common, own, upload, gate, answers) for number in range(processes)]
+    workers = [context.Process(target=_work, args=one) for one in arguments]
+    for worker in workers:
+        worker.start()
+    found = [answers.get(timeout=300) for _ in workers]
+    for worker in workers:
+        worker.join()
+    sent = Counter(image for one in found for image in one["sent"])
+    distinct = common + own * processes
+    steps = found[0]["steps"]
+    sends = common / processes + own
+    per_build = sends * upload + steps[0] * (common + own) + steps[1] * 2 * sends
+    return {
+        "processes": processes,
+        "uploads over distinct": sum(sent.values()) / distinct,
+        "requests an image wanted": sum(one["requests"] for one in found) / ((common + own) * processes),
+        "seconds, run": median(one["seconds"] for one in found),
+        "seconds, model": per_build,
+    }
+
+
+def _work(place: str, number: int, common: int, own: int, upload: float, gate: object, answers: object) -> None:
+    """Be one build: what another is at comes last."""
+    store = Counted(shared.open_store(place, {}, 30.0))
+    steps = measured(store, 1, 20)
+    store.calls = 0
+    chance = random.Random(number)
+    names = [f"common {it}" for it in range(common)] + [f"own {number} {it}" for it in range(own)]
+    chance.shuffle(names)
+    keys = {Key("h", "", _digest(name), ""): name for name in names}
+    writer, sent = Writer(secrets.token_hex(8), f"p{number}"), []
+    gate.wait()  # type: ignore[attr-defined]
+    started = time.perf_counter()
+    left, pause = list(keys), 0.1
+    while left:
+        seen = shared.ask_all(store, left)
+        progress = False
+        for key, there in seen.items():
+            course = shared.course(there, writer.holder, lambda _: True)
+            if course is Course.TAKE:
+                left.remove(key)
+            elif course is Course.CLAIM and (held := shared.claim(store, key, there, writer)):
+                time.sleep(upload)
+                sent.append(keys[key])
+                shared.publish(store, key, held, a_record(key), writer, lambda _: True)
+                left.remove(key)
+                progress = True
+        if left:
+            pause = 0.1 if progress else min(1.0, pause * 1.5)
+            time.sleep(pause)
+    seconds = time.perf_counter() - started
+    answers.put({"sent": sent, "requests": store.calls, "seconds": seconds, "steps": (steps.ask, steps.write)})  # type: ignore[attr-defined]
+    store.close()
+
+
+class Counted:
+    """A store whose entries asked for and written are counted."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.address = store.address
+        self.calls = 0
+        self.get, self.listed, self.close = store.get, store.listed, store.close
+
+    def get_all(self, keys: list[str]) -> object:
+        self.calls += len(keys)
+        return self._store.get_all(keys)
+
+    def put(self, key: str, text: str, tag: str | None) -> str | None:
+        self.calls += 1
+        return self._store.put(key, text, tag)
+
+
+def a_record(key: Key) -> Record:
+    url = f"https://h.example/{key.sha256}.png"
+    return Record(key.sha256, "h", url, key.sha256[:8], "", 1, "image/png", 1, 1, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def _digest(name: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def fill(folder: Path, count: int) -> None:
+    """Put records into a folder's store by a script, as a store of that age has them."""
+    state = {"imghost_shared": 1, "project": "p", "generation": 1, "claim": None, "payment": None, "write": "w"}
+    for number in range(count):
+        key = Key("h", "", _digest(f"filling {number}"), "")
+        path = folder / f"{key.path}.1"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record = json.loads(shared.render(key, State(a_record(key)), "w"))["record"]
+        path.write_text(json.dumps(state | {"key": list(key), "record": record}), "utf-8")
+
+
+def asking(place: str, count: int = 200) -> float:
+    """Take the time of a build's question for 200 images, half of them there."""
+    store = shared.open_store(place, {}, 30.0)
+    times = []
+    for turn in range(7):
+        keys = [Key("h", "", _digest(f"filling {it}" if it % 2 else f"lacking {turn} {it}"), "") for it in range(count)]
+        started = time.perf_counter()
+        shared.ask_all(store, keys)
+        times.append(time.perf_counter() - started)
+    store.close()
+    return median(times[1:])
+
+
+def places(stack: ExitStack, folder: Path) -> Iterator[tuple[str, str]]:
+    """Open the engines that are here."""
+    yield "file", folder.as_uri()
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+    from doubles.stores import Postgres, postgres_programs
+
+    if postgres_programs():
+        yield "postgresql", stack.enter_context(Postgres()).fresh()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=0, help="only: the time of a question beside so many records")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        if chosen.records:
+            for count in (1000, chosen.records):
+                fill(folder, count)
+                print(f"folder of {count:,} records: {asking(folder.as_uri()) * 1000:.1f} ms for 200 images")
+            return
+        print(
+            "| store | ask, ms | write, ms | 16 processes: uploads / distinct | requests an image | s, run | s, model |"
+        )
+        print("|---|---|---|---|---|---|---|")
+        for engine, place in places(stack, folder):
+            store = shared.open_store(place, {}, 30.0)
+            steps = measured(store, WIDTH[engine])
+            store.close()
+            ran = check(place)
+            shown = ("uploads over distinct", "requests an image wanted", "seconds, run", "seconds, model")
+            cells = (steps.ask * 1000, steps.write * 1000, *(ran[name] for name in shown))
+            print(f"| {engine} | " + " | ".join(f"{it:.2f}" for it in cells) + " |", flush=True)
+    print()
+    print("| S3, trip | builds | uploads / distinct | requests a day | dollars a day | waited | longest | added |")
+    print("|---|---|---|---|---|---|---|---|")
+    for trip in (0.02, 0.1, 0.5):
+        day = Day()
+        told = simulate(day, Steps(trip, trip))
+        waits = f"{len(told.waits):,} builds | {max(told.waits, default=0):.1f} s"
+        row = (f"{trip * 1000:.0f} ms", f"{day.repositories * day.builds:,}", f"{told.uploads / told.distinct:.2f}")
+        requests = f"{sum(told.requests.values()):,} | ${told.dollars:.2f} | {waits} | {median(told.added):.2f} s"
+        print("| " + " | ".join((*row, requests)) + " |")
+    lost = Day(fresh=300, builds=1, new=0)
+    told = simulate(lost, Steps(0.02, 0.02))
+    joined = lost.images * (2 * PRICES["get"] + PRICES["put"])
+    size = lost.images * 700 / 1e9
+    print(f"\n300 locks lost in one day: {sum(told.requests.values()):,} requests, ${told.dollars:.2f}")
+    print(f"a store lost: `imghost share` of all 300 locks, ${joined:.2f}")
+    print(f"storage: {size:.0f} GB, ${size * STORAGE:.2f} a month")
+
+
+if __name__ == "__main__":
+    main()
