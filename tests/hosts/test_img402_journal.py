@@ -176,6 +176,25 @@ def test_what_another_lock_has_open_counts_and_what_it_finished_does_not(journal
     assert journal.spent(other) == Decimal("0.01")
 
 
+def test_the_first_payment_of_a_journal_counts_against_the_build_that_made_it(journal: Journal) -> None:
+    assert journal.last() == 0
+    journal.prepare()
+    assert journal.last() == 0
+    budget = a_budget(10_000, since=journal.last())
+    journal.finish(reserved(journal, 0, budget), "https://i.img402.dev/a.png", "a", None, None)
+    assert journal.last() == 1
+    with pytest.raises(BudgetError):
+        reserved(journal, 1, budget)
+
+
+def test_a_renewal_begins_without_the_refusals_of_what_it_renews(journal: Journal) -> None:
+    made = reserved(journal)
+    journal.refuse(made, State.SIGNED, 2)
+    journal.finish(made, "https://i.img402.dev/a.png", "a", 5_000.0, None)
+    again, is_new = journal.reserve(a_purchase(), a_sent(), 10_000, a_budget(), signing(), lambda _: False)
+    assert (is_new, again.period, again.refusals) == (True, 5_000, 0)
+
+
 def test_a_clock_that_steps_back_frees_no_budget(tmp_path: Path) -> None:
     now = [1_000_000.0]
     journal = Journal(tmp_path / "payments.sqlite3", clock=lambda: now[0])
