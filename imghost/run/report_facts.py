@@ -96,7 +96,7 @@ class Waiting(NamedTuple):
     bytes: int = 0
     cost: Decimal = Decimal(0)
     why: str = ""
-    """`credential`, `budget`, `plan`, or the reason in words."""
+    """`credential`, `budget`, or the reason in words."""
 
 
 class Facts(NamedTuple):

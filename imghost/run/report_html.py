@@ -213,7 +213,7 @@ def verdict(report: Report, facts: Facts) -> str:
     hosted = counts.cached + counts.uploaded
     if not counts.images:
         return f"There is no image of the site in {many(counts.pages, 'page')}."
-    if waiting.why == "plan":
+    if not hosted and waiting.why == "budget":
         cost = f" for at most {money(waiting.cost)}" if waiting.cost else ""
         what = f"{many(waiting.images, 'image')} ({size(waiting.bytes)})"
         return f"{what} would go to {facts.place}{cost}; nothing is sent yet."
@@ -245,10 +245,10 @@ def _waits(count: int, why: str) -> str:
 
 def _why_none(facts: Facts) -> str:
     """Say why nothing has a URL: what keeps the uploads, else what keeps the images."""
+    if facts.waiting.why == "credential":
+        return _waits(facts.waiting.images, facts.waiting.why)
     if facts.waiting.images:
-        many_wait = f"{facts.waiting.images:,} {'waits' if facts.waiting.images == 1 else 'wait'} for"
-        reasons = {"credential": f"{many_wait} a build with a credential", "budget": f"{many_wait} a larger budget"}
-        return reasons.get(facts.waiting.why, facts.waiting.why)
+        return facts.waiting.why
     reasons_of = Counter(image.reason for image in facts.images if image.reason)
     if not reasons_of:
         return "none of them is a file of the site"

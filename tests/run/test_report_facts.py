@@ -125,7 +125,7 @@ def test_over_its_budget_it_says_what_it_would_take(project):
         options = ["--option", f"api_url={host.api_url}", "--max-uploads", "1", "--report", "r.html"]
         assert main(["rehost", "site", *options]) == 1
     text = Path("r.html").read_text("utf-8")
-    assert re.search(r"<h1>No image was moved: \d wait for a larger budget\.", text)
+    assert re.search(r"<h1>3 images \(\d+ k?B\) would go to img.pro; nothing is sent yet\.", text)
     assert "thing needs you." in text or "things need you." in text
 
 

@@ -109,11 +109,12 @@ class TestWords:
         kept = FACTS._replace(images=drawings)
         assert verdict(none, kept) == "No image was moved: it is svg, and the host takes png."
 
-    def test_first_plan_sends_nothing(self):
-        plan = FACTS._replace(waiting=Waiting(52, 22_000_000, Decimal("0.52"), "plan"))
-        assert verdict(REPORT, plan) == (
+    def test_first_plan_over_its_budget_tells_what_it_would_take(self):
+        plan = FACTS._replace(waiting=Waiting(52, 22_000_000, Decimal("0.52"), "budget"))
+        assert verdict(self.counted(cached=0, uploaded=0), plan) == (
             "52 images (22.0 MB) would go to img402 for at most $0.52; nothing is sent yet."
         )
+        assert verdict(REPORT, plan).endswith("; 52 wait for a larger budget.")
 
     def test_site_without_images(self):
         assert verdict(Report("site", None, Counts(pages=43)), FACTS) == "There is no image of the site in 43 pages."
