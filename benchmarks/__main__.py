@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import builds, images, pages, uploads
+from benchmarks import builds, images, pages, reports, uploads
 from benchmarks.measure import Row
 
 TABLE = Path(__file__).with_name("README.md")
@@ -58,6 +58,8 @@ def _measured(folder: Path, size: float, npm: Path | None) -> list[Row]:
     steps: tuple[Callable[[], list[Row]], ...] = (
         lambda: builds.mkdocs(site, sized(1000)),
         lambda: pages.beside_others(site / "site-plain"),
+        lambda: reports.audit(site / "site-plain"),
+        lambda: reports.page(folder / "report", sized(3000)),
         lambda: pages.growth(folder, site / "site-plain", sized(1000), sized(10_000)),
         lambda: builds.sphinx(folder / "sphinx", sized(200)),
         lambda: images.many(folder / "images", sized(5000), 200_000),

@@ -92,7 +92,7 @@ function fallBack(image) {
 
 document.addEventListener("error", ({ target }) => fallBack(target), true);
 // Errors of images that the browser met before this script ran are found by their state.
-for (const image of document.images) if (image.src && image.complete && !image.naturalWidth) fallBack(image);
+for (const image of document.images) if (image.complete && !image.naturalWidth && image.hasAttribute("src")) fallBack(image);
 
 if (list) {
   let waiting;
