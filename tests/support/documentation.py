@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from claims import rows as claim_rows
 from readme import shown_default
 
 from imghost import settings
@@ -174,6 +175,11 @@ def commands() -> str:
     return "\n\n".join(parts)
 
 
+def claims() -> str:
+    """List what the services' pages claim, and what becomes of each claim."""
+    return table(("host", "claim about", "claim", "imghost", "because"), claim_rows())
+
+
 BLOCKS = {
     "commands": commands,
     "plan": plan,
@@ -182,6 +188,7 @@ BLOCKS = {
     "host options": host_options,
     "hosts": hosts,
     "tiers": tiers,
+    "claims": claims,
 }
 
 
