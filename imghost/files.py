@@ -445,7 +445,11 @@ def is_ignored(path: Path) -> bool:
 
 
 Stamp = tuple[int, int, int]
-"""A file's size in bytes, modification time in nanoseconds, and inode."""
+"""A file's size in bytes, modification time in nanoseconds, and what tells one file from another there.
+
+The last is the inode, with the time of the last change of any kind where the system keeps that: a copy over a file may
+have its size and set its modification time, as builds that can be repeated do. Windows keeps the time of creation.
+"""
 
 
 def stamp(path: Path | str) -> Stamp | None:
@@ -457,7 +461,8 @@ def stamp(path: Path | str) -> Stamp | None:
 
 
 def _stamp_of(status: os.stat_result) -> Stamp:
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    changed = 0 if os.name == "nt" else status.st_ctime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ino ^ changed
 
 
 _DEEPEST: Final = 200

@@ -294,20 +294,30 @@ def check(call: Call) -> int:
         cache.save()
         cache.close()
     is_local = planned.host is not None and planned.host.place != "network"
-    uncovered = [path for upload in planned.plan.uploads if upload.renewed is None for path in upload.paths]
-    if planned.host is None:
-        uncovered = sorted(planned.images)
+    expired = [path for path in _uncovered(planned) if path not in set(_missing(planned))]
+    uncovered = _missing(planned) if planned.host else sorted(planned.images)
     warn(notice.text for notice in planned.notices)
     if call.is_json:
-        print_json({"imghost_check": 1, "covered": len(planned.plan.reused), "missing": uncovered})
+        print_json({"imghost_check": 1, "covered": len(planned.plan.reused), "missing": uncovered, "expired": expired})
     else:
-        for path in uncovered:
+        for path in (*uncovered, *expired):
             put(path)
         way = "build" if is_local else f"build once with a credential and commit {call.settings.lock.name}"
-        remedy = f": {way}" if uncovered else ""
+        remedy = f": {way}" if uncovered or expired else ""
         covered = len(planned.plan.reused)
-        put(f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{remedy}")
-    return 1 if uncovered or (call.is_strict and planned.notices) else 0
+        ended = f", {len(expired)} expired" if expired else ""
+        put(f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{ended}{remedy}")
+    return 1 if uncovered or expired or (call.is_strict and planned.notices) else 0
+
+
+def _missing(planned: Planned) -> list[str]:
+    """List the images that could move and have no record."""
+    return [path for upload in planned.plan.uploads if upload.renewed is None for path in upload.paths]
+
+
+def _uncovered(planned: Planned) -> list[str]:
+    """List the images that could move and have no record that counts: none, or one that has expired."""
+    return [path for upload in planned.plan.uploads for path in upload.paths if path not in planned.plan.reused]
 
 
 def status(call: Call) -> int:

@@ -23,6 +23,7 @@ from imghost.models import KINDS, MEDIA_TYPES, Failure, Image, Record, Reference
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
+from imghost.records.state import needs_renewal
 from imghost.run import local_copies
 from imghost.run.job import Job, Outcome, Upload
 from imghost.run.plan import decide, plan_run
@@ -62,7 +63,7 @@ def verdicts(
 
 def _verdict(record: Record, client: Client, now: datetime, renew_before: timedelta) -> Verdict:
     state, reason = _answer(record.url, (record.width, record.height), client, record.served, record.media_type)
-    if state == "alive" and record.expires and record.expires - now <= renew_before:
+    if state == "alive" and record.expires and needs_renewal(record, renew_before, now):
         state, reason = "expiring", f"until {day(record.expires, now)}"
     return Verdict(record.url, state, reason, record)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -207,8 +209,13 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         if upload.variant == IMPORT:
             copy = _downloaded(upload, host, job, folder)
         else:
-            with opened(upload.paths[0], job.site, origins) as source:
-                copy = payload.prepare(upload.image, source, upload.variant, folder)
+            try:
+                with opened(upload.paths[0], job.site, origins) as source:
+                    copy = payload.prepare(upload.image, source, upload.variant, folder)
+            except FileNotFoundError:
+                if upload.renewed is None:
+                    raise
+                copy = _fetched(upload, upload.renewed, client, folder)
         expires = upload.renewed.expires if upload.renewed else None
         return replace(copy, period=int(expires.timestamp()) if expires else 0)
 
@@ -228,6 +235,7 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         intend=ledger.intend,
         settle=ledger.settle,
         earn=ledger.earn,
+        told=ledger.told,
         doubtful=frozenset(cache.intents(ledger.owner)),
         now=job.now,
         tries=job.settings.retries,
@@ -236,6 +244,24 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         bound={record.url: record for record in planned.lock.records if record.host == host.name},
         twins=_twins(planned, host, job),
         sleep=job.sleep,
+    )
+
+
+def _fetched(upload: Upload, record: Record, client: Client, folder: Path) -> Payload:
+    """Take what is renewed from the host, where `remove_local` left no other copy and its bytes are what was sent.
+
+    Raises HostError where they are not, while there is time to put the file back.
+    """
+    body = client.fetch(record.url, limit=record.bytes + 1).body
+    digest = hashlib.sha256(body).hexdigest()
+    if digest != (record.served.sha256 if record.variant and record.served else upload.image.sha256):
+        until = f" before {record.expires.date()}" if record.expires else ""
+        reason = "its local copy was removed, and the host serves other bytes than were sent, so it cannot be renewed"
+        raise HostError(Action.FILE, reason, remedy=f"put the file back into the site{until}")
+    file = folder / secrets.token_hex(8)
+    file.write_bytes(body)
+    return Payload(
+        upload.image.sha256, digest, file, len(body), record.media_type, record.width, record.height, upload.variant
     )
 
 
@@ -251,6 +277,7 @@ class _Ledger:
         self._job = job
         self._cache = cache
         self._is_kept = host.place == "network"
+        self.told: set[str] = set()
 
     def intend(self, payload: Payload) -> None:
         """Note that an upload begins; raises StateError."""
@@ -274,7 +301,8 @@ class _Ledger:
             try:
                 locks.append(self._job.settings.lock, record, self._host.name)
             except (OSError, LockError):
-                if is_first:
+                if record.url not in self.told:
+                    self.told.add(record.url)
                     self._job.say(f"receipt: {locks.render_record(record)}")
 
 
@@ -344,7 +372,7 @@ def _upload_planned(
         fatal = str(problem)
     finally:
         records = [outcome.record for outcome in outcomes if outcome.record]
-        notices += _add_to_lock(job, context.host, records)
+        notices += _add_to_lock(job, context, records)
     tried = {id(outcome.upload) for outcome in outcomes}
     beyond = [upload for upload in uploads if id(upload) not in tried]
     done = _sorted_out(planned, outcomes, beyond, fatal or over)
@@ -409,16 +437,17 @@ def _name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:
     return _written(job, (), planned.host.name)
 
 
-def _add_to_lock(job: Job, host: Host, records: Sequence[Record]) -> tuple[Notice, ...]:
+def _add_to_lock(job: Job, context: UploadContext, records: Sequence[Record]) -> tuple[Notice, ...]:
     """Sort the records into the lock; a host on this machine has none there, since its files tell.
 
     Lines that the workers appended are sorted too, also where none of their URLs could be confirmed.
     """
+    host = context.host
     if host.place != "network" or not (records or job.settings.lock.exists()):
         return ()
     if not records:
         return _written(job, (), None)
-    notices = _written(job, records, host.name)
+    notices = _written(job, records, host.name, context.told)
     if job.environ.get("CI"):
         name = job.settings.lock.name
         new = "1 record is" if len(records) == 1 else f"{len(records):,} records are"
@@ -427,11 +456,11 @@ def _add_to_lock(job: Job, host: Host, records: Sequence[Record]) -> tuple[Notic
     return notices
 
 
-def _written(job: Job, records: Sequence[Record], host: str | None) -> tuple[Notice, ...]:
+def _written(job: Job, records: Sequence[Record], host: str | None, told: Container[str] = ()) -> tuple[Notice, ...]:
     try:
         locks.add(job.settings.lock, records, host, job.now())
     except (OSError, LockError) as problem:
-        for record in records:
+        for record in (record for record in records if record.url not in told):
             job.say(f"receipt: {json_in_log(locks.render_record(record))}")
         reason = getattr(problem, "strerror", None) or problem
         text = f"{job.settings.lock} cannot be written: {reason}; make room or change its mode, then build again"

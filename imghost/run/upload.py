@@ -108,6 +108,8 @@ class UploadContext:
     """URLs that records already bind."""
     twins: Mapping[str, Record] = field(default_factory=dict)
     """Records that are good, by the digest of the payload that is at the host, where that is known."""
+    told: set[str] = field(default_factory=set)
+    """URLs whose receipts were told, since the lock could not be written."""
     is_first_alone: bool = False
     sleep: Callable[[float], object] | None = None
     """How to wait; the interruptible default is for runs, another one for tests."""

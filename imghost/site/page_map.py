@@ -71,8 +71,8 @@ class PageMap(NamedTuple):
 
 
 def location(folder: Path, site: Path) -> Path:
-    """Say where a site's map lives in the folder that holds such state."""
-    key = hashlib.sha256(str(site.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    """Say where a site's map lives in the folder that holds such state: one, however the site's path is spelled."""
+    key = hashlib.sha256(os.path.realpath(site).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return folder / f"imghost-pages-{key}.json"
 
 

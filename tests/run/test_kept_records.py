@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,11 +19,14 @@ from PIL import Image, PngImagePlugin
 from sites import picture, write
 
 from imghost import settings
+from imghost.files import stamp
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.records.state import confirmed, is_confirmed, unconfirmed
 from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
+from imghost.site.images import Origins
+from imghost.site.page_map import location
 from imghost.testing import FakeStore, write_entry
 from imghost.testing.fake import KEY
 
@@ -58,17 +62,20 @@ class Project:
         self.cache = cache or root / "cache"
         self.options = {"api_url": store.url, **options}
         self.lock = root / "imghost.lock"
+        self.origins = Origins((root,), is_own_source=True)
 
     def show(self, images: Mapping[str, bytes]) -> Project:
         """Write the site anew, with a page that shows these images."""
         shown = "".join(f'<img src="{name}" alt="">' for name in images)
+        shutil.rmtree(self.root / "site", ignore_errors=True)
         write(self.root / "site", {"index.html": f"<title>t</title>{shown}", **images})
         return self
 
     def build(self, now: datetime = NOW, environ: Mapping[str, str] | None = None, **more: Any) -> Result:
         raw = {"host": "fake", "options": self.options, "cache_dir": str(self.cache), "retries": 1, **more}
         given = settings.read(raw, self.root)
-        job = Job(self.root / "site", given, {"FAKE_HOST_KEY": KEY, **(environ or {})}, now=lambda: now)
+        environ = {"FAKE_HOST_KEY": KEY, **(environ or {})}
+        job = Job(self.root / "site", given, environ, self.origins, self.root / "map.json", now=lambda: now)
         return rehost(job)
 
     @property
@@ -150,6 +157,43 @@ class TestRenewal:
         assert "room for renewals alone" in first.notices[0].text
         second = project.show(new).build(late, max_uploads=2)
         assert (store.stored, hosted(project), second.notices) == (7, 4, ())
+
+    @pytest.mark.parametrize("is_altered", [False, True])
+    def test_what_has_no_local_copy_any_more_is_renewed_from_the_host(
+        self, tmp_path: Path, store: FakeStore, *, is_altered: bool
+    ) -> None:
+        """`remove_local` on the command line leaves no source to read."""
+        store.life = 2 * DAY
+        project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
+        now = datetime.now(UTC)
+        project.build(now - 28 * DAY, remove_local=True)
+        assert not (project.root / "site/one.png").exists()
+        if is_altered:
+            store._images = dict.fromkeys(store._images, picture(2))
+        store.life = 90 * DAY
+        result = project.build(now, remove_local=True)
+        assert (store.stored, hosted(project)) == ((1, 1) if is_altered else (2, 1))
+        assert ["put the file back into the site before" in notice.text for notice in result.notices] == [
+            True
+        ] * is_altered
+
+
+class TestStamps:
+    def test_a_copy_with_the_same_size_and_time_is_seen_as_another(self, tmp_path: Path) -> None:
+        """As a build that can be repeated sets all times: the old picture must not stay."""
+        file = tmp_path / "a.png"
+        file.write_bytes(picture(1))
+        os.utime(file, ns=(10**18, 10**18))
+        before = stamp(file)
+        file.write_bytes(bytes(len(picture(1))))
+        os.utime(file, ns=(10**18, 10**18))
+        assert stamp(file) != before
+
+    def test_one_site_has_one_map_however_its_path_is_spelled(self, tmp_path: Path) -> None:
+        (tmp_path / "site").mkdir()
+        (tmp_path / "link").symlink_to(tmp_path / "site")
+        ways = [tmp_path / "site", tmp_path / "link", tmp_path / "site" / ".." / "site"]
+        assert len({location(tmp_path, site) for site in ways}) == 1
 
 
 class TestSharedCache:
