@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -16,6 +15,7 @@ from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sites import picture, write
 from test_kept_records import png_with_text
+from trust.place import counted
 
 from imghost.hosts.registry import open_host
 from imghost.net.client import Client
@@ -28,7 +28,7 @@ from imghost.site.images import Origins
 from imghost.testing import FakeStore, write_entry
 from imghost.testing.fake import KEY
 
-IS_LONG = os.environ.get("IMGHOST_TEST_ALL") == "1"
+ROUNDS = counted("WORLD", 6, 500)
 PICTURES = [picture(1), picture(2), png_with_text(""), png_with_text("by A"), png_with_text("by B"), picture(3)]
 """Three of them are one payload once they are stripped."""
 PAYLOADS = [0, 1, 2, 2, 2, 3]
@@ -148,8 +148,8 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=500 if IS_LONG else 6,
-    stateful_step_count=40 if IS_LONG else 12,
+    max_examples=ROUNDS,
+    stateful_step_count=12 if ROUNDS < 20 else 40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
