@@ -15,12 +15,10 @@ import pytest
 from sites import picture, tree, write
 
 from imghost import Job, Settings, rehost
-from imghost.models import KINDS
 from imghost.run import local_copies
 from imghost.run.care import restore
 from imghost.site import page_map
 from imghost.site.images import Origins
-from imghost.urls import place
 
 PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'
 BELOW = '<base href="../"><img src="images/0.png"><img src="images/1&#46;png"><img src=images/1.png>\n'
@@ -246,11 +244,11 @@ def test_restoring_copies_only_the_image_that_was_removed(tmp_path: Path, secret
     poisoned(folder, removed={"a.png": removed(file, picture(9))})
     known = page_map.load(folder / "cache" / "map.json", "")
     assert "a.png" in known.removed
-    restoring = restore(folder / "site", known, (), place(""), frozenset(KINDS))
+    restoring = restore(folder / "site", known, (), Settings(folder=folder))
     assert not (folder / "site" / "a.png").exists()
     assert not restoring.left
     file.write_bytes(picture(9))
-    restore(folder / "site", known, (), place(""), frozenset(KINDS))
+    restore(folder / "site", known, (), Settings(folder=folder))
     assert (folder / "site" / "a.png").read_bytes() == picture(9)
 
 
