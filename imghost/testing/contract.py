@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -178,6 +178,16 @@ class HostContract:
             self.check_served(bench, payload, first)
             self.check_served(bench, payload, second)
             expect(not self.is_idempotent or first.url == second.url, "the same bytes got two URLs")
+            self.check_stored(bench, 1 if self.is_idempotent else 2)
+
+    def test_two_images_of_one_payload_are_served_alike(self, tmp_path: Path) -> None:
+        """Files that differ only in metadata are the same bytes once that is taken off."""
+        with self.bench(tmp_path) as bench:
+            payload = a_payload(tmp_path)
+            other = replace(payload, image="f" * 64)
+            first, second = bench.host.upload(payload), bench.host.upload(other)
+            self.check_served(bench, payload, first)
+            self.check_served(bench, other, second)
             self.check_stored(bench, 1 if self.is_idempotent else 2)
 
     def check_stored(self, bench: Bench, most: int) -> None:
@@ -352,6 +362,17 @@ class DeletesContract(HostContract):
                 expect(dict(kept) == {}, f"the {attempt} time it kept {kept}")
             left = [one.id for one in _fit(bench.anew(), Deletes).listed()]
             expect(left == ids[2:], f"it left {left}")
+            expect(bench.asked.stored == 1, "the double counts otherwise")
+
+    def test_what_was_deleted_can_be_uploaded_again(self, tmp_path: Path) -> None:
+        """No key or label of the first upload leads to an image that is gone."""
+        with self.bench(tmp_path) as bench:
+            payload = a_payload(tmp_path)
+            expect(dict(_fit(bench.host, Deletes).delete([bench.host.upload(payload).id])) == {}, "it was kept")
+            expect(bench.asked.stored == 0, "it is still there")
+            host = bench.anew()
+            host.ready()
+            self.check_served(bench, payload, host.upload(payload))
             expect(bench.asked.stored == 1, "the double counts otherwise")
 
     def test_an_id_that_is_no_id_deletes_nothing(self, tmp_path: Path) -> None:
