@@ -69,13 +69,11 @@ def a_context(host: HostBase, client: Client, sleep: Callable[[float], object]) 
         intend=lambda payload: None,
         settle=lambda payload: None,
         earn=lambda record: None,
-        earned={},
         doubtful=frozenset(),
         now=lambda: datetime.now(UTC),
         tries=5,
         concurrency=8,
         verify=False,
-        urls={},
         sleep=sleep,
     )
 
