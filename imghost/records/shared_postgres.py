@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -39,7 +39,8 @@ class PostgresStore:
         self._table = f'"{schema}".imghost_shared' if schema else "imghost_shared"
         self._sequence = f"{self._table}_tag"
         self._timeout = timeout
-        self._free: SimpleQueue[Connection[Any] | None] = SimpleQueue()
+        # The last one that was used comes first: who asks one after the other needs one connection.
+        self._free: LifoQueue[Connection[Any] | None] = LifoQueue()
         for _ in range(WIDTH):
             self._free.put(None)
 
@@ -79,9 +80,8 @@ class PostgresStore:
             last = rows[-1][0]
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
-        for _ in range(WIDTH):
-            connection = self._free.get()
+        """Close the connections; all are free once nobody asks any more."""
+        for connection in [self._free.get() for _ in range(WIDTH)]:
             if connection:
                 connection.close()
             self._free.put(None)
@@ -153,10 +153,15 @@ class PostgresStore:
         """Say what a failure means by its SQLSTATE; the server's own words may repeat a row."""
         state = getattr(broken, "sqlstate", None) or ""
         reason = f"the store {self.address} cannot {verb}"
-        if state.startswith("28") or state == "3D000" or (not state and "password" in str(broken)):
+        # A refused connection has no SQLSTATE, and tells by its words alone.
+        words = "" if state else str(broken)
+        if state.startswith("28") or state == "3D000" or "password" in words or "does not exist" in words:
             return StoreError(
                 f"{reason}: it refuses user, password or database", "check PGUSER, PGPASSWORD and the URL"
             )
+        if state == "53300" or "too many clients" in words or "connection slots" in words:
+            why = "takes no more connections"
+            return StoreError(f"the store {self.address} {why}", "raise max_connections", is_passing=True)
         if state in {"42501", "25006"}:
             why = "is read-only" if state == "25006" else "forbids this"
             return StoreError(f"the store {self.address} {why}", "grant SELECT, INSERT and UPDATE on imghost_shared")
@@ -164,10 +169,6 @@ class PostgresStore:
             return StoreError(f"{reason}: its schema is not there", "create it, or correct the option 'shared'")
         if state.startswith("53") and state != "53300":
             return StoreError(f"the store {self.address} has no room left", "make room on its disk")
-        if state == "53300":
-            return StoreError(
-                f"the store {self.address} takes no more connections", "raise max_connections", is_passing=True
-            )
         is_passing = not state or state[:2] in {"08", "40", "55", "57"}
         return StoreError(
             f"{reason}: {f'SQLSTATE {state}' if state else 'it does not answer'}",

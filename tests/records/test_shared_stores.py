@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from doubles.stores import Moto, Postgres, Weed, postgres_programs, weed_program
 
+from imghost.errors import StoreError
 from imghost.records.shared_folder import FolderStore
 from imghost.records.shared_postgres import PostgresStore
 from imghost.records.shared_s3 import S3Store
@@ -49,6 +50,33 @@ class TestPostgres(StoreContract):
     def place(self, folder: Path) -> Iterator[Opened]:
         url = self.server.fresh()
         yield lambda: PostgresStore(url, {}, 5.0)
+
+    def test_who_asks_one_after_the_other_needs_one_connection(self) -> None:
+        store = PostgresStore(self.server.fresh(), {}, 5.0)
+        count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'imghost'"
+        for number in range(20):
+            store.put(f"k{number}", "x", None)
+        assert self.server.sql(count) == [(1,)]
+        store.close()
+
+    def test_a_server_that_takes_no_more_connections_is_told_as_one(self) -> None:
+        import psycopg
+
+        store, held = PostgresStore(self.server.fresh(), {}, 5.0), []
+        try:
+            while True:
+                held.append(psycopg.connect(self.server.url))
+        except psycopg.OperationalError:
+            with pytest.raises(StoreError, match="takes no more connections; raise max_connections"):
+                store.get("k")
+        finally:
+            for line in held:
+                line.close()
+
+    def test_a_database_that_is_not_there_is_told_as_one(self) -> None:
+        store = PostgresStore(self.server.url.replace("/postgres", "/nothing"), {}, 5.0)
+        with pytest.raises(StoreError, match="refuses user, password or database; check PGUSER"):
+            store.get("k")
 
 
 class _S3Contract(StoreContract):
