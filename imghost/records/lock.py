@@ -195,7 +195,8 @@ def _written(moment: datetime) -> str:
 
 # JSON Lines: a header, then a record a line. What git's union merge leaves (any order, repeated headers
 # and lines) is read; everything else that is not as written here is an error, never a reason to upload again.
-MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_BYTES: Final = 2 * 1024**3
+"""Six million records: what is longer is no lock, and would only fill the memory."""
 
 _VERSION: Final = 1
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
@@ -233,9 +234,8 @@ def read(path: Path, now: datetime | None = None) -> Lock:
         if not stat.S_ISREG(found.st_mode):
             raise LockError(f"{path.name} is not a regular file; name a file with the option 'lock'")
         if found.st_size > MAX_BYTES:
-            raise _too_long(path.name)
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            raise LockError(f"{path.name} is longer than 2 GB, so it is no lock; {_RESTORE}")
+        content = path.read_bytes()
     except FileNotFoundError:
         return Lock()
     except OSError as problem:
@@ -391,13 +391,11 @@ def render(lock: Lock) -> str:
     lines = (_header(lock), *map(render_record, sorted((*lock.records, *lock.unconfirmed), key=_key)), "")
     text = "\n".join(lines)
     if len(text) > MAX_BYTES:
-        raise LockError("the lock would be longer than 64 MB; delete records that the site needs no more")
+        raise LockError("the lock would be longer than 2 GB; take out what left the sites with `imghost tidy`")
     return text
 
 
 def _decoded(content: str | bytes, name: str) -> str:
-    if len(content) > MAX_BYTES:
-        raise _too_long(name)
     if isinstance(content, str):
         return content.removeprefix("\ufeff")
     try:
@@ -405,10 +403,6 @@ def _decoded(content: str | bytes, name: str) -> str:
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
     raise LockError(f"{name}, line {number}: it is not UTF-8; {_RESTORE}")
-
-
-def _too_long(name: str) -> LockError:
-    return LockError(f"{name} is longer than 64 MB; {_RESTORE}")
 
 
 def _parsed(line: str) -> Record | dict[str, object]:
