@@ -41,8 +41,8 @@ class _Cover:
     has_cors: bool = False
 
 
-_CHANGING: Final = (".src", "attr(", "ttribute(", "ackgroundImage")
-"""What a page has at least whose own scripts change images' URLs."""
+_QUIET: Final = ("'src'", '"src"', ".currentSrc", "ackgroundImage")
+"""What a script has at least that changes images' URLs without naming a property `src`."""
 _ROOTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]")
 
 
@@ -51,25 +51,34 @@ def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) 
 
     `words` are ids and classes of elements on whose URLs scripts of the site work.
     """
-    literals: frozenset[str] = frozenset()
-    if any(mark in text for mark in _CHANGING):
-        from imghost.html.scripts import page_renames  # few pages have such a script
-
-        own = page_renames(text)
-        words, literals = words | own.words, own.literals
-    page = _Page(text, kinds, words, has_code=bool(words or literals))
-    for tag in tags(text, with_styles="style" in kinds):
-        page.read(tag)
-    page.end()
+    # One plain search for the code of few pages; more of them would cost as much as some of the scan.
+    page = _read(text, kinds, words, is_coded=".src" in text)
+    if not page.is_coded and page.has_code():
+        page = _read(text, kinds, words, is_coded=True)
     return Scan(
         tuple(page.found),
         page.base,
         tuple(page.policies),
-        tuple(sorted(literals)),
+        tuple(sorted(page.literals)),
         tuple(sorted(page.selectors)),
         tuple(page.vouched),
         tuple(page.fixed),
     )
+
+
+def _read(text: str, kinds: frozenset[str], words: frozenset[str], *, is_coded: bool) -> _Page:
+    """Read a page; with `is_coded` also the code in it that may change images' URLs."""
+    literals: frozenset[str] = frozenset()
+    if is_coded:
+        from imghost.html.scripts import page_renames  # few pages have such a script
+
+        own = page_renames(text)
+        words, literals = words | own.words, own.literals
+    page = _Page(text, kinds, words, literals, is_coded=is_coded)
+    for tag in tags(text, with_styles="style" in kinds):
+        page.read(tag)
+    page.end()
+    return page
 
 
 def scan_css(text: str, kind: str = "css") -> Scan:
@@ -85,11 +94,21 @@ def scan_css(text: str, kind: str = "css") -> Scan:
 class _Page:
     """One page as it is read: what was found, and the elements that are open around the next tag."""
 
-    def __init__(self, text: str, kinds: frozenset[str], words: frozenset[str], *, has_code: bool) -> None:
+    def __init__(
+        self,
+        text: str,
+        kinds: frozenset[str],
+        words: frozenset[str],
+        literals: frozenset[str],
+        *,
+        is_coded: bool,
+    ) -> None:
         self.text = text
         self.kinds = kinds
         self.words = words
-        self.has_code = has_code
+        self.literals = literals
+        self.is_coded = is_coded
+        self.scripts: list[int] = []
         self.found: list[Reference] = []
         self.base: str | None = None
         self.policies: list[str] = []
@@ -116,6 +135,8 @@ class _Page:
         elif name == "a" and tag.namespace == HTML:
             self._link = None
             self._open(tag)
+        elif name == "script":
+            self.scripts.append(tag.end)
         elif (
             (tag.namespace == HTML and name in MATTERING)
             or (tag.namespace == SVG and name in {"image", "feimage"})
@@ -133,8 +154,19 @@ class _Page:
                 self.found[at] = self.found[at]._replace(held=HELD_BY_BASE)
         if self._has_card_size:
             self.fixed += [at for at, one in enumerate(self.found) if one.kind == "meta"]
-        if "[src" in self.text:
-            self._add_selectors(self.text)
+        for start, end in self._code():
+            if self.text.find("[", start, end) >= 0 and self.text.find("[src", start, end) >= 0:
+                self._add_selectors(self.text[start:end])
+
+    def has_code(self) -> bool:
+        """Say whether a script may change images' URLs without naming a property `src`."""
+        return any(self.text.find(mark, start, end) >= 0 for start, end in self._code() for mark in _QUIET)
+
+    def _code(self) -> Iterator[tuple[int, int]]:
+        """Yield the spans of the page's scripts."""
+        for start in self.scripts:
+            end = self.text.find("</script", start)
+            yield start, end if end >= 0 else len(self.text)
 
     def _add_selectors(self, text: str) -> None:
         """Note the conditions on URLs' texts in a style, or in the page's scripts."""
@@ -149,11 +181,11 @@ class _Page:
             tag.name, tag.namespace, self.text, attributes(self.text, tag.body, tag.end), tag.body, tag.end
         )
         held = element.held
-        if self.has_code and not held and element.name in {"img", "input", "image"}:
+        if (self.words or self.literals or self.is_coded) and not held and element.name in {"img", "input", "image"}:
             held = self._held_by_code(element)
         before = len(self.found)
         self._add(element, held)
-        if _counts_on_size(element):
+        if len(self.found) > before and _counts_on_size(element):
             self.fixed += range(before, len(self.found))
         if "style" in self.kinds and (style := element.given.get("style")):
             decoded = decode_with_offsets(self.text[style.start : style.end])
@@ -183,8 +215,8 @@ class _Page:
             self._before_base = before
         elif name == "link" and "integrity" in element.given and "href" in element.given:
             self.vouched.append(value(self.text, element.given["href"]))
-        elif name == "meta" and _CARD_SIZE.search(self.text, element.body, element.end):
-            self._has_card_size = True
+        elif name == "meta" and self.text.find("image:", element.body, element.end) >= 0:
+            self._has_card_size = self._has_card_size or bool(_CARD_SIZE.search(self.text, element.body, element.end))
         elif name == "meta" and element.says("http-equiv") == "content-security-policy":
             self.policies.append(value(self.text, element.given.get("content")))
 
@@ -362,7 +394,9 @@ def _counts_on_size(element: Element) -> bool:
         if not is_bounded and ("usemap" in given or "srcset" in given):
             return True
     # What lightboxes are told beforehand: `data-pswp-width`, `data-size`.
-    return any(name.startswith("data-") and name.endswith(("width", "height", "size")) for name in given)
+    return element.text.find("data-", element.body, element.end) >= 0 and any(
+        name.startswith("data-") and name.endswith(("width", "height", "size")) for name in given
+    )
 
 
 class Sources(NamedTuple):

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 _NEAR: Final = 160
 """Letters before and after where a URL is read and changed in which the literals of the change are looked for."""
 _AROUND: Final = 600
 """The same for the elements that a function works on, and for where it uses what it has read."""
+_TAG: Final = 1000
+"""Letters of a tag around code for an event."""
 _LONGEST: Final = 120
 """Letters of a literal that can be a part of a file's name."""
 
-_MENTIONS: Final = tuple(map(re.compile, ("src", "Src", "ackground", "poster")))
+_MENTIONS: Final = ("src", "Src", "ackground", "poster")
+CHANGING: Final = (".src", ".currentSrc", "'src'", '"src"', "ackgroundImage")
+"""What a page has at least whose own code changes images' URLs."""
 _READ: Final = re.compile(
     r"""\.\s*(?:src|currentSrc|srcset|backgroundImage|poster)\b(?!\s*=[^=])(?!\s*\()"""
     r"""|(?:attr|prop|css|getAttribute|getPropertyValue)\(\s*["'`](?:(?:data-)?src(?:set)?|poster|background-image)["'`]\s*\)"""
@@ -51,10 +56,7 @@ _ENDING: Final = re.compile(r"\.(?:png|jpe?g|gif|webp|avif|svg)\Z", re.I | re.A)
 _COUNTS: Final = re.compile(r"replace(?:All)?\(\s*/[^/\n]{0,40}(?:\\d|\[0-9\])")
 
 
-_CODE: Final = re.compile(
-    r"""<script\b[^>]*+>(?P<script>.*?)(?:</script|\Z)|[\s"'/]on[a-z]{3,20}+\s*+=\s*+(?:"(?P<double>[^"]*+)"|'(?P<single>[^']*+)')""",
-    re.I | re.S,
-)
+_HANDLER: Final = re.compile(r"""[\s"'/]on[a-z]{3,20}+\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""", re.I)
 DIGITS: Final = "\\d"
 """The literal that says that digits in a name are changed."""
 
@@ -99,18 +101,64 @@ def renames_of(script: str) -> Renames:
 
 
 def page_renames(page: str) -> Renames:
-    """Read a page's own scripts, and the code in its attributes for events."""
+    """Read a page's own scripts, and the code in its attributes for events, where they mention images' URLs."""
+    return all_of(map(_renames_of_inline, _code_of(page)))
+
+
+@lru_cache(maxsize=32)
+def _renames_of_inline(code: str) -> Renames:
+    """Read a page's code; every page of a theme has the same."""
+    return renames_of(code)
+
+
+def _code_of(page: str) -> Iterator[str]:
     from imghost.html.tokenizer import decode
 
-    code = ((found["script"], found["double"] or found["single"]) for found in _CODE.finditer(page))
-    return all_of(renames_of(script or decode(handler or "")) for script, handler in code)
+    spans = list(_scripts_in(page))
+    at = used = 0
+    for place in _places(page, CHANGING):
+        while at < len(spans) and spans[at][1] <= place:
+            at += 1
+        if at < len(spans) and spans[at][0] <= place:
+            if used <= at:
+                used = at + 1
+                yield page[spans[at][0] : spans[at][1]]
+        else:
+            # Outside of scripts code stands in attributes; that it is one shows the tag's beginning, near before.
+            tag = page.rfind("<", max(0, place - _TAG), place)
+            for handler in _HANDLER.finditer(page, tag, place + _TAG) if tag >= 0 else ():
+                if handler.start() <= place < handler.end():
+                    yield decode(handler[1] or handler[2] or "")
+
+
+def _scripts_in(page: str) -> Iterator[tuple[int, int]]:
+    """Yield the spans of scripts' texts; searches for plain words, since a pattern costs as much as a page's scan."""
+    from imghost.html.tokenizer import ascii_lower
+
+    lowered = ascii_lower(page) if "SCRIPT" in page else page
+    position = 0
+    while (opened := lowered.find("<script", position)) >= 0:
+        start = lowered.find(">", opened) + 1 or len(page)
+        end = lowered.find("</script", start)
+        position = end if end >= 0 else len(page)
+        yield start, position
+
+
+def _places(text: str, words: Iterable[str]) -> list[int]:
+    """List where these words stand in a text, in order; they cost a tenth of a pattern."""
+    places: list[int] = []
+    for word in words:
+        place = text.find(word)
+        while place >= 0:
+            places.append(place)
+            place = text.find(word, place + 1)
+    return sorted(places)
 
 
 def _changing(script: str) -> Iterator[tuple[int, int]]:
     """Yield where an image's URL is read and then changed or compared."""
     end = 0
-    # Plain words first: they cost a tenth of the pattern.
-    for place in sorted({found.start() for word in _MENTIONS for found in word.finditer(script)}):
+    for place in _places(script, _MENTIONS):
         read = _READ.search(script, max(0, place - 24), place + 24) if place >= end else None
         if read:
             end = read.end()

@@ -15,7 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.world.compare import Difference, differences, look
+from tests.world.compare import Difference, Seen, differences, look
 from tests.world.projects import PROJECTS, URL, Project, Tools, missing
 
 
@@ -61,15 +61,16 @@ def hosted_copy(site: Path, hosted: Path, images: Path, address: str, options: l
 
 
 def compared(browser: Any, path: str, plain: str, moved: str, address: str) -> tuple[list[Difference], int]:
-    """Compare a page with its hosted copy; what a second look does not show again was the moment's."""
-    found: list[Difference] | None = None
+    """Compare a page with its hosted copy; what is not between each look at one and each at the other was the moment's."""
+    looks: list[tuple[Seen, Seen]] = []
+    found: list[Difference] = []
     for _ in range(3):
-        was, now = look(browser, plain, path, [address]), look(browser, moved, path, [address])
-        different = differences(path, was, now)
-        found = different if found is None else [one for one in found if one in different]
+        looks.append((look(browser, plain, path, [address]), look(browser, moved, path, [address])))
+        pairs = [differences(path, was, now) for was, _ in looks for _, now in looks]
+        found = [one for one in pairs[-1] if all(one in others for others in pairs)]
         if not found:
             break
-    return found or [], was.clicks
+    return found, looks[0][0].clicks
 
 
 def judged(
@@ -127,7 +128,11 @@ def _judge(chosen: list[Project], tools: Tools, folder: Path, options: list[str]
                 print(f"{project.name}: left out: {', '.join(lacking)} missing")
                 continue
             began = time.monotonic()
-            pages, clicks, found = judged(project, tools, folder / project.name, browser, options)
+            try:
+                pages, clicks, found = judged(project, tools, folder / project.name, browser, options)
+            except RuntimeError as problem:
+                print(f"{project.name}: not judged: {problem}")
+                continue
             built += 1
             for difference in found:
                 print(f"  {project.name}/{difference.page}: {difference.what}: {difference.detail}")
