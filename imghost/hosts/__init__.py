@@ -42,6 +42,7 @@ __all__ = [
     "Limits",
     "Payload",
     "Place",
+    "Prices",
     "Quota",
     "Record",
     "Rule",
@@ -335,6 +336,15 @@ class Imports(Protocol):
 
     def bring(self, url: str, key: str) -> Hosted:
         """Have the host import a public image once; `key` makes a repeated call the same import."""
+        ...
+
+
+@runtime_checkable
+class Prices(Protocol):
+    """A host that tells what an upload costs now: its limits say what it costs at most."""
+
+    def price(self) -> Decimal:
+        """Ask for the price of one upload, in dollars; nothing is bought. Raises `HostError`."""
         ...
 
 

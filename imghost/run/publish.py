@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from imghost import files
 from imghost.errors import Action, BudgetError, HostError, LockError, StateError, StoreError
-from imghost.hosts import Host, Imports, Quota
+from imghost.hosts import Host, Imports, Prices, Quota
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
@@ -116,7 +116,8 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
                 again = many(sum(1 for outcome in spared if outcome.record), "image")
                 job.say(f"{again} found at the host again, so that nothing is sent")
             taken, left = among.take(left, client) if among else ([], left)
-            going, waiting = within_budget(planned.plan._replace(uploads=tuple(left)), job.settings, job.now())
+            plan = _priced(planned.plan._replace(uploads=tuple(left)), host, job, context)
+            going, waiting = within_budget(plan, job.settings, job.now())
             quota = with_retries(host.ready, context) if going.uploads else Quota()
             context = replace(context, is_first_alone=not quota.is_proven)
             done = _upload_planned(planned._replace(plan=going), job, context, quota, [*spared, *taken], among)
@@ -128,6 +129,15 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
         return refused(planned, "budget", str(over), is_refused=True)
     except HostError as refusal:
         return refused(planned, "upload", f"nothing is uploaded to {host.name}: {refusal}")
+
+
+def _priced(plan: Plan, host: Host, job: Job, context: UploadContext) -> Plan:
+    """Ask for the price of now where the highest known one is over the budget: hosts' prices move."""
+    from imghost.run.upload import with_retries
+
+    if not isinstance(host, Prices) or not plan.is_price_certain or not 0 < job.settings.max_cost < plan.cost:
+        return plan
+    return plan._replace(price=with_retries(host.price, context))
 
 
 def _with_waiting(done: Published, waiting: Plan, job: Job) -> Published:

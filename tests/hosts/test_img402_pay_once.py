@@ -339,4 +339,6 @@ def test_a_build_that_may_not_pay_sends_nothing(
         monkeypatch.setenv(name, value)
     with PaidImg402(chain=wallet.chain) as double:
         built(double, capsys, *arguments)
-        assert (double.server.log, wallet.paid) == ([], 0)
+        # Over a budget the host's price of now is asked, and nothing more.
+        asked = [b"{}"] if arguments == ["--max-cost", "0.5"] else []
+        assert ([request.body for request in double.server.log], wallet.paid) == (asked, 0)

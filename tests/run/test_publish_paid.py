@@ -114,12 +114,26 @@ def test_build_that_may_not_pay_sends_nothing(tmp_path, purse, environ):
 
 
 def test_build_over_max_cost_sends_nothing_and_names_the_line_to_change(tmp_path, purse):
+    """What it would cost is asked, since prices move; that is all."""
     with PaidImg402(chain=purse.chain) as double:
         project(tmp_path, double.url, max_cost="2.99")
         done = build(tmp_path, purse)
         assert done.returncode == 0
         assert "set max_cost: 3.00" in done.stderr
-        assert (purse.paid, double.server.requests()) == (0, [])
+        assert [request.body for request in double.server.requests()] == [b"{}"]
+        assert (purse.paid, double.payments(), double.images) == (0, [], {})
+
+
+@pytest.mark.parametrize(("max_cost", "atoms"), [("0.03", 30_000), ("0.02", 0)])
+def test_the_price_that_the_host_asks_now_decides_and_the_known_one_is_only_the_highest(
+    tmp_path, purse, max_cost, atoms
+):
+    with PaidImg402(chain=purse.chain, prices={"/api/upload/token/permanent": 10_000}) as double:
+        project(tmp_path, double.url, max_cost=max_cost)
+        done = build(tmp_path, purse)
+        assert done.returncode == 0, done.stderr
+        assert purse.paid == atoms
+        assert ("set max_cost: 0.03" in done.stderr) is (atoms == 0)
 
 
 def test_untracked_lock_in_ci_is_refused_before_anything_is_sent(tmp_path, purse):

@@ -488,6 +488,15 @@ class Till:
                 return hosted
         raise self._redeemer.failed_tokens(payment)
 
+    def price(self, tier: str) -> Decimal:
+        """Ask what a tier costs now, in dollars; nothing is signed. Raises HostError as a purchase would."""
+        url = self._deal.api + ROUTES[tier].path
+        answer = self._client.send("POST", url, json={})
+        if answer.status != 402:
+            raise self._no_challenge(answer)
+        policy = Policy(NAME, url, ROUTES[tier].cap, self._deal.pay_to)
+        return Decimal(x402.dollars(chosen(x402.read_challenge(NAME, answer), policy).amount))
+
     def _agreed(self, order: Order) -> Payment:
         """Ask what is wanted, check it, then reserve, sign and keep the payment in one durable step."""
         if self._redeemer.is_in_trouble:

@@ -134,6 +134,11 @@ class Img402(HostBase):
             raise HostError(Action.STOP, str(problem)) from None
         return Quota(is_proven=False)
 
+    def price(self) -> Decimal:
+        """Ask for the tier's price of now, which may be under what is known of it; nothing is signed."""
+        till, known = self.till, self.limits.price
+        return known if till is None or self._options.tier == "auto" else till.price(self._options.tier)
+
     def upload(self, payload: Payload) -> Hosted:
         """Try once to store the payload; the same bytes again are a second free image there, but one paid one."""
         if self._options.tier == "free":
