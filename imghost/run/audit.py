@@ -55,10 +55,12 @@ _FETCHED: Final = frozenset({"img", "poster", "meta", "preload", "svg", "icon", 
 _TEMPLATED: Final = re.compile(r"\{\{|\$\{|<%|\{%")
 """A place that a script or a server fills in later: `{{ url }}`, `${url}`, `<%= url %>`."""
 
+# What is never closed ends with the page, so that no text is searched twice.
 _RAW: Final = re.compile(
-    r"<(script|style|textarea|xmp|iframe|noembed|noframes)\b[^>]*+>.*?</\1\s*+>|<!--.*?-->", re.I | re.S | re.A
+    r"<(script|style|textarea|xmp|iframe|noembed|noframes)\b[^>]*+(?:>.*?(?:</\1\s*+>|\Z)|\Z)|<!--.*?(?:-->|\Z)",
+    re.I | re.S | re.A,
 )
-_SVG: Final = re.compile(r"(<svg\b[^>]*+>)(.*?)(</svg\s*+>)", re.I | re.S | re.A)
+_SVG: Final = re.compile(r"(<svg\b[^>]*+)(?:>(.*?)(?:</svg\s*+>|\Z)|\Z)", re.I | re.S | re.A)
 _SVG_NAME: Final = re.compile(r"<title\b[^>]*+>\s*+[^<\s]", re.I | re.A)
 _KEPT: Final = "a|button|figure|figcaption|img|image|input|picture|source|template|title|base"
 """Elements that an image's need of a text depends on."""
@@ -70,7 +72,7 @@ _RUN: Final = re.compile(
 )
 _TAG: Final = re.compile(rf"<(/?)([a-zA-Z][^\s/>]*+)({_ATTRIBUTES})>")
 _KEPT_NAME: Final = re.compile(_KEPT, re.I | re.A)
-_ANY_TAG: Final = re.compile(rf"<{_ATTRIBUTES}>")
+_ANY_TAG: Final = re.compile(rf"</?[a-zA-Z]{_ATTRIBUTES}>")
 _NAMING: Final = names("a button figcaption title")
 """Elements whose texts matter."""
 _VOID: Final = names("area base br col embed hr img image input link meta param source track wbr")
@@ -81,7 +83,8 @@ _UNSEEN: Final = re.compile(
 _BARE_LINK: Final = re.compile(r"<(a|button)\b[^<>]*+>([^<]*+)</\1\s*+>", re.I | re.A)
 _IMAGE: Final = re.compile(r"<(?:img|image|input)\b", re.I | re.A)
 _EDIT: Final = re.compile(
-    r"""<a\s[^>]*?href=["']([^"']*?(?:/edit/|/-/edit/|_edit/|/blob/|/src/|mode=edit)[^"']*+)["'][^>]*+>""", re.I | re.A
+    r"""<a\s[^<>]{0,400}?href=["']([^"'<>]{0,400}?(?:/edit/|/-/edit/|_edit/|/blob/|/src/|mode=edit)[^"'<>]{0,400})["']""",
+    re.I | re.A,
 )
 _ROOTED: Final = re.compile(r"""\s(?:href|src)=["'](/[^/"'][^"'#?]*+)""", re.I | re.A)
 _MOST_ROOTED: Final = 8
@@ -206,7 +209,7 @@ def _breaks(match: re.Match[str]) -> str:
 
 def _named_drawing(match: re.Match[str]) -> str:
     """Put a letter for a drawing that has a name, which may be the name of the link around it."""
-    has_name = "aria-label" in match[1] or _SVG_NAME.search(match[2])
+    has_name = "aria-label" in match[1] or _SVG_NAME.search(match[2] or "")
     return ("x" if has_name else "") + _breaks(match)
 
 
