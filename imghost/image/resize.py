@@ -33,9 +33,11 @@ _WEBP_EDGE: Final = 16_383
 _SMALL: Final = 250_000
 """Pixels up to which colours keep their full resolution: there the bytes are few, and the loss is seen."""
 # The quality of a lossy picture that is made smaller in its own format, by its pixels: what it loses is not to be seen.
-_TINY: Final = 10_000
-_QUALITIES: Final = ((_TINY, 97), (_SMALL, 92))
+_TINY_QUALITY: Final = 97
+_QUALITIES: Final = ((10_000, _TINY_QUALITY), (_SMALL, 92))
 _QUALITY: Final = 88
+_LEAST_QUALITY: Final = 85
+"""Where a picture would else have more bytes than it had before."""
 # The order of Pillow's transpositions that carry out EXIF's orientations 2 to 8.
 _TRANSPOSED: Final = (0, 3, 1, 5, 4, 6, 2)
 _COLOUR_CHUNKS: Final = {b"cHRM", b"gAMA", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi"}
@@ -394,25 +396,36 @@ def _is_plain(bodies: dict[bytes, bytes], icc: bytes | None) -> bool:
 
 
 def _saved(picture: _Picture, most: int) -> bytes | None:
-    """Write a picture in its own format; None where that would not be the same animation."""
+    """Write a picture in its own format, in fewer bytes than `most` if that can be; None for another animation."""
     if picture.durations:
         return _animated(picture)
     frame = picture.frames[0]
     if picture.media_type == "image/png":
         return _saved_png(picture, most)
-    if picture.media_type == "image/jpeg":
-        options: dict[str, Any] = {"quality": _quality(frame), "optimize": True, "progressive": True}
-        if frame.mode == "RGB":
-            options["subsampling"] = 0 if frame.width * frame.height <= _SMALL else picture.sampling
-        return _dense(_written(frame, "JPEG", icc_profile=picture.icc, **options), picture)
     if picture.media_type == "image/gif":
         few = _for_gif(frame)
         return _written(few, "GIF", optimize=True, transparency=few.info.get("transparency"))
-    if picture.media_type == "image/webp":
-        # A small one without loss: by loss WebP has half of the colours' resolution, at any quality.
-        is_lossless = picture.is_lossless or frame.width * frame.height <= _TINY
-        return _webp(frame, picture.icc, None if is_lossless else _quality(frame))
-    raw = _written(frame, "AVIF", quality=_quality(frame) - 8, speed=7, icc_profile=picture.icc)
+    write = {"image/jpeg": _jpeg, "image/webp": _own_webp, "image/avif": _own_avif}[picture.media_type]
+    raw = write(picture, _quality(frame))
+    return raw if len(raw) < most else write(picture, _LEAST_QUALITY)
+
+
+def _jpeg(picture: _Picture, quality: int) -> bytes:
+    frame = picture.frames[0]
+    options: dict[str, Any] = {"quality": quality, "optimize": True, "progressive": True}
+    if frame.mode == "RGB":
+        options["subsampling"] = 0 if frame.width * frame.height <= _SMALL else picture.sampling
+    return _dense(_written(frame, "JPEG", icc_profile=picture.icc, **options), picture)
+
+
+def _own_webp(picture: _Picture, quality: int) -> bytes:
+    # The smallest without loss: by loss WebP has half of the colours' resolution, at any quality.
+    is_lossless = picture.is_lossless or quality == _TINY_QUALITY
+    return _webp(picture.frames[0], picture.icc, None if is_lossless else quality)
+
+
+def _own_avif(picture: _Picture, quality: int) -> bytes:
+    raw = _written(picture.frames[0], "AVIF", quality=quality - 8, speed=7, icc_profile=picture.icc)
     return avif.with_codes(raw, picture.codes) if picture.codes else raw
 
 
