@@ -76,7 +76,7 @@ def _refuse(wrong: SphinxError) -> NoReturn:
 
 def _prefixed(text: str) -> str:
     """Name options as conf.py does."""
-    for named in ("conf.py: option '", "put it under '"):
+    for named in ("conf.py: option '", "did you mean '", "put it under '"):
         text = text.replace(named, f"{named}imghost_", 1)
     return text
 

@@ -44,7 +44,7 @@ class Configuration:
             return registry.read_settings(self.options, self.folder, self.name or "imghost")
         except SettingsError as wrong:
             text = str(wrong)
-            for named in (": option '", "put it under '"):
+            for named in (": option '", "did you mean '", "put it under '"):
                 text = text.replace(named, f"{named}{self.prefix}", 1)
             raise SettingsError(text, wrong.option) from None
 

@@ -158,7 +158,11 @@ def test_option_that_is_no_literal_is_an_error_that_asks_for_config(here, capsys
             [],
             "mkdocs.yml: option 'hots' is unknown; did you mean 'host'?",
         ),
-        ({"docs/conf.py": "imghost_hots = 's3'"}, [], "docs/conf.py: option 'imghost_hots' is unknown"),
+        (
+            {"docs/conf.py": "imghost_hots = 's3'"},
+            [],
+            "docs/conf.py: option 'imghost_hots' is unknown; did you mean 'imghost_host'?",
+        ),
         ({"conf.py": "imghost_timeout = 'soon'"}, [], "conf.py: option 'imghost_timeout' should be"),
         ({"conf.py": "imghost_host = ("}, [], "conf.py is not valid Python"),
         ({"mkdocs.yml": "imghost: [\n"}, [], "mkdocs.yml is not valid YAML"),
@@ -254,8 +258,8 @@ def test_another_host_that_is_typed_does_not_get_the_configured_ones_options(her
     small_site(here / "site")
     assert main(["rehost", "site", "--host", "directory", "--option", "path=pictures"]) == 0
     assert (here / "site/pictures").is_dir()
-    assert main(["plan", "site", "--host", "img.pro", "--option", "public=yes"]) == 2
-    assert "option 'public' should be true or false" in capsys.readouterr().err
+    assert main(["plan", "site", "--host", "img.pro", "--option", "public=perhaps"]) == 2
+    assert "option 'public' should be" in capsys.readouterr().err
     assert main(["plan", "site", "--option", "namespase=x"]) == 2
     write(here, {"imghost.toml": '[options]\nnamespace = "docs"\n'})
     assert main(["plan", "site", "--host", "img.pro"]) == 0
