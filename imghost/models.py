@@ -175,6 +175,10 @@ class Hosted:
     """False where the host had this image already."""
     receipt: Mapping[str, str] | None = field(default=None, hash=False)
     """What a payment may be remembered by: `transaction`, `amount` in dollars, `network`; never a secret."""
+    facts: Facts | None = None
+    """What a file of this machine is, where it is not what the image is: another size or format."""
+    bytes: int | None = None
+    """How long that file is."""
 
 
 class Served(NamedTuple):

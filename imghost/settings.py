@@ -159,6 +159,25 @@ def as_count(least: int) -> Read:
     return read
 
 
+def as_quality(raw: Any, folder: Path) -> int:
+    """Read a quality."""
+    quality: int = as_count(1)(raw, folder)
+    if quality > 100:
+        raise ValueError("a whole number from 1 to 100")
+    return quality
+
+
+def as_widths(raw: Any, folder: Path) -> tuple[int, ...]:
+    """Read widths in pixels: a list, or a text with commas; one width is a list of one."""
+    parts = raw.split(",") if isinstance(raw, str) else raw if isinstance(raw, (list, tuple)) else [raw]
+    parts = [one for part in parts for one in (part.split(",") if isinstance(part, str) else [part])]
+    try:
+        return tuple(sorted({as_count(1)(part, folder) for part in parts}))
+    except ValueError:
+        reason = "a list of whole numbers, 1 or more"
+    raise ValueError(reason)
+
+
 def as_seconds(raw: Any, _: Path) -> float:
     """Read a number of seconds."""
     try:
@@ -275,8 +294,12 @@ class Settings:
         "strip", as_choice("strip", "keep", "refuse"), "EXIF, GPS, XMP, and bytes after the end", "{strip,keep,refuse}"
     )
     verify: bool = _option(True, as_flag, "fetch each new URL before its record counts")
-    responsive: bool = _option(False, as_flag, "a srcset from the host's sizes (img.pro)")
-    format: str | None = _option(None, as_choice("webp", "avif"), "converted by the host (img.pro)", "{webp,avif}")
+    responsive: bool = _option(False, as_flag, "a srcset: of the host's sizes (img.pro), or of sizes made here")
+    widths: tuple[int, ...] = _option((480, 960, 1600), as_widths, "the widths that are made here", "PIXELS")
+    format: str | None = _option(
+        None, as_choice("webp", "avif"), "a smaller format, where it saves 5 % or more", "{webp,avif}"
+    )
+    quality: int = _option(80, as_quality, "of lossy pictures that are made here", "1-100")
     dimensions: bool = _option(False, as_flag, "add width and height where an image has neither")
     lazy: bool = _option(False, as_flag, "add loading=lazy after the first image")
     fallback: bool = _option(False, as_flag, "on a failed load show the local copy, once")

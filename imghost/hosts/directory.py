@@ -12,15 +12,18 @@ from typing import Final
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import HostBase, Setup, Terms
-from imghost.models import IMPORT, MEDIA_TYPES, Hosted, Image, Limits, Payload
+from imghost.models import IMPORT, MEDIA_TYPES, Facts, Hosted, Image, Limits, Payload
 from imghost.settings import Settings
 
-_NAME: Final = rf"[0-9a-f]{{32}}(?:-[a-z0-9]{{1,32}}){{0,3}}\.(?:{'|'.join(MEDIA_TYPES.values())})"
+_CHANGE: Final = rf"(?:{IMPORT}|strip|edge[0-9]{{1,9}}|width[0-9]{{1,9}}|fit[0-9]{{1,10}}|(?:webp|avif)[0-9]{{0,3}})"
+_NAME: Final = rf"[0-9a-f]{{32}}(?:-{_CHANGE}){{0,5}}\.(?:{'|'.join(MEDIA_TYPES.values())})"
 _BASE: Final = (
     r"https?://(?:[A-Za-z0-9](?:[A-Za-z0-9.\-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,4}|:[1-5][0-9]{4})?"
     r"/(?:[A-Za-z0-9._~\-]+/)*"
 )
 _DEFAULT: Final = "_imghost"
+_BEGINNING: Final = 1 << 16
+"""Bytes of a file within which its size stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +62,16 @@ class Directory(HostBase):
         if variant == IMPORT:
             files = sorted(self.folder.glob(f"{image.sha256[:32]}-{IMPORT}.*"))
             return Hosted(self._prefix + files[0].name, files[0].name, is_new=False) if files else None
-        name = _name(image.sha256, variant, image.facts.media_type)
-        try:
-            found = (self.folder / name).lstat()
-        except OSError:
-            return None
-        if not stat.S_ISREG(found.st_mode) or found.st_size == 0 or (not variant and found.st_size != image.bytes):
-            return None
-        return Hosted(self._prefix + name, name, is_new=False)
+        for media_type in _media_types(image, variant):
+            name = _name(image.sha256, variant, media_type)
+            try:
+                found = (self.folder / name).lstat()
+            except OSError:
+                continue
+            if stat.S_ISREG(found.st_mode) and found.st_size and (variant or found.st_size == image.bytes):
+                facts = _facts(self.folder / name, media_type) if _is_remade(variant) else None
+                return Hosted(self._prefix + name, name, is_new=False, facts=facts, bytes=found.st_size)
+        return None
 
     def upload(self, payload: Payload) -> Hosted:
         """Copy the payload into the folder, whole or not at all."""
@@ -94,6 +99,28 @@ class Directory(HostBase):
 def _name(sha256: str, variant: str, media_type: str) -> str:
     """Name a file by the image's digest and what was done to it, so that it is known without making it."""
     return "-".join([sha256[:32], *filter(None, variant.split("+"))]) + f".{MEDIA_TYPES[media_type]}"
+
+
+def _is_remade(variant: str) -> bool:
+    return variant not in {"", "strip"}
+
+
+def _media_types(image: Image, variant: str) -> tuple[str, ...]:
+    """Say what a file with this variant may be: the format that was asked for, or the image's own."""
+    asked = next((kind for kind in ("image/webp", "image/avif") if re.search(rf"\b{kind[6:]}\d*\Z", variant)), "")
+    return tuple(dict.fromkeys(filter(None, (asked, image.facts.media_type))))
+
+
+def _facts(file: Path, media_type: str) -> Facts | None:
+    """Read from a file's beginning how large it is; None where it does not say."""
+    from imghost.image.inspect import dimensions
+
+    try:
+        with file.open("rb") as opened:
+            size = dimensions(opened.read(_BEGINNING))
+    except OSError:
+        return None
+    return Facts(media_type, *size) if size else None
 
 
 def _folder(options: DirectoryOptions, setup: Setup) -> Path:

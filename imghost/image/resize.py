@@ -152,21 +152,19 @@ def _best(lean: bytes, picture: _Picture, wanted: Wanted) -> tuple[str, bytes] |
 
 def _candidate(lean: bytes, picture: _Picture, wanted: Wanted, edge: int) -> tuple[str, bytes] | None:
     """Make the best file with this longest edge; None where that is the file as it is."""
-    longest = max(picture.size)
-    best: tuple[str, bytes] | None = None
     smaller = picture
-    if edge < longest:
+    if edge < max(picture.size):
         size = _scaled(picture.size, edge, wanted)
         smaller = replace(picture, frames=tuple(_resized(frame, size) for frame in picture.frames))
-        raw = _saved(smaller, len(lean))
-        if raw is not None and len(raw) < len(lean):
-            best = picture.media_type, raw
     if wanted.media_type and wanted.media_type != picture.media_type:
         raw = _converted(smaller, wanted)
-        length = len(best[1] if best else lean)
-        if raw is not None and len(raw) <= length * (1 - LEAST_GAIN):
-            best = wanted.media_type, raw
-    return best
+        if raw is not None and len(raw) <= len(lean) * (1 - LEAST_GAIN):
+            return wanted.media_type, raw
+    if smaller is not picture:
+        raw = _saved(smaller, len(lean))
+        if raw is not None and len(raw) < len(lean):
+            return picture.media_type, raw
+    return None
 
 
 def _scaled(size: tuple[int, int], edge: int, wanted: Wanted) -> tuple[int, int]:

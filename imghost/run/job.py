@@ -73,6 +73,21 @@ class Upload(NamedTuple):
     spare: Record | None = None
     """A record that nobody has confirmed yet: once it is, nothing is sent."""
 
+    @property
+    def is_size(self) -> bool:
+        """Whether it is a smaller size beside the image, which a `srcset` names."""
+        return is_size(self.variant)
+
+
+def is_size(variant: str) -> bool:
+    """Say whether a variant is a smaller size beside the image."""
+    return any(part.startswith("width") for part in variant.split("+"))
+
+
+def whole_of(variant: str) -> str:
+    """Name the variant of the whole image beside which a smaller size is."""
+    return "+".join(part for part in variant.split("+") if not part.startswith("width"))
+
 
 class Plan(NamedTuple):
     """What a run would do."""
@@ -87,6 +102,8 @@ class Plan(NamedTuple):
 
     is_price_certain: bool = True
     """False where some uploads may cost nothing."""
+    sizes: Mapping[str, tuple[Record, ...]] = MappingProxyType({})
+    """Path in the site -> the records of its smaller sizes."""
 
     @property
     def bytes(self) -> int:
@@ -150,6 +167,8 @@ class Published(NamedTuple):
     failures: tuple[Failure, ...] = ()
     notices: tuple[Notice, ...] = ()
     is_refused: bool = False
+    sizes: Mapping[str, tuple[Record, ...]] = MappingProxyType({})
+    """Path in the site -> the records of its smaller sizes."""
 
 
 def without_uploads(planned: Planned, leave: Leave) -> Published:
@@ -157,7 +176,7 @@ def without_uploads(planned: Planned, leave: Leave) -> Published:
     stay = Stay(leave.reason, code=leave.code)
     plan = planned.plan
     staying = {path: stay for upload in plan.uploads for path in upload.paths if path not in plan.reused}
-    return Published(planned, plan.reused, dict(plan.staying) | staying)
+    return Published(planned, plan.reused, dict(plan.staying) | staying, sizes=plan.sizes)
 
 
 def refused(planned: Planned, code: str, why: str, *, is_refused: bool = False) -> Published:

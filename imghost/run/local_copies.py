@@ -181,7 +181,7 @@ def _unused(published: Published) -> Set[str]:
     if not unused:
         return unused
     # The name, from the image's bytes, is the same in every such folder: where it is in use, the folder decides.
-    in_use = {record.url.rpartition("/")[2] for record in published.records.values()}
+    in_use = {url.rpartition("/")[2] for url in hosted_in_site(published)}
     namesakes = {path for path in unused if path.rpartition("/")[2] in in_use}
     if namesakes:
         namesakes -= _written_in(found, namesakes)
@@ -205,7 +205,8 @@ def hosted_in_site(published: Published) -> set[str]:
     host = published.planned.host
     if host is None or host.place != "site":
         return set()
-    return {record.url for record in published.records.values()}
+    sizes = (record.url for records in published.sizes.values() for record in records)
+    return {*(record.url for record in published.records.values()), *sizes}
 
 
 def _removed_now(planned: Planned, job: Job) -> dict[str, Removed]:

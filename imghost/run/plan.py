@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -13,14 +14,14 @@ from typing import Final, NamedTuple
 from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.errors import BudgetError
-from imghost.hosts import Host, registry
+from imghost.hosts import Host, Varies, registry
 from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
 from imghost.net.client import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.records.state import covers, needs_renewal, owns
 from imghost.run import local_copies
-from imghost.run.job import Job, Notice, Plan, Planned, Upload
+from imghost.run.job import Job, Notice, Plan, Planned, Upload, is_size
 from imghost.settings import Settings
 from imghost.site import page_map, pages
 from imghost.site.dependents import Dependents, dependents_of
@@ -130,28 +131,67 @@ def plan(
     host: Host,
     settings: Settings,
     now: datetime,
+    sized: Collection[str] = (),
 ) -> Plan:
     """Sort the images into those to reuse, to upload and to keep.
 
     `images` and `stays` share no path. Images with the same bytes count once. What appears only in
-    groups that cannot move is kept, so that nothing is uploaded for nothing.
+    groups that cannot move is kept, so that nothing is uploaded for nothing. `sized` are the paths of images for
+    which a page can use smaller sizes.
     """
     variants, refused = _variants(images, host, settings)
     staying = dict(stays) | refused
     needed = _needed(groups, staying)
     reused: dict[str, Record] = {}
     uploads: dict[tuple[str, str], Upload] = {}
+    sizes: dict[str, tuple[Record, ...]] = {}
     for path in sorted(needed):
-        image, variant = images[path], variants[path]
-        record = records.get((image.sha256, host.name, variant))
-        if record and covers(record, now):
-            reused[path] = record
-        if record is None or needs_renewal(record, settings.renew_before, now):
-            begun = uploads.get((image.sha256, variant))
-            paths = (*begun.paths, path) if begun else (path,)
-            uploads[image.sha256, variant] = Upload(begun.image if begun else image, variant, paths, record)
+        image = images[path]
+        for variant in (variants[path], *(_sizes(image, host, settings) if path in sized else ())):
+            record = records.get((image.sha256, host.name, variant))
+            if record and covers(record, now):
+                if is_size(variant):
+                    sizes[path] = (*sizes.get(path, ()), record)
+                else:
+                    reused[path] = record
+            if record is None or needs_renewal(record, settings.renew_before, now):
+                known = uploads.get((image.sha256, variant))
+                paths = (*known.paths, path) if known else (path,)
+                uploads[image.sha256, variant] = Upload(known.image if known else image, variant, paths, record)
     staying |= _left_out(groups, staying, needed)
-    return Plan(reused, tuple(uploads.values()), staying, host.limits.price, host.limits.is_price_certain)
+    chosen = tuple(sorted(uploads.values(), key=lambda upload: upload.is_size))
+    return Plan(reused, chosen, staying, host.limits.price, host.limits.is_price_certain, sizes)
+
+
+def _sizes(image: Image, host: Host, settings: Settings) -> list[str]:
+    """Name the variants that are smaller sizes of an image, the widths that the settings ask for; none enlarges it."""
+    facts = image.facts
+    if not makes_sizes(settings, host) or facts.media_type not in RASTER or facts.is_animated or facts.natural:
+        return []
+    if image.is_counted_on or not facts.width or not facts.height:
+        return []
+    longest = max(facts.width, facts.height)
+    width = facts.width * min(settings.max_edge or longest, longest) // longest
+    variants = (decide(image, host, settings, size) for size in settings.widths if size < width)
+    return [variant for variant in variants if isinstance(variant, str)]
+
+
+def makes_sizes(settings: Settings, host: Host) -> bool:
+    """Say whether smaller sizes are made here: only where the host does not make them."""
+    return settings.responsive and not isinstance(host, Varies)
+
+
+def _sized(views: Iterable[PageView]) -> frozenset[str]:
+    """List the images that pages show by an element of their own, without sizes that the author wrote."""
+    paths: set[str] = set()
+    for view in views:
+        members = Counter(reference.group for reference, _ in view.resolved() if reference.kind == "img")
+        paths |= {
+            target.path
+            for reference, target in view.resolved()
+            if reference.kind == "img" and not reference.in_srcset and members[reference.group] == 1
+        }
+    return frozenset(paths)
 
 
 def _variants(images: Mapping[str, Image], host: Host, settings: Settings) -> tuple[dict[str, str], dict[str, Stay]]:
@@ -166,8 +206,11 @@ def _variants(images: Mapping[str, Image], host: Host, settings: Settings) -> tu
     return variants, refused
 
 
-def decide(image: Image, host: Host, settings: Settings) -> str | Refusal:
-    """Decide what is done to an image before it is sent: the variant, or why it is not sent."""
+def decide(image: Image, host: Host, settings: Settings, width: int | None = None) -> str | Refusal:
+    """Decide what is done to an image before it is sent: the variant, or why it is not sent.
+
+    `width` asks for a smaller size of it, in pixels.
+    """
     if "://" in image.path:
         return IMPORT
     may_resize = not image.is_counted_on
@@ -178,6 +221,9 @@ def decide(image: Image, host: Host, settings: Settings) -> str | Refusal:
         max_edge=settings.max_edge if may_resize else None,
         oversize=settings.oversize if may_resize else "keep",
         host=host.name,
+        format=None if isinstance(host, Varies) else settings.format,
+        quality=settings.quality,
+        width=width,
     )
     if isinstance(decided, Refusal) and decided.code == "oversize" and not may_resize and settings.oversize == "resize":
         return decided._replace(remedy=_COUNTED)
@@ -293,7 +339,7 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     images |= {url: brought(url) for url in remote}
     records, refused = usable(lock.records, host, images, settings, job.now())
     every = [group for _, of_page in groups for group in of_page.values()]
-    chosen = _plan(images, stays, every, records, host, settings, job.now())
+    chosen = _plan(images, stays, every, records, host, settings, job.now(), views)
     chosen = _with_spares(chosen, host, lock, cache, settings, job.now())
     if not network.may_upload and host is not None and host.place != "network":
         chosen = _without_imports(chosen, network)
@@ -306,8 +352,9 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
 def replanned(planned: Planned, job: Job, lock: locks.Lock, cache: Cache) -> Planned:
     """Plan anew with the records of a lock that another build may have changed meanwhile."""
     records, _ = usable(lock.records, planned.host, planned.images, job.settings, job.now())
-    chosen = _plan(planned.images, planned.stays, planned.all_groups, records, planned.host, job.settings, job.now())
-    chosen = _with_spares(chosen, planned.host, lock, cache, job.settings, job.now())
+    now, every, host = job.now(), planned.all_groups, planned.host
+    chosen = _plan(planned.images, planned.stays, every, records, host, job.settings, now, planned.views)
+    chosen = _with_spares(chosen, host, lock, cache, job.settings, now)
     return planned._replace(lock=lock, plan=chosen)
 
 
@@ -479,14 +526,15 @@ def _stored(
     """Ask a host of this machine which images it has already; their files are their records."""
     found: dict[tuple[str, str, str], Record] = {}
     for image in images.values():
-        variant = decide(image, host, settings)
-        if isinstance(variant, str) and (hosted := host.stored(image, variant)):
-            facts = image.facts
-            record = Record(
-                image.sha256, host.name, hosted.url, hosted.id, variant, image.bytes,
-                facts.media_type, facts.width, facts.height, now,
-            )  # fmt: skip
-            found[record.key] = record
+        variants = (decide(image, host, settings), *_sizes(image, host, settings))
+        for variant in (variant for variant in variants if isinstance(variant, str)):
+            if hosted := host.stored(image, variant):
+                facts, size = hosted.facts or image.facts, hosted.bytes or image.bytes
+                record = Record(
+                    image.sha256, host.name, hosted.url, hosted.id, variant, size,
+                    facts.media_type, facts.width, facts.height, now,
+                )  # fmt: skip
+                found[record.key] = record
     return found
 
 
@@ -498,8 +546,10 @@ def _plan(
     host: Host | None,
     settings: Settings,
     now: datetime,
+    views: Iterable[PageView],
 ) -> Plan:
     if host is None:
         staying = dict(stays) | {path: Stay(_NO_HOST) for path in images}
         return Plan({}, (), staying)
-    return plan(images, stays, list(groups), records, host, settings, now)
+    sized = _sized(views) if makes_sizes(settings, host) else frozenset[str]()
+    return plan(images, stays, list(groups), records, host, settings, now, sized)

@@ -253,6 +253,7 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         verify=job.settings.verify and host.place == "network",
         bound={record.url: record for record in planned.lock.records if record.host == host.name},
         twins=_twins(planned, host, job),
+        stored=tuple(record for record in planned.lock.records if record.host == host.name),
         sleep=job.sleep,
     )
 
@@ -362,7 +363,7 @@ def _upload_planned(
     """Upload as many as the host allows, write the lock, and sort what came of it and what others have uploaded."""
     from imghost.run.upload import upload_all
 
-    uploads = sorted(planned.plan.uploads, key=lambda upload: upload.renewed is not None)
+    uploads = sorted(planned.plan.uploads, key=lambda upload: (upload.is_size, upload.renewed is not None))
     allowed = _allowed(quota, len(uploads))
     over = _over(quota, context.host, len(uploads)) if allowed < len(uploads) else ""
     if over:
@@ -413,7 +414,13 @@ def _sorted_out(planned: Planned, outcomes: Sequence[Outcome], beyond: Sequence[
     failures: list[Failure] = []
     stopped = next((outcome.stop for outcome in outcomes if outcome.stop), over)
     every = (*outcomes, *(Outcome(upload, stop=stopped) for upload in beyond))
+    sizes = dict(planned.plan.sizes)
     for outcome in every:
+        if outcome.upload.is_size:
+            # Without one of its sizes an image is as good as before: what failed is a warning, and no more.
+            new = (outcome.record,) if outcome.record else ()
+            sizes |= {path: (*_others(sizes.get(path, ()), new), *new) for path in outcome.upload.paths}
+            continue
         if outcome.record:
             records |= dict.fromkeys(outcome.upload.paths, outcome.record)
             continue
@@ -422,7 +429,12 @@ def _sorted_out(planned: Planned, outcomes: Sequence[Outcome], beyond: Sequence[
             staying |= {path: Stay(f"{NOT_UPLOADED}{outcome.stop}") for path in left}
         else:
             failures += [outcome.failure._replace(path=path) for path in left]
-    return Published(planned, records, staying, every, tuple(failures))
+    return Published(planned, records, staying, every, tuple(failures), sizes=sizes)
+
+
+def _others(records: Sequence[Record], new: Sequence[Record]) -> Iterator[Record]:
+    """Give the records of other variants than these."""
+    return (record for record in records if all(record.variant != one.variant for one in new))
 
 
 def _warnings(done: Published, fatal: str, over: str) -> Iterator[Notice]:
@@ -430,7 +442,8 @@ def _warnings(done: Published, fatal: str, over: str) -> Iterator[Notice]:
 
     `over` says itself how many images the host has no room for.
     """
-    stops = Counter(outcome.stop for outcome in done.outcomes if outcome.stop and not outcome.record)
+    missing = (outcome for outcome in done.outcomes if not outcome.record and not outcome.upload.is_size)
+    stops = Counter(outcome.stop for outcome in missing if outcome.stop)
     if fatal:
         stops[fatal] += 0
     for why, count in stops.items():

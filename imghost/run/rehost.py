@@ -79,7 +79,7 @@ def _run(job: Job) -> Result:
         published = drop_changed(published, job)
         published, unseen, plain = _with_derived(published, job, client)
         was_published = time.perf_counter()
-        pages = rewrite_pages(planned, published.records, job)  # each whole or not at all
+        pages = rewrite_pages(planned, published.records, job, published.sizes)  # each whole or not at all
         tended = tend(planned, pages, job)
         copies = settle_copies(published, pages, job)  # the one place that deletes local copies
         unsaved = save(_new_map(published, pages, copies), planned.last_map, job, cache)  # and nothing else

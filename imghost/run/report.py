@@ -302,9 +302,9 @@ def make_report(
 ) -> Report:
     """Make the report of a run."""
     pages_of = pages_by_image(published)
-    new = {
-        outcome.upload.paths[0]: outcome.record for outcome in published.outcomes if outcome.record and outcome.is_new
-    }
+    every = [outcome for outcome in published.outcomes if outcome.record and outcome.is_new]
+    sizes = [outcome.record for outcome in every if outcome.record and outcome.upload.is_size]
+    new = {it.upload.paths[0]: it.record for it in every if it.record and not it.upload.is_size}
     failed = {failure.path for failure in published.failures}
     host, records = published.planned.host, published.records
     is_network = host is not None and host.place == "network"
@@ -328,16 +328,18 @@ def make_report(
             Failure(path, clause(stay.reason, "it"), stay.remedy) for path, stay in sorted(published.staying.items())
         ),
         failures=published.failures,
-        bytes_uploaded=sum(record.bytes for record in new.values()),
+        bytes_uploaded=sum(record.bytes for record in (*new.values(), *sizes)),
         requests=requests,
-        cost=_cost(host, new.values()),
+        cost=_cost(host, (*new.values(), *sizes)),
         seconds=seconds,
         removed=removed,
         duplicates_possible=_repeats(published),
         address=_address(host, records),
         is_network=is_network,
-        same=sum(len(outcome.upload.paths) - 1 for outcome in published.outcomes if outcome.record and outcome.is_new),
-        found_again=sum(1 for it in published.outcomes if it.record and not it.is_new) if is_network else 0,
+        same=sum(len(outcome.upload.paths) - 1 for outcome in every if not outcome.upload.is_size),
+        found_again=sum(1 for it in published.outcomes if it.record and not it.is_new and not it.upload.is_size)
+        if is_network
+        else 0,
         warned=sum(1 for stay in published.staying.values() if stay.code),
         is_warm=is_network and not requests and not published.outcomes and published.planned.leave.may_upload,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from imghost import files, urls
@@ -27,7 +28,12 @@ SEEN: Final = "shown"
 """The field of a record that lists the kinds of derived addresses that were fetched and shown an image."""
 
 
-def rewrite_pages(planned: Planned, records: Mapping[str, Record], job: Job) -> RewrittenPages:
+def rewrite_pages(
+    planned: Planned,
+    records: Mapping[str, Record],
+    job: Job,
+    sizes: Mapping[str, Sequence[Record]] = MappingProxyType({}),
+) -> RewrittenPages:
     """Change the pages, one by one, each whole or not at all; `records` tell what may be pointed to, by its path."""
     site = urls.place(job.settings.site_url)
     host = planned.host
@@ -54,7 +60,7 @@ def rewrite_pages(planned: Planned, records: Mapping[str, Record], job: Job) -> 
             notices.append(Notice("page", text))
             pages.append((page, WrittenPage(page.entry, 0)))
             continue
-        improvements = improvements_of(page, edits, records, planned.images, host, additions, shaping)
+        improvements = improvements_of(page, edits, records, planned.images, host, additions, shaping, sizes, maker)
         written = write_page(
             job.site, page, edits, improvements, set_aside, is_in_place=is_in_place, keeps_query=keeps_query
         )
@@ -232,7 +238,7 @@ def additions_of(settings: Settings, host: Host | None) -> Additions:
     """Read the options; those that this host can do nothing for are left out."""
     varies, is_elsewhere = isinstance(host, Varies), host is not None and host.place != "site"
     return Additions(
-        responsive=settings.responsive and varies,
+        responsive=settings.responsive,
         format=(settings.format or "") if varies else "",
         dimensions=settings.dimensions,
         lazy=settings.lazy,
@@ -248,14 +254,33 @@ def improvements_of(
     host: Host | None,
     additions: Additions,
     shaping: Shaping = Shaping(),  # noqa: B008 - a value that nothing changes
+    sizes: Mapping[str, Sequence[Record]] = MappingProxyType({}),
+    make: Callable[[Record, SiteTarget], str] = lambda record, _: record.url,
 ) -> Improvements | None:
     """Collect what improves a page's images; None where nothing is asked for."""
     if not additions:
         return None
-    moved = ((reference, target.path) for reference, target in page.resolved() if reference in edits)
+    moved = ((reference, target) for reference, target in page.resolved() if reference in edits)
     known = {
-        one: only_seen(hosted_image(records[path], images.get(path), host, additions), records[path], additions)
-        for one, path in moved
+        one: only_seen(
+            hosted_image(
+                records[target.path],
+                images.get(target.path),
+                host,
+                additions,
+                [
+                    (size.width, make(size, target))
+                    for size in sizes.get(target.path, ())
+                    # One that has no fewer bytes than the whole image would only cost.
+                    if size.width and size.bytes < records[target.path].bytes
+                ],
+                make(records[target.path], target),
+            ),
+            records[target.path],
+            additions,
+            host,
+        )
+        for one, target in moved
         if one.kind == "img"
     }
     return Improvements(additions, known, shaping)
@@ -273,11 +298,26 @@ def _shaping(found: Survey) -> Shaping:
     return all_shaping(sheets())
 
 
-def hosted_image(record: Record, image: Image | None, host: Host | None, additions: Additions) -> HostedImage:
-    """Say what a page can use of a hosted image; one that is animated, or may be, keeps its one address."""
+def hosted_image(
+    record: Record,
+    image: Image | None,
+    host: Host | None,
+    additions: Additions,
+    sizes: Iterable[tuple[int, str]] = (),
+    url: str = "",
+) -> HostedImage:
+    """Say what a page can use of a hosted image; one that is animated, or may be, keeps its one address.
+
+    `sizes` are the widths and addresses of what was made smaller here, `url` is the image's own address in the page.
+    """
+    if image and image.facts.natural:
+        # Its pixels are not what it is shown by, and a choice by width would count them.
+        return HostedImage("", *image.facts.natural)
     form = image.facts.media_type if image and not image.facts.is_animated else ""
     if not isinstance(host, Varies) or form not in _STILL:
-        return HostedImage("", record.width, record.height)
+        made = dict(sorted(size for size in sizes if record.width and size[0] < record.width))
+        whole = ((url or record.url, f"{record.width}w"),) if made else ()
+        return HostedImage("", record.width, record.height, (*((at, f"{wide}w") for wide, at in made.items()), *whole))
     smaller = host.variants(record) if additions.responsive and record.width and record.height else ()
     choices = (*smaller, (record.url, f"{record.width}w")) if smaller else ()
     if not additions.format or form not in _CONVERTED:
@@ -294,8 +334,10 @@ def kinds_of(hosted: HostedImage, additions: Additions) -> dict[str, str]:
     return kinds
 
 
-def only_seen(hosted: HostedImage, record: Record, additions: Additions) -> HostedImage:
-    """Leave out the addresses of the kinds that nobody has seen."""
+def only_seen(hosted: HostedImage, record: Record, additions: Additions, host: Host | None) -> HostedImage:
+    """Leave out the addresses of the kinds that nobody has seen; those of sizes made here are records' own."""
+    if not isinstance(host, Varies):
+        return hosted
     kinds, seen = kinds_of(hosted, additions), seen_kinds(record)
     if seen.issuperset(kinds):
         return hosted
@@ -315,9 +357,8 @@ def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) ->
     if host is None:
         return ()
     said = []
-    if not isinstance(host, Varies):
-        said += [f"'responsive' changes nothing: {host.name} serves one size of an image"] * settings.responsive
-        said += [f"'format' changes nothing: {host.name} converts no images"] * bool(settings.format)
+    if settings.format and not isinstance(host, Varies) and f"image/{settings.format}" not in host.limits.formats:
+        said.append(f"'format' changes nothing: {host.name} does not take {settings.format}")
     if settings.fallback and host.place == "site":
         said.append("'fallback' changes nothing: the hosted images are a part of the site")
     elif settings.fallback:

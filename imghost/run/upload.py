@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from imghost.errors import Action, HostError, ImghostError, StateError
@@ -19,7 +20,7 @@ from imghost.image.inspect import dimensions, media_type_of
 from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
 from imghost.net.client import Answer, Client
 from imghost.records.state import confirmed, unconfirmed
-from imghost.run.job import Outcome, Upload
+from imghost.run.job import Outcome, Upload, whole_of
 from imghost.wording import lasted, printable
 
 
@@ -81,6 +82,8 @@ class SharedState:
     repeats: Counter[str] = field(default_factory=Counter)
     """By the payload's image."""
     interrupted: threading.Event = field(default_factory=threading.Event)
+    stored: dict[str, list[Record]] = field(default_factory=dict)
+    """By the image's digest, what the host has of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,8 @@ class UploadContext:
     """Records that are good, by the digest of the payload that is at the host, where that is known."""
     told: set[str] = field(default_factory=set)
     """URLs whose receipts were told, since the lock could not be written."""
+    stored: tuple[Record, ...] = ()
+    """What the lock says that the host has."""
     is_first_alone: bool = False
     sleep: Callable[[float], object] | None = None
     """How to wait; the interruptible default is for runs, another one for tests."""
@@ -130,9 +135,14 @@ def upload_all(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Ou
     Raises StateError where a record could not be kept: then nothing further is sent.
     """
     state = SharedState(bound={url: content_of(record) for url, record in context.bound.items()})
+    for record in context.stored:
+        state.stored.setdefault(record.sha256, []).append(record)
     first = list(uploads[:1]) if context.is_first_alone else []
     yield from _run(first, context, state)
-    yield from _run(list(uploads[len(first) :]), context, state)
+    left = uploads[len(first) :]
+    # Smaller sizes come last: one that gains nothing is the image, which the host has by then.
+    yield from _run([upload for upload in left if not upload.is_size], context, state)
+    yield from _run([upload for upload in left if upload.is_size], context, state)
     if state.fatal:
         raise state.fatal
 
@@ -265,13 +275,20 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
         return _brought(upload, context.bring, context, state)
     payload = context.prepare(upload)
     try:
+        if same := _same_bytes(upload, payload, context, state):
+            _keep(partial(context.earn, same), state)
+            return same, False
+        _check_length(payload, context)
         twin = None if upload.renewed else context.twins.get(payload.sha256)
         hosted = _as_hosted(twin) if twin else _sent_once(upload, payload, context, state)
         _check_address(hosted, context)
         since = twin.uploaded if twin else context.now()
         record = recorded(upload, payload, hosted, context.host.name, since)
         _bind(record, state, payload.sha256)
-        return _earned(record, context, state), hosted.is_new
+        record = _earned(record, context, state)
+        with state.guard:
+            state.stored.setdefault(record.sha256, []).append(record)
+        return record, hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
 
@@ -439,6 +456,43 @@ def _with_facts(record: Record, answer: Answer) -> Record:
     width, height = dimensions(answer.body) or (None, None)
     kind = media_type if media_type in MEDIA_TYPES else record.media_type
     return replace(record, media_type=kind, width=width, height=height)
+
+
+def _same_bytes(upload: Upload, payload: Payload, context: UploadContext, state: SharedState) -> Record | None:
+    """Find what the host has already of these bytes, where remaking an image gained nothing: they go there once.
+
+    A smaller size that is no smaller in bytes gains nothing, either: its record is the whole image's.
+    """
+    if context.host.place != "network":
+        return None
+    with state.guard:
+        records = [record for record in state.stored.get(upload.image.sha256, ()) if record.lives_at(context.now())]
+    whole = next((record for record in records if upload.is_size and record.variant == whole_of(upload.variant)), None)
+    if whole and whole.bytes <= payload.bytes:
+        return _as_variant(whole, upload.variant)
+    if payload.plain is None:
+        return None
+    strips = upload.variant.startswith("strip")
+    for record in records:
+        alike = (record.bytes, record.media_type, record.width, record.height)
+        is_alike = alike == (payload.bytes, payload.media_type, payload.width, payload.height)
+        if is_alike and record.variant.startswith("strip") == strips:
+            return _as_variant(record, upload.variant)
+    return None
+
+
+def _as_variant(record: Record, variant: str) -> Record:
+    """Let a record stand for another variant, too; what was paid for it was paid once."""
+    extra = {name: value for name, value in record.extra.items() if name != "receipt"}
+    return replace(record, variant=variant, extra=extra)
+
+
+def _check_length(payload: Payload, context: UploadContext) -> None:
+    """Refuse to send what the host is known to refuse: what an image became is what counts."""
+    most = context.host.limits.max_bytes
+    if most is not None and payload.bytes > most:
+        reason = f"what is sent for it has {payload.bytes:,} bytes, and {context.host.name} takes {most:,}"
+        raise HostError(Action.FILE, reason, remedy="set `oversize: resize`")
 
 
 def _keep(write: Callable[[], None], state: SharedState) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -381,11 +382,17 @@ def js_string(raw):
 class TestHosts:
     """What a host cannot do is said, and not done."""
 
-    def test_a_host_that_serves_one_size_changes_nothing(self):
+    def test_a_host_that_serves_one_size_gets_what_is_made_here(self):
         chosen = settings.Settings(responsive=True, format="webp", fallback=True)
         host = Directory(DirectoryOptions(), a_setup(Client()))
-        assert not additions_of(chosen, host)
-        assert [text.split()[0] for text in remarks(chosen, host, ())] == ["'responsive'", "'format'", "'fallback'"]
+        assert additions_of(chosen, host) == Additions(responsive=True)
+        assert [text.split()[0] for text in remarks(chosen, host, ())] == ["'fallback'"]
+
+    def test_a_format_that_a_host_does_not_take_is_told(self):
+        host = Directory(DirectoryOptions(), a_setup(Client()))
+        host.limits = replace(host.limits, formats=frozenset({"image/png"}))
+        chosen = settings.Settings(format="avif")
+        assert remarks(chosen, host, ()) == ("'format' changes nothing: directory does not take avif",)
 
     def test_a_host_that_varies_is_asked_for_all(self):
         chosen = settings.Settings(responsive=True, format="webp", dimensions=True, lazy=True, fallback=True)

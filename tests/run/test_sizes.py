@@ -1,0 +1,190 @@
+"""Formats and sizes made here: each one upload, counted, known again, and never more bytes than before."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+from pathlib import Path
+
+import PIL.Image
+import PIL.ImageDraw
+import pytest
+from doubles.img402 import Img402
+from sites import write
+
+from imghost.cli.main import main
+
+WHERE = ("--host", "img402", "--option", "tier=free", "--retention", "7d")
+
+
+def screenshot(seed: int = 1, width: int = 700, height: int = 420) -> bytes:
+    """Draw lines of text on white, as a screenshot has them."""
+    picture = PIL.Image.new("RGB", (width, height), "white")
+    draw, chance = PIL.ImageDraw.Draw(picture), random.Random(seed)
+    for row in range(0, height, 14):
+        colour = (chance.randrange(200), 30, chance.randrange(200))
+        draw.text((9, row), " ".join(f"word{chance.randrange(99)}" for _ in range(width // 45)), fill=colour)
+    return encoded(picture, "PNG")
+
+
+def photograph(width: int = 600, height: int = 400) -> bytes:
+    bands = [PIL.Image.radial_gradient("L").rotate(turn).resize((width, height)) for turn in (0, 70, 140)]
+    noise = PIL.Image.effect_noise((width, height), 25)
+    return encoded(PIL.Image.blend(PIL.Image.merge("RGB", bands), noise.convert("RGB"), 0.2), "JPEG", quality=92)
+
+
+def encoded(picture: PIL.Image.Image, name: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    pages = {"index.html": '<img src="a.png"><p><img src="b.jpg">', "p.html": '<a href="a.png">a</a><img src="c.png">'}
+    images = {"a.png": screenshot(), "b.jpg": photograph(), "c.png": screenshot(2, 200, 90)}
+    write(tmp_path / "site", pages | images)
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> dict:
+    capsys.readouterr()
+    assert main(["rehost", "site", "--json", *arguments]) == status
+    printed = capsys.readouterr()
+    return (json.loads(printed.out) if printed.out else {}) | {"err": printed.err}
+
+
+def records(project: Path) -> list[dict]:
+    return [json.loads(line) for line in (project / "imghost.lock").read_text("utf-8").splitlines()[1:]]
+
+
+def picture_at(host: Img402, url: str) -> PIL.Image.Image:
+    body, media_type = host.images["/" + url.split("/", 3)[3]]
+    picture = PIL.Image.open(io.BytesIO(body))
+    assert PIL.Image.MIME[picture.format] == media_type
+    return picture
+
+
+def test_screenshots_lose_bytes_and_no_pixel(project, capsys):
+    before = {path.name: path.read_bytes() for path in (project / "site").glob("*.png")}
+    with Img402() as host:
+        report = run(capsys, *WHERE, "--option", f"api_url={host.url}", "--format", "webp")
+        assert report["images"] == {"found": 3, "cached": 0, "uploaded": 3, "kept": 0, "failed": 0}
+        lines = records(project)
+        assert {line["variant"] for line in lines} == {"webp", "webp80"}
+        for line in lines:
+            assert line["media_type"] == "image/webp"
+            picture = picture_at(host, line["url"])
+            assert picture.size == (line["width"], line["height"])
+            raw = before.get(line["path"]) if "path" in line else None
+            if raw:
+                assert line["bytes"] < 0.8 * len(raw)
+                assert picture.convert("RGB").tobytes() == PIL.Image.open(io.BytesIO(raw)).convert("RGB").tobytes()
+
+
+def test_a_warm_build_makes_nothing_again(project, capsys, monkeypatch):
+    with Img402() as host:
+        arguments = (*WHERE, "--option", f"api_url={host.url}", "--format", "webp", "--responsive", "--widths", "300")
+        run(capsys, *arguments)
+        first = {path.name: path.read_text() for path in (project / "site").glob("*.html")}
+        from imghost.image import resize
+
+        monkeypatch.delattr(resize, "remade")  # whatever made a picture now would end the run
+        report = run(capsys, *arguments)
+        assert (report["images"]["uploaded"], report["requests"]) == (0, 0)
+        assert {path.name: path.read_text() for path in (project / "site").glob("*.html")} == first
+
+
+def test_each_size_is_one_upload_and_stands_in_the_page(project, capsys):
+    with Img402() as host:
+        address = ("--option", f"api_url={host.url}")
+        report = run(capsys, *WHERE, *address, "--responsive", "--widths", "150", "--widths", "500")
+        # Of a.png and b.jpg both widths, of c.png the one that is smaller than it.
+        assert sorted(line["variant"] for line in records(project)) == sorted(
+            ["", "", "", "width150", "width150", "width150", "width500", "width500"]
+        )
+        assert report["images"]["uploaded"] == 3
+        page = (project / "site/index.html").read_text()
+        srcset = re.search(r'srcset="([^"]*)" sizes="600px"', page)
+        assert srcset
+        for url, width in (choice.split() for choice in srcset[1].split(", ")):
+            assert picture_at(host, url).size[0] == int(width.removesuffix("w"))
+        assert [choice.split()[1] for choice in srcset[1].split(", ")] == ["150w", "500w", "600w"]
+
+
+def test_sizes_count_in_what_one_build_may_upload(project, capsys):
+    with Img402() as host:
+        address = ("--option", f"api_url={host.url}")
+        run(capsys, *WHERE, *address, "--responsive", "--widths", "150", "--max-uploads", "4", status=1)
+        assert host.images == {}
+        assert main(["plan", "site", "--json", *WHERE, *address, "--responsive", "--widths", "150"]) == 0
+        planned = json.loads(capsys.readouterr().out)
+        assert [upload["variant"] for upload in planned["uploads"]] == ["", "", "", "width150", "width150", "width150"]
+
+
+def test_a_format_that_saves_nothing_sends_no_image_twice(project, capsys):
+    """The records of the same bytes stand for both settings."""
+    tiny = encoded(PIL.Image.effect_noise((40, 40), 90).convert("RGB"), "JPEG", quality=5)
+    write(project / "site", {"b.jpg": tiny, "a.png": screenshot(), "c.png": screenshot(3, 90, 40)})
+    with Img402() as host:
+        address = ("--option", f"api_url={host.url}")
+        run(capsys, *WHERE, *address)
+        sent = len(host.images)
+        report = run(capsys, *WHERE, *address, "--format", "webp", "--quality", "100")
+        jpeg = [line for line in records(project) if line["media_type"] == "image/jpeg"]
+        assert len(jpeg) == 2
+        assert {line["variant"] for line in jpeg} == {"", "webp100"}
+        assert len({line["url"] for line in jpeg}) == 1
+        assert len(host.images) == sent + 2
+        assert report["images"]["uploaded"] == 2
+
+
+def test_a_size_with_more_bytes_than_the_image_is_not_named(project, capsys):
+    """A drawing of few colours has more of them when it is mixed, and more bytes."""
+    board = PIL.Image.new("1", (800, 600), 1)
+    draw = PIL.ImageDraw.Draw(board)
+    for at in range(0, 800, 4):
+        draw.line((at, 0, at, 600), fill=0)
+    write(project / "site", {"a.png": encoded(board, "PNG"), "index.html": '<img src="a.png">', "p.html": "<p>"})
+    with Img402() as host:
+        address = ("--option", f"api_url={host.url}")
+        run(capsys, *WHERE, *address, "--responsive", "--widths", "790")
+        (whole, size) = sorted(records(project), key=lambda line: line["variant"])
+        assert size["bytes"] <= whole["bytes"]
+        page = (project / "site/index.html").read_text()
+        assert ("srcset" in page) == (size["bytes"] < whole["bytes"])
+        assert len(host.images) == len({whole["url"], size["url"]})
+
+
+def test_the_embedded_directory_has_formats_and_sizes_too(project, capsys):
+    arguments = ("--host", "directory", "--format", "webp", "--responsive", "--widths", "300")
+    report = run(capsys, *arguments)
+    assert report["images"]["uploaded"] == 3
+    page = (project / "site/index.html").read_text()
+    assert " 300w, " in page
+    assert "-webp.webp" in page
+    report = run(capsys, *arguments)
+    assert report["images"]["uploaded"] == 0
+    assert (project / "site/index.html").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("page", "is_sized"),
+    [
+        ('<img src="a.png" srcset="a.png 2x">', False),
+        ('<picture><source srcset="c.png"><img src="a.png"></picture>', False),
+        ('<a href="a.png">a</a>', False),
+        ('<meta property="og:image" content="a.png"><img src="c.png">', False),
+        ('<a href="a.png"><img src="a.png"></a>', True),
+        ('<img src="a.png" width="350">', True),
+    ],
+)
+def test_sizes_are_made_only_for_what_a_page_shows_by_width(project, capsys, page, is_sized):
+    write(project / "site", {"index.html": page, "p.html": '<img src="b.jpg">'})
+    with Img402() as host:
+        run(capsys, *WHERE, "--option", f"api_url={host.url}", "--responsive", "--widths", "250")
+    sizes = [line for line in records(project) if line["variant"] == "width250" and line["width"] == 250]
+    assert len(sizes) == 1 + is_sized
