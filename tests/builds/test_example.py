@@ -96,11 +96,17 @@ def test_example_moves_every_reference_and_a_warm_build_asks_and_imports_nothing
         "import atexit\natexit.register(lambda: print('HEAVY', [name for name in "
         "('httpx', 'bs4', 'PIL', 'rich') if name in sys.modules], file=sys.stderr))"
     )
+    done = build(tool, folder, block)
+    assert done.returncode == 0, done.stderr
+    config = folder / CONFIGS[tool]
+    with_imghost = config.read_text("utf-8")
+    # A report says more than a build needs to know, and loads what finds that out.
+    without_report = re.sub(r"^(?:      report:|imghost_report =).*\n", "", with_imghost, flags=re.M)
+    assert without_report != with_imghost
+    config.write_text(without_report, "utf-8")
     done = build(tool, folder, f"{block}\n{watch}")
     assert done.returncode == 0, done.stderr
     heavy = re.search(r"HEAVY .*", done.stderr)[0]
-    config = folder / CONFIGS[tool]
-    with_imghost = config.read_text("utf-8")
     plain = re.sub(r"  - imghost:\n(      .*\n)*", "", with_imghost).replace('"sphinx_imghost"', "")
     assert plain != with_imghost
     shutil.copytree(site, folder / "kept")

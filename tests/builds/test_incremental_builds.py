@@ -158,8 +158,8 @@ import os, runpy, sys
 pages = []
 
 def die_at_the_second_page(event, arguments):
-    if event == "os.rename" and str(arguments[1]).endswith(".html"):
-        pages.append(arguments[1])
+    if event == "os.truncate":  # each page is written over in place, and then cut to its length
+        pages.append(arguments[0])
         if len(pages) == 2:
             os._exit(9)
 
