@@ -75,13 +75,14 @@ def test_an_answer_that_comes_before_the_body_is_sent_is_read(tmp_path: Path) ->
 
 
 def test_a_larger_upload_gets_more_time(tmp_path: Path) -> None:
+    """Twice what its bytes take at the least rate: once for what the line still holds, once for what began since."""
     file = tmp_path / "a.png"
     file.write_bytes(b"x" * 100_000)
     with a_pair(timeout=0.4) as (server, client):
         server.fail(Fault.DRIP_HEADERS)
         begin = time.monotonic()
         refused(client, server.url, file=FilePart("image", "a.png", "image/png", file))
-        assert 1.2 < time.monotonic() - begin < 4
+        assert 1.2 < time.monotonic() - begin < 9
 
 
 def test_the_last_wait_ends_at_the_deadline_too() -> None:
