@@ -168,12 +168,11 @@ def _written_report(
     from imghost.run import report_html
     from imghost.run.report_facts import gather
 
-    if not is_ours(path):
-        where = (
-            f"the report {path} is not written: there is a file that is no report of ours; change the option 'report'"
-        )
-        return counted, (Notice("report", where),)
     try:
+        if not is_ours(path):
+            why = "there is a file that is no report of ours"
+            where = f"the report {path} is not written: {why}; change the option 'report'"
+            return counted, (Notice("report", where),)
         facts = gather(published, pages, job, report.pages_by_image(published))
         full = counted._replace(facts=facts)
         is_page = path.suffix == ".html"

@@ -408,12 +408,12 @@ class TestHosts:
     def test_the_directory_says_what_it_does_not_do_and_does_the_rest(self, project, capsys):
         small(project)
         report = run(capsys, None, "--host", "directory", *EVERY, "--strict")
-        for name in ("responsive", "format", "fallback"):
-            assert f"'{name}' changes nothing" in report["err"]
+        assert "'fallback' changes nothing" in report["err"]
+        assert "'responsive'" not in report["err"]  # its sizes and formats are made here
+        assert "'format'" not in report["err"]
         page = (project / "site/index.html").read_text()
         assert 'width="700" height="500"' in page
         assert page.count('loading="lazy"') == 2
-        assert "srcset" not in page
 
     def test_fallback_and_remove_local_exclude_each_other(self, project, capsys):
         small(project)
@@ -445,7 +445,7 @@ class TestGenerators:
         )
         done = build(project, "mkdocs", "build", "--strict")
         assert done.returncode == 0, done.stderr
-        assert "'format' changes nothing: directory converts no images" in done.stderr
+        assert "changes nothing" not in done.stderr
         page = (project / "site/index.html").read_text("utf-8")
         assert page.count('<img width="40" height="30"') == 2
         assert page.count(' loading="lazy"') == 1

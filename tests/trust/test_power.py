@@ -14,8 +14,12 @@ from sites import tree
 from trust.disks import FROM_FILE, Disk, disk
 from trust.place import Project, assert_done, built_site, crawl
 
+from imghost import settings
+from imghost.hosts import registry
+from imghost.net.client import Client
 from imghost.records import lock
 from imghost.records.cache import Cache
+from imghost.run.plan import owner_of
 
 IMAGES = 3
 
@@ -85,14 +89,17 @@ def test_no_record_is_lost_with_the_power(project: Project, blank: Path) -> None
     """An upload is noted before it is sent, its record kept before its URL is asked for, the lock at the end."""
     taken = snapshots(project, blank)
     assert len(taken) == 2 * IMAGES + 1
+    chosen = settings.read({"host": project.chosen, "options": {"api_url": project.host.api_url}}, project.root)
+    with Client(environ={}) as client:
+        owner = owner_of(chosen, registry.open_host(project.chosen, chosen, dict([project.key]), client, project.site))
     digests = [copy.sent for copy in project.host.copies.values()]
     for number, name in enumerate(project.host.copies):
         left = store_on(taken[f"sent-{number}"], project)
-        assert [intent[0] for intent in left.intents()] == [digests[number]]
-        assert {record.sha256 for record in left.records()} == set(digests[:number])
+        assert [intent[0] for intent in left.intents(owner)] == [digests[number]]
+        assert {record.sha256 for record in left.records(owner)} == set(digests[:number])
         left = store_on(taken[f"asked-{name}"], project)
-        assert left.warnings == left.intents() == ()
-        assert {record.sha256 for record in left.records()} == set(digests[: number + 1])
+        assert left.warnings == left.intents(owner) == ()
+        assert {record.sha256 for record in left.records(owner)} == set(digests[: number + 1])
     with disk(project.root, FROM_FILE, str(taken["ended"])) as mounted:
         seen = mounted.viewed(project)
         assert {record.sha256 for record in lock.read(seen.root / "imghost.lock").records} == set(digests)
