@@ -168,6 +168,7 @@ class TestResponsive:
     def sizes(self, browser: Browser, site: Server, width: int) -> list[tuple[float, float]]:
         with window(browser, f"{site.url}/index.html", width) as page:
             page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            page.wait_for_load_state("networkidle")
             return [(image["width"], image["height"]) for image in shown(page)]
 
     def test_a_browser_shows_the_format_that_is_asked_for(self, project, capsys, host, site, browser):
