@@ -12,11 +12,11 @@ demo: $(READY)
 
 # What a change can break, in five minutes on two cores.
 test: $(READY)
-	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --reruns 2 -rR
 
 # That, with the long counts and the tests that are marked `long`; the same inputs each time.
 test-all: $(READY)
-	IMGHOST_TEST_ALL=1 $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder
+	IMGHOST_TEST_ALL=1 $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --reruns 2 -rR
 
 # The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs,
 # answers and payments, images in bad weather. Some orders end early: 1,150 of 30 events come to 30,000 events.
