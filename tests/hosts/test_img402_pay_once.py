@@ -193,6 +193,7 @@ def test_eight_processes_that_want_one_image_pay_once(tmp_path: Path, wallet: Wa
             found = outcomes(started)
         assert (wallet.paid, len(double.images)) == (DOLLAR, 1)
         assert len(found) == 8
+        assert {outcome.get("error") for outcome in found} == {None}
         assert len({outcome["url"] for outcome in found}) == 1
 
 
