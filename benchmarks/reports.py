@@ -12,8 +12,7 @@ from pathlib import Path
 
 from benchmarks.measure import Row, environ, run
 from imghost.run.report import Counts, Report
-from imghost.run.report_facts import Facts, ListedImage
-from imghost.run.report_html import as_html
+from imghost.run.report_html import Facts, ListedImage, as_html
 
 CHROMIUM = Path("/usr/bin/chromium")
 

@@ -21,7 +21,7 @@ import sys, threading
 from benchmarks.measure import peak
 from pathlib import Path
 from imghost.image import inspect, payload
-from imghost.net.client import Client, FilePart
+from imghost.net import Client, FilePart
 folder, url, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 with Client() as client:
     def upload(number):

@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from imghost.files import git_top
     from imghost.hosts.directory import KeptOverCleanup
     from imghost.hosts.registry import read_settings
-    from imghost.run.fragment import LockedImages, read_lock, rewrite_text
     from imghost.run.job import Job, Notice
-    from imghost.run.progress import is_watched
-    from imghost.run.progress import on_terminal as uploads_bar
     from imghost.run.rehost import Result, rehost
-    from imghost.run.report import summary
+    from imghost.run.report import is_watched, summary
+    from imghost.run.report import on_terminal as uploads_bar
+    from imghost.run.rewrite import LockedImages, read_lock, rewrite_text
     from imghost.settings import Settings, options
     from imghost.site.images import Origins
     from imghost.site.page_map import location as page_map_location
@@ -30,10 +29,10 @@ _HOMES = {
     "git_top": "files",
     "ImghostError": "errors",
     "is_serving": "environment",
-    "is_watched": "run.progress",
+    "is_watched": "run.report",
     "Job": "run.job",
     "KeptOverCleanup": "hosts.directory",
-    "LockedImages": "run.fragment",
+    "LockedImages": "run.rewrite",
     "LockError": "errors",
     "nearest": "wording",
     "Notice": "run.job",
@@ -41,16 +40,16 @@ _HOMES = {
     "options": "settings",
     "Origins": "site.images",
     "page_map_location": "site.page_map:location",
-    "read_lock": "run.fragment",
+    "read_lock": "run.rewrite",
     "read_settings": "hosts.registry",
     "rehost": "run.rehost",
     "Result": "run.rehost",
     "retire_page_map": "site.page_map:retire",
-    "rewrite_text": "run.fragment",
+    "rewrite_text": "run.rewrite",
     "Settings": "settings",
     "SettingsError": "errors",
     "summary": "run.report",
-    "uploads_bar": "run.progress:on_terminal",
+    "uploads_bar": "run.report:on_terminal",
     "version": "environment",
 }
 """Name -> the room that has it, and what it is called there if that is another word."""

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imghost.errors import SettingsError
-from imghost.hosts.img402.options import Img402Options
+from imghost.hosts.img402 import Img402Options
 from imghost.settings import Settings, options, read, read_host_options
 
 HERE = Path("/project").absolute()

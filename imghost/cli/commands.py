@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from imghost.cli.terminal import (
+from imghost.cli import (
     Call,
     Row,
     complain,
@@ -30,22 +30,22 @@ from imghost.environment import leave_to_upload, version
 from imghost.errors import HostError, SettingsError, StateError
 from imghost.hosts import Deletes, Host, Tells, registry
 from imghost.models import MEDIA_TYPES, Limits, Record
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.records.lock import Lock
 from imghost.run import report
 from imghost.run.job import Planned
 from imghost.run.plan import plan_run
-from imghost.run.progress import columns_of
 from imghost.run.rehost import Result
 from imghost.run.rehost import rehost as run
+from imghost.run.report import columns_of
 from imghost.settings import PERMANENT, Settings, read_duration
 from imghost.site import page_map
 from imghost.wording import clause, day, lasted, limit, listed, many, money, nearest, part_of, size, stay
 
 if TYPE_CHECKING:  # what uploads and the audit need comes with them, so it is loaded where it is used
-    from imghost.run.audit_formats import Line
+    from imghost.run.audit import Line
     from imghost.run.care import Pruning, Restored, Verdict
     from imghost.run.shrink import Shrunk
 
@@ -420,10 +420,10 @@ def _host_status(name: str, records: Sequence[Record], settings: Settings, now: 
 
 def _shared_status(call: Call) -> dict[str, Any]:
     """Look at the store of shared records."""
-    from imghost.run import shared_care
+    from imghost.run import sharing
 
-    with shared_care.opened(call.settings, call.environ) as store:
-        found = shared_care.holdings(store)
+    with sharing.opened(call.settings, call.environ) as store:
+        found = sharing.holdings(store)
     projects = sorted(found.written.keys() | found.used.keys())
     return found._asdict() | {
         "latency": round(found.latency, 4),
@@ -453,7 +453,7 @@ def _print_shared(found: Mapping[str, Any]) -> None:
 
 def share(call: Call) -> int:
     """Publish the lock's records to the store of shared records, for a project that joins."""
-    from imghost.run import shared_care
+    from imghost.run import sharing
 
     leave = leave_to_upload(call.settings, call.environ, is_serving=False)
     if not leave.may_upload:
@@ -461,11 +461,11 @@ def share(call: Call) -> int:
     is_dry, lock = bool(call.given["dry-run"]), locks.read(call.settings.lock)
     with (
         Client(call.settings.timeout, environ=call.environ) as client,
-        shared_care.opened(call.settings, call.environ) as store,
+        sharing.opened(call.settings, call.environ) as store,
     ):
         hosts, skipped = _hosts_of(lock, call, client)
         now = datetime.now(UTC)
-        joined = shared_care.share(store, call.settings, lock.records, hosts, now, is_dry=is_dry)
+        joined = sharing.share(store, call.settings, lock.records, hosts, now, is_dry=is_dry)
         address = store.address
     warn(f"{many(count, 'record')} of {why.replace('fetched', 'published')}" for why, count in skipped.items())
     if call.is_json:
@@ -656,17 +656,17 @@ def _among_others(call: Call, host: Host, found: Pruning) -> Iterator[tuple[Prun
     if not call.settings.shared or not found.unused:
         yield found, deleted
         return
-    from imghost.run import shared_care
+    from imghost.run import sharing
 
     records = locks.read(call.settings.lock).records
-    with shared_care.opened(call.settings, call.environ) as store:
-        seen, used = shared_care.spared(store, call.settings, host, found.unused, records)
-        withdrawn = shared_care.Withdrawn({}, used)
+    with sharing.opened(call.settings, call.environ) as store:
+        seen, used = sharing.spared(store, call.settings, host, found.unused, records)
+        withdrawn = sharing.Withdrawn({}, used)
         if call.given["yes"]:
             urls = {it.url for it in found.unused} - used.keys()
-            wait = shared_care.pause(call.settings)
+            wait = sharing.pause(call.settings)
             call.say(f"waiting {wait:.0f} seconds for builds that may just be taking one of these")
-            withdrawn = shared_care.withdraw(store, call.settings, seen, urls)
+            withdrawn = sharing.withdraw(store, call.settings, seen, urls)
             used |= withdrawn.kept
         if used:
             project = next(iter(used.values()))
@@ -675,7 +675,7 @@ def _among_others(call: Call, host: Host, found: Pruning) -> Iterator[tuple[Prun
         try:
             yield replace(found, unused=free, used=found.used + len(used)), deleted
         finally:
-            shared_care.settle(store, call.settings, withdrawn, deleted)
+            sharing.settle(store, call.settings, withdrawn, deleted)
 
 
 def _chosen(call: Call, client: Client) -> Host:
@@ -914,8 +914,8 @@ def _pay_again(call: Call, digest: str) -> int:
 
 def keys(call: Call) -> int:
     """Make an img.pro key and print it, once."""
+    from imghost.hosts.imgpro import ImgProOptions
     from imghost.hosts.imgpro.api import create_key
-    from imghost.hosts.imgpro.options import ImgProOptions
 
     url = str(call.settings.options.get("api_url") or ImgProOptions().api_url)
     with Client(call.settings.timeout, environ=call.environ) as client:
@@ -965,31 +965,29 @@ def paid(call: Call) -> Money:
 
 def audit(call: Call) -> int:
     """Show what is wrong with a site's images, hosted or not."""
-    from imghost.run import audit_formats as formats
-    from imghost.run.audit import audit as look_over
-    from imghost.run.audit import hosted_by
+    from imghost.run import audit as audits
 
     assert call.site is not None
     failing, form = _failing(call.given["fail"]), _form(call)
     now, here = datetime.now(UTC), Path.cwd()
-    hosted = hosted_by(locks.read(call.settings.lock).records, call.settings, now)
-    seen = look_over(
+    hosted = audits.hosted_by(locks.read(call.settings.lock).records, call.settings, now)
+    seen = audits.audit(
         call.site, now=now, site_url=call.settings.site_url, hosted=hosted, folder=here, workers=os.cpu_count() or 1
     )
     for remark in seen.remarks:
         call.say(remark)
     if form == "json":
-        print_json(formats.as_mapping(seen))
+        print_json(audits.as_mapping(seen))
     elif form == "sarif":
-        print_json(formats.as_sarif(seen, failing, _from(here, call.site), version()))
+        print_json(audits.as_sarif(seen, failing, _from(here, call.site), version()))
     else:
         if form == "github":
-            for annotation in formats.as_github(seen, failing, _from(here, call.site)):
+            for annotation in audits.as_github(seen, failing, _from(here, call.site)):
                 print(annotation)
         else:
-            _print_findings(formats.lines(seen))
-        put(formats.total(seen, failing))
-    return 1 if formats.fails(seen, failing) else 0
+            _print_findings(audits.lines(seen))
+        put(audits.total(seen, failing))
+    return 1 if audits.fails(seen, failing) else 0
 
 
 def _failing(typed: object) -> frozenset[str]:

@@ -13,8 +13,7 @@ from typing import Any, Final, TypeGuard
 import click
 
 from imghost import settings, wording
-from imghost.cli import commands
-from imghost.cli.terminal import Call
+from imghost.cli import Call, commands
 from imghost.environment import version
 from imghost.errors import SettingsError
 from imghost.models import KINDS

@@ -24,7 +24,7 @@ from imghost.wording import printable
 
 if TYPE_CHECKING:
     from imghost.hosts.answers import Rule, extra_origins, image_urls, moment, read_object, refusal, unclear
-    from imghost.net.client import Answer, Client, FilePart
+    from imghost.net import Answer, Client, FilePart
 
 __all__ = [
     "Action",
@@ -63,7 +63,7 @@ __all__ = [
     "unclear",
 ]
 _LATE = {
-    **dict.fromkeys(["Answer", "FilePart"], "net.client"),
+    **dict.fromkeys(["Answer", "FilePart"], "net"),
     **dict.fromkeys(
         ["Rule", "extra_origins", "image_urls", "moment", "read_object", "refusal", "unclear"], "hosts.answers"
     ),

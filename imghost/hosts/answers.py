@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from imghost.errors import Action, HostError, SettingsError
-from imghost.net.client import Answer
+from imghost.net import Answer
 from imghost.wording import printable
 
 _ADDRESS = r"https?://(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/\-]*)?"

@@ -15,7 +15,7 @@ from imghost.errors import SettingsError
 from imghost.hosts import Host, HostBase, HostType, Secret, Setup
 from imghost.hosts.answers import is_loopback, origin_of, split_origin
 from imghost.models import Limits
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.settings import Settings, read, read_host_options, show_duration
 from imghost.settings import options as declared
 from imghost.wording import nearest, printable

@@ -19,13 +19,13 @@ from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import HostBase, Quota, Setup, Stored, Terms
 from imghost.hosts.answers import COMMON, Rule, image_urls, origin_of, split_origin
 from imghost.models import MEDIA_TYPES, Hosted, Limits, Payload
-from imghost.net.client import LIMIT
+from imghost.net import LIMIT
 from imghost.wording import printable
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 
-    from imghost.net.client import Client
+    from imghost.net import Client
 
 
 NAME: Final = "s3"

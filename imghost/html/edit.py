@@ -95,7 +95,7 @@ def _meaning(part: str, reference: Reference) -> str:
 
         part = decode(part)
     if reference.css is not None and part:
-        from imghost.html.css import unescape
+        from imghost.html.scan import unescape
 
         part = unescape(part)
     return part

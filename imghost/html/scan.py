@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from imghost.html import css, policy
+from imghost.html import admits_by_hash
 from imghost.html.tokenizer import (
     HTML,
     SPACE,
@@ -23,7 +23,7 @@ from imghost.html.tokenizer import (
     tags,
     value,
 )
-from imghost.models import Condition, Reference, Scan
+from imghost.models import Condition, Reference, Scan, endings
 
 _REMOVED: Final = str.maketrans("\0", "\ufffd", "\t\n\r")
 
@@ -70,7 +70,7 @@ def _read(text: str, kinds: frozenset[str], words: frozenset[str], *, is_coded: 
     """Read a page; with `is_coded` also the code in it that may change images' URLs."""
     literals: frozenset[str] = frozenset()
     if is_coded:
-        from imghost.html.scripts import page_renames  # few pages have such a script
+        from imghost.html.uses import page_renames  # few pages have such a script
 
         own = page_renames(text)
         words, literals = words | own.words, own.literals
@@ -86,7 +86,7 @@ def scan_css(text: str, kind: str = "css") -> Scan:
     return Scan(
         tuple(
             Reference(kind, image.start, image.end, image.url, None, image.quote, group=at, needs_cors=image.needs_cors)
-            for at, image in enumerate(css.images(text), 1)
+            for at, image in enumerate(css_images(text), 1)
         )
     )
 
@@ -171,7 +171,7 @@ class _Page:
     def _add_selectors(self, text: str) -> None:
         """Note the conditions on URLs' texts in a style, or in the page's scripts."""
         if "[" in text:
-            from imghost.html.selectors import selectors_of
+            from imghost.html.uses import selectors_of
 
             self.selectors |= selectors_of(text)
 
@@ -190,7 +190,7 @@ class _Page:
         if "style" in self.kinds and (style := element.given.get("style")):
             decoded = decode_with_offsets(self.text[style.start : style.end])
             around = held or self._held_around()
-            if self.policies and policy.admits_by_hash(self.policies, decoded.text, "style-src-attr"):
+            if self.policies and admits_by_hash(self.policies, decoded.text, "style-src-attr"):
                 around = around or HELD_BY_HASH
             self._add_css(decoded, style.start, style.quote, around)
         if tag.name == "style":
@@ -238,7 +238,7 @@ class _Page:
 
     def _held_by_code(self, element: Element) -> str:
         """Say whether a script of the site or the page, or the element's own code for events, changes its URL."""
-        from imghost.html.scripts import renames_of, works_on
+        from imghost.html.uses import renames_of, works_on
 
         own = value(self.text, element.given.get("id")), value(self.text, element.given.get("class")).split()
         if self.words and works_on(self.words, *own):
@@ -267,7 +267,7 @@ class _Page:
         for name in places.attributes:
             attribute = element.given.get(name)
             for start, end, url in _urls(self.text, attribute, name in SETS) if attribute else ():
-                if places.only_images and not css.is_image_name(url):
+                if places.only_images and not is_image_name(url):
                     continue
                 if picture and places.kind == "img":
                     picture.members.append(len(self.found))
@@ -291,13 +291,13 @@ class _Page:
             raw = self.text[tag.body : tag.end]
             decoded = decode_with_offsets(raw, in_text=True) if tag.namespace == SVG else Decoded(raw)
             held = self._style_held
-            if self.policies and policy.admits_by_hash(self.policies, decoded.text, "style-src-elem"):
+            if self.policies and admits_by_hash(self.policies, decoded.text, "style-src-elem"):
                 held = held or HELD_BY_HASH
             self._add_css(decoded, tag.body, None, held)
             self._add_selectors(decoded.text)
 
     def _add_css(self, decoded: Decoded, start: int, quote: str | None, held: str) -> None:
-        for image in css.images(decoded.text):
+        for image in css_images(decoded.text):
             self._groups += 1
             first, last = start + decoded.raw(image.start), start + decoded.raw(image.end)
             if quote is None and decoded.ends and "&" in self.text[first:last]:
@@ -465,3 +465,178 @@ def candidates(srcset: str) -> Iterator[tuple[int, int]]:
             rest = _DESCRIPTORS.match(srcset, position)
             position = rest.end() if rest else position
         yield start, end
+
+
+# The images that CSS refers to, found by the CSS syntax's tokenizer in linear time.
+
+_BLANK: Final = r"\t\n\f\r "
+_ESCAPE: Final = rf"(?=\\[^\n\f\r])\\(?:[0-9a-fA-F]{{1,6}}(?:\r\n|[{_BLANK}])?|[^\n\f\r])"
+_LETTER: Final = r"[a-zA-Z_\-\u0080-\U0010ffff]"
+_TOKEN: Final = re.compile(
+    rf"""/\*|["']|((?:[#@]?(?:{_LETTER}|{_ESCAPE})|[0-9])(?:{_LETTER}|[0-9.]|{_ESCAPE})*+)(\(?)|[(){{}};:]"""
+)
+_MAYBE: Final = re.compile(r"url|image-set|\\", re.IGNORECASE | re.ASCII)
+_STRING: Final = {
+    quote: re.compile(rf"[^{quote}\\\n\f\r]*+(?:\\(?:\r\n|[\s\S]|\Z)[^{quote}\\\n\f\r]*+)*+") for quote in "\"'"
+}
+_LEADING: Final = re.compile(rf"[{_BLANK}]*+")
+_BARE: Final = re.compile(rf"(?:[^\"'()\\{_BLANK}\x00-\x08\x0b\x0e-\x1f\x7f]++|{_ESCAPE})*+")
+_BARE_END: Final = re.compile(rf"[{_BLANK}]*+(?:\)|\Z)")
+_BAD_END: Final = re.compile(r"(?:[^)\\]++|\\[\s\S]?)*+\)?")
+_ESCAPED: Final = re.compile(rf"\\(?:([0-9a-fA-F]{{1,6}})(?:\r\n|[{_BLANK}])?|(\r\n|[\n\f\r])|([\s\S])|\Z)")
+_LINE_END: Final = re.compile(r"\r\n|[\n\f\r]")
+_REMOVED_FROM_URLS: Final = str.maketrans("", "", "\t\n\r")
+
+_FROM_STRINGS: Final = frozenset({"image-set", "-webkit-image-set"})
+_NOT_IMAGES: Final = frozenset({"@import", "@namespace", "@charset", "@document", "@-moz-document"})
+_SAME_ORIGIN: Final = names(
+    "filter -webkit-filter backdrop-filter clip-path -webkit-clip-path fill stroke marker marker-start marker-mid "
+    "marker-end offset-path behavior -moz-binding src"
+)
+_IMAGES: Final = ("background", "list-style", "border-image", "content", "cursor")
+_IMAGE_NAME: Final = re.compile(rf"[^?#]*\.(?:{endings()})(?:[?#]|\Z)", re.IGNORECASE | re.ASCII)
+
+
+class CssImage(NamedTuple):
+    """An image's URL in CSS: its span, what it says, and how it is quoted."""
+
+    start: int
+    end: int
+    url: str
+    quote: str
+    """`"` or `'` inside a string, empty inside a bare `url(…)`."""
+    needs_cors: bool
+    """Whether browsers load it only where its origin allows that: masks and shapes."""
+
+
+@dataclass(slots=True)
+class _Context:
+    """Where in a style sheet the tokenizer is."""
+
+    functions: list[str] = field(default_factory=list)
+    blocks: list[bool] = field(default_factory=list)
+    """For each open block, whether it is inside an `@font-face`."""
+    first: str = ""
+    """The first name since the last declaration or block ended: an at-keyword or a property."""
+    property: str = ""
+
+    def enter(self, mark: str) -> None:
+        """Follow a punctuation mark."""
+        if mark == "(":
+            self.functions.append("")
+        elif mark == ")":
+            del self.functions[-1:]
+        elif self.functions:
+            return
+        elif mark == ":":
+            self.property = self.property or self.first
+        else:
+            if mark == "{":
+                self.blocks.append(self.first == "@font-face" or self.blocks[-1:] == [True])
+            elif mark == "}" and self.blocks:
+                self.blocks.pop()
+            self.first = self.property = ""
+
+
+def is_image_name(url: str) -> bool:
+    """Say whether a URL's path ends like an image's."""
+    return bool(_IMAGE_NAME.match(url))
+
+
+def css_images(css: str) -> Iterator[CssImage]:
+    """Yield the images of a style sheet or of a style attribute's declarations.
+
+    Fonts, imports and fragments are none, nor is what browsers take from the same origin alone (filters,
+    clip paths, markers).
+    """
+    if not _MAYBE.search(css):
+        return
+    context = _Context()
+    position = 0
+    while token := _TOKEN.search(css, position):
+        position = token.end()
+        name, mark = token[1], token[0]
+        found = None
+        if name is not None:
+            name = unescape(name).lower()
+            if token[2] and name == "url":
+                found, position = _url(css, position, context)
+            elif token[2]:
+                context.functions.append(name)
+            elif not context.first:
+                context.first = name
+        elif mark == "/*":
+            position = _after_comment(css, position)
+        elif mark in "\"'":
+            found, position = _string(css, position, mark, context)
+        else:
+            context.enter(mark)
+        if found:
+            yield found
+
+
+def unescape(text: str) -> str:
+    """Read CSS escapes."""
+    return _ESCAPED.sub(_read_escape, text) if "\\" in text else text
+
+
+def _read_escape(found: re.Match[str]) -> str:
+    if found[1]:
+        code = int(found[1], 16)
+        return "\ufffd" if code == 0 or code > 0x10FFFF or 0xD800 <= code <= 0xDFFF else chr(code)
+    return found[3] or ""
+
+
+def _after_comment(css: str, start: int) -> int:
+    end = css.find("*/", start)
+    return end + 2 if end >= 0 else len(css)
+
+
+def _string(css: str, start: int, quote: str, context: _Context) -> tuple[CssImage | None, int]:
+    """Read a string; it is an image where a `url(` has just begun, or directly inside an `image-set(`."""
+    text = _STRING[quote].match(css, start)
+    end = text.end() if text else start
+    around = context.functions[-1] if context.functions else ""
+    if around == "url":
+        context.functions[-1] = "modifiers"
+    if css[end : end + 1] not in {quote, ""}:
+        # A line's end breaks the string off, and with it the declaration.
+        return None, end
+    found = _found(css, start, end, quote, context) if around == "url" or around in _FROM_STRINGS else None
+    return found, end + 1
+
+
+def _url(css: str, start: int, context: _Context) -> tuple[CssImage | None, int]:
+    """Read what follows `url(`: a string, which is left to be read, or a bare URL."""
+    leading = _LEADING.match(css, start)
+    start = leading.end() if leading else start
+    if css[start : start + 1] in {'"', "'"}:
+        context.functions.append("url")
+        return None, start
+    bare = _BARE.match(css, start)
+    end = bare.end() if bare else start
+    if closing := _BARE_END.match(css, end):
+        return _found(css, start, end, "", context), closing.end()
+    bad = _BAD_END.match(css, end)
+    return None, bad.end() if bad else end
+
+
+def _found(css: str, start: int, end: int, quote: str, context: _Context) -> CssImage | None:
+    """Make a found URL of a span, unless it is no image or none that may come from elsewhere."""
+    raw = css[start:end]
+    start += len(raw) - len(raw.lstrip("\t\n\f\r "))
+    end = max(start, end - (len(raw) - len(raw.rstrip("\t\n\f\r "))))
+    if quote and css[end - 1 : end] == "\\" and (line_end := _LINE_END.match(css, end)):
+        written = css[start:end]
+        if (len(written) - len(written.rstrip("\\"))) % 2:
+            end = line_end.end()  # an escaped line's end belongs to its backslash
+    url = unescape(css[start:end]).strip("\t\n\f\r ").translate(_REMOVED_FROM_URLS)
+    name = context.property
+    if not url or url[0] == "#" or url[:5].lower() == "data:":
+        return None
+    if context.blocks[-1:] == [True] or context.first in _NOT_IMAGES or name in _SAME_ORIGIN:
+        return None
+    if not name.startswith(_IMAGES) and not is_image_name(url):
+        return None
+    needs_cors = name.startswith(("mask", "-webkit-mask", "shape-outside", "--"))
+    return CssImage(start, end, url, quote, needs_cors)

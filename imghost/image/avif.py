@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from imghost.image.structure import (
+from imghost.image import (
     MAX_PARTS,
     Data,
     Format,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from imghost.image.structure import MAX_PARTS, Data, Format, NotAnImage, Outline, Pieces, Shown, cut_short, part
+from imghost.image import MAX_PARTS, Data, Format, NotAnImage, Outline, Pieces, Shown, cut_short, part
 
 SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 _NAME: Final = "a GIF image"

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from imghost.files import Window, open_beneath
-from imghost.image import avif, gif, jpeg, png, webp
-from imghost.image.structure import Data, Format, NotAnImage, Outline, Shown
+from imghost.image import Data, Format, NotAnImage, Outline, Shown, avif, gif, jpeg, png, webp
 from imghost.models import Facts, Image
 
 __all__ = [

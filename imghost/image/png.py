@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-from imghost.image.structure import (
+from imghost.image import (
     LIMIT,
     MAX_PARTS,
     Data,

@@ -10,7 +10,7 @@ import re
 from typing import Final
 from xml.parsers import expat
 
-from imghost.image.structure import Data, NotAnImage, Outline, Pieces, Shown
+from imghost.image import Data, NotAnImage, Outline, Pieces, Shown
 
 _SVG: Final = "http://www.w3.org/2000/svg"
 _XHTML: Final = "http://www.w3.org/1999/xhtml"

@@ -1,1 +1,48 @@
-"""The records of what was earned: the committed lock and the local cache."""
+"""The records of what was earned: the committed lock and the local cache; here, what a record is worth at a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from imghost.models import Record
+
+# What a record is worth at a moment: whether it covers an image, must be renewed, and is this project's.
+#
+# A plan, `check`, `verify`, `status`, `adopt`, `prune`, `migrate` and the report ask these: no two of them differ.
+
+_MARK = "unconfirmed"
+
+
+def is_confirmed(record: Record) -> bool:
+    """Say whether the record's URL was seen to serve the image, or need not be asked."""
+    return record.extra.get(_MARK) is not True
+
+
+def unconfirmed(record: Record) -> Record:
+    """Mark a record whose URL nobody has seen yet: no page may name it, and the next build asks it again."""
+    return replace(record, extra={**record.extra, _MARK: True})
+
+
+def confirmed(record: Record) -> Record:
+    """Take that mark away."""
+    return replace(record, extra={name: value for name, value in record.extra.items() if name != _MARK})
+
+
+def covers(record: Record | None, now: datetime) -> bool:
+    """Say whether pages may name a record's URL now: it is confirmed, and its host still promises the image."""
+    return record is not None and is_confirmed(record) and record.lives_at(now)
+
+
+def needs_renewal(record: Record, renew_before: timedelta, now: datetime) -> bool:
+    """Say whether less than `renew_before` is left, at most a quarter of the record's own life."""
+    if record.expires is None:
+        return False
+    life = max(record.expires - record.uploaded, timedelta(0))
+    return record.expires - now <= min(renew_before, life / 4)
+
+
+def owns(record: Record, host: str, accepts: Callable[[str], bool]) -> bool:
+    """Say whether a record is of an image that this host, with these settings, would have given."""
+    return record.host == host and accepts(record.url)

@@ -169,10 +169,9 @@ def _database(store: Path) -> Any:
     # Loaded at the first write: diskcache and its guard cost milliseconds, and a warm build writes nothing.
     from diskcache import Cache as Database
 
-    from imghost.records.safe_disk import SafeDisk
-    from imghost.records.safe_diskcache import SETTINGS
+    from imghost.records.safe_diskcache import SETTINGS, safe_disk
 
-    return Database(str(store), timeout=_PATIENCE, disk=SafeDisk, **SETTINGS)
+    return Database(str(store), timeout=_PATIENCE, disk=safe_disk(), **SETTINGS)
 
 
 def prepare(folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from imghost import files
 from imghost.errors import LockError
 from imghost.models import Record
-from imghost.records.state import is_confirmed
+from imghost.records import is_confirmed
 from imghost.wording import printable
 
 try:

@@ -1,8 +1,8 @@
-"""A look at the cache's database before anything trusts it: whatever is odd in it puts it aside unread.
+"""diskcache made safe: its database is looked at before anything trusts it, and holds plain text alone.
 
 A cache may come from a stranger, and diskcache would execute, read or delete what a prepared database
 tells it to. So the database is first read here, by SQLite alone and read-only, and must be exactly as we
-write it. Nothing of diskcache is imported.
+write it. Nothing of diskcache is imported for that.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import sqlite3
 import stat
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from diskcache import Disk
 
 DATABASE: Final = "cache.db"
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -179,3 +183,63 @@ def _check_settings(found: list[tuple[object, object]]) -> None:
         raise DoubtError("its settings are not ours")
     if any(type(value) is not int for value in counters.values()):
         raise DoubtError("its counters are not numbers")
+
+
+_RAW: Final = 1
+"""diskcache's number for a value that is in its row as it is."""
+
+
+@cache
+def safe_disk() -> type[Disk]:  # noqa: C901 - eight refusals, each of one line
+    """Make diskcache's way of storing, cut down to plain text in rows: no pickle, no files.
+
+    The class is made at the first write, since diskcache costs milliseconds and a warm build writes nothing.
+    """
+    from diskcache import Disk
+
+    class SafeDisk(Disk):  # type: ignore[misc]  # diskcache has no types
+        """Stores and fetches short texts in rows, and refuses everything else."""
+
+        def __init__(self, directory: str, **_: object) -> None:
+            # The options come from the database, and nothing here needs them.
+            object.__setattr__(self, "_directory", directory)
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Ignore what a database's settings would change here."""
+
+        def put(self, key: Any) -> tuple[str, bool]:
+            """Take a key as it is."""
+            return _checked_key(key), True
+
+        def get(self, key: Any, raw: Any) -> str:
+            """Give a key back, never unpickled."""
+            if raw != 1:
+                raise ValueError("the key is not plain text")
+            return _checked_key(key)
+
+        def store(self, value: Any, read: Any, key: Any = None) -> tuple[int, int, None, str]:  # noqa: ARG002
+            """Take a short text into its row."""
+            if read or type(value) is not str or len(value.encode()) > MAX_VALUE:
+                raise ValueError(f"the value is not a text of at most {MAX_VALUE:,} bytes")
+            return 0, _RAW, None, value
+
+        def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> str:
+            """Give a row's text, never a file's."""
+            if read or mode != _RAW or filename is not None or type(value) is not str:
+                raise ValueError("the value is not plain text")
+            return value
+
+        def filename(self, key: Any = None, value: Any = None) -> NoReturn:  # noqa: ARG002
+            """Refuse: nothing is stored in a file."""
+            raise ValueError("nothing is stored in files")
+
+        def remove(self, file_path: Any) -> None:
+            """Do nothing: no file is ours to delete, whatever a row says."""
+
+    return SafeDisk
+
+
+def _checked_key(key: Any) -> str:
+    if type(key) is not str or not KEY.fullmatch(key):
+        raise ValueError("the key is not one of ours")
+    return key

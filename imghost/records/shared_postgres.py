@@ -140,9 +140,9 @@ class PostgresStore:
                 timer.join()  # it must not cut a line that has another one's number
 
     def _make(self, cursor: Cursor[Any]) -> None:
-        """Make the table; of two builds that do so at once one is refused, which is as good."""
-        psycopg = _library()
-        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable, psycopg.errors.DuplicateObject):
+        """Make the table, one build after the other: `IF NOT EXISTS` alone fails where two look at once."""
+        with cursor.connection.transaction():
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [self._table])
             cursor.execute(f"CREATE SEQUENCE IF NOT EXISTS {self._sequence}")
             cursor.execute(
                 f'CREATE TABLE IF NOT EXISTS {self._table} (key text COLLATE "C" PRIMARY KEY, text text NOT NULL, '

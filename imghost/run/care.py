@@ -20,10 +20,10 @@ from imghost.image import payload
 from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
 from imghost.models import KINDS, MEDIA_TYPES, Failure, Image, Record, Reference, Scan, Served, served_of
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.records import lock as locks
+from imghost.records import needs_renewal
 from imghost.records.cache import Cache
-from imghost.records.state import needs_renewal
 from imghost.run import local_copies
 from imghost.run.job import Job, Outcome, Upload
 from imghost.run.plan import decide, plan_run
@@ -288,7 +288,7 @@ def _digest(file: Path) -> str:
 
 def _words(site: Path, found: Survey) -> set[str]:
     """Collect the words of all texts of a site; one that cannot be read stops what would delete by them."""
-    from imghost.site.mentions import texts
+    from imghost.site.names import texts
 
     words: set[str] = set()
     for path, text, problem in texts(found):

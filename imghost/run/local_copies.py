@@ -17,7 +17,7 @@ from imghost.site.page_map import PageMap, Removed, is_image_in_site
 from imghost.site.pages import Survey
 
 if TYPE_CHECKING:
-    from imghost.site.mentions import Mentions
+    from imghost.site.names import Mentions
 
 
 def unnamed(survey: Survey, paths: Collection[str]) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def unnamed(survey: Survey, paths: Collection[str]) -> tuple[str, ...]:
     The name alone decides, wherever the text points: rather a copy too many is kept than one missed. So if a text
     cannot be read, all are kept.
     """
-    from imghost.site.mentions import mentions
+    from imghost.site.names import mentions
 
     who = mentions(survey, paths)
     return () if who.doubts else tuple(sorted(set(paths) - who.named.keys()))
@@ -148,7 +148,7 @@ def _settled(published: Published, pages: RewrittenPages, job: Job) -> Settled:
 
 def _removable(found: Survey, candidates: set[str], pages: RewrittenPages) -> tuple[set[str], tuple[str, ...]]:
     """Find the local copies that nothing names, and what is to be said of the others."""
-    from imghost.site.mentions import mentions  # what reads texts is loaded only where copies may go
+    from imghost.site.names import mentions  # what reads texts is loaded only where copies may go
 
     who = mentions(found, candidates, _referred(pages))
     return set() if who.doubts else candidates - who.named.keys(), _staying(who, candidates)
@@ -190,7 +190,7 @@ def _unused(published: Published) -> Set[str]:
 
 def _written_in(found: Survey, paths: Set[str]) -> set[str]:
     """Find the paths that stand in a text as a whole; where a text cannot be read, all do."""
-    from imghost.site.mentions import texts
+    from imghost.site.names import texts
 
     written = set[str]()
     for _, text, problem in texts(found):

@@ -16,10 +16,10 @@ from imghost.environment import Leave, leave_to_upload, version
 from imghost.errors import BudgetError
 from imghost.hosts import Host, Varies, registry
 from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
-from imghost.net.client import Client
+from imghost.net import Client
+from imghost.records import covers, needs_renewal, owns
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
-from imghost.records.state import covers, needs_renewal, owns
 from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Plan, Planned, Upload, is_size
 from imghost.settings import Settings

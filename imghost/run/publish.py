@@ -8,22 +8,23 @@ import secrets
 import signal
 import threading
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from imghost import files
 from imghost.errors import Action, BudgetError, HostError, LockError, StateError, StoreError
-from imghost.hosts import Host, Imports, Prices, Quota
+from imghost.hosts import Host, Imports, Prices, Quota, Varies
+from imghost.html.edit import Additions
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
-from imghost.net.client import Client
+from imghost.net import Client
+from imghost.records import confirmed, covers, is_confirmed, needs_renewal, owns
 from imghost.records import lock as locks
 from imghost.records.cache import Cache, exclusive
-from imghost.records.state import confirmed, covers, is_confirmed, needs_renewal, owns
 from imghost.run.job import (
     NOT_UPLOADED,
     Job,
@@ -37,8 +38,8 @@ from imghost.run.job import (
     without_uploads,
 )
 from imghost.run.plan import Refusal, decide, owner_of, replanned, within_budget
-from imghost.run.progress import announce, reporting
-from imghost.run.report import failure_notices
+from imghost.run.report import announce, failure_notices, reporting
+from imghost.run.rewrite import SEEN, additions_of, hosted_image, kinds_of, seen_kinds
 from imghost.site.images import Origins, Stay, opened
 from imghost.site.page_map import PageMap
 from imghost.wording import json_in_log, many, stay
@@ -488,4 +489,113 @@ def _written(job: Job, records: Sequence[Record], host: str | None, told: Contai
         reason = getattr(problem, "strerror", None) or problem
         text = f"{job.settings.lock} cannot be written: {reason}; make room or change its mode, then build again"
         return (Notice("lock", text),)
+    return ()
+
+
+# Addresses that a host makes of a hosted image's: fetched once for each image before a page names them.
+#
+# A host may refuse to convert one image, and a page that names the address then shows nothing. So one of each kind
+# is fetched, and the record tells which were seen; what was not keeps its plain address.
+
+_BREAKER: Final = 3
+"""Addresses that cannot be reached, after which no more are asked for in this run."""
+
+
+class Confirmed(NamedTuple):
+    """What pages may name: the records, told what was seen of them, and what is worth a warning or a line."""
+
+    published: Published
+    notices: tuple[Notice, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def confirm_derived(published: Published, job: Job, client: Client) -> Confirmed:
+    """Fetch one address of each kind for each image that pages are to name so, where nobody has yet."""
+    host, additions = published.planned.host, additions_of(job.settings, published.planned.host)
+    if not isinstance(host, Varies) or not (additions.format or additions.responsive):
+        return Confirmed(published)
+    wanted = _wanted(published, host, additions)
+    if not wanted:
+        return Confirmed(published)
+    if not job.settings.verify:
+        return Confirmed(_with(published, {url: frozenset(kinds) for url, kinds in wanted.items()}))
+    if not published.planned.leave.may_upload:
+        text = f"{many(len(wanted), 'image')} keep the plain address: nobody has seen the host's other copies yet"
+        return Confirmed(published, remarks=(text,))
+    seen, problems = _asked(wanted, client, job.settings.concurrency)
+    published = _with(published, seen)
+    notices = _noted(published, job, seen.keys()) if any(seen.values()) else ()
+    if problems:
+        text = f"{many(len(problems), 'image')} keep the plain address: {problems[0]}; build again, or ask the host"
+        notices += (Notice("derived", text),)
+    return Confirmed(published, notices)
+
+
+def _wanted(published: Published, host: Host, additions: Additions) -> dict[str, dict[str, str]]:
+    """List, by the images' addresses, the kinds that nobody has seen yet, with one address of each."""
+    wanted: dict[str, dict[str, str]] = {}
+    for path, record in published.records.items():
+        kinds = kinds_of(hosted_image(record, published.planned.images.get(path), host, additions), additions)
+        if new := {kind: url for kind, url in kinds.items() if kind not in seen_kinds(record)}:
+            wanted[record.url] = new
+    return wanted
+
+
+def _asked(
+    wanted: Mapping[str, Mapping[str, str]], client: Client, concurrency: int
+) -> tuple[dict[str, frozenset[str]], list[str]]:
+    """Fetch the addresses; gives the kinds that were seen of each image, and what was wrong with the others."""
+    from imghost.run.upload import concurrently
+
+    unreachable: list[str] = []
+
+    def look(kinds: Mapping[str, str]) -> dict[str, str]:
+        return {kind: _problem(url, client, unreachable) for kind, url in kinds.items()}
+
+    looks = concurrently(look, list(wanted.values()), concurrency)
+    seen = {
+        plain: frozenset(kind for kind, problem in found.items() if not problem)
+        for plain, found in zip(wanted, looks, strict=True)
+    }
+    return seen, [problem for found in looks if (problem := next(filter(None, found.values()), ""))]
+
+
+def _problem(url: str, client: Client, unreachable: list[str]) -> str:
+    """Say why an address shows no image; empty where it does. What cannot be reached is noted."""
+    from imghost.run.upload import difference
+
+    if len(unreachable) >= _BREAKER:
+        return unreachable[0]
+    try:
+        answer = client.fetch(url)
+    except HostError as problem:
+        unreachable.append(f"{url}: {problem.reason}")
+        return unreachable[-1]
+    if answer.status != 200:
+        return f"{url} answers {answer.status}"
+    found = difference(None, None, answer.headers.get("content-type", ""), answer.body, "image/*")
+    return f"{url} {found[1]}" if found else ""
+
+
+def _with(published: Published, seen: Mapping[str, frozenset[str]]) -> Published:
+    """Tell the records what was seen of them."""
+    records = {
+        path: replace(record, extra={**record.extra, SEEN: sorted(seen_kinds(record) | seen[record.url])})
+        if seen.get(record.url)
+        else record
+        for path, record in published.records.items()
+    }
+    return published._replace(records=records)
+
+
+def _noted(published: Published, job: Job, urls: Iterable[str]) -> tuple[Notice, ...]:
+    """Write into the lock what was seen; where it cannot be, the next build looks again."""
+    told = {record.key: record for record in published.records.values() if record.url in set(urls)}
+    try:
+        lock = locks.read(job.settings.lock, job.now())
+        known = (told.get(record.key, record) for record in lock.records)
+        locks.write(job.settings.lock, locks.Lock(lock.host, tuple(known), lock.header))
+    except OSError as problem:
+        reason = problem.strerror or problem
+        return (Notice("lock", f"{job.settings.lock} cannot be written: {reason}; make room or change its mode"),)
     return ()

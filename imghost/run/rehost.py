@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from imghost import files
 from imghost.errors import ImghostError
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.records.cache import Cache
 from imghost.run import report
 from imghost.run.job import Job, Notice, Published, RewrittenPages, Settled
@@ -19,8 +19,7 @@ from imghost.run.local_copies import hosted_in_site, settle_copies
 from imghost.run.plan import plan_run
 from imghost.run.publish import publish
 from imghost.run.report import Report, advice, lacking, new_lines, remarks, stay_notices
-from imghost.run.rewrite import rewrite_pages
-from imghost.run.tend import tend
+from imghost.run.rewrite import rewrite_pages, tend
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
 from imghost.site.page_map import PageMap
@@ -116,7 +115,7 @@ def _with_derived(
     """See the addresses that a host makes of its images', where pages are to name them."""
     if not job.settings.format and not job.settings.responsive:
         return published, (), ()
-    from imghost.run.derived import confirm_derived
+    from imghost.run.publish import confirm_derived
 
     return confirm_derived(published, job, client)
 
@@ -166,7 +165,7 @@ def _written_report(
 ) -> tuple[Report, tuple[Notice, ...]]:
     """Gather what a report tells beside the counts, and write it in the form that its ending names."""
     from imghost.run import report_html
-    from imghost.run.report_facts import gather
+    from imghost.run.report_html import gather
 
     try:
         if not is_ours(path):

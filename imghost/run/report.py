@@ -1,24 +1,32 @@
-"""The report's values and its JSON, the summary, the remarks and the warnings."""
+"""What a run says: while it uploads, in its summary, remarks and warnings, and in the report's values and JSON."""
 
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
 
 from imghost import wording
 from imghost.files import is_ignored
-from imghost.hosts import Host
-from imghost.models import Failure, Record
+from imghost.hosts import Host, may_store_twice
+from imghost.models import IMPORT, Failure, Record
 from imghost.records.lock import render_record
-from imghost.run.job import NOT_UPLOADED, Job, Notice, Published, RewrittenPages
-from imghost.wording import clause, json_in_log, lasted, listed, many, money, one_line, size
+from imghost.run.job import NOT_UPLOADED, Job, Notice, Progress, Published, RewrittenPages, Step
+from imghost.wording import clause, json_in_log, lasted, listed, many, money, one_line, part_of, size
 
-if TYPE_CHECKING:  # a warm build without a report gathers nothing for one
-    from imghost.run.report_facts import Facts
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from imghost.run.audit import Finding
+    from imghost.run.job import Job, Outcome, Upload
+    from imghost.run.upload import UploadContext
 
 
 class Uploaded(NamedTuple):
@@ -41,6 +49,105 @@ class Counts(NamedTuple):
     uploaded: int = 0
     kept: int = 0
     failed: int = 0
+
+
+class SiteBytes(NamedTuple):
+    """Where the bytes of a site are: `before` is what it would have with every local copy in it."""
+
+    before: int = 0
+    after: int = 0
+    pages: int = 0
+    """In all that is no image of the pages: pages, search, the theme."""
+    unused: int = 0
+    """In image files that no page names."""
+    copies: int = 0
+    """In local copies that `remove_local` would delete."""
+
+
+class Weight(NamedTuple):
+    """What a page's or a folder's images weigh, each once."""
+
+    name: str
+    images: int
+    bytes: int
+    hosted: int
+    """Of these bytes, those that come from the host."""
+
+
+class Version(NamedTuple):
+    """One version in a site that has several; `before` counts the local copies that are gone."""
+
+    name: str
+    aliases: tuple[str, ...]
+    pages: int
+    images: int
+    before: int
+    after: int
+
+
+class ListedImage(NamedTuple):
+    """One image of the site as a report lists it."""
+
+    path: str
+    state: str
+    """`hosted`, `new`, `local`, `failed` or `unused`."""
+    bytes: int
+    size: tuple[int, int] | None = None
+    sha256: str = ""
+    url: str = ""
+    expires: datetime | None = None
+    is_expiring: bool = False
+    recorded: datetime | None = None
+    cost: Decimal | None = None
+    sent: int = 0
+    """Bytes of the payload."""
+    is_stripped: bool = False
+    """Whether its metadata was taken off before the upload."""
+    is_there: bool = True
+    """Whether the site has a local copy."""
+    pages: tuple[str, ...] = ()
+    reason: str = ""
+    remedy: str = ""
+    shown: float | None = None
+    """The largest width in CSS pixels at which a page shows it, where every page tells."""
+    alts: tuple[str, ...] = ()
+
+
+class Waiting(NamedTuple):
+    """Images that would be uploaded, and why they are not."""
+
+    images: int = 0
+    bytes: int = 0
+    cost: Decimal = Decimal(0)
+    why: str = ""
+    """`credential`, `budget`, or the reason in words."""
+
+
+class Facts(NamedTuple):
+    """All that a report tells beside the run's counts; gathered only where one is asked for."""
+
+    built: datetime
+    version: str
+    commit: str = ""
+    title: str = ""
+    """The site's own, as its first page has it."""
+    place: str = ""
+    """Where the images live, in words."""
+    site_bytes: SiteBytes = SiteBytes()
+    images: tuple[ListedImage, ...] = ()
+    by_page: tuple[Weight, ...] = ()
+    """The heaviest first."""
+    findings: tuple[Finding, ...] = ()
+    versions: tuple[Version, ...] = ()
+    waiting: Waiting = Waiting()
+    warnings: tuple[Failure, ...] = ()
+    """What the run warned of that is no single image: `path` is the code, `reason` the text."""
+    spent: Decimal = Decimal(0)
+    """US dollars for all records of these images so far."""
+    has_price: bool = False
+    max_edge: int | None = None
+    is_collected: bool = False
+    """Whether the host is a folder, so that nothing left the machine."""
 
 
 class Report(NamedTuple):
@@ -375,3 +482,193 @@ def pages_by_image(published: Published) -> dict[str, tuple[str, ...]]:
         for _, target in page.resolved():
             found.setdefault(target.path, {})[page.path] = None
     return {path: tuple(pages) for path, pages in found.items()}
+
+
+# What a run says while it uploads: what will be sent, and how far it is.
+
+
+def on_terminal(stream: TextIO | None, environ: Mapping[str, str]) -> Progress | None:
+    """Give a bar where somebody watches a stream; a CI's log and a pipe get lines instead."""
+    return partial(_bar, stream) if stream is not None and is_watched(stream, environ) else None
+
+
+def is_watched(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
+    """Whether a stream is a terminal that can show progress on one line."""
+    return is_terminal(stream) and environ.get("TERM") != "dumb" and not environ.get("CI")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal; one that was closed, before or since Python began, is none."""
+    try:
+        return stream is not None and stream.isatty()
+    except (ValueError, OSError):
+        return False
+
+
+USUAL: Final = 80
+"""Columns of a terminal that does not say how wide it is."""
+
+
+def columns_of(stream: TextIO | None) -> int | None:
+    """Measure a terminal in columns; None = what is printed goes into a pipe or a file."""
+    if stream is None or not is_terminal(stream):
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or USUAL
+    except (OSError, ValueError, AttributeError):  # what only looks like a terminal has no number
+        return USUAL
+
+
+@contextmanager
+def _bar(stream: TextIO, images: int, total: int) -> Iterator[Step]:
+    """Draw one line again and again, and leave none when it is done; a total of 0 = what is done has no bytes."""
+    count = Count(images, total or images, time.monotonic(), has_bytes=bool(total))
+    drawn = 0
+
+    def draw(line: str) -> None:
+        nonlocal drawn
+        # A terminal that went away must not end what it only showed.
+        with suppress(OSError, ValueError):
+            stream.write(f"\r{line}{' ' * (drawn - len(line))}")
+            stream.flush()
+        drawn = len(line)
+
+    def step(_: str, size: int) -> None:
+        nonlocal count
+        count = count.after(size if total else 1, time.monotonic())
+        draw(bar_line(count, columns_of(stream) or USUAL))
+
+    draw(bar_line(count, columns_of(stream) or USUAL))
+    try:
+        yield step
+    finally:
+        draw("")
+        draw("\r")
+
+
+_RATED: Final = 10.0
+"""Seconds over which the rate is measured that tells the time left."""
+_EARLY: Final = 3.0
+"""Seconds in which a rate tells nothing yet; neither does less than a twentieth of the bytes."""
+
+
+class Count(NamedTuple):
+    """How far the uploads are: images and bytes, done and in all, by a clock's seconds."""
+
+    images: int
+    total: int
+    started: float
+    done: int = 0
+    sent: int = 0
+    past: tuple[tuple[float, int], ...] = ()
+    """When how many bytes were sent, over the last seconds; the first one is older, if there is one."""
+    has_bytes: bool = True
+    """False where each image counts alike."""
+
+    def after(self, size: int, now: float) -> Count:
+        """Count one image more."""
+        past = (*(self.past or ((self.started, 0),)), (now, self.sent + size))
+        while len(past) > 1 and past[1][0] <= now - _RATED:
+            past = past[1:]
+        return self._replace(done=self.done + 1, sent=self.sent + size, past=past)
+
+    @property
+    def left(self) -> float | None:
+        """Estimate the seconds that are left by the rate of the last ones; None = too early to tell."""
+        if not self.past or self.sent >= self.total or self.sent * 20 < self.total:
+            return None
+        (since, before), (now, _) = self.past[0], self.past[-1]
+        if now - self.started < _EARLY or self.sent == before:
+            return None
+        return (self.total - self.sent) * (now - since) / (self.sent - before)
+
+
+def bar_line(count: Count, width: int) -> str:
+    """Write how far the uploads are in one line that fits; a narrow one says less."""
+    counted = f"{count.done:>{len(str(count.images))}}/{count.images}"
+    left = count.left
+    rest = [counted]
+    if count.has_bytes:
+        rest.append(part_of(count.sent, count.total))
+    if left is not None:
+        rest.append(f"{lasted(left)} left")
+    while len(rest) > 1 and _room(rest, width) < _BAR[0]:
+        rest.pop()
+    room = max(1, min(_BAR[1], _room(rest, width)))
+    full = room * count.done // count.images
+    return f"{_LABEL}[{'#' * full}{'-' * (room - full)}]{_GAP}{'   '.join(rest)}"
+
+
+_LABEL: Final = "imghost: "
+_GAP: Final = "  "
+_BAR: Final = (8, 26)
+"""Columns of the bar, at least and at most."""
+
+
+def _room(rest: Sequence[str], width: int) -> int:
+    # The last column stays free: some terminals go on to the next line where it is written.
+    return width - 1 - len(_LABEL) - len("[]") - len(_GAP) - len("   ".join(rest))
+
+
+@contextmanager
+def log_lines(
+    say: Callable[[str], None],
+    images: int,
+    total: int,
+    clock: Callable[[], float] = time.monotonic,
+    words: tuple[str, str] = ("uploading", "image"),
+) -> Iterator[Step]:
+    """Say now and then how far it is, where a log keeps every line; `words` are what is done, and to what."""
+    done = sent = 0
+    last = clock()
+
+    def step(_: str, size: int) -> None:
+        nonlocal done, sent, last
+        done, sent = done + 1, sent + size
+        if done < images and clock() - last >= SECONDS_A_LINE:
+            last = clock()
+            taken = f", {part_of(sent, total)}" if total else ""
+            say(f"{words[0]}: {done:,} of {many(images, words[1])}{taken}")
+
+    yield step
+
+
+SECONDS_A_LINE: Final = 10.0
+
+
+def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> None:
+    """Say what will be sent before it is sent."""
+    host = context.host
+    doubtful = [it for it in uploads if (it.image.sha256, host.name, it.variant) in context.doubtful]
+    if doubtful and may_store_twice(host):
+        twice = f"{many(len(doubtful), 'image')} may be stored twice"
+        job.say(f"{twice}: an earlier run ended before {host.name} answered")
+
+    if uploads and host.place == "network":
+        total = sum(upload.image.bytes for upload in uploads)
+        most = "" if host.limits.is_price_certain else "at most "
+        cost = f" for {most}{money(host.limits.price * len(uploads))}" if host.limits.price else ""
+        job.say(f"uploading {many(len(uploads), 'image')} ({size(total)}) to {host.name}{cost}")
+
+
+@contextmanager
+def reporting(job: Job, host: Host, uploads: Sequence[Upload]) -> Iterator[Callable[[Outcome], None]]:
+    """Show what became of each upload as the front end shows it; a host on this machine is done at once."""
+    if host.place != "network" or not uploads:
+        yield lambda _: None
+        return
+    shown = job.progress or partial(log_lines, job.say)
+    with shown(len(uploads), sum(upload.image.bytes for upload in uploads)) as step:
+
+        def tell(outcome: Outcome) -> None:
+            if outcome.record and outcome.is_new:
+                job.detail(f"uploaded {_name_of(outcome.upload)} to {outcome.record.url}")
+            step(_name_of(outcome.upload), outcome.upload.image.bytes)
+
+        yield tell
+
+
+def _name_of(upload: Upload) -> str:
+    """Name an image; an external one without its query, which may hold what only the page's author should see."""
+    path = upload.paths[0]
+    return path.partition("?")[0] if upload.variant == IMPORT else path

@@ -1,28 +1,32 @@
-"""Pages pointed at what is hosted, each whole or not at all."""
+"""Pages, what stands beside them, and single texts pointed at what is hosted, each whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from imghost import files, urls
-from imghost.files import Stamp, stamp
-from imghost.hosts import Host, Varies
-from imghost.html import policy
-from imghost.html.edit import Additions, HostedImage, Improvements, Shaping
-from imghost.models import Image, Record, Reference
+from imghost.files import Stamp, digest, open_beneath, stamp
+from imghost.hosts import Host, Varies, registry
+from imghost.html import allows_inline, blocks
+from imghost.html.edit import Additions, HostedImage, Improvements, Shaping, splice
+from imghost.models import DEFAULT_KINDS, IMPORT, Image, Record, Reference
+from imghost.net import Client
+from imghost.records import lock as locks
 from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Planned, RewrittenPages, WrittenPage
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.page_map import PageEntry, digest_of
-from imghost.site.pages import UNSEEN_BY_CSP, Group, PageView, Survey, before_changes, decode, encode
-from imghost.urls import Place, SiteTarget
+from imghost.site.pages import UNSEEN_BY_CSP, Group, PageView, Survey, before_changes, decode, encode, groups_of, survey
+from imghost.urls import Place, SiteTarget, base_of, resolve
 
 SEEN: Final = "shown"
 """The field of a record that lists the kinds of derived addresses that were fetched and shown an image."""
@@ -102,7 +106,7 @@ def _is_barred(page: PageView, reference: Reference, url: str, own: str) -> bool
     if reference.kind in UNSEEN_BY_CSP or "://" not in url:
         return False
     directive = "object-src" if reference.kind == "object" else "img-src"
-    return policy.blocks(page.scan.policies, [url], directive, own)
+    return blocks(page.scan.policies, [url], directive, own)
 
 
 def _with_users(page: PageView, edits: dict[Reference, str]) -> dict[Reference, str]:
@@ -288,7 +292,7 @@ def improvements_of(
 
 def _shaping(found: Survey) -> Shaping:
     """Read what a site's style sheets decide of images' sizes; one that cannot be read decides nothing."""
-    from imghost.html.shaping import all_shaping
+    from imghost.html.improve import all_shaping
 
     def sheets() -> Iterable[str]:
         for path in found.stylesheets:
@@ -362,7 +366,206 @@ def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) ->
     if settings.fallback and host.place == "site":
         said.append("'fallback' changes nothing: the hosted images are a part of the site")
     elif settings.fallback:
-        barred = sum(1 for page in pages if not policy.allows_inline(page.scan.policies, "script-src-attr"))
+        barred = sum(1 for page in pages if not allows_inline(page.scan.policies, "script-src-attr"))
         text = f"{barred} {'page has' if barred == 1 else 'pages have'} no fallback: a Content-Security-Policy forbids"
         said += [f"{text} inline scripts there"] * bool(barred)
     return tuple(said)
+
+
+# What stands beside the changed pages: packed twins renewed, and the user told of what only they can mend.
+
+_ENDS: Final = (
+    *(".gz", ".br", ".zst", "ngsw.json", "_headers", ".htaccess", "netlify.toml", "vercel.json", "web.config"),
+    *("staticwebapp.config.json", "firebase.json", "sw.js", "worker.js", "worker.min.js", "hashmap.json"),
+    *("app-data.json", "search_index.js"),
+)
+_BEGINS: Final = ("assets/js/runtime~main.", "_next/", "_nuxt/", "workbox-", "precache-manifest")
+"""How files begin or end that may say how pages reach a reader; most sites have none."""
+
+
+class Tended(NamedTuple):
+    """What is worth a warning, and what is worth a line."""
+
+    notices: tuple[Notice, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def tend(planned: Planned, rewritten: RewrittenPages, job: Job) -> Tended:
+    """Renew packed twins of changed pages, and tell of what else in the site counts on how pages were."""
+    files, host = planned.survey.files, planned.host
+    hosted = {page.path for page, written in rewritten.pages if written.rewritten}
+    lines = () if job.settings.site_url else _absolute(planned)
+    if not hosted or host is None or not any(path.endswith(_ENDS) or path.startswith(_BEGINS) for path in files):
+        return Tended(remarks=lines)
+    from imghost.site.dependents import barring, drawn_by_scripts, renew_twins, stale, works_offline
+
+    renewed, problems = renew_twins(job.site, files, hosted)
+    warned = (
+        *problems,
+        *stale(job.site, files, hosted),
+        *barring(job.site, files, host.origins),
+    )
+    if renewed:
+        lines += (f"{len(renewed)} gzip {'twin' if len(renewed) == 1 else 'twins'} of changed pages packed anew",)
+    if host.origins and works_offline(files):
+        lines += ("the plugin offline makes a site that is read without a network, and its hosted images need one",)
+    if name := drawn_by_scripts(files):
+        lines += (f"{name} draws the next page with scripts after a click: images there are the local copies",)
+    return Tended(tuple(Notice(one.code, one.text) for one in warned), lines)
+
+
+def _absolute(planned: Planned) -> tuple[str, ...]:
+    """Say that absolute URLs were seen which may be this site's, where it does not say its own."""
+    addresses = set(_unresolved(planned))
+    if not addresses:
+        return ()
+    from imghost.site.dependents import seen_elsewhere
+
+    count, example, file = seen_elsewhere(addresses, planned.survey.files)
+    if not count:
+        return ()
+    seen = "1 absolute URL may mean a file" if count == 1 else f"{count} absolute URLs may mean files"
+    return (f"{seen} of this site, like {example} ({file}); set 'site_url' if so",)
+
+
+def _unresolved(planned: Planned) -> Iterable[str]:
+    """Yield the absolute URLs that mean nothing of this site, as far as is known."""
+    for view in planned.views:
+        for reference, target in zip(view.scan.references, view.targets, strict=True):
+            if target is None and reference.url[:4] == "http":
+                yield reference.url
+
+
+# One rendered text, its images pointed at what the lock already knows: no site, no upload, no network.
+
+_KINDS: Final = frozenset(DEFAULT_KINDS)
+_SITE: Final = Place()
+_UNREAD: Final = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedImages:
+    """What a host serves: the records that count, by the digest of the image's file."""
+
+    host: Host
+    records: Mapping[str, Record]
+    since: Stamp
+    """The lock's stamp: when it changes, images may have been added, too."""
+
+
+def read_lock(lock: Path, options: Mapping[str, Any], now: datetime) -> LockedImages | None:
+    """Read what the host that the lock names serves at this moment; None = there is no lock, or no host in it.
+
+    Raises ImghostError for a broken lock, a host that is not installed, or options that it does not take.
+    """
+    since = stamp(lock)
+    committed = _records_of(lock, since) if since else locks.Lock()
+    if since is None or committed.host is None:
+        return None
+    settings = Settings(host=committed.host, options=dict(options), lock=lock, folder=lock.parent)
+    # No environment, so no credential: whoever renders a text has no use for one.
+    host = registry.open_host(committed.host, settings, {}, Client(environ={}), lock.parent, is_asking=True)
+    return LockedImages(host, _counting(committed.records, host, now), since)
+
+
+@lru_cache(maxsize=4)
+def _records_of(lock: Path, _: Stamp) -> locks.Lock:
+    return locks.read(lock)
+
+
+def _counting(records: Iterable[Record], host: Host, now: datetime) -> dict[str, Record]:
+    """Choose the record of each image: one that lives, and of several variants the one uploaded last."""
+    own = [
+        record
+        for record in records
+        if record.host == host.name and record.variant != IMPORT and record.lives_at(now) and host.accepts(record.url)
+    ]
+    return {record.sha256: record for record in sorted(own, key=lambda record: (record.uploaded, record.variant))}
+
+
+def rewrite_text(text: str, docs: Path, images: LockedImages, page: str = "") -> str:
+    """Point a rendered text's references at hosted images; everything else in it stays as it is.
+
+    A reference means what it would mean in `page`. Where the page is not known, it means the one file of the
+    docs folder whose path ends as the reference does.
+    """
+    from imghost.html.scan import scan  # a page that is as it was needs none
+
+    found = scan(text, _KINDS)
+    look = _in_page(docs, page, found.base) if page else _by_ending(docs, images)
+    targets = tuple(look(reference) for reference in found.references)
+    view = PageView(page, _UNREAD, found, targets, "/")
+    paths = {target.path for _, target in view.resolved()}
+    records = {path: record for path in paths if (record := images.records.get(_digest_of(docs, path)))}
+    edits = choose_urls(view, groups_of(view, images.host.origins), records, lambda record, _: record.url)
+    return splice(text, edits.items(), keeps_query=not isinstance(images.host, Varies))
+
+
+def _digest_of(docs: Path, path: str) -> str:
+    now = stamp(docs / path)
+    return _digest(docs, path, now) if now else ""
+
+
+@lru_cache(maxsize=4096)
+def _digest(docs: Path, path: str, _: Stamp) -> str:
+    """Give a file's digest; empty for one that leads out of the folder or cannot be read."""
+    try:
+        with open_beneath(docs, path) as file:
+            return digest(file)
+    except OSError:
+        return ""
+
+
+class _Files:
+    """Every file below a folder, asked one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __contains__(self, path: object) -> bool:
+        return stamp(self._folder / str(path)) is not None
+
+
+def _in_page(docs: Path, page: str, base: str | None) -> Callable[[Reference], SiteTarget | None]:
+    start, files = base_of(page, base, _SITE), _Files(docs)
+    return lambda reference: None if start is None else resolve(reference.url, start, _SITE, files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Endings:
+    """Every path below a folder, by the ends of it that name a file."""
+
+    paths: Mapping[str, tuple[str, ...]] = field(hash=False)
+    """File name -> paths."""
+
+    def of(self, ending: str) -> list[str]:
+        """List the paths that end in these names."""
+        known = self.paths.get(ending.rpartition("/")[2], ())
+        return [path for path in known if f"/{path}".endswith(f"/{ending}")]
+
+    def __contains__(self, ending: object) -> bool:
+        return bool(self.of(str(ending)))
+
+
+@lru_cache(maxsize=4)
+def _endings(docs: Path, _: Stamp) -> _Endings:
+    found: dict[str, tuple[str, ...]] = {}
+    for path in sorted(survey(docs).files) if docs.is_dir() else ():
+        name = path.rpartition("/")[2]
+        found[name] = (*found.get(name, ()), path)
+    return _Endings(found)
+
+
+def _by_ending(docs: Path, images: LockedImages) -> Callable[[Reference], SiteTarget | None]:
+    """Look a reference up by how its path ends, where that leaves no doubt about the bytes."""
+    endings = _endings(docs, images.since)
+
+    def look(reference: Reference) -> SiteTarget | None:
+        target = resolve(reference.url, "/", _SITE, endings)
+        if target is None:
+            return None
+        paths = [target.path] if target.form == "root" else endings.of(target.path)
+        digests = {_digest_of(docs, path) for path in paths}
+        return SiteTarget(paths[0], target.form) if len(digests) == 1 else None
+
+    return look

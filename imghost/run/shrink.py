@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from imghost import files
 from imghost.errors import ImghostError, SettingsError
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.records.cache import Cache
 from imghost.run.job import Job, Planned
 from imghost.run.plan import plan_run

@@ -18,8 +18,8 @@ from imghost.errors import Action, HostError, ImghostError, StateError
 from imghost.hosts import Finds, Host, may_store_twice
 from imghost.image.inspect import dimensions, media_type_of
 from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
-from imghost.net.client import Answer, Client
-from imghost.records.state import confirmed, unconfirmed
+from imghost.net import Answer, Client
+from imghost.records import confirmed, unconfirmed
 from imghost.run.job import Outcome, Upload, whole_of
 from imghost.wording import lasted, printable
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from imghost import urls
 from imghost.files import Stamp, stamp
-from imghost.html import policy
+from imghost.html import blocks
 from imghost.models import KINDS, Reference, Scan
 from imghost.site.page_map import PageEntry, PageMap, digest_of, undone
 from imghost.urls import Place, SiteTarget, absolute
@@ -248,7 +248,7 @@ def _with_preloads(paths: Mapping[int, set[str]], held: dict[int, str], early: s
 def _blocked(policies: tuple[str, ...], origins: tuple[str, ...], own: str) -> frozenset[str]:
     """List the directives by which a page's policies forbid all images from the host."""
     directives = ("img-src", "object-src")
-    return frozenset(name for name in directives if policy.blocks(policies, origins, name, own, any_path=True))
+    return frozenset(name for name in directives if blocks(policies, origins, name, own, any_path=True))
 
 
 def _held(reference: Reference, origins: tuple[str, ...], blocked: Container[str]) -> str:

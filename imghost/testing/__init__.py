@@ -5,7 +5,6 @@
 `FakeHost` uploads to a `FakeStore`, for tests of what stands above hosts.
 """
 
-from imghost.testing.bench import Bench, Double, a_payload, a_setup, draw, expect, hostile_urls
 from imghost.testing.contract import (
     DeletesContract,
     FindsContract,
@@ -14,8 +13,24 @@ from imghost.testing.contract import (
     TellsContract,
     VariesContract,
 )
-from imghost.testing.fake import FakeHost, FakeOptions, FakeStore, fake_host, write_entry
-from imghost.testing.loopback import Fault, Loopback, Reply, Seen
+from imghost.testing.fake import (
+    Bench,
+    Double,
+    FakeHost,
+    FakeOptions,
+    FakeStore,
+    Fault,
+    Loopback,
+    Reply,
+    Seen,
+    a_payload,
+    a_setup,
+    draw,
+    expect,
+    fake_host,
+    hostile_urls,
+    write_entry,
+)
 
 __all__ = [
     "Bench",

@@ -8,7 +8,7 @@ import pytest
 
 from doubles.server import Reply, Request, Server
 from imghost.errors import HostError
-from imghost.net.client import Client
+from imghost.net import Client
 
 CANARY = "canary-5d1f0c"
 SECRET = {"Authorization": f"Bearer {CANARY}"}

@@ -14,12 +14,12 @@ from canaries import private_key
 
 from imghost.files import write_whole
 from imghost.hosts import Secret, Setup
+from imghost.hosts.img402 import Img402Options
 from imghost.hosts.img402.buying import Till
 from imghost.hosts.img402.host import Img402
-from imghost.hosts.img402.options import Img402Options
 from imghost.hosts.img402.wallet import KeySigner
 from imghost.models import Payload
-from imghost.net.client import Client
+from imghost.net import Client
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 200
 KEY = private_key()

@@ -22,7 +22,7 @@ from doubles.payer import a_host, a_payload
 from doubles.paying_process import bought
 from imghost.errors import HostError
 from imghost.hosts.img402 import x402
-from imghost.net.client import Client
+from imghost.net import Client
 
 YEAR = timedelta(days=365)
 SAMPLE = {"from": x402.USDC, "to": x402.USDC, "value": 1, "validAfter": 0, "validBefore": 1, "nonce": bytes(32)}

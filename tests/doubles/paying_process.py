@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from doubles.payer import a_host, a_payload, changed
 from imghost.errors import Action, HostError, ImghostError
 from imghost.hosts.img402.journal import Budget, Journal, Payment, Purchase, Sent, Signed, Step
-from imghost.net.client import Client
+from imghost.net import Client
 
 
 def die() -> None:
@@ -75,6 +75,7 @@ def main(task: dict[str, Any]) -> None:
         file = Path(task.get("state", folder / "state")) / "payments.sqlite3"
         journal = Deadly(file, task.get("step", ""))
         changed(host, journal=lambda: journal)
+        host.till.prepare()  # as a build does before its first upload: what others pay from here on counts
         print("ready", flush=True)
         sys.stdin.readline()
         for number in task["images"]:

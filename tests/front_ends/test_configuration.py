@@ -16,8 +16,7 @@ from sphinx.util.docutils import docutils_namespace
 
 import sphinx_imghost
 from imghost import settings
-from imghost.cli.configuration import find
-from imghost.cli.main import main
+from imghost.cli.main import find, main
 from imghost.errors import SettingsError
 from imghost.settings import Settings
 from mkdocs_imghost import ImghostPlugin

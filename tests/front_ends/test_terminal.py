@@ -14,9 +14,9 @@ import pytest
 from doubles.imgpro import VERIFIED, ImgPro
 from sites import picture, small_site, write
 
-from imghost.cli.terminal import columns, shortened
+from imghost.cli import columns, shortened
 from imghost.records import lock as locks
-from imghost.run.progress import on_terminal
+from imghost.run.report import on_terminal
 from imghost.wording import one_line
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")

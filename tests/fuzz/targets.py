@@ -29,13 +29,13 @@ from imghost.hosts.imageupload.api import (
 from imghost.hosts.img402.journal import Journal, Payment, Purchase
 from imghost.hosts.img402.x402 import complaint, read_challenge, read_receipt
 from imghost.hosts.imgpro.api import read_account, read_batch, read_existing, read_list, read_media, read_refusal
-from imghost.html import css, policy
+from imghost.html import blocks
 from imghost.html.edit import changed_text, changes_of
-from imghost.html.scan import candidates, scan
+from imghost.html.scan import candidates, css_images, scan
 from imghost.html.tokenizer import tags
 from imghost.image.inspect import NotAnImage, dimensions, inspect, stripped
 from imghost.models import KINDS
-from imghost.net.client import Answer
+from imghost.net import Answer
 from imghost.records import lock
 from imghost.records.cache import Cache
 from imghost.run import local_copies
@@ -89,7 +89,7 @@ def source_set(raw: bytes) -> None:
 
 def sheet(raw: bytes) -> None:
     text = decode(raw)
-    assert all(0 <= found.start <= found.end <= len(text) for found in css.images(text))
+    assert all(0 <= found.start <= found.end <= len(text) for found in css_images(text))
 
 
 def lock_file(raw: bytes) -> None:
@@ -202,7 +202,7 @@ def pages_map(raw: bytes) -> None:
         for entry in known.pages.values():
             original = before_changes("a.html", PAGE, entry)
             assert original is None or named(original) == named(PAGE)
-            policy.blocks(entry.scan.policies, ("https://src.img.pro",), "img-src")
+            blocks(entry.scan.policies, ("https://src.img.pro",), "img-src")
         here = {path: gone._replace(source=gone.source.replace("#", folder)) for path, gone in known.removed.items()}
         local_copies.put_back(site, here, here)
         assert set(Path(folder).iterdir()) == {file, site, Path(folder) / "a.png"}

@@ -15,8 +15,8 @@ from doubles.server import Reply, Request, Server
 from third_party.shelf_double import ShelfDouble
 
 from imghost.testing import Fault
-from imghost.testing.loopback import STORING, Seen, altered
-from imghost.testing.loopback import Reply as Answer
+from imghost.testing.fake import STORING, Seen, altered
+from imghost.testing.fake import Reply as Answer
 
 WIRE = {
     Fault.LOST: Wire.CLOSE_AFTER_ROUTE,

@@ -23,9 +23,9 @@ from third_party.shelf_double import TOKEN as SHELF_TOKEN
 
 from imghost.hosts import Deletes, Finds, Host, Setup, Tells
 from imghost.hosts.directory import Directory
-from imghost.hosts.imageupload import ImageUpload
+from imghost.hosts.imageupload.host import ImageUpload
 from imghost.hosts.img402.host import Img402
-from imghost.hosts.imgpro import ImgPro
+from imghost.hosts.imgpro.host import ImgPro
 from imghost.hosts.s3 import S3
 from imghost.models import MEDIA_TYPES, Hosted
 from imghost.testing import (

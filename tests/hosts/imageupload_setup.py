@@ -14,9 +14,10 @@ from hosts.imgpro_setup import a_payload, a_picture
 
 from imghost.errors import HostError
 from imghost.hosts import Secret, Setup
-from imghost.hosts.imageupload import ImageUpload, ImageUploadOptions
+from imghost.hosts.imageupload import ImageUploadOptions
+from imghost.hosts.imageupload.host import ImageUpload
 from imghost.models import Payload
-from imghost.net.client import Client
+from imghost.net import Client
 
 __all__ = [
     "MONTH",

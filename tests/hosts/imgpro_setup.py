@@ -15,9 +15,10 @@ from PIL import Image as Picture
 
 from imghost.errors import HostError
 from imghost.hosts import Secret, Setup
-from imghost.hosts.imgpro import ImgPro, ImgProOptions
+from imghost.hosts.imgpro import ImgProOptions
+from imghost.hosts.imgpro.host import ImgPro
 from imghost.models import Payload
-from imghost.net.client import Client
+from imghost.net import Client
 
 PERMANENT = None
 

@@ -16,7 +16,7 @@ from imghost.errors import HostError
 from imghost.hosts import Setup
 from imghost.hosts.s3 import S3, S3Options
 from imghost.models import Payload
-from imghost.net.client import Client
+from imghost.net import Client
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 200
 DIGEST = "d" * 64

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from imghost.errors import SettingsError
 from imghost.hosts.answers import HostClock, error_code, extra_origins, image_urls, moment, moment_of, retry_after
-from imghost.net.client import Answer
+from imghost.net import Answer
 
 
 @pytest.mark.parametrize(

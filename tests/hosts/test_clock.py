@@ -13,10 +13,10 @@ from doubles.server import Reply, Request
 from hosts.imgpro_setup import EITHER, THIRTY_DAYS, a_payload, a_setup
 
 from imghost.errors import HostError
-from imghost.hosts import imgpro
 from imghost.hosts.answers import CREDIBLE, HostClock
 from imghost.hosts.imgpro import ImgProOptions
-from imghost.net.client import Answer, Client
+from imghost.hosts.imgpro import host as imgpro
+from imghost.net import Answer, Client
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

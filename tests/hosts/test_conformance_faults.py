@@ -17,12 +17,12 @@ from sites import image_urls, small_site, tree
 from imghost import settings
 from imghost.hosts import Host
 from imghost.models import Record
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.run.job import Job, Outcome, Upload
 from imghost.run.rehost import Result, rehost
 from imghost.run.upload import UploadContext, upload_all
 from imghost.testing import Bench, a_payload, write_entry
-from imghost.testing.bench import an_image
+from imghost.testing.fake import an_image
 
 EARLY = (Fault.RESET_BEFORE_BODY, Fault.EARLY_413)
 """Faults that the server picks before it has seen what the body holds."""

@@ -16,9 +16,9 @@ from PIL import Image as Picture
 
 from imghost.errors import SettingsError
 from imghost.hosts import Deletes, Finds, Host, HostType, Tells, registry
-from imghost.hosts.imageupload import ImageUpload
 from imghost.hosts.imageupload.api import Pace
-from imghost.net.client import Client
+from imghost.hosts.imageupload.host import ImageUpload
+from imghost.net import Client
 from imghost.settings import Settings
 
 

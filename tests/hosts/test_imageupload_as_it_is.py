@@ -15,7 +15,7 @@ from doubles.imageupload_store import Copy
 from hosts.imageupload_setup import a_host, a_payload, a_picture, opened, refused
 
 from imghost.errors import Action
-from imghost.net.client import Client
+from imghost.net import Client
 
 DAY = 86_400
 

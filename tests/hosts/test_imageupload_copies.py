@@ -11,7 +11,7 @@ from doubles.server import Fault, Reply
 from hosts.imageupload_setup import MONTH, a_host, a_payload, a_picture, list_one, opened, refused
 
 from imghost.errors import Action, HostError
-from imghost.net.client import Client
+from imghost.net import Client
 
 LOST = [
     Fault.RESET_AFTER_ROUTE,

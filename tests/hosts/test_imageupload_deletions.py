@@ -10,7 +10,7 @@ from doubles.server import Reply
 from hosts.imageupload_setup import MONTH, a_host, a_payload, a_picture, list_one, opened
 
 from imghost.errors import HostError
-from imghost.net.client import Client
+from imghost.net import Client
 
 
 def test_listed_gives_this_projects_images_and_no_others(tmp_path: Path) -> None:

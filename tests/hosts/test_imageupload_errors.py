@@ -28,7 +28,7 @@ from imghost.hosts.imageupload.api import (
     read_slug,
     refused_upload,
 )
-from imghost.net.client import Answer, Client
+from imghost.net import Answer, Client
 
 FILE, STOP, WAIT, RETRY = Action.FILE, Action.STOP, Action.WAIT, Action.RETRY
 QUOTA = {"used": 10, "limit": 10, "remaining": 0, "plan": "free", "upgrade_url": "/dashboard/profile#upgrade"}

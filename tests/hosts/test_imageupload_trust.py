@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.hosts.imageupload import ImageUpload
 from imghost.hosts.imageupload.api import refused_upload
+from imghost.hosts.imageupload.host import ImageUpload
 from imghost.models import Payload
-from imghost.net.client import Answer, Client
+from imghost.net import Answer, Client
 
 
 @pytest.fixture(scope="module")

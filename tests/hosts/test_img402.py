@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Host, HostType, Secret, Setup
+from imghost.hosts.img402 import TIERS, Img402Options
 from imghost.hosts.img402.buying import ROUTES
 from imghost.hosts.img402.host import Img402
-from imghost.hosts.img402.options import TIERS, Img402Options
 from imghost.hosts.img402.x402 import ATOMS
 from imghost.models import Payload
-from imghost.net.client import Client
+from imghost.net import Client
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 200
 WEEK = timedelta(days=7)

@@ -19,7 +19,7 @@ from doubles.server import Fault, Request
 
 from imghost.errors import Action, HostError
 from imghost.models import Hosted
-from imghost.net.client import Client
+from imghost.net import Client
 
 YEAR = timedelta(days=365)
 FUND = 100

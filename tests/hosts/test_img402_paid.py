@@ -26,11 +26,11 @@ from trust.place import counted, tell
 
 from imghost.errors import Action, HostError, SettingsError, StateError
 from imghost.hosts import Secret, Setup
+from imghost.hosts.img402 import Img402Options
 from imghost.hosts.img402.host import Img402
 from imghost.hosts.img402.journal import Journal, Purchase, State, journal_of
-from imghost.hosts.img402.options import Img402Options
 from imghost.hosts.img402.wallet import KeySigner, usdc_balance, wallet_address
-from imghost.net.client import Client
+from imghost.net import Client
 
 YEAR = timedelta(days=365)
 
@@ -765,7 +765,7 @@ import sys, pathlib
 sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parents[1] / "support")!r}]
 from doubles.payer import a_host, a_payload
 from imghost.errors import HostError
-from imghost.net.client import Client
+from imghost.net import Client
 folder = pathlib.Path({str(tmp_path)!r})
 with Client(environ={{}}) as client:
     host = a_host(client, "http://127.0.0.1:9", folder)
@@ -791,7 +791,7 @@ importlib.util.find_spec = lambda name, *rest: None if name == "eth_account" els
 from pathlib import Path
 from doubles.payer import a_host
 from imghost.errors import SettingsError
-from imghost.net.client import Client
+from imghost.net import Client
 try:
     a_host(Client(environ={{}}), "https://img402.dev", Path({str(tmp_path)!r}))
 except SettingsError as error:

@@ -24,7 +24,7 @@ from imghost.cli.main import main
 from imghost.errors import Action, HostError
 from imghost.hosts.img402.host import Img402
 from imghost.hosts.img402.journal import Journal, Payment, State
-from imghost.net.client import Client
+from imghost.net import Client
 
 SCRIPT = Path(__file__).parents[1] / "doubles" / "paying_process.py"
 DOLLAR = 1_000_000

@@ -22,7 +22,7 @@ from test_img402_pay_once import Wallet, a_random_number, tried
 
 from imghost.errors import HostError
 from imghost.hosts.img402.host import Img402
-from imghost.net.client import Client
+from imghost.net import Client
 
 SCRIPT = Path(__file__).parents[1] / "doubles" / "paying_forks.py"
 YEAR = timedelta(days=365)

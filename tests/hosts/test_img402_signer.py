@@ -17,10 +17,10 @@ from sites import small_site
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Setup
+from imghost.hosts.img402 import Img402Options
 from imghost.hosts.img402.host import Img402
-from imghost.hosts.img402.options import Img402Options
 from imghost.hosts.img402.wallet import wallet_address
-from imghost.net.client import Client
+from imghost.net import Client
 
 AGENT = """
 import json, os, sys

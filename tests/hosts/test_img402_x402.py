@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from imghost.errors import Action, HostError
 from imghost.hosts.img402 import x402
 from imghost.hosts.img402.x402 import Policy, chosen
-from imghost.net.client import Answer
+from imghost.net import Answer
 
 PAYEE = "0x77f3c9bCb898Ad1d30e9a336E2cC3108d88D6c09"
 URL = "https://img402.dev/api/upload/token"

@@ -28,8 +28,9 @@ from PIL import Image as Picture
 
 from imghost.errors import Action, SettingsError
 from imghost.hosts import Host, HostType
-from imghost.hosts.imgpro import ImgPro, ImgProOptions
-from imghost.net.client import Client
+from imghost.hosts.imgpro import ImgProOptions
+from imghost.hosts.imgpro.host import ImgPro
+from imghost.net import Client
 
 
 def test_the_class_fits_what_an_entry_point_names() -> None:

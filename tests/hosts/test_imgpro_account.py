@@ -14,7 +14,7 @@ from hosts.imgpro_setup import EITHER, THIRTY_DAYS, a_host, a_payload, a_picture
 from imghost.errors import Action, HostError
 from imghost.hosts import Usage
 from imghost.hosts.imgpro.api import create_key
-from imghost.net.client import Client
+from imghost.net import Client
 
 EMAIL = "docs@example.org"
 KEY = credential("img_live_made")

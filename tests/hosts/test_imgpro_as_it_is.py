@@ -14,10 +14,10 @@ from doubles.server import Reply
 from hosts.imgpro_setup import EITHER, PERMANENT, THIRTY_DAYS, a_host, a_payload, a_picture, offline, opened, refused
 
 from imghost.errors import Action, SettingsError
-from imghost.hosts.imgpro import ImgPro
+from imghost.hosts.imgpro import ImgProOptions
 from imghost.hosts.imgpro.api import read_account, read_media
-from imghost.hosts.imgpro.options import ImgProOptions
-from imghost.net.client import Client
+from imghost.hosts.imgpro.host import ImgPro
+from imghost.net import Client
 from imghost.settings import read_host_options
 
 URL = "https://src.img.pro/4j2/abc12345.jpg"

@@ -15,7 +15,7 @@ from hosts.imgpro_setup import EITHER, THIRTY_DAYS, a_host, a_payload, a_picture
 
 from imghost.errors import Action
 from imghost.models import Payload
-from imghost.net.client import Client
+from imghost.net import Client
 
 
 @EITHER

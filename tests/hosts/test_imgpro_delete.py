@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.net.client import Client
+from imghost.net import Client
 
 
 @EITHER

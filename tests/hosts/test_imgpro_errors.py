@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
 from imghost.hosts.imgpro.api import read_account, read_batch, read_existing, read_list, read_media, read_refusal
-from imghost.net.client import Answer, Client
+from imghost.net import Answer, Client
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from hosts.imgpro_setup import EITHER, THIRTY_DAYS, a_host, a_payload, a_picture
 from PIL import Image as Picture
 
 from imghost.errors import Action, HostError
-from imghost.hosts.imgpro import ImgPro
-from imghost.net.client import Client
+from imghost.hosts.imgpro.host import ImgPro
+from imghost.net import Client
 
 KEY = "3f" * 32
 PLACES = {"upload": "/v1/import", "images": "/v1/images"}

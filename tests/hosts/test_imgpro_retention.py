@@ -21,7 +21,7 @@ from hosts.imgpro_setup import (
 )
 
 from imghost.errors import Action, HostError
-from imghost.net.client import Client
+from imghost.net import Client
 
 
 def test_without_a_key_and_for_thirty_days_images_go_up_anonymously(tmp_path: Path) -> None:

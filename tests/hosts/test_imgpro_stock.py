@@ -25,10 +25,10 @@ from hosts.imgpro_setup import (
 from imghost.errors import Action, HostError
 from imghost.hosts import Deletes, Finds, Imports, Secret, Tells
 from imghost.hosts.answers import HostClock
+from imghost.hosts.imgpro import Generation, ImgProOptions, read_fields
 from imghost.hosts.imgpro.api import Api
 from imghost.hosts.imgpro.host import Listing
-from imghost.hosts.imgpro.options import Generation, ImgProOptions, read_fields
-from imghost.net.client import Client
+from imghost.net import Client
 
 
 @EITHER

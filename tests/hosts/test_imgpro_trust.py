@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.hosts.imgpro import ImgPro
+from imghost.hosts.imgpro.host import ImgPro
 from imghost.models import Payload
-from imghost.net.client import Client
+from imghost.net import Client
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from imghost.records.lock import parse_record, render_record
 from imghost.run.job import Upload
 from imghost.run.upload import recorded
 from imghost.testing import Bench, a_payload, a_setup
-from imghost.testing.bench import an_image
+from imghost.testing.fake import an_image
 
 ANSWERS = counted("ANSWERS", 200)
 TRIES = 2

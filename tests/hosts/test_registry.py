@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from imghost.errors import SettingsError
 from imghost.hosts import Host, Secret
 from imghost.hosts.registry import CREDENTIALS, GROUP, chosen, host_type, installed, limits_of, open_host
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.settings import read
 from imghost.testing import write_entry
 

@@ -19,7 +19,7 @@ from imghost.errors import Action, HostError
 from imghost.hosts import Deletes, Finds, Host, HostType
 from imghost.hosts.s3 import S3, S3Options
 from imghost.models import MEDIA_TYPES
-from imghost.net.client import Client
+from imghost.net import Client
 
 
 @pytest.mark.usefixtures("credential")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Host
 from imghost.hosts.registry import chosen, limits_of, open_host
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.settings import read
 
 
@@ -196,7 +196,7 @@ class TestOptions:
 
     def test_opening_the_host_loads_no_library(self) -> None:
         code = (
-            "import sys; from pathlib import Path; from imghost.net.client import Client; from imghost.settings import read;"
+            "import sys; from pathlib import Path; from imghost.net import Client; from imghost.settings import read;"
             "from imghost.hosts.registry import open_host;"
             f"settings = read({{'host': 's3', 'options': {{'bucket': 'images', 'base_url': {CDN!r}}}}}, Path());"
             f"host = open_host('s3', settings, {VARIABLES!r}, Client(), Path('site'));"

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imghost.html import css
+from imghost.html.scan import css_images, is_image_name, unescape
 
 
 def urls(sheet: str) -> list[str]:
-    return [image.url for image in css.images(sheet)]
+    return [image.url for image in css_images(sheet)]
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_a_sheet_names_its_images(sheet: str, expected: list[str]) -> None:
     ],
 )
 def test_masks_and_what_may_become_one_need_cors(declaration: str, needs: bool) -> None:
-    assert [image.needs_cors for image in css.images(declaration)] == [needs]
+    assert [image.needs_cors for image in css_images(declaration)] == [needs]
 
 
 @pytest.mark.parametrize("quote", ["", '"', "'"])
 def test_a_span_is_the_url_alone(quote: str) -> None:
     sheet = f"a{{background:url( {quote}a.png{quote} )}}"
-    (image,) = css.images(sheet)
+    (image,) = css_images(sheet)
     assert (sheet[image.start : image.end], image.quote) == ("a.png", quote)
 
 
@@ -79,7 +79,7 @@ def test_a_span_is_the_url_alone(quote: str) -> None:
 def test_no_sheet_raises_and_spans_follow_each_other(sheet: str) -> None:
     sheet = "a{background:url(x.png)" + sheet
     position = 0
-    for image in css.images(sheet):
+    for image in css_images(sheet):
         assert position <= image.start < image.end <= len(sheet)
         position = image.end
 
@@ -87,7 +87,7 @@ def test_no_sheet_raises_and_spans_follow_each_other(sheet: str) -> None:
 @given(st.text(alphabet="a '\"()\\<>&\x01\u00e9", min_size=1).map(lambda text: f"{text}.png"))
 def test_what_is_escaped_by_code_points_is_read_back(url: str) -> None:
     written = "".join(f"\\{ord(letter):x} " for letter in url)
-    assert css.unescape(written) == url
+    assert unescape(written) == url
 
 
 @pytest.mark.parametrize(
@@ -102,4 +102,4 @@ def test_what_is_escaped_by_code_points_is_read_back(url: str) -> None:
     ],
 )
 def test_an_image_is_known_by_the_end_of_its_path(url: str, is_image: bool) -> None:
-    assert css.is_image_name(url) is is_image
+    assert is_image_name(url) is is_image

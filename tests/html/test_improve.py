@@ -19,7 +19,7 @@ from imghost.html.edit import Additions, HostedImage, Improvements, changed_text
 from imghost.html.improve import GUARD, improve
 from imghost.html.scan import scan
 from imghost.models import KINDS, Facts, Image, Record
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.run.rewrite import additions_of, hosted_image, remarks
 
 HOST = offline()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imghost.html.policy import blocks
+from imghost.html import blocks
 
 CDN = "https://src.img.example"
 

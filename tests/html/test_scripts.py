@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imghost.html.scripts import NOTHING, all_of, names, renamed_paths, renames_of, works_on
+from imghost.html.uses import NOTHING, all_of, names, renamed_paths, renames_of, works_on
 
 DOXYGEN = """function toggleVisibility(linkObj)
 {

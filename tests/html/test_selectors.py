@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imghost.html.selectors import differs, selectors_of, stand_in
+from imghost.html.uses import differs, selectors_of, stand_in
 from imghost.models import Condition
 
 

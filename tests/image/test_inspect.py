@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from pictures import CANARY, FORMATS, XMP, animated, bomb, chunk, large_png, noise, pixels, saved, tagged
 
 from imghost.files import Window
+from imghost.image import Exif, read_exif, write_exif
 from imghost.image.inspect import MAX_BYTES, NotAnImage, dimensions, inspect, read, stripped
-from imghost.image.structure import Exif, read_exif, write_exif
 from imghost.models import Facts
 
 TAILS = (b"PK\x03\x04" + bytes(60), b"<html><script>alert(1)</script></html>", b"\0", bytes(5_000), b"\xff\xd9 more")

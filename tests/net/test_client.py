@@ -10,7 +10,7 @@ from doubles.exchange import CANARY, SECRET, a_pair, echo
 from doubles.server import Reply, Request, Server
 
 from imghost.errors import Action, HostError
-from imghost.net.client import FilePart
+from imghost.net import FilePart
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_memory_stays_flat_however_large_the_file_is(tmp_path: Path) -> None:
     code = """
 import resource, sys
 from pathlib import Path
-from imghost.net.client import Client, FilePart
+from imghost.net import Client, FilePart
 url, file, small = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
 with Client(environ={}) as client:
@@ -165,5 +165,5 @@ def test_a_body_of_just_the_limit_is_whole() -> None:
 
 
 def test_importing_the_client_leaves_httpx_alone() -> None:
-    code = "import imghost.net.client, sys; sys.exit(any(name in sys.modules for name in ('httpx', 'httpcore', 'ssl')))"
+    code = "import imghost.net, sys; sys.exit(any(name in sys.modules for name in ('httpx', 'httpcore', 'ssl')))"
     subprocess.run([sys.executable, "-c", code], check=True)

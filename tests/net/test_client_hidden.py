@@ -15,7 +15,7 @@ from test_img402_x402 import a_challenge, an_offer
 from imghost.errors import HostError
 from imghost.hosts.answers import refusal
 from imghost.hosts.img402 import x402
-from imghost.net.client import Client, credentials, hidden, hidden_text
+from imghost.net import Client, credentials, hidden, hidden_text
 
 KEYS = ("plain-key-12345", 'quo"ted\\key/1', "img/live/slash", "a" * 256)
 NAMES = (

@@ -13,7 +13,7 @@ from test_registry import KEY, opened, refusal
 from imghost.errors import SettingsError
 from imghost.hosts.answers import split_origin
 from imghost.hosts.registry import open_host
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.settings import read
 
 FOREIGN = [

@@ -11,7 +11,7 @@ from doubles.line import SlowLine
 from doubles.server import Fault, Reply, Server
 
 from imghost.errors import Action, HostError
-from imghost.net.client import Client, FilePart
+from imghost.net import Client, FilePart
 
 
 def a_part(folder: Path, size: int) -> FilePart:

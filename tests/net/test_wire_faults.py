@@ -13,7 +13,7 @@ from doubles.server import Fault, Server
 
 from imghost.errors import Action, HostError
 from imghost.hosts.answers import error_code
-from imghost.net.client import Client, FilePart
+from imghost.net import Client, FilePart
 
 
 @pytest.fixture

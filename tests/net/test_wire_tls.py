@@ -14,7 +14,7 @@ from doubles.exchange import CANARY, SECRET, echo, refused
 from doubles.server import Fault, Reply, Server
 
 from imghost.errors import Action, HostError
-from imghost.net.client import Client, FilePart
+from imghost.net import Client, FilePart
 from imghost.net.wire import proxy_for
 
 

@@ -27,7 +27,6 @@ from imghost.errors import StateError
 from imghost.models import MEDIA_TYPES, Facts, Record
 from imghost.records import safe_diskcache
 from imghost.records.cache import Cache, KnownFile, Writer, exclusive
-from imghost.records.safe_disk import SafeDisk
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, links and limits")
 SHA = "0123456789abcdef" * 4
@@ -510,12 +509,15 @@ class TestSafeDisk:
     def test_odd_rows_are_refused(self, folder: Path, victim: Path, name: str) -> None:
         HOSTILE[name](folder, victim)
         refused = pytest.raises(ValueError, match=r"not plain text|not one of ours")
-        with diskcache.Cache(str(folder / "store"), disk=SafeDisk, **safe_diskcache.SETTINGS) as safe, refused:
+        with (
+            diskcache.Cache(str(folder / "store"), disk=safe_diskcache.safe_disk(), **safe_diskcache.SETTINGS) as safe,
+            refused,
+        ):
             list(map(safe.get, safe))
 
     def test_a_file_that_a_row_names_is_neither_deleted_nor_written(self, folder: Path, victim: Path) -> None:
         HOSTILE["file to delete once expired"](folder, victim)
-        with diskcache.Cache(str(folder / "store"), disk=SafeDisk, **safe_diskcache.SETTINGS) as safe:
+        with diskcache.Cache(str(folder / "store"), disk=safe_diskcache.safe_disk(), **safe_diskcache.SETTINGS) as safe:
             for key in safe:
                 safe.set(key, "new")
             safe.expire()
@@ -523,7 +525,7 @@ class TestSafeDisk:
 
     def test_settings_in_the_database_do_not_reach_the_disk(self, folder: Path, victim: Path) -> None:
         tamper(folder, "INSERT INTO Settings VALUES ('disk_remove', 'x'), ('disk__directory', '/')")
-        with diskcache.Cache(str(folder / "store"), disk=SafeDisk, **safe_diskcache.SETTINGS) as safe:
+        with diskcache.Cache(str(folder / "store"), disk=safe_diskcache.safe_disk(), **safe_diskcache.SETTINGS) as safe:
             assert callable(safe.disk.remove)
             assert safe.disk._directory == str(folder / "store")
 
@@ -533,13 +535,13 @@ class TestSafeDisk:
          (f"record:{SHA}", 1), (f"record:{SHA}", {"a": 1}), (f"record:{SHA}", "é" * 2049), (f"record:{SHA}\n", "x")],
     )  # fmt: skip
     def test_only_short_texts_under_our_keys_are_stored(self, tmp_path: Path, key: object, value: object) -> None:
-        with diskcache.Cache(str(tmp_path), disk=SafeDisk, **safe_diskcache.SETTINGS) as safe:
+        with diskcache.Cache(str(tmp_path), disk=safe_diskcache.safe_disk(), **safe_diskcache.SETTINGS) as safe:
             with pytest.raises(ValueError, match=r"the (key|value) is not"):
                 safe.set(key, value)
             assert len(safe) == 0
 
     def test_the_installed_diskcache_makes_the_schema_that_is_allowed(self, tmp_path: Path) -> None:
-        diskcache.Cache(str(tmp_path / "store"), disk=SafeDisk, **safe_diskcache.SETTINGS).close()
+        diskcache.Cache(str(tmp_path / "store"), disk=safe_diskcache.safe_disk(), **safe_diskcache.SETTINGS).close()
         assert safe_diskcache.checked_rows(tmp_path / "store") == {}
         assert set(diskcache.DEFAULT_SETTINGS) == set(safe_diskcache.SETTINGS)
 
@@ -660,7 +662,7 @@ class TestTrouble:
         code = (
             "import os, sys; from pathlib import Path\n"
             "from imghost.records.cache import Cache, exclusive; from imghost.errors import StateError\n"
-            "import filelock, imghost.records.safe_disk, imghost.records.safe_diskcache\n"
+            "import filelock, imghost.records.safe_diskcache\n"
             "os.getuid() or os.setuid(65534)\n"
             "cache = Cache.load(Path(sys.argv[1]))\n"
             "print(len(cache.records()), len(cache.intents()), cache.warnings, cache.is_writable)\n"

@@ -20,7 +20,7 @@ from imghost.records.shared import Claim, Course, Entry, Key, Seen, State, Write
 from imghost.records.shared_folder import FolderStore
 from imghost.records.shared_postgres import PostgresStore
 from imghost.records.shared_s3 import S3Store
-from imghost.testing.stores import Failing, Fault, a_key, a_record, a_writer
+from imghost.testing.contract import Failing, StoreFault, a_key, a_record, a_writer
 
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -209,7 +209,7 @@ class TestAnyOrder:
         for _ in range(data.draw(st.integers(10, 60))):
             choice = data.draw(st.integers(0, 6))
             if choice == 0 or not builds:
-                calls = data.draw(st.dictionaries(st.integers(1, 6), st.sampled_from(Fault), max_size=2))
+                calls = data.draw(st.dictionaries(st.integers(1, 6), st.sampled_from(StoreFault), max_size=2))
                 builds.append(_build(Failing(store, calls), lambda: store.now, key, sent))
             elif choice == 1:
                 store.now += data.draw(st.sampled_from([1.0, 30.0, 70.0]))

@@ -13,7 +13,7 @@ from imghost.errors import StoreError
 from imghost.records.shared_folder import FolderStore
 from imghost.records.shared_postgres import PostgresStore
 from imghost.records.shared_s3 import S3Store
-from imghost.testing.stores import Opened, StoreContract
+from imghost.testing.contract import Opened, StoreContract
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from sites import picture, write
 from imghost.models import Failure
 from imghost.run.audit import Finding, Place
 from imghost.run.report import Counts, Report
-from imghost.run.report_facts import Facts, ListedImage, SiteBytes, Version, Weight
+from imghost.run.report_html import Facts, ListedImage, SiteBytes, Version, Weight
 
 NOW = datetime(2026, 11, 28, 14, 32, tzinfo=UTC)
 YEAR = datetime(2027, 11, 12, tzinfo=UTC)

@@ -7,8 +7,19 @@ import re
 
 import pytest
 
-from imghost.run.audit import FAILING, KINDS_OF_FINDINGS, Audit, Finding, Place
-from imghost.run.audit_formats import as_github, as_mapping, as_sarif, fails, lines, total
+from imghost.run.audit import (
+    FAILING,
+    KINDS_OF_FINDINGS,
+    Audit,
+    Finding,
+    Place,
+    as_github,
+    as_mapping,
+    as_sarif,
+    fails,
+    lines,
+    total,
+)
 
 BROKEN = Finding(
     "broken",

@@ -20,9 +20,9 @@ from sites import picture, write
 
 from imghost import settings
 from imghost.files import stamp
+from imghost.records import confirmed, is_confirmed, unconfirmed
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
-from imghost.records.state import confirmed, is_confirmed, unconfirmed
 from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.site.images import Origins
@@ -266,7 +266,7 @@ LINE = json.dumps(
 
 
 def _unserved(serve: Any, seen: Any, *, is_gone: bool) -> Any:
-    from imghost.testing.loopback import Reply
+    from imghost.testing.fake import Reply
 
     return (
         Reply(404 if is_gone else 503)

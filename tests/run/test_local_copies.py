@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sites import write
 
 from imghost.run.local_copies import remove, unnamed
-from imghost.site.mentions import mentions
+from imghost.site.names import mentions
 from imghost.site.pages import survey
 
 NAMES = st.text(

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.hosts import Host, Setup
-from imghost.hosts.imgpro import ImgPro
+from imghost.hosts.imgpro.host import ImgPro
 from imghost.models import MEDIA_TYPES, Facts, Image, Limits, Record
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.run.job import Plan
 from imghost.run.plan import plan
 from imghost.settings import Settings, read

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imghost.run import progress
-from imghost.run.progress import Count, bar_line
+from imghost.run.report import Count, bar_line, log_lines
 
 
 def counted(steps: list[tuple[float, int]], images: int, total: int) -> Count:
@@ -55,7 +54,7 @@ def test_the_line_fits_and_the_bar_is_never_too_full(images: int, steps: list[tu
 def test_a_log_gets_a_line_at_most_every_ten_seconds() -> None:
     now = 0.0
     said: list[str] = []
-    with progress.log_lines(said.append, 51, 21_500_000, lambda: now) as step:
+    with log_lines(said.append, 51, 21_500_000, lambda: now) as step:
         for _ in range(51):
             now += 0.9
             step("a.png", 421_568)
@@ -75,7 +74,7 @@ def test_what_has_no_bytes_is_counted_alone() -> None:
     assert bar_line(count, 80) == "imghost: [##############------------]  31/54   23 s left"
     now = 0.0
     said: list[str] = []
-    with progress.log_lines(said.append, 3, 0, lambda: now, ("checking", "record")) as step:
+    with log_lines(said.append, 3, 0, lambda: now, ("checking", "record")) as step:
         for _ in range(3):
             now += 6
             step("", 0)

@@ -14,7 +14,7 @@ from doubles.imgpro import VERIFIED, ImgPro
 from sites import picture, write
 
 from imghost.cli.main import main
-from imghost.run.report_facts import commit
+from imghost.run.report_html import commit
 
 DRAWING = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
 SITE = {
@@ -148,7 +148,7 @@ def test_build_without_a_report_gathers_nothing_for_one(project):
     """Neither the page's template nor the audit is loaded, nor a page parsed."""
     program = (
         "import sys; from imghost.cli.main import main; main(['rehost', 'site', '--host', 'directory'])\n"
-        "print({'jinja2', 'bs4', 'imghost.run.audit', 'imghost.run.report_facts'} & sys.modules.keys())"
+        "print({'jinja2', 'bs4', 'imghost.run.audit', 'imghost.run.report_html'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"

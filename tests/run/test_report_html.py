@@ -17,8 +17,7 @@ from sites import picture, write
 from imghost.models import Failure
 from imghost.run import report_html
 from imghost.run.report import Counts, Report
-from imghost.run.report_facts import Facts, ListedImage, SiteBytes, Waiting
-from imghost.run.report_html import as_html, verdict
+from imghost.run.report_html import Facts, ListedImage, SiteBytes, Waiting, as_html, verdict
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -90,9 +90,9 @@ def test_a_warm_build_makes_nothing_again(project, capsys, monkeypatch):
         arguments = (*WHERE, "--option", f"api_url={host.url}", "--format", "webp", "--responsive", "--widths", "300")
         run(capsys, *arguments)
         first = {path.name: path.read_text() for path in (project / "site").glob("*.html")}
-        from imghost.image import resize
+        from imghost.image import payload
 
-        monkeypatch.delattr(resize, "remade")  # whatever made a picture now would end the run
+        monkeypatch.delattr(payload, "remade")  # whatever made a picture now would end the run
         report = run(capsys, *arguments)
         assert (report["images"]["uploaded"], report["requests"]) == (0, 0)
         assert {path.name: path.read_text() for path in (project / "site").glob("*.html")} == first

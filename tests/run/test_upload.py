@@ -15,12 +15,12 @@ from sites import tree
 from trust.place import Project, assert_done, built_site
 
 from imghost.errors import HostError
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.records.cache import Cache
 from imghost.run.job import Upload
 from imghost.run.upload import SharedState, UploadContext, upload_one
 from imghost.testing import FakeStore, a_payload, fake_host
-from imghost.testing.bench import an_image
+from imghost.testing.fake import an_image
 
 
 @pytest.fixture

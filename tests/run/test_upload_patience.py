@@ -15,14 +15,14 @@ from doubles.img402 import Img402 as DoubleImg402
 from doubles.server import Fault
 
 from imghost.hosts import Action, HostBase, Hosted, HostError, Payload
+from imghost.hosts.img402 import Img402Options
 from imghost.hosts.img402.host import Img402
-from imghost.hosts.img402.options import Img402Options
 from imghost.models import Limits
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.run.job import Upload
 from imghost.run.upload import MAX_WAITS, SharedState, UploadContext, upload_one
 from imghost.testing import a_payload, a_setup
-from imghost.testing.bench import an_image
+from imghost.testing.fake import an_image
 
 HERE = "https://scripted.example/"
 

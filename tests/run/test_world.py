@@ -18,7 +18,7 @@ from test_kept_records import png_with_text
 from trust.place import counted
 
 from imghost.hosts.registry import open_host
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.records import lock as locks
 from imghost.run import care
 from imghost.run.job import Job

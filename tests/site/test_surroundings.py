@@ -10,7 +10,7 @@ import pytest
 from sites import picture, tree, write
 
 from imghost.cli.main import main
-from imghost.site.surroundings import barring, drawn_by_scripts, seen_elsewhere
+from imghost.site.dependents import barring, drawn_by_scripts, seen_elsewhere
 
 PAGE = "<!doctype html><title>x</title><img src=a.png>"
 CDN = ("https://cdn.test",)

@@ -25,7 +25,7 @@ from imghost import settings
 from imghost.cli import parser
 from imghost.cli.main import main
 from imghost.hosts import registry
-from imghost.hosts.img402.options import TIERS
+from imghost.hosts.img402 import TIERS
 from imghost.models import MEDIA_TYPES, Limits
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Comment, Element
 import html5lib
 from html5lib.constants import DataLossWarning
 
-from imghost.html import css
+from imghost.html.scan import css_images
 
 _HTML = "{http://www.w3.org/1999/xhtml}"
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -79,7 +79,7 @@ def _of(element: Element, around: str) -> Iterator[tuple[str, str]]:
         # Each run of text is read alone, as comments and elements part them.
         texts += [element.text or "", *(child.tail or "" for child in element)]
     for text in texts:
-        yield from (("style", image.url) for image in css.images(text))
+        yield from (("style", image.url) for image in css_images(text))
 
 
 def _of_html(name: str, element: Element, around: str) -> Iterator[tuple[str, str]]:

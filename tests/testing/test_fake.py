@@ -12,7 +12,7 @@ from sites import image_urls, small_site
 
 from imghost import settings
 from imghost.errors import Action, HostError
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.testing import FakeHost, FakeStore, a_payload, fake_host, write_entry

@@ -73,7 +73,7 @@ from imghost.cli import main as cli
 from imghost.html import scan
 from imghost.image import inspect, payload
 from imghost.net import wire
-from imghost.records import cache, safe_disk, safe_diskcache
+from imghost.records import cache, safe_diskcache
 from imghost.run import publish, rehost, upload
 size = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (size + int(float(sys.argv[1]) * 2**20),) * 2)

@@ -16,7 +16,7 @@ from trust.place import Project, assert_done, built_site, crawl
 
 from imghost import settings
 from imghost.hosts import registry
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.records import lock
 from imghost.records.cache import Cache
 from imghost.run.plan import owner_of

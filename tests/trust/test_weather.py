@@ -21,7 +21,7 @@ from sites import image_urls, tree, write
 from trust.place import counted, tell
 
 from imghost import settings
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.records import lock
 from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost

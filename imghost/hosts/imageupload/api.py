@@ -31,9 +31,9 @@ from imghost.hosts.answers import (
     split_origin,
     unclear,
 )
-from imghost.hosts.imageupload.options import CONSUMED, FOLDER, LIVES, NAME, ORIGIN, SLUG
+from imghost.hosts.imageupload import CONSUMED, FOLDER, LIVES, NAME, ORIGIN, SLUG
 from imghost.models import Payload
-from imghost.net.client import Answer, Client, FilePart
+from imghost.net import Answer, Client, FilePart
 from imghost.wording import printable
 
 # Its REST interface says `{"error": "free text"}` without a code; its tools (MCP, JSON-RPC 2.0) say

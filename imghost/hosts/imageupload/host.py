@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from imghost.errors import Action, HostError
 from imghost.hosts import HostBase, Quota, Setup, Stored, Terms, Usage
 from imghost.hosts.answers import CopyJudge, HostClock, extra_origins, image_urls, is_at, longest_lived
-from imghost.hosts.imageupload.options import (
+from imghost.hosts.imageupload import (
     FOLDER,
     LIVES,
     NAME,

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from imghost.errors import Action, BudgetError, HostError, StateError
 from imghost.hosts import Setup
 from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
-from imghost.hosts.img402 import x402
+from imghost.hosts.img402 import NAME, Img402Options, outlasts, x402
 from imghost.hosts.img402.journal import (
     Budget,
     Journal,
@@ -32,11 +32,10 @@ from imghost.hosts.img402.journal import (
     journal_of,
     lock_name,
 )
-from imghost.hosts.img402.options import NAME, Img402Options, outlasts
 from imghost.hosts.img402.wallet import ADDRESS, SIGNER, CommandSigner, KeySigner, Signer
 from imghost.hosts.img402.x402 import Policy, chosen, refused
 from imghost.models import Hosted, Payload
-from imghost.net.client import Answer, Client, FilePart
+from imghost.net import Answer, Client, FilePart
 
 # A payment is sent as the same bytes each time. What the host answers is kept before the next step, so that
 # the next try or the next build goes on from there; nothing here signs.

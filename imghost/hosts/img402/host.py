@@ -26,7 +26,7 @@ from imghost.hosts.answers import (
     refusal,
     unclear,
 )
-from imghost.hosts.img402.options import (
+from imghost.hosts.img402 import (
     NAME,
     TIERS,
     Img402Options,
@@ -37,7 +37,7 @@ from imghost.hosts.img402.options import (
     paid_tier,
 )
 from imghost.models import Hosted, Payload
-from imghost.net.client import Answer, FilePart
+from imghost.net import Answer, FilePart
 from imghost.wording import printable
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Secret
 from imghost.hosts.img402.x402 import ATOMS, USDC
-from imghost.net.client import Client
+from imghost.net import Client
 from imghost.wording import printable
 
 # eth-account is behind it, imported at the first address or signature, so that a build that pays nothing

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from imghost.errors import Action, HostError
-from imghost.net.client import Answer, hidden_text
+from imghost.net import Answer, hidden_text
 from imghost.wording import printable
 
 # Nothing here sends, stores or signs. The chain, the token and its EIP-712 domain are the constants below,

@@ -29,9 +29,9 @@ from imghost.hosts.answers import (
     retry_after,
     unclear,
 )
-from imghost.hosts.imgpro.options import APPS, NAME, Fields, Generation, What, is_id
+from imghost.hosts.imgpro import APPS, NAME, Fields, Generation, What, is_id
 from imghost.models import Payload
-from imghost.net.client import Answer, Client, FilePart
+from imghost.net import Answer, Client, FilePart
 from imghost.wording import printable
 
 # The `upload` generation of its API says `{"error": "code", "message", "action"}`, the `images` generation

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from imghost.errors import Action, HostError
 from imghost.hosts import HostBase, Quota, Setup, Stored, Terms, Usage
 from imghost.hosts.answers import CopyJudge, HostClock, extra_origins, image_urls, is_at, longest_lived, unclear
-from imghost.hosts.imgpro.options import (
+from imghost.hosts.imgpro import (
     ANONYMOUS,
     APPS,
     GENERATIONS,
