@@ -180,8 +180,9 @@ def _unused(published: Published) -> Set[str]:
     unused = (theirs | found.files.intersection(published.planned.last_map.hosted)) - hosted_in_site(published)
     if not unused:
         return unused
-    # The name, from the image's bytes, is the same in every such folder: where it is in use, the folder decides.
-    in_use = {url.rpartition("/")[2] for url in hosted_in_site(published)}
+    # The name, from the image's bytes, is the same in every such folder, and at the `base_url` where one is served
+    # from elsewhere: where it is in use, the folder decides.
+    in_use = {url.rpartition("/")[2] for url in _hosted_at(published)}
     namesakes = {path for path in unused if path.rpartition("/")[2] in in_use}
     if namesakes:
         namesakes -= _written_in(found, namesakes)
@@ -203,8 +204,11 @@ def _written_in(found: Survey, paths: Set[str]) -> set[str]:
 def hosted_in_site(published: Published) -> set[str]:
     """List the files of the site that records stand for."""
     host = published.planned.host
-    if host is None or host.place != "site":
-        return set()
+    return _hosted_at(published) if host is not None and host.place == "site" else set()
+
+
+def _hosted_at(published: Published) -> set[str]:
+    """List the URLs of the records, those of sizes included."""
     sizes = (record.url for records in published.sizes.values() for record in records)
     return {*(record.url for record in published.records.values()), *sizes}
 

@@ -170,3 +170,18 @@ def bounded(machine: type[Steps], examples: int) -> type:
 
 TestSteps = bounded(Steps, 9)
 TestCommandSteps = bounded(CommandSteps, 4)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "left"), [("https://cdn.test/", 0), ("https://cdn.test/a/b/", 0), ("https://cdn.test/_imghost/", 2)]
+)
+def test_the_embedded_copies_go_when_the_same_names_are_served_from_elsewhere(base_url: str, left: int) -> None:
+    """A page that names a file at `base_url` does not name the one in the site, unless its path stands there whole."""
+    steps = Steps()
+    try:
+        steps.start()
+        assert sum(path.startswith("_imghost/") for path in steps.made.step()) == 2
+        steps.host_is_chosen({"host": "directory", "options": {"path": "kept", "base_url": base_url}})
+        assert sum(path.startswith("_imghost/") for path in steps.made.step()) == left
+    finally:
+        steps.teardown()
