@@ -172,6 +172,8 @@ class Host(Protocol):
     """True where these settings need a credential and the environment has none: records only, a normal case."""
     is_idempotent: bool
     """Whether it knows a repeated upload as the same image."""
+    account: str
+    """Whose images its own are, in the host's words; two accounts share none. Empty where the host tells of none."""
 
     @property
     def place(self) -> Place:
@@ -257,6 +259,7 @@ class HostBase:
     lacks_credential = False
     is_chosen_by_credential = True
     is_idempotent = False
+    account = ""
     place: Place = "network"
 
     @property

@@ -401,6 +401,7 @@ class S3(HostBase):
         named = (setup.environ.get(variable) for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"))
         endpoint_url = options.endpoint_url or next(filter(None, named), None)
         region = options.region or setup.environ.get("AWS_REGION") or None
+        self.account = f"{endpoint_url or 's3'}/{options.bucket}"
         self._bucket = Bucket(setup.client, options.bucket, endpoint_url, region)
         self._lacks: frozenset[str] = frozenset()
         """What the storage is known not to have: `checksum`, `condition`."""

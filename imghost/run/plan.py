@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.errors import BudgetError
-from imghost.hosts import Host, Varies, registry
+from imghost.hosts import Deletes, Host, Varies, registry
 from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
 from imghost.net import Client
 from imghost.records import covers, needs_renewal, owns
@@ -394,8 +394,8 @@ def owner_of(settings: Settings, host: Host) -> str:
     """
     places = sorted((name, str(value)) for name, value in settings.options.items() if name in _PLACES)
     lock = os.path.relpath(settings.lock, settings.cache_dir)
-    account, project = getattr(host, "account", ""), getattr(host, "project", "")
-    return repr((lock, host.name, account, project, places))
+    project = host.project if isinstance(host, Deletes) else ""
+    return repr((lock, host.name, host.account, project, places))
 
 
 def _open(job: Job, lock: locks.Lock, client: Client) -> Host | None:

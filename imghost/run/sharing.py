@@ -180,7 +180,7 @@ class Sharing:
         return self._named(upload.image.sha256, upload.variant)
 
     def _named(self, sha256: str, variant: str) -> Key:
-        return Key(self._host.name, getattr(self._host, "account", ""), sha256, variant)
+        return Key(self._host.name, self._host.account, sha256, variant)
 
     def _batch(self, context: UploadContext) -> int:
         """Choose how many claims to hold: a slow store could not have more of them extended in time."""
@@ -618,7 +618,7 @@ def _used_by_others(store: Store, own: str) -> dict[str, str]:
 
 
 def _key(record: Record, host: Host) -> Key:
-    return Key(record.host, getattr(host, "account", ""), record.sha256, record.variant)
+    return Key(record.host, host.account, record.sha256, record.variant)
 
 
 def a_writer(settings: Settings) -> Writer:

@@ -218,3 +218,18 @@ class TestStock:
         said = f"<DeleteResult><Error><Key>{key}</Key><Code>AccessDenied</Code></Error></DeleteResult>"
         with Server(lambda _: Reply(200, said.encode())) as front, opened(front, prefix="docs") as host:
             assert host.delete([key]) == {key: "AccessDenied"}
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [
+        (S3Options("others", base_url="https://cdn.test/"), {}),
+        (S3Options("images", base_url="https://cdn.test/", endpoint_url="https://store.test"), {}),
+        (S3Options("images", base_url="https://cdn.test/"), {"AWS_ENDPOINT_URL_S3": "https://store.test"}),
+    ],
+)
+def test_two_buckets_are_two_accounts_which_share_no_records(options: S3Options, environ: dict[str, str]) -> None:
+    with Client(1, environ={}) as client:
+        one = S3(S3Options("images", base_url="https://cdn.test/"), a_setup(client, {}))
+        assert one.account != S3(options, a_setup(client, environ)).account
+        assert one.account == S3(S3Options("images", base_url="https://other.test/"), a_setup(client, {})).account
