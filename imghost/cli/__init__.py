@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TextIO, TypeVar
 
+from imghost.environment import is_serving
 from imghost.errors import SettingsError
 from imghost.run.job import Job, Step
 from imghost.run.report import columns_of, is_terminal, log_lines, on_terminal
@@ -211,7 +212,7 @@ class Call:
             environ=self.environ,
             origins=Origins(is_own_source=True),
             page_map=page_map.location(self.settings.cache_dir, self.site),
-            is_serving=self.environ.get("IMGHOST_SERVE") == "1",
+            is_serving=is_serving(self.environ),
             say=self.say,
             detail=self.say if self.is_verbose else lambda _: None,
             alert=lambda text: warn([text]),

@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 from imghost.files import open_beneath, stamp
 from imghost.html.scan import candidates
 from imghost.html.tokenizer import names
-from imghost.models import KINDS, MEDIA_TYPES
+from imghost.models import KINDS, MEDIA_TYPES, endings
 from imghost.site.pages import MAX_PAGE, Survey, decode, survey
 from imghost.urls import Place as SitePlace
 from imghost.urls import base_of, place, resolve, resolve_in_root
@@ -319,7 +319,7 @@ def _is_named_otherwise(tag: Tag) -> bool:
     return not {"presentation", "none"}.isdisjoint(_text(tag, "role").lower().split())
 
 
-_FILE_NAME: Final = re.compile(r"\S+\.(?:png|jpe?g|gif|webp|avif|svg)", re.I | re.A)
+_FILE_NAME: Final = re.compile(rf"\S+\.(?:{endings()})", re.I | re.A)
 
 
 def _lacking_if_own(tag: Tag) -> str:

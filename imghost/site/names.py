@@ -19,6 +19,7 @@ from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
 from imghost.html.uses import loading_text
+from imghost.models import ENDINGS, RASTER, endings
 from imghost.site.pages import Survey, is_page
 
 MAX_UNPACKED: Final = 200_000_000
@@ -246,7 +247,7 @@ def _letter(code: int) -> str:
 
 _NEAR: Final = 160
 """Letters around an ending in which the parts of its name are looked for."""
-_ENDING: Final = re.compile(r"\.(?:png|jpe?g|gif|webp|avif|svg)")
+_ENDING: Final = re.compile(rf"\.(?:{endings()})")
 _PLACEHOLDER: Final = re.compile(r"%[0-9]*[dsi]|[$#]?\{[^{}]*\}|\[\[?\w*\]\]?|<\w+>|\*+|#+|\$\w+")
 _WORD_START: Final = re.compile(r"[^\s\"'`/(),;=|]*\Z")
 _JOINED: Final = re.compile(r"""["'`]\s*,?\s*\]\s*\.\s*join\(""")
@@ -385,7 +386,8 @@ def _is_cipher(run: str) -> bool:
 # Who names an image file: the texts of a site, read once when somebody asks to delete local copies.
 
 _NO_TEXTS: Final = (
-    *(".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".ico", ".woff", ".woff2", ".ttf", ".otf", ".eot"),
+    *(f".{ending}" for media_type in RASTER for ending in ENDINGS[media_type]),
+    *(".ico", ".woff", ".woff2", ".ttf", ".otf", ".eot"),
     *(".mp3", ".mp4", ".ogg", ".webm", ".pdf", ".zip", ".whl", ".bz2", ".xz", ".tgz", ".tar.gz", ".epub", ".wasm"),
 )
 """Endings of files that name no other; whatever else the site has is read as a text."""

@@ -27,13 +27,13 @@ from imghost.hosts.imageupload import (
     read_expiration,
     read_folder,
 )
-from imghost.models import Hosted, Limits, Payload
+from imghost.models import RASTER, Hosted, Limits, Payload, endings
 
 if TYPE_CHECKING:
     from imghost.hosts.imageupload.api import Allowance, Api, ImageEntry
 
 _FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"})
-_FILE: Final = r"/f/[A-Za-z0-9_-]{1,64}\.(?:png|jpe?g|webp|gif|avif)"
+_FILE: Final = rf"/f/[A-Za-z0-9_-]{{1,64}}\.(?:{endings(sorted(RASTER))})"
 SLACK: Final = {"1mo": timedelta(days=3), "3mo": timedelta(days=5)}
 """How much sooner than asked an image may end: a month may have 28 days, and three 89."""
 MOMENT: Final = timedelta(hours=1)

@@ -27,6 +27,7 @@ from imghost.hosts.answers import (
     unclear,
 )
 from imghost.hosts.img402 import (
+    FORMATS,
     NAME,
     TIERS,
     Img402Options,
@@ -36,7 +37,7 @@ from imghost.hosts.img402 import (
     outlasts,
     paid_tier,
 )
-from imghost.models import Hosted, Payload
+from imghost.models import Hosted, Payload, endings
 from imghost.net import Answer, FilePart
 from imghost.wording import printable
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from imghost.hosts.img402.buying import Till
     from imghost.hosts.img402.wallet import Signer
 
-_FILE: Final = r"/[A-Za-z0-9]{1,64}\.(?:png|jpe?g|gif|webp)"
+_FILE: Final = rf"/[A-Za-z0-9]{{1,64}}\.(?:{endings(sorted(FORMATS))})"
 _ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 """What the journal and the lock can keep, in one line."""
 

@@ -27,14 +27,14 @@ from imghost.hosts.imgpro import (
     is_id,
     read_fields,
 )
-from imghost.models import Hosted, Limits, Payload, Record
+from imghost.models import RASTER, Hosted, Limits, Payload, Record, endings
 
 if TYPE_CHECKING:
     from imghost.hosts.imgpro.api import Account, Api, Media, Page
 
 _FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
 _VARIANT: Final = r"(?:size|format|w|h|fit)=[a-z0-9-]{1,16}"
-_NAME: Final = rf"[A-Za-z0-9_-]{{1,128}}\.(?:png|jpe?g|gif|webp|avif)(?:\?{_VARIANT}(?:&{_VARIANT}){{0,3}})?"
+_NAME: Final = rf"[A-Za-z0-9_-]{{1,128}}\.(?:{endings(sorted(RASTER))})(?:\?{_VARIANT}(?:&{_VARIANT}){{0,3}})?"
 _OWN: Final = rf"https://src\.img\.pro/(?:[A-Za-z0-9_-]{{1,64}}/){{0,2}}{_NAME}"
 _ELSEWHERE: Final = rf"/(?:[A-Za-z0-9_-]{{1,64}}/){{0,8}}{_NAME}"
 
