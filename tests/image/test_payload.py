@@ -289,6 +289,32 @@ def test_an_image_is_made_to_fit(format_: str, tmp_path: Path) -> None:
     assert abs(payload.width / payload.height - 1.5) < 0.1
 
 
+@pytest.mark.parametrize(
+    ("options", "is_lossless"),
+    [
+        ({"lossless": True, "icc_profile": profile() + bytes(9_000)}, True),
+        ({"lossless": True, "icc_profile": profile(), "exif": b"Exif\0\0" + bytes(70_000)}, True),
+        ({"lossless": True, "icc_profile": profile() + b"VP8 " * 3_000}, True),
+        ({"quality": 60, "icc_profile": profile() + b"VP8L" * 3_000}, False),
+    ],
+)
+@pytest.mark.parametrize("is_moving", [False, True])
+def test_a_webp_without_loss_is_resized_without_loss(
+    options: dict[str, object], is_lossless: bool, is_moving: bool, tmp_path: Path
+) -> None:
+    """What stands before the picture, a long profile say, does not decide how it is stored."""
+    grain = PIL.Image.effect_noise((240, 180), 90).convert("RGB")
+    if is_moving:
+        options = options | {"save_all": True, "append_images": [grain.rotate(180)], "duration": 80}
+    raw = saved("webp", grain, **options)
+    _, sent = made(raw, "edge150", tmp_path)
+    assert inspect(sent).width == 150
+    icc = options["icc_profile"]
+    assert isinstance(icc, bytes)
+    kinds = {name for name in (b"VP8L", b"VP8 ") if name in sent.replace(icc, b"")}
+    assert kinds == ({b"VP8L"} if is_lossless else {b"VP8 "})
+
+
 def test_an_image_that_cannot_fit_is_an_error(tmp_path: Path) -> None:
     raw = saved("png")
     with pytest.raises(PayloadError, match="does not fit into 20 bytes"):
