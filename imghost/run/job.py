@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from imghost.environment import Leave
 from imghost.hosts import Host
-from imghost.models import Failure, Image, Record
+from imghost.models import IMPORT, Failure, Image, Record
 from imghost.records import lock as locks
 from imghost.settings import Settings
 from imghost.site.images import Origins, Stay
@@ -82,6 +82,11 @@ class Upload(NamedTuple):
 def is_size(variant: str) -> bool:
     """Say whether a variant is a smaller size beside the image."""
     return any(part.startswith("width") for part in variant.split("+"))
+
+
+def is_remade(variant: str) -> bool:
+    """Say whether a variant writes pixels anew, in another size or format; metadata goes without that."""
+    return not {*variant.split("+")} <= {"", "strip", IMPORT}
 
 
 def whole_of(variant: str) -> str:

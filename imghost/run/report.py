@@ -18,7 +18,7 @@ from imghost.files import is_ignored
 from imghost.hosts import Host, may_store_twice
 from imghost.models import IMPORT, Failure, Record
 from imghost.records.lock import render_record
-from imghost.run.job import NOT_UPLOADED, Job, Notice, Progress, Published, RewrittenPages, Step
+from imghost.run.job import NOT_UPLOADED, Job, Notice, Progress, Published, RewrittenPages, Step, is_remade
 from imghost.wording import clause, json_in_log, lasted, listed, many, money, one_line, part_of, size
 
 if TYPE_CHECKING:
@@ -35,6 +35,18 @@ class Uploaded(NamedTuple):
     path: str
     record: Record
     pages: tuple[str, ...]
+
+
+class HostedBytes(NamedTuple):
+    """One image of which something else was sent: its bytes in the site, and as hosted."""
+
+    path: str
+    before: int
+    after: int
+    media_type: str
+    """As hosted."""
+    is_remade: bool
+    """Whether its pixels were written anew, in another format or size; else only metadata went."""
 
 
 class Counts(NamedTuple):
@@ -165,6 +177,10 @@ class Report(NamedTuple):
     seconds: Mapping[str, float] = MappingProxyType({})
     removed: tuple[int, int] = (0, 0)
     """Local copies that were deleted, and their bytes."""
+    image_bytes: tuple[int, int] = (0, 0)
+    """The images that have a URL, each once: their bytes in the site, and as hosted."""
+    by_image: tuple[HostedBytes, ...] = ()
+    """Those of them that were not sent as they are."""
     duplicates_possible: int = 0
     """Second copies that the host may have, since an answer was lost and it cannot be asked."""
     facts: Facts | None = None
@@ -219,6 +235,11 @@ def as_mapping(report: Report) -> dict[str, Any]:
         ],
         "seconds": {name: round(seconds, 4) for name, seconds in report.seconds.items()},
         "removed": {"files": report.removed[0], "bytes": report.removed[1]},
+        "image_bytes": {"before": report.image_bytes[0], "after": report.image_bytes[1]},
+        "by_image": [
+            {"path": it.path, "before": it.before, "after": it.after, "media_type": it.media_type}
+            for it in report.by_image
+        ],
         **(_facts(report.facts) if report.facts else {}),
     }
 
@@ -264,10 +285,19 @@ def summary(report: Report) -> str:
         _some(report.found_again, "found at the host again"),
         _some(stays, f"{'stays' if stays == 1 else 'stay'} local"),
         _some(failed, "failed"),
+        _lighter(report),
         _some(copies, f"local {'copy' if copies == 1 else 'copies'} removed ({size(bytes_removed)})"),
         "0 requests" if report.is_warm else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _lighter(report: Report) -> str:
+    """Say what other formats and sizes take off the hosted images; metadata alone is not worth a word."""
+    before, after = report.image_bytes
+    if after >= before or not any(it.is_remade for it in report.by_image):
+        return ""
+    return f"images {(before - after) * 100 // before} % lighter ({size(before)} before, {size(after)} after)"
 
 
 def _some(count: int, what: str) -> str:
@@ -414,6 +444,7 @@ def make_report(
     new = {it.upload.paths[0]: it.record for it in every if it.record and not it.upload.is_size}
     failed = {failure.path for failure in published.failures}
     host, records = published.planned.host, published.records
+    before, after, by_image = _hosted_bytes(published)
     is_network = host is not None and host.place == "network"
     counts = Counts(
         pages=len(published.planned.survey.pages),
@@ -440,6 +471,8 @@ def make_report(
         cost=_cost(host, (*new.values(), *sizes)),
         seconds=seconds,
         removed=removed,
+        image_bytes=(before, after),
+        by_image=by_image,
         duplicates_possible=_repeats(published),
         address=_address(host, records),
         is_network=is_network,
@@ -450,6 +483,20 @@ def make_report(
         warned=sum(1 for stay in published.staying.values() if stay.code),
         is_warm=is_network and not requests and not published.outcomes and published.planned.leave.may_upload,
     )
+
+
+def _hosted_bytes(published: Published) -> tuple[int, int, tuple[HostedBytes, ...]]:
+    """Add up the images that have a URL, in the site and as hosted: the same bytes count once, and so does a URL."""
+    images = published.planned.images
+    records = {path: record for path, record in published.records.items() if path in images}
+    changed = tuple(
+        HostedBytes(path, images[path].bytes, record.bytes, record.media_type, is_remade(record.variant))
+        for path, record in sorted(records.items())
+        if record.bytes != images[path].bytes
+    )
+    before = {images[path].sha256: images[path].bytes for path in records}
+    after = {record.url: record.bytes for record in records.values()}
+    return sum(before.values()), sum(after.values()), changed
 
 
 def _address(host: Host | None, records: Mapping[str, Record]) -> str:

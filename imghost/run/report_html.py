@@ -654,7 +654,9 @@ def _facts_of(image: ListedImage, local: str) -> Iterator[tuple[str, str, str]]:
     """List what is known of an image: a name, a text, and where it leads."""
     if image.recorded:
         cost = f", {money(image.cost)}" if image.cost else ""
-        yield "Recorded", f"{image.recorded:%Y-%m-%d}{cost}, sent {image.sent:,} bytes", ""
+        fewer = image.bytes - image.sent
+        share = f", {fewer * 100 // image.bytes} % fewer" if fewer * 100 >= image.bytes > 0 else ""
+        yield "Recorded", f"{image.recorded:%Y-%m-%d}{cost}, sent {image.sent:,} bytes{share}", ""
     if "://" not in image.path:
         yield "In the site", image.path + ("" if image.is_there else ", local copy removed"), local
     if image.sha256:

@@ -188,3 +188,47 @@ def test_sizes_are_made_only_for_what_a_page_shows_by_width(project, capsys, pag
         run(capsys, *WHERE, "--option", f"api_url={host.url}", "--responsive", "--widths", "250")
     sizes = [line for line in records(project) if line["variant"] == "width250" and line["width"] == 250]
     assert len(sizes) == 1 + is_sized
+
+
+def test_report_and_summary_tell_the_bytes_before_and_after_also_of_a_warm_build(project, capsys):
+    before = {path.name: path.stat().st_size for path in (project / "site").glob("*.[pj]*g")}
+    with Img402() as host:
+        arguments = (*WHERE, "--option", f"api_url={host.url}", "--format", "webp")
+        first = run(capsys, *arguments, "--report", "r.html")
+        after = {line["path"].rpartition("/")[2]: line["bytes"] for line in records(project)}
+        for report in (first, run(capsys, *arguments)):
+            assert report["image_bytes"] == {"before": sum(before.values()), "after": sum(after.values())}
+            assert report["by_image"] == [
+                {"path": name, "before": before[name], "after": after[name], "media_type": "image/webp"}
+                for name in sorted(before)
+            ]
+        text = (project / "r.html").read_text("utf-8")
+        for name, length in after.items():
+            assert f"sent {length:,} bytes, {(before[name] - length) * 100 // before[name]} % fewer" in text
+        assert main(["rehost", "site", *arguments]) == 0
+        share = (sum(before.values()) - sum(after.values())) * 100 // sum(before.values())
+        assert re.search(rf"images {share} % lighter \(\S+ kB before, \S+ kB\s+after\)", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(("options", "is_told"), [((), False), (("--max-edge", "200"), True)])
+def test_metadata_alone_is_told_for_its_image_and_not_in_the_summary(project, capsys, options, is_told):
+    with PIL.Image.open(project / "site/b.jpg") as picture:
+        exif = PIL.Image.Exif()
+        exif[0x010F] = "Maker " * 500
+        write(project / "site", {"b.jpg": encoded(picture, "JPEG", quality=92, exif=exif)})
+    with Img402() as host:
+        arguments = (*WHERE, "--option", f"api_url={host.url}", *options)
+        report = run(capsys, *arguments)
+        assert {it["path"] for it in report["by_image"]} == ({"a.png", "b.jpg"} if is_told else {"b.jpg"})
+        assert report["image_bytes"]["after"] < report["image_bytes"]["before"]
+        assert main(["rehost", "site", *arguments]) == 0
+        assert ("lighter" in capsys.readouterr().out) is is_told
+
+
+def test_a_second_name_of_the_same_bytes_is_told_and_counts_once(project, capsys):
+    write(project / "site", {"twin.png": (project / "site/a.png").read_bytes(), "q.html": '<img src="twin.png">'})
+    with Img402() as host:
+        report = run(capsys, *WHERE, "--option", f"api_url={host.url}", "--format", "webp")
+        once = {it["path"]: it for it in report["by_image"]}
+        assert once["twin.png"] == once["a.png"] | {"path": "twin.png"}
+        assert report["image_bytes"]["before"] == sum(it["before"] for it in once.values()) - once["a.png"]["before"]
