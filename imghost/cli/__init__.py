@@ -22,7 +22,7 @@ from imghost.run.report import columns_of, is_terminal, log_lines, on_terminal
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.images import Origins
-from imghost.site.pages import has_page
+from imghost.site.pages import endless_text, has_page, pages_without_ending, survey
 from imghost.wording import json_in_log, one_line
 
 # What people see: colours, the terminal's width, tables, and one call with the lines that it says.
@@ -232,6 +232,8 @@ class Call:
             raise SettingsError(f"there is no folder {name!r}; name the folder that holds the built site")
         if not has_page(folder):
             where = "name the folder that your generator writes, such as site, public or _build/html"
+            if endless := pages_without_ending(folder, survey(folder).files):
+                where = endless_text(endless)
             raise SettingsError(f"there is no page in {name!r}; {where}")
         return folder
 

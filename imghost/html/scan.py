@@ -49,7 +49,8 @@ _ROOTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]")
 def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) -> Scan:
     """Find the references of these kinds in a page, whatever the page is, in linear time.
 
-    `words` are ids and classes of elements on whose URLs scripts of the site work.
+    `words` are ids and classes of elements on whose URLs scripts of the site work, and, in quotes as a policy has
+    them, the digests that its servers' headers name.
     """
     # One plain search for the code of few pages; more of them would cost as much as some of the scan.
     page = _read(text, kinds, words, is_coded=".src" in text)
@@ -112,6 +113,7 @@ class _Page:
         self.found: list[Reference] = []
         self.base: str | None = None
         self.policies: list[str] = []
+        self._digests = " ".join(word for word in words if word[0] == "'")
         self.selectors: set[Condition] = set()
         self.vouched: list[str] = []
         self.fixed: list[int] = []
@@ -190,7 +192,7 @@ class _Page:
         if "style" in self.kinds and (style := element.given.get("style")):
             decoded = decode_with_offsets(self.text[style.start : style.end])
             around = held or self._held_around()
-            if self.policies and admits_by_hash(self.policies, decoded.text, "style-src-attr"):
+            if self._is_vouched(decoded.text, "style-src-attr"):
                 around = around or HELD_BY_HASH
             self._add_css(decoded, style.start, style.quote, around)
         if tag.name == "style":
@@ -291,10 +293,15 @@ class _Page:
             raw = self.text[tag.body : tag.end]
             decoded = decode_with_offsets(raw, in_text=True) if tag.namespace == SVG else Decoded(raw)
             held = self._style_held
-            if self.policies and admits_by_hash(self.policies, decoded.text, "style-src-elem"):
+            if self._is_vouched(decoded.text, "style-src-elem"):
                 held = held or HELD_BY_HASH
             self._add_css(decoded, tag.body, None, held)
             self._add_selectors(decoded.text)
+
+    def _is_vouched(self, css: str, directive: str) -> bool:
+        """Say whether a policy, the page's own or a server's, names the digest of a style."""
+        policies = [*self.policies, f"{directive} {self._digests}"] if self._digests else self.policies
+        return bool(policies) and admits_by_hash(policies, css, directive)
 
     def _add_css(self, decoded: Decoded, start: int, quote: str | None, held: str) -> None:
         for image in css_images(decoded.text):

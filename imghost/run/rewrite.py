@@ -25,7 +25,19 @@ from imghost.run.job import Job, Notice, Planned, RewrittenPages, WrittenPage
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.page_map import PageEntry, digest_of
-from imghost.site.pages import UNSEEN_BY_CSP, Group, PageView, Survey, before_changes, decode, encode, groups_of, survey
+from imghost.site.pages import (
+    UNSEEN_BY_CSP,
+    Group,
+    PageView,
+    Survey,
+    before_changes,
+    decode,
+    encode,
+    endless_text,
+    groups_of,
+    pages_without_ending,
+    survey,
+)
 from imghost.urls import Place, SiteTarget, base_of, resolve
 
 SEEN: Final = "shown"
@@ -395,6 +407,8 @@ def tend(planned: Planned, rewritten: RewrittenPages, job: Job) -> Tended:
     files, host = planned.survey.files, planned.host
     hosted = {page.path for page, written in rewritten.pages if written.rewritten}
     lines = () if job.settings.site_url else _absolute(planned)
+    if unread := pages_without_ending(job.site, files):
+        lines += (endless_text(unread),)
     if not hosted or host is None or not any(path.endswith(_ENDS) or path.startswith(_BEGINS) for path in files):
         return Tended(remarks=lines)
     from imghost.site.dependents import barring, drawn_by_scripts, renew_twins, stale, works_offline

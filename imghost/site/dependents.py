@@ -31,6 +31,12 @@ HELD_BY_SELECTOR: Final = "is styled by a selector that asks for its URL"
 HELD_BY_INTEGRITY: Final = "is in a style sheet for whose bytes a page vouches (integrity)"
 
 _SCRIPTS: Final = (".js", ".mjs", ".cjs")
+_HEADERS: Final = frozenset(
+    {"_headers", ".htaccess", "netlify.toml", "vercel.json", "staticwebapp.config.json", "web.config", "firebase.json"}
+)
+"""Files in a site by which servers choose the headers of its pages."""
+_DIGEST: Final = re.compile(r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]{1,100}={0,2}'", re.I)
+"""How a policy names the digest of a style or a script (CSP level 3, hash-source)."""
 _LARGEST: Final = 20_000_000
 """Bytes; a larger script or style sheet is data."""
 _APART: Final = frozenset({"searchindex.js", "doctools.js"})
@@ -43,7 +49,7 @@ class Dependents(NamedTuple):
     literals: frozenset[str] = frozenset()
     """Literals of which its scripts make images' names."""
     words: frozenset[str] = frozenset()
-    """Ids and classes of elements on whose URLs its scripts work."""
+    """Ids and classes of elements on whose URLs its scripts work; digests of styles, in quotes, that headers name."""
     selectors: frozenset[Condition] = frozenset()
     files: frozenset[str] = frozenset()
     """The site's files; only a name that one of them has can be shown in another's place."""
@@ -78,8 +84,11 @@ def dependents_of(found: Survey) -> Dependents:
     """Read each script and style sheet of a site once."""
     renames: list[Renames] = []
     selectors: set[Condition] = set()
-    for path in sorted(path for path in found.files if path.endswith((*_SCRIPTS, ".css"))):
+    digests: set[str] = set()
+    for path in sorted(path for path in found.files if path.endswith((*_SCRIPTS, ".css", *_HEADERS))):
         content = _content(found, path)
+        if path.rpartition("/")[2] in _HEADERS:
+            digests.update(_DIGEST.findall(decode(content)))
         if b"src" in content and path.endswith(_SCRIPTS) and path.rpartition("/")[2] not in _APART:
             from imghost.html.uses import renames_of
 
@@ -90,7 +99,7 @@ def dependents_of(found: Survey) -> Dependents:
             selectors |= selectors_of(decode(content))
     literals = frozenset(literal for one in renames for literal in one.literals)
     words = frozenset(word for one in renames for word in one.words)
-    return Dependents(literals, words, frozenset(selectors), found.files)
+    return Dependents(literals, words | digests, frozenset(selectors), found.files)
 
 
 def _content(found: Survey, path: str) -> bytes:
@@ -137,10 +146,6 @@ def _is_restyled(selectors: Iterable[Condition], reference: Reference, origin: s
 # They stand outside the pages, so a page that is right in itself can be served as it was before, or without its images.
 
 _PACKED: Final = (".br", ".zst")
-_HEADERS: Final = frozenset(
-    {"_headers", ".htaccess", "netlify.toml", "vercel.json", "staticwebapp.config.json", "web.config", "firebase.json"}
-)
-"""Files in a site by which servers choose the headers of its pages."""
 _LARGEST_LIST: Final = 2_000_000
 """Bytes; what is larger is no settings file."""
 _POLICY: Final = re.compile(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -61,6 +61,34 @@ def is_page(path: str) -> bool:
 def has_page(root: Path) -> bool:
     """Whether a folder holds any page."""
     return any(map(is_page, _walk(str(root), "")))
+
+
+_MOST_READ: Final = 50
+"""Files without an ending that are looked into; a site of pages without one has many, and a few tell it."""
+_BEGINNINGS: Final = (b"<!doctype html", b"<html")
+
+
+def pages_without_ending(root: Path, files: Iterable[str]) -> tuple[str, ...]:
+    """Find files that begin as a page does and have no ending: a page is known by its name, so these are not read."""
+    unnamed = sorted(path for path in files if "." not in path[path.rfind("/") + 1 :])
+    found = []
+    for path in unnamed[:_MOST_READ]:
+        try:
+            with open(f"{root}/{path}", "rb") as file:  # noqa: PTH123 - a path as an object costs more
+                head = file.read(64)
+        except OSError:
+            continue
+        if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_BEGINNINGS):
+            found.append(path)
+    return tuple(found)
+
+
+def endless_text(paths: Sequence[str]) -> str:
+    """Say what was seen of pages without an ending, and what helps."""
+    seen = f"{paths[0]} begins" if len(paths) == 1 else f"{len(paths)} files begin, like {paths[0]},"
+    has = "has" if len(paths) == 1 else "have"
+    is_read = "is" if len(paths) == 1 else "are"
+    return f"{seen} as a page does and {has} no ending, so {is_read} not read; have your generator write .html"
 
 
 def _walk(folder: str, prefix: str) -> Iterator[str]:

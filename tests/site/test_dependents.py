@@ -65,6 +65,41 @@ def test_image_that_something_depends_on_stays(page, tmp_path, capsys):
     assert report["uploads"] == []
 
 
+ATTRIBUTE = "background:url(img/a.png)"
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("_headers", "/*\n  Content-Security-Policy: style-src 'self' {}\n"),
+        (".htaccess", 'Header always set Content-Security-Policy "default-src https:; style-src-elem {}"\n'),
+        ("netlify.toml", "[headers.values]\nContent-Security-Policy = \"style-src 'unsafe-hashes' {}\"\n"),
+        ("vercel.json", '{{"headers":[{{"key":"Content-Security-Policy","value":"style-src {}"}}]}}'),
+    ],
+)
+@pytest.mark.parametrize("way", ["sha256", "sha384", "sha512"])
+def test_style_that_a_servers_header_admits_by_its_digest_stays(name, headers, way, tmp_path, capsys):
+    for style, written in ((HASHED, f"<style>{HASHED}</style>"), (ATTRIBUTE, f'<p style="{ATTRIBUTE}">')):
+        page = f"{written}<img src=img/b.png>"
+        site = write(
+            tmp_path / way / style[:2],
+            {
+                "index.html": page,
+                name: headers.format(sheet(style, way)),
+                "img/a.png": picture(2),
+                "img/b.png": picture(4),
+            },
+        )
+        hosted(site, capsys)
+        text = (site / "index.html").read_text()
+        assert style in text
+        assert len(MOVED.findall(text)) == 1
+        # A known page is read anew once the header is another.
+        (site / name).write_text(headers.format(sheet("p{}", way)))
+        hosted(site, capsys)
+        assert len(MOVED.findall((site / "index.html").read_text())) == 2
+
+
 FREE = {
     "another literal": f'<img src="img/a.png"><script>{RENAME}</script>',
     "no such file": "<img src='img/b.png'><script>i.src=i.src.replace('b.png', 'c.png'.slice(1))</script>".replace(

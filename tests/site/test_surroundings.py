@@ -131,6 +131,30 @@ def test_pages_are_known_by_their_ending_in_any_case(name, tmp_path, capsys):
     assert "https://cdn.test/" in (site / name).read_text()
 
 
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        ({"about": "<!DOCTYPE html><img src=a.png>"}, "about begins as a page does and has no ending"),
+        ({"en/docs": "\ufeff\n<html lang=en>", "v1.2/x": "<!doctype html>"}, "2 files begin, like en/docs,"),
+        ({"CNAME": "docs.test", "LICENSE": "<p>", "_redirects": "/a /b", "empty": ""}, ""),
+        ({"about.md": "<!doctype html>", ".buildinfo": "<html>"}, ""),
+    ],
+)
+def test_pages_without_an_ending_are_told_in_one_line(files, line, tmp_path, capsys):
+    site = write(tmp_path / "site", {"index.html": PAGE, "a.png": picture(1), **files})
+    before = {path: (site / path).read_bytes() for path in files}
+    told = " ".join(said(site, capsys, "--strict").replace("imghost: ", "").split())
+    assert (line in told) if line else ("no ending" not in told)
+    assert {path: (site / path).read_bytes() for path in files} == before
+
+
+def test_site_of_pages_without_an_ending_alone_says_what_it_has(tmp_path, capsys):
+    site = write(tmp_path / "site", {"about": PAGE, "a.png": picture(1)})
+    told = " ".join(said(site, capsys, status=2).split())
+    assert "there is no page in" in told
+    assert "about begins as a page does" in told
+
+
 @pytest.mark.parametrize("page", ["<!DOCTYPE html><p>Photo</p>", "\n<html><body>Photo</body></html>"])
 def test_link_to_a_page_under_an_images_name_is_no_word(page, tmp_path, capsys):
     site = write(
