@@ -35,14 +35,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked `long` but in `make test-all`, and begin with the longest of the rest.
+    """Leave to `make test-all` what is marked `long`, and the variants of a test beyond those that are `sampled`.
 
-    Left out is not skipped: nothing that a change usually breaks is marked so.
+    Left out is not skipped: nothing that a change usually breaks is marked so. The longest of the rest comes first.
     """
     if os.environ.get("IMGHOST_TEST_ALL") != "1":
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        left = _left_to_all(items)
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = [item for item in items if item not in left]
     items.sort(key=lambda item: "test_machine.py" not in item.nodeid)
+
+
+def _left_to_all(items: list[pytest.Item]) -> set[pytest.Item]:
+    """List what only `make test-all` runs; of a test's variants those that stay are spread over all of them."""
+    left = {item for item in items if item.get_closest_marker("long")}
+    variants: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            variants.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for several in variants.values():
+        mark = several[0].get_closest_marker("sampled")
+        count = mark.args[0] if mark else len(several)
+        kept = {several[number * len(several) // count] for number in range(count)}
+        left.update(item for item in several if item not in kept)
+    return left
 
 
 @pytest.hookimpl(wrapper=True)

@@ -51,6 +51,7 @@ def hanging(project: Project) -> Iterator[subprocess.Popen[bytes]]:
             build.kill()
 
 
+@pytest.mark.long
 def test_the_payloads_of_a_killed_build_are_swept_by_the_next(tmp_path: Path) -> None:
     with ImgPro("images") as host:
         project = Project(tmp_path, host)

@@ -54,6 +54,7 @@ def pelican(folder: Path) -> Path:
     return folder / "output"
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("generate", [zensical, pelican])
 def test_a_generators_site_is_rehosted_and_the_next_build_uploads_nothing(tmp_path, monkeypatch, capsys, generate):
     monkeypatch.chdir(tmp_path)
@@ -75,6 +76,7 @@ def test_a_generators_site_is_rehosted_and_the_next_build_uploads_nothing(tmp_pa
     assert json.loads(capsys.readouterr().out)["images"]["failed"] == 0
 
 
+@pytest.mark.long
 def test_notebook_outputs_of_myst_nb_are_rehosted(tmp_path):
     """A notebook's stored output is a picture that the build writes: its own source."""
     pytest.importorskip("myst_nb", reason="myst-nb is not installed")
@@ -102,6 +104,7 @@ def test_notebook_outputs_of_myst_nb_are_rehosted(tmp_path):
     assert "_imghost/" in (tmp_path / "_build/html/home.html").read_text("utf-8")
 
 
+@pytest.mark.long
 def test_mike_deploys_versions_whose_images_are_hosted(tmp_path):
     """Each version is built and committed to a branch by mike; each has its own copies in the embedded directory."""
     pytest.importorskip("mike", reason="mike is not installed")

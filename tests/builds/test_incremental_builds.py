@@ -133,6 +133,7 @@ def mkdocs(folder: Path, options: dict[str, Any], *, is_dirty: bool) -> dict[str
     return shown(folder / "site")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("build", "files", "edits"),
     [

@@ -68,6 +68,7 @@ def check(site: Path, base: str, folders: set[str]) -> None:
     assert {file.parent.relative_to(site).as_posix() for _, file in found} == folders
 
 
+@pytest.mark.long
 def test_versions_side_by_side_each_have_their_own_images(tmp_path):
     published = tmp_path / "published"
     for number, version in enumerate(("1.0", "1.1", "latest")):
@@ -81,6 +82,7 @@ def test_versions_side_by_side_each_have_their_own_images(tmp_path):
     check(published, f"{ORIGIN}/small/", {"1.0/_imghost", "1.1/_imghost", "latest/_imghost"})
 
 
+@pytest.mark.long
 def test_site_in_a_site_is_built_first_or_last(tmp_path):
     inner = project(tmp_path / "inner", f"{ORIGIN}/outer/inner/")
     outer = project(tmp_path / "outer", f"{ORIGIN}/outer/")
@@ -114,6 +116,7 @@ def test_command_over_versions_leaves_their_own_images_where_they_are(tmp_path, 
     assert tree(tmp_path / "all") == before
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tool", ["mkdocs", "sphinx"])
 def test_output_folder_of_read_the_docs(tmp_path, tool):
     output = tmp_path / "_readthedocs/html"
@@ -142,6 +145,7 @@ def test_output_folder_of_read_the_docs(tmp_path, tool):
     check(output, f"{ORIGIN}/en/latest/", {"_imghost"})
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("priority", [0, -100])
 def test_images_and_pages_that_a_plugin_writes_after_the_build(tmp_path, priority):
     hook = f"""
@@ -163,6 +167,7 @@ def on_post_build(config):
         assert picture(8) in tree(tmp_path / "site/_imghost").values()
 
 
+@pytest.mark.long
 def test_parallel_sphinx_build_writes_what_a_serial_one_writes(tmp_path):
     pages = {f"page{number}.rst": f"Page {number}\n=======\n\n.. image:: img/one.png\n" for number in range(12)}
     toctree = "Small\n=====\n\n.. toctree::\n   :glob:\n\n   page*\n   deep/page\n"

@@ -52,6 +52,7 @@ def pages(site: Path) -> dict[str, bytes]:
     return tree(site, ".html")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("generate", [mkdocs, sphinx])
 @pytest.mark.parametrize("more", [{}, {"remove_local": True}, {"dimensions": True, "lazy": True, "responsive": True}])
 def test_the_command_changes_nothing_and_needs_no_flag(tmp_path, monkeypatch, capsys, generate, more):
@@ -77,6 +78,7 @@ def test_the_command_changes_nothing_and_needs_no_flag(tmp_path, monkeypatch, ca
     ] * 6
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("generate", [mkdocs, sphinx])
 @pytest.mark.parametrize("host", ["img.pro", "directory"])
 def test_restore_brings_back_what_the_generator_wrote(tmp_path, monkeypatch, generate, host):

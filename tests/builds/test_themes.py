@@ -50,6 +50,7 @@ def built(theme, tmp_path_factory, monkeypatch):
     return _BUILT[theme]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("theme", THEMES)
 def test_every_reference_to_an_authors_image_moves_and_no_other_byte_changes(theme, built):
     plain, hosted = built

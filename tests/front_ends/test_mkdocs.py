@@ -56,6 +56,7 @@ def report(folder: Path) -> dict[str, dict[str, int]]:
     return json.loads((folder / "report.json").read_text("utf-8"))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tool", ["mkdocs", "properdocs"])
 def test_build_moves_every_image_and_the_second_one_uploads_nothing(tmp_path, tool):
     project(tmp_path, more="theme: {name: material, font: false}" if tool == "properdocs" else "")
@@ -178,6 +179,7 @@ def test_builds_for_each_language_end_in_one_upload(tmp_path):
         assert "_imghost/" in (tmp_path / "site" / page).read_text("utf-8")
 
 
+@pytest.mark.long
 def test_dirty_build_follows_a_changed_image(tmp_path):
     project(tmp_path)
     assert build(tmp_path).returncode == 0

@@ -144,6 +144,7 @@ class Rude(Img402):
 posix = pytest.mark.skipif(os.name == "nt", reason="such names cannot be files there")
 
 
+@pytest.mark.long
 @posix
 def test_no_command_prints_a_command_about_five_thousand_files(tmp_path, monkeypatch, capsys) -> None:
     names = hostile_names(5_000, "files")
@@ -163,6 +164,7 @@ def test_no_command_prints_a_command_about_five_thousand_files(tmp_path, monkeyp
         assert commands(printed.out + "\n" + printed.err) == []
 
 
+@pytest.mark.sampled(1)
 @posix
 @pytest.mark.parametrize("environ", [{}, {"CI": "true"}, {"CI": "true", "TF_BUILD": "True"}], ids=str)
 def test_no_line_about_a_rude_hosts_refusals_is_a_command(tmp_path, environ: dict[str, str]) -> None:
@@ -178,6 +180,7 @@ def test_no_line_about_a_rude_hosts_refusals_is_a_command(tmp_path, environ: dic
     assert commands(done.stdout + "\n" + done.stderr) == []
 
 
+@pytest.mark.sampled(1)
 @posix
 @pytest.mark.parametrize("tool", ["mkdocs", "sphinx"])
 def test_no_plugin_logs_a_command_about_names_and_answers(tmp_path, tool: str) -> None:

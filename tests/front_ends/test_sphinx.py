@@ -80,6 +80,7 @@ def images(folder: Path) -> dict[str, int]:
     return json.loads((folder / "report.json").read_text("utf-8"))["images"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("builder", ["html", "dirhtml"])
 def test_build_moves_every_image_and_the_second_one_uploads_nothing(tmp_path, builder):
     project(tmp_path)
@@ -93,6 +94,7 @@ def test_build_moves_every_image_and_the_second_one_uploads_nothing(tmp_path, bu
     assert pages(tmp_path, builder) == first
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("builder", ["singlehtml", "epub", "text"])
 def test_other_builders_stay_self_contained(tmp_path, builder):
     project(tmp_path)
@@ -131,6 +133,7 @@ def test_local_copies_go_though_sphinx_shows_sources_and_has_paths_for_texts(tmp
     assert pages(folder) == before
 
 
+@pytest.mark.long
 def test_page_that_was_not_written_again_follows_a_setting(tmp_path):
     project(tmp_path)
     assert build(tmp_path).returncode == 0
@@ -142,6 +145,7 @@ def test_page_that_was_not_written_again_follows_a_setting(tmp_path):
     assert pages(tmp_path) == incremental
 
 
+@pytest.mark.long
 def test_lost_map_has_every_page_written_again(tmp_path):
     project(tmp_path)
     assert build(tmp_path).returncode == 0
@@ -157,6 +161,7 @@ def test_lost_map_has_every_page_written_again(tmp_path):
     assert pages(tmp_path) == incremental
 
 
+@pytest.mark.long
 def test_image_from_outside_the_project_is_not_uploaded(tmp_path):
     write(tmp_path, {"secret.png": picture(66)})
     folder = project(tmp_path / "project")
@@ -200,6 +205,7 @@ def test_preview_leaves_the_pages(tmp_path):
     assert b"_imghost" not in pages(tmp_path)["index.html"]
 
 
+@pytest.mark.long
 def test_parallel_build_is_the_same(tmp_path):
     project(tmp_path)
     assert build(tmp_path).returncode == 0

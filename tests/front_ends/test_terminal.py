@@ -225,6 +225,7 @@ class TestColours:
 
 
 class TestUsage:
+    @pytest.mark.sampled(5)
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
@@ -304,6 +305,7 @@ def completed(*words: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("words", "found"),
     [
@@ -362,6 +364,7 @@ class TestTools:
         assert shown.lines[at].startswith("INFO    -  imghost: uploading 2 images (")
         assert shown.lines[at + 1].startswith("INFO    -  imghost: 2 references to 2 images")
 
+    @pytest.mark.sampled(1)
     @pytest.mark.parametrize("environ", [{}, {"CI": "true"}])
     def test_sphinx_counts_as_it_counts_everything_and_tells_a_ci_one_line(self, project, environ):
         write(

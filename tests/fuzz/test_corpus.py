@@ -16,6 +16,7 @@ def test_every_input_of_the_corpus_has_a_value_or_a_verdict(target: str) -> None
         TARGETS[target](raw)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_mutation_has_a_value_or_a_verdict(target: str) -> None:

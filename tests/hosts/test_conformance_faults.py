@@ -79,6 +79,7 @@ def texts(outcomes: Mapping[int, Outcome]) -> str:
     return "\n".join(f"{outcome.failure} {outcome.stop} {outcome.record}" for outcome in outcomes.values())
 
 
+@pytest.mark.sampled(1)
 def test_every_fault_is_outlived_and_leaves_no_more_copies_than_it_must(
     opened: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,6 +127,7 @@ def published(opened: Served, double: Any, folder: Path) -> Result:
     return rehost(Job(folder / "site", settings.read(raw, folder), environ))
 
 
+@pytest.mark.sampled(3)
 def test_a_site_with_one_image_that_never_arrives_stays_whole(
     opened: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ def test_a_key_that_the_host_repeats_is_in_no_text_and_no_address(
     assert not any(key in text or json.dumps(key)[1:-1] in text for text in texts)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("fault", Fault)
 def test_the_key_is_in_no_exception_whatever_fails_on_the_wire(tmp_path: Path, fault: Fault) -> None:
     with Server(_echo) as server, Client(0.15, environ={}) as client:

@@ -120,6 +120,7 @@ def is_upload(request: Request) -> bool:
     return request.path == "/api/upload"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("one", "two"), list(product(CHANGES, CHANGES)), ids=lambda change: change.__name__)
 def test_two_changes_while_a_payment_is_open_pay_once(one, two, first, double, tmp_path: Path) -> None:
     """The payment settles and every reply to it is lost, in two builds; the third one gets its image."""

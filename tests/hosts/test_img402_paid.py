@@ -156,6 +156,7 @@ def test_the_payment_is_sent_as_the_same_bytes_each_time(tmp_path: Path, version
         assert (len(sent), len(set(sent)), len(headers), shop.paid) == (3, 1, 1, 1_000_000)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("path", ["/api/upload/token/permanent", "/api/upload"])
 @pytest.mark.parametrize(
     "fault",
@@ -172,6 +173,7 @@ def test_whatever_reply_is_lost_the_image_is_uploaded_and_paid_once(tmp_path: Pa
         assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 1, 1)
 
 
+@pytest.mark.sampled(5)
 @versions
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504])
 def test_an_error_after_the_settlement_is_retried_with_the_same_payment(
@@ -462,6 +464,7 @@ HOSTILE: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
 ]
 
 
+@pytest.mark.sampled(8)
 @versions
 @pytest.mark.parametrize(("change", "word"), HOSTILE)
 def test_a_challenge_outside_the_policy_gets_no_signature_and_no_second_request(

@@ -99,6 +99,7 @@ def tried(host: Img402, folder: Path, number: int = 0, tries: int = 5) -> Any:
 # Killed.
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize(("step", "version"), [*((step, 2) for step in STEPS), *((step, 1) for step in STEPS[2:6:2])])
 def test_a_build_that_is_killed_at_a_step_uploads_and_pays_once_with_the_next(
@@ -112,6 +113,7 @@ def test_a_build_that_is_killed_at_a_step_uploads_and_pays_once_with_the_next(
         assert (wallet.paid, len(double.images)) == (DOLLAR, 1)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize("memory", ["nonce", "none"])
 @pytest.mark.parametrize("step", [STEPS[3], STEPS[5]])
@@ -187,6 +189,7 @@ def test_eight_threads_buy_eight_images_for_eight_dollars(tmp_path: Path, wallet
         assert host.spent == 8
 
 
+@pytest.mark.long
 def test_eight_processes_that_want_one_image_pay_once(tmp_path: Path, wallet: Wallet) -> None:
     with PaidImg402(chain=wallet.chain) as double:
         with processes(8, url=double.url, folder=str(tmp_path), key=wallet.key) as started:
@@ -237,6 +240,7 @@ def a_random_number(*_: object) -> str:
     return "0x" + secrets.token_hex(32)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize(
     ("has_random_number", "is_forgetful", "paid"),

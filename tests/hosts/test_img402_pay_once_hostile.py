@@ -137,6 +137,7 @@ def test_there_are_seven_modes_and_three_paths() -> None:
     assert (len(MODES), len(PATHS), len(COMBINATIONS)) == (7, 3, 21)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 @pytest.mark.parametrize(("mode", "path"), COMBINATIONS)
 def test_however_a_till_cheats_and_whoever_asks_again_one_payment_settles(
@@ -161,6 +162,7 @@ def test_however_a_till_cheats_and_whoever_asks_again_one_payment_settles(
         assert (len(till.settled), wallet.paid, len(till.images)) == (1, FIRST_PRICE, 1)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("mode", MODES)
 def test_with_random_numbers_every_mode_is_paid_twice_on_a_second_machine(tmp_path: Path, mode: str) -> None:
     """A test of the test above: the payment's number is what holds there."""

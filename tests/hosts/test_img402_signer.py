@@ -71,6 +71,7 @@ def a_host(client: Client, url: str, folder: Path, **environ: str) -> Img402:
     return Img402(Img402Options(api_url=url), setup)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_command_signs_and_no_key_is_needed(tmp_path: Path, agent: Agent, version: int) -> None:
     with PaidImg402(chain=shared_chain(), version=version) as double, Client(5, environ={}) as client:
@@ -110,6 +111,7 @@ def test_a_command_that_does_not_sign_stops_the_build_in_words(tmp_path: Path, c
         assert "::" not in str(caught.value)
 
 
+@pytest.mark.long
 def test_the_command_chooses_the_host_and_shows_its_wallet(tmp_path: Path, agent: Agent) -> None:
     small_site(tmp_path / "site", 1)
     environ = {"IMG402_SIGNER": agent.command, "IMGHOST_STATE_DIR": str(tmp_path / "state")}

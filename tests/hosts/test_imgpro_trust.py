@@ -167,6 +167,7 @@ def test_a_key_that_the_host_repeats_is_in_no_exception(tmp_path: Path, generati
     assert not any(key in text or json.dumps(key)[1:-1] in text for text in texts)
 
 
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("fault", Fault)
 def test_the_key_is_in_no_exception_whatever_fails_on_the_wire(tmp_path: Path, fault: Fault) -> None:
     with Server(_echo) as server, Client(0.2, environ={}) as client:

@@ -169,6 +169,7 @@ def tried(bench: Bench, host: Host, payload: Payload, chance: Random) -> str:
     raise AssertionError("it neither succeeded nor failed")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.timeout(36_000)
 def test_a_mutated_answer_ends_as_an_image_of_the_host_or_as_one_printable_line(opened: Served, tmp_path: Path) -> None:
     name = type(opened).__name__

@@ -46,6 +46,7 @@ class TestUpload:
         assert answer.headers["content-type"] == "image/png"
         assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
 
+    @pytest.mark.sampled(3)
     @pytest.mark.parametrize("media_type", sorted(MEDIA_TYPES))
     def test_every_format_has_its_type_and_ending(self, storage: Storage, tmp_path: Path, media_type: str) -> None:
         with opened(storage) as host:

@@ -44,6 +44,7 @@ REFUSALS = [
 class TestRefusals:
     """What a refusal asks for, and that it tells no secret."""
 
+    @pytest.mark.sampled(3)
     @pytest.mark.parametrize(("status", "code", "action"), REFUSALS)
     def test_each_is_classified_and_sent_once(
         self, storage: Storage, tmp_path: Path, status: int, code: str, action: Action

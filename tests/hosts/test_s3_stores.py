@@ -16,6 +16,7 @@ from imghost.models import Hosted
 PICTURES = [b"\x89PNG\r\n\x1a\n" + bytes([number]) * 90 for number in range(3)]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "lacks",
     [

@@ -251,6 +251,7 @@ SMALLER = {
 CASES = [(800_000, *case) for case in LARGE.values()] + [(200_000, *case) for case in SMALLER.values()]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("size", "start", "piece"), CASES, ids=[*LARGE, *SMALLER])
 def test_hostile_pages_take_linear_time(size: int, start: str, piece: str) -> None:
     """Twice the page takes at most 2.6 times as long, and 1.6 MB under two seconds even on a slow machine."""

@@ -544,6 +544,7 @@ def grown(kind: str, length: int) -> bytes:
     }[kind]()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "kind",
     ["empty chunks", "segments", "fill", "markers in a scan", "sub-blocks", "extensions", "webp chunks", "boxes",

@@ -30,12 +30,14 @@ def statuses(folder: Path, *, rate: int, timeout: float, images: int, size: int)
         return [answer.status for answer in answers], len(server.log)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("images", "size"), [(8, 12_000), (1, 96_000), (3, 30_000)])
 def test_images_that_share_a_slow_line_all_arrive_in_their_first_try(tmp_path: Path, images: int, size: int) -> None:
     """Each takes over a second more than its own bytes and the timeout would allow."""
     assert statuses(tmp_path, rate=48_000, timeout=0.5, images=images, size=size) == ([200] * images, images)
 
 
+@pytest.mark.long
 def test_a_line_below_the_least_rate_is_known_by_its_own_speed(tmp_path: Path) -> None:
     assert statuses(tmp_path, rate=100_000, timeout=0.4, images=1, size=500_000) == ([200], 1)
 

@@ -42,6 +42,7 @@ AMBIGUOUS = (
 )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("fault", AMBIGUOUS, ids=lambda fault: fault.name)
 def test_a_fault_ends_in_time_as_an_ambiguous_retry_and_the_next_request_succeeds(fault: Fault, part: FilePart) -> None:
     with a_pair() as (server, client):
@@ -74,6 +75,7 @@ def test_an_answer_that_comes_before_the_body_is_sent_is_read(tmp_path: Path) ->
     assert (answer.status, error_code(answer)) == (413, ("file_too_large", ""))
 
 
+@pytest.mark.long
 def test_a_larger_upload_gets_more_time(tmp_path: Path) -> None:
     """Twice what its bytes take at the least rate: once for what the line still holds, once for what began since."""
     file = tmp_path / "a.png"

@@ -181,6 +181,7 @@ class TestGitHub:
         folder = project.fresh(name)
         return github_steps(project, "github-publish.yml", folder, GITHUB_EVENT_NAME="push", **GITHUB), folder
 
+    @pytest.mark.long
     def test_publishing_uploads_once_and_commits_the_lock(self, project, host):
         told, folder = self.publish(project, "first")
         assert len(host.uploads) == 1
@@ -243,6 +244,7 @@ class TestGitLab:
         for line in job["script"]:
             project.run(line, own, folder)
 
+    @pytest.mark.long
     def test_publishing_uploads_once_and_commits_the_lock(self, project, host):
         folder = project.fresh("first")
         project.run("git config receive.advertisePushOptions true", folder=project.origin)
@@ -436,6 +438,7 @@ class TestCommitLock:
         project.run("mkdocs build -q", {"IMGPRO_API_KEY": VERIFIED}, folder)
         return folder
 
+    @pytest.mark.long
     def test_two_that_push_at_once_lose_no_record(self, project, host):
         first = self.built(project, "first")
         project.commit({"docs/index.md": "![one](one.png)\n\n![two](two.png)\n", "docs/two.png": picture(2)})
@@ -455,6 +458,7 @@ class TestCommitLock:
         assert project.committed() == (1, ["Record where the images live", "meanwhile", "first"])
         assert (folder / "docs/index.md").read_text("utf-8") == "changed by the build\n"
 
+    @pytest.mark.long
     def test_without_a_new_record_nothing_is_committed(self, project, host):
         assert self.commit(project, self.built(project, "first")).returncode == 0
         assert self.commit(project, self.built(project, "second")).returncode == 0
@@ -472,6 +476,7 @@ class TestCommitLock:
         assert done.returncode == 0, done.stderr
         assert "imghost.lock" in project.run("git show --name-only --format= main", folder=project.origin)
 
+    @pytest.mark.long
     def test_a_push_that_nobody_takes_is_an_error(self, project, host):
         folder = self.built(project, "first")
         write(project.origin, {"hooks/pre-receive": "#!/bin/sh\nexit 1\n"})
@@ -480,6 +485,7 @@ class TestCommitLock:
         assert done.returncode == 1
         assert "could not be pushed" in done.stderr
 
+    @pytest.mark.sampled(1)
     @pytest.mark.parametrize("name", ["azure-pipelines.yml", "circleci.yml", "bitbucket-pipelines.yml", "Jenkinsfile"])
     def test_the_services_own_files_upload_commit_and_build(self, project, host, name):
         """Their steps in order, except what installs and what only the service has."""
@@ -497,6 +503,7 @@ class TestCommitLock:
             project.run(script, environ, folder)
         assert (len(host.uploads), project.committed()[0]) == (1, 1)
 
+    @pytest.mark.sampled(1)
     @pytest.mark.parametrize("name", ["netlify.toml", "vercel.json", "cloudflare-pages.sh"])
     def test_a_service_that_only_publishes_asks_nobody(self, project, host, name):
         project.run("mkdocs build -q && git add imghost.lock", {"IMGPRO_API_KEY": VERIFIED, "CI": ""})

@@ -80,6 +80,7 @@ def ran(folder: Path, settings: dict[str, Any], environ: dict[str, str]) -> tupl
     return counts, set(modules)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["img.pro", "imageupload.io", "img402"])
 def test_a_build_that_knows_its_images_loads_no_more_of_a_host_than_it_asks(tmp_path: Path, name: str) -> None:
     """With `host: auto` the entry points name the one class to load, and what speaks with its host is not loaded."""

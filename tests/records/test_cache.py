@@ -468,6 +468,7 @@ def victim(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("poison", POISONS)
 class TestPoison:
+    @pytest.mark.sampled(14)
     def test_a_poisoned_store_goes_aside_and_a_new_one_takes_its_place(
         self, folder: Path, victim: Path, poison: Poison
     ) -> None:
@@ -483,6 +484,7 @@ class TestPoison:
         assert Cache.load(folder).records() == (RECORD,)
         assert Cache.load(folder).warnings == ()
 
+    @pytest.mark.sampled(16)
     def test_a_store_poisoned_since_it_was_read_is_not_written(
         self, folder: Path, victim: Path, poison: Poison
     ) -> None:

@@ -199,6 +199,7 @@ class TestTexts:
 class TestAnyOrder:
     """Builds that come, stand still, die, are taken over and lose answers, in any order."""
 
+    @pytest.mark.long
     @given(st.data())
     @settings(max_examples=120, deadline=None)
     def test_two_builds_send_an_image_only_if_the_first_was_silent_for_a_lease(self, data: st.DataObject) -> None:

@@ -69,6 +69,7 @@ def rebuilt(project: Path, count: int = 6) -> None:
     small_site(project / "site", count=count)
 
 
+@pytest.mark.sampled(1)
 def test_adopt_finds_every_image_after_lost_records_and_the_build_uploads_none(place, project, capsys):
     small_site(project / "site", count=50)
     ran(capsys, "rehost", "site", *place.flags)

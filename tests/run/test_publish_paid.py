@@ -70,6 +70,7 @@ def images(folder: Path) -> dict[str, int]:
     return json.loads((folder / "report.json").read_text("utf-8"))["images"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize(
     ("tier", "retention", "atoms", "cost"),
@@ -103,6 +104,7 @@ def test_build_of_three_images_pays_exactly_once(tmp_path, purse, version, tier,
     assert purse.key.removeprefix("0x") not in written
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "environ", [{"GITHUB_EVENT_NAME": "pull_request"}, {"IMGHOST_SERVE": "1"}], ids=["pull request", "preview"]
 )
@@ -124,6 +126,7 @@ def test_build_over_max_cost_sends_nothing_and_names_the_line_to_change(tmp_path
         assert (purse.paid, double.payments(), double.images) == (0, [], {})
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("max_cost", "atoms"), [("0.03", 30_000), ("0.02", 0)])
 def test_the_price_that_the_host_asks_now_decides_and_the_known_one_is_only_the_highest(
     tmp_path, purse, max_cost, atoms

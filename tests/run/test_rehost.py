@@ -183,6 +183,7 @@ class TestImgPro:
             assert len(host.copies) == 3
             assert report["references"]["rewritten"] == 5
 
+    @pytest.mark.sampled(1)
     def test_killed_in_the_middle_the_next_run_completes_without_a_second_copy(
         self, project, capsys, monkeypatch, generation
     ):

@@ -307,6 +307,7 @@ class TestReader:
         pressed(page, "Escape")
         assert page.locator("tr.open").count() == 0
 
+    @pytest.mark.sampled(1)
     @pytest.mark.parametrize(
         ("name", "first"), [("Size", "tour.gif"), ("Pages", "overview.png"), ("Pixels", "edit.png")]
     )
@@ -359,6 +360,7 @@ class TestReader:
         links = [name for role, name in heard if role == "link"]
         assert not any(re.fullmatch(r"Show \d+", name) for name in links), "each says what it shows"
 
+    @pytest.mark.sampled(1)
     @pytest.mark.parametrize("width", [320, 390, 800, 1400])
     def test_nothing_runs_over_the_side(self, page, width):
         page.set_viewport_size({"width": width, "height": 800})
@@ -414,6 +416,7 @@ def test_image_on_very_many_pages_lists_the_first_and_is_found_by_all(tmp_path):
     assert re.search(r'data-also="p50/ [^"]*p59/"', text)
 
 
+@pytest.mark.long
 @in_browser
 def test_three_thousand_images_are_written_opened_filtered_and_sorted_at_once(browser, tmp_path):
     facts = FACTS._replace(images=many_images(3000), findings=())

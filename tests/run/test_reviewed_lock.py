@@ -57,6 +57,7 @@ def test_a_line_names_the_image_and_what_was_served(project) -> None:
         assert locks.quick_record(line) == locks.record_of(json.loads(line)), "what every line has is read at once"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "served", [None, 7, {"bytes": "9", "sha256": "x"}, {"bytes": True}, {"bytes": 9, "sha256": 1}, []]
 )
@@ -114,6 +115,7 @@ def test_a_swap_that_takes_the_served_digest_along_is_told_by_its_line(project, 
     assert main(["verify", "--since", "HEAD", *flags]) == 1
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("commit", ["nowhere", "--output=x", "HEAD~9", ""])
 def test_a_commit_that_git_does_not_know_is_an_error_in_words(project, capsys, commit: str) -> None:
     folder, _, flags = project

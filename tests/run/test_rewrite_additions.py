@@ -127,6 +127,7 @@ def fetched(host: ImgPro) -> list[str]:
 class TestResponsive:
     """A reader gets the size that the window needs, and sees the page as it was."""
 
+    @pytest.mark.long
     def test_each_window_fetches_the_size_it_needs(self, project, capsys, host, site, browser):
         write(project / "site", {"a.png": plain((1100, 1085), "teal"), "index.html": page_with('<img src="a.png">')})
         run(capsys, host, "--responsive")
@@ -143,6 +144,7 @@ class TestResponsive:
             assert fetched(host)[before:] == [size], width
             assert abs(image["width"] - min(width, 1100)) < 1
 
+    @pytest.mark.long
     def test_an_image_is_as_large_as_before(self, project, capsys, host, site, browser):
         owns = (
             "",
@@ -451,6 +453,7 @@ class TestGenerators:
         assert page.count('<img width="40" height="30"') == 2
         assert page.count(' loading="lazy"') == 1
 
+    @pytest.mark.long
     def test_sphinx_builds_strictly_and_again_the_same(self, project):
         write(
             project,

@@ -103,6 +103,7 @@ def uploads(host: Any) -> Counter[str]:
     return Counter(copy.sent for copy in host.copies.values())
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("engine", "can_be_asked"), PAIRS, indirect=["engine"])
 def test_builds_of_several_repositories_at_once_upload_each_image_once(
@@ -128,6 +129,7 @@ def test_builds_of_several_repositories_at_once_upload_each_image_once(
         assert [(it["claim"], it["generation"]) for it in states(place)] == [(None, 1)] * (4 + 2 * BUILDS)
 
 
+@pytest.mark.sampled(1)
 def test_builds_that_were_killed_leave_what_others_complete(tmp_path: Path, engine: Engine) -> None:
     """The host can be asked, so that nothing is there twice, wherever a build dies."""
     store = engine.fresh()
@@ -209,6 +211,7 @@ class TestRequests:
 class TestWaiting:
     """What another build is at comes last, and is taken when it is there."""
 
+    @pytest.mark.sampled(1)
     def test_the_rest_goes_first_and_what_is_left_is_taken_over(self, tmp_path: Path, engine: Engine) -> None:
         url = engine.fresh()
         said: list[str] = []

@@ -72,6 +72,7 @@ class TestDown:
         why = "cannot read: it does not answer; check the network, or build again later"
         check_refused(tmp_path, url, f"nothing is uploaded: the store {url} {why}")
 
+    @pytest.mark.long
     def test_a_database_that_stands_still(self, tmp_path: Path, postgres: Postgres) -> None:
         url = postgres.fresh()
         with postgres.standing_still(), one_image(tmp_path, url) as (project, host, said):
@@ -114,6 +115,7 @@ class TestDown:
 
 
 class TestSlow:
+    @pytest.mark.long
     def test_its_time_is_told_and_the_build_is_done(self, tmp_path: Path, s3: Moto) -> None:
         s3.front.delay = 1.1
         with one_image(tmp_path, url := s3.fresh()) as (project, host, said):

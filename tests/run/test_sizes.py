@@ -171,6 +171,7 @@ def test_the_embedded_directory_has_formats_and_sizes_too(project, capsys):
     assert (project / "site/index.html").read_text() == page
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("page", "is_sized"),
     [

@@ -28,7 +28,7 @@ from imghost.site.images import Origins
 from imghost.testing import FakeStore, write_entry
 from imghost.testing.fake import KEY
 
-ROUNDS = counted("WORLD", 6, 500)
+ROUNDS = counted("WORLD", 6, of_all=500)
 PICTURES = [picture(1), picture(2), png_with_text(""), png_with_text("by A"), png_with_text("by B"), picture(3)]
 """Three of them are one payload once they are stripped."""
 PAYLOADS = [0, 1, 2, 2, 2, 3]

@@ -90,6 +90,7 @@ def test_builds_with_different_images_all_keep_their_records(tmp_path: Path, bui
         assert duplicates(host) == 0
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("generation", ["images", "upload"])
 def test_two_machines_at_once_store_each_image_once(tmp_path: Path, builders: list[Tracer], generation: str) -> None:

@@ -26,6 +26,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield Project(tmp_path, host)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("pages_left", [0, 12, 30])
 def test_a_disk_that_fills_up_at_any_step_loses_nothing(project: Project, pages_left: int) -> None:
     """Site, records and what is made for sending are all on the disk that is full sooner or later."""

@@ -99,6 +99,7 @@ def ran(host: str, secret: str, url: str, root: Path, *command: str) -> subproce
     )
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("host", CREDENTIALS)
 def test_a_credential_is_nowhere_though_the_host_repeats_it_and_every_logger_is_on(host: str, tmp_path: Path) -> None:
     secret = canary(host)

@@ -127,6 +127,7 @@ WAYS: dict[str, tuple[Callable[[Ground], object], dict[str, int] | None, str]] =
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tool", MODES)
 @pytest.mark.parametrize("way", WAYS)
 def test_the_exit_status_tells_ci_how_a_build_ended(

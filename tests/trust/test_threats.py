@@ -288,6 +288,7 @@ def test_a_record_of_the_cache_alone_is_confirmed_and_the_lock_wins(project: Pro
     assert len(project.host.copies) == 3
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "text", ["\n::stop-commands::x\x1b[2J", "::add-mask::a", "a\r\n##[error]b", "\u202e\x9b31m", "x" * 9999]
 )
@@ -302,6 +303,7 @@ def test_no_text_of_a_stranger_commands_a_log(project: Project, text: str) -> No
     assert not [line for line in lines if line.startswith("::") or "\x1b" in line or "\x9b" in line or len(line) > 900]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("seconds", ["999999999", "-5", "1e9", "nan", "Wed, 21 Oct 9999 07:28:00 GMT", "61"])
 def test_no_waiting_time_holds_a_build_up(project: Project, seconds: str) -> None:
     before = tree(built_site(project.site))

@@ -46,6 +46,7 @@ def test_a_lock_that_cannot_be_written_costs_no_image_and_its_lines_are_printed(
     assert len(nowhere.read_text().splitlines()) == 4
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "</dev/null >/dev/full 2>/dev/full", "2>/dev/full"])
 def test_a_closed_or_full_output_leaves_no_page_undone(project: Project, closed: str) -> None:
     if "full" in closed and not Path("/dev/full").exists():
@@ -80,6 +81,7 @@ def begun(project: Project, *more: str, until: Callable[[], object]) -> subproce
 ENDINGS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("signum", ENDINGS)
 def test_a_build_that_is_told_to_end_says_so_and_keeps_what_it_earned(project: Project, signum: int) -> None:
     """One request is under way and may finish; nothing that waits is begun."""
@@ -100,6 +102,7 @@ def test_a_build_that_is_told_to_end_says_so_and_keeps_what_it_earned(project: P
     assert_done(project, before)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("signum", "times"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
 def test_an_interrupted_build_waits_five_seconds_at_most_and_the_second_time_not_at_all(
     project: Project, signum: int, times: int
@@ -146,6 +149,7 @@ def ended(tracer: Tracer, number: int, point: Point) -> str:
     return "" if is_in_order else f"{signum.name} at {point}: {done.status}, {done.err[-1500:]}"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not can_trace(), reason="strace is not installed, or may not trace here")
 @pytest.mark.timeout(3600)
 def test_a_build_may_be_told_to_end_at_any_step(tmp_path: Path) -> None:
@@ -167,6 +171,7 @@ sys.exit(main(sys.argv[3:]))
 """
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("limit", "amount"),
     [("RLIMIT_NOFILE", 8), ("RLIMIT_NOFILE", 14), ("RLIMIT_NOFILE", 24), ("RLIMIT_FSIZE", 0), ("RLIMIT_FSIZE", 20_000)],
@@ -262,6 +267,7 @@ def test_a_half_rewritten_site_ends_as_a_clean_build_would(project: Project) -> 
     crawl(project.site, before, project.host)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("fault", [Fault.RESET_AFTER_BODY, Fault.HANG])
 def test_a_host_that_never_answers_ends_the_build_in_time_and_leaves_the_site(project: Project, fault: Fault) -> None:
     before = tree(built_site(project.site, count=6))

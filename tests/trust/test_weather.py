@@ -28,7 +28,7 @@ from imghost.run.rehost import Result, rehost
 from imghost.run.report import as_mapping
 from imghost.testing import draw
 
-IMAGES = counted("IMAGES", 200)
+IMAGES = counted("IMAGES", 80, of_all=200)
 SHARE = 0.05
 A_PAGE = 50
 """Images on a page; each is on the next page, too."""
@@ -128,6 +128,7 @@ def in_weather(opened: Served) -> Iterator[tuple[Fitted, Weather]]:
         yield double, Weather(double.server, seed=402, share=SHARE, is_upload=double._is_upload)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_site_is_published_in_bad_weather_and_completed_in_good(name: str, tmp_path: Path) -> None:
