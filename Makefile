@@ -14,9 +14,10 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --reruns 2 -rR
 
-# That, with the long counts and the tests that are marked `long`; the same inputs each time.
+# That, with the long counts, every variant, and the tests that are marked `long`; the same inputs each time.
+# `make test-all WHAT=rest` leaves out what `make test` has run as it is.
 test-all: $(READY)
-	IMGHOST_TEST_ALL=1 $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --reruns 2 -rR
+	IMGHOST_TEST_ALL=$(or $(WHAT),1) $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --reruns 2 -rR
 
 # The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs,
 # answers and payments, images in bad weather. Some orders end early: 1,150 of 30 events come to 30,000 events.

@@ -37,10 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave to `make test-all` what is marked `long`, and the variants of a test beyond those that are `sampled`.
 
-    Left out is not skipped: nothing that a change usually breaks is marked so. The longest of the rest comes first.
+    Left out is not skipped: nothing that a change usually breaks is marked so. `IMGHOST_TEST_ALL=rest` takes only what
+    was left. The longest of what remains comes first.
     """
-    if os.environ.get("IMGHOST_TEST_ALL") != "1":
+    which = os.environ.get("IMGHOST_TEST_ALL", "")
+    if which != "1":
         left = _left_to_all(items)
+        if which == "rest":
+            left = {item for item in items if item not in left and not item.get_closest_marker("more_in_all")}
         config.hook.pytest_deselected(items=[item for item in items if item in left])
         items[:] = [item for item in items if item not in left]
     items.sort(key=lambda item: "test_machine.py" not in item.nodeid)

@@ -193,6 +193,7 @@ def test_files_come_back_byte_for_byte_whatever_git_is_told_of_them(tmp_path: Pa
     assert any("100755" in line for line in kept)
 
 
+@pytest.mark.more_in_all
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing there kills as SIGKILL does")
 @pytest.mark.timeout(1200)
 def test_killed_anywhere_the_branch_is_whole(tmp_path: Path) -> None:

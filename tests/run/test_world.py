@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sites import picture, write
@@ -153,4 +154,4 @@ World.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-TestWorld = World.TestCase
+TestWorld = pytest.mark.more_in_all(pytest.mark.timeout(36_000)(World.TestCase))

@@ -75,6 +75,7 @@ def all_failed(chosen: list[Failing]) -> list[str]:
         return [problem for number, one in enumerate(chosen) if (problem := failed(tracer, number, one))]
 
 
+@pytest.mark.more_in_all
 @pytest.mark.timeout(14_400)
 def test_a_build_in_which_any_call_fails_ends_in_order_and_the_next_completes_it(tmp_path: Path) -> None:
     """Every reference leads somewhere, no image is stored twice, and no traceback is shown."""

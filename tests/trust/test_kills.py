@@ -47,6 +47,7 @@ def all_killed(rounds: list[tuple[Point, str]]) -> int:
         return sum(killed(tracer, point, generation) for point, generation in rounds)
 
 
+@pytest.mark.more_in_all
 @pytest.mark.timeout(14_400)
 def test_a_build_killed_at_any_call_is_completed_by_the_next_without_a_second_copy(tmp_path: Path) -> None:
     """Pages are old or new, no image is stored twice, and a third build asks nobody."""

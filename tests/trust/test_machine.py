@@ -171,6 +171,7 @@ REQUIRED = {
 """What must have happened for the test to have shown anything."""
 
 
+@pytest.mark.more_in_all
 @pytest.mark.timeout(36_000)
 def test_any_order_of_events_leaves_working_sites_and_one_copy_of_each_image() -> None:
     """The numbers of orders and of steps in each are raised for a soak."""

@@ -201,6 +201,7 @@ def all_of(seeds: range) -> Counter[str]:
     return total
 
 
+@pytest.mark.more_in_all
 @pytest.mark.timeout(14_400)
 def test_builds_killed_at_random_with_eight_threads_are_completed_without_a_second_copy() -> None:
     """Only a host that cannot be asked stores some twice: at most one for each thread, and the build says so."""

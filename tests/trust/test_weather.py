@@ -128,6 +128,7 @@ def in_weather(opened: Served) -> Iterator[tuple[Fitted, Weather]]:
         yield double, Weather(double.server, seed=402, share=SHARE, is_upload=double._is_upload)
 
 
+@pytest.mark.more_in_all
 @pytest.mark.sampled(1)
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("name", HOSTS)
