@@ -209,13 +209,24 @@ class Cache:
     is_writable: bool
     """False where the store cannot be written, so that nothing can be uploaded."""
 
-    def __init__(self, folder: Path, rows: dict[str, str], warnings: tuple[str, ...], *, is_writable: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rows: dict[str, str],
+        warnings: tuple[str, ...],
+        *,
+        is_writable: bool,
+        has_log: bool = False,
+    ) -> None:
         self.warnings = warnings
         self.is_writable = is_writable
+        # What a killed build has left is folded in once, else every build to come would touch it in reading.
+        self._has_log = has_log
         self._folder = folder
         self._rows = rows
         self._seen: set[str] = set()
         self._new: set[str] = set()
+        self._restamped: set[str] = set()
         self._guard = threading.Lock()
         self._writer: Writer | None = None
 
@@ -226,10 +237,11 @@ class Cache:
         is_writable = _is_writable(store)
         if not os.path.lexists(store):
             return cls(folder, {}, (), is_writable=is_writable)
-        from imghost.records.safe_diskcache import DoubtError, UnreadableError, checked_rows, quarantine
+        from imghost.records.safe_diskcache import DoubtError, UnreadableError, checked_rows, has_log, quarantine
 
         try:
-            return cls(folder, checked_rows(store), (), is_writable=is_writable)
+            rows = checked_rows(store)
+            return cls(folder, rows, (), is_writable=is_writable, has_log=has_log(store))
         except UnreadableError as problem:
             warning = f"the local store {store} is not used: {problem}; make it readable or delete it"
         except DoubtError as doubt:
@@ -306,19 +318,25 @@ class Cache:
     def remember_facts(self, path: str, now: Stamp, known: KnownFile) -> None:
         """Note what a file with this stamp is; `save` writes it."""
         key = _key("file", path)
-        self._rows[key] = _start(now) + _written_known(known)
+        told = _written_known(known)
+        if key not in self._new:
+            is_same_file = self._rows.get(key, "").split(" ", 3)[3:] == [told]
+            (self._restamped.add if is_same_file else self._restamped.discard)(key)
+        self._rows[key] = _start(now) + told
         self._seen.add(key)
         (self._new.add if _is_settled(now) else self._new.discard)(key)
 
-    def save(self) -> None:
+    def save(self, *, is_serving: bool = False) -> None:
         """Write the new digests in one step, and forget those of files long gone; raises OSError.
 
-        Where the store cannot be written nothing is, since digests only save time.
+        Where the store cannot be written nothing is, since digests only save time. A live preview copies the same
+        files again at each build: it writes only what it has learned of them, since what it writes may be watched.
         """
         unseen = [key for key, _ in self._of_kind("file:") if key not in self._seen]
         gone = unseen if len(unseen) > max(2 * len(self._seen), _SPARE) else []
-        changes: Changes = {key: self._rows[key] for key in self._new} | dict.fromkeys(gone)
-        if changes and self.is_writable:
+        new = self._new - self._restamped if is_serving else self._new
+        changes: Changes = {key: self._rows[key] for key in new} | dict.fromkeys(gone)
+        if self.is_writable and (changes or self._has_log):
             self._apply(changes)
             self._new.clear()
 

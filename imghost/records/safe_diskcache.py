@@ -90,6 +90,8 @@ def checked_rows(store: Path, *, is_for_writing: bool = False) -> dict[str, str]
     """
     try:
         _check_files(store)
+        if not is_for_writing and (rows := _rows_at_rest(store)) is not None:
+            return rows
         with closing(_opened(store)) as connection:
             return _checked(connection, "integrity_check" if is_for_writing else "quick_check")
     except sqlite3.Error as problem:
@@ -135,11 +137,46 @@ def _check_files(store: Path) -> None:
             raise DoubtError("it is not a database of ours")
 
 
-def _opened(store: Path) -> sqlite3.Connection:
+def _rows_at_rest(store: Path) -> dict[str, str] | None:
+    """Read a store that nobody writes to, without a trace: SQLite would leave two files beside the database.
+
+    Whatever watches the folder, like sphinx-autobuild, would see a change at every build, and build again. A store
+    is at rest while it has no log, since who writes makes one first; where it is not the same at the end, nothing
+    that was read counts.
+    """
+    before = _stamp_at_rest(store)
+    if before is None:
+        return None
+    try:
+        with closing(_opened(store, is_at_rest=True)) as connection:
+            rows = _checked(connection, "quick_check")
+    except (sqlite3.Error, DoubtError, OSError, ValueError):
+        if _stamp_at_rest(store) == before:
+            raise
+        return None
+    return rows if _stamp_at_rest(store) == before else None
+
+
+def has_log(store: Path) -> bool:
+    """Say whether rows stand in a log yet: a process writes, or one was killed before it could close the store."""
+    try:
+        return (store / f"{DATABASE}-wal").lstat().st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _stamp_at_rest(store: Path) -> tuple[int, int, int, int] | None:
+    if has_log(store):
+        return None
+    found = (store / DATABASE).lstat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _opened(store: Path, *, is_at_rest: bool = False) -> sqlite3.Connection:
     path = (store / DATABASE).absolute().as_posix()
     root = "" if path.startswith("/") else "/"
     # In a folder that cannot be written, SQLite cannot make the files beside the database that it would need.
-    mode = "ro" if os.access(store, os.W_OK) else "ro&immutable=1"
+    mode = "ro&immutable=1" if is_at_rest or not os.access(store, os.W_OK) else "ro"
     uri = f"file://{root}{quote(os.fsencode(path), safe='/:')}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 16 * MAX_VALUE)

@@ -137,7 +137,7 @@ def save(new: PageMap | None, last: PageMap, job: Job, cache: Cache) -> tuple[No
     try:
         if new is not None:
             page_map.save(job.page_map, new, last)
-        cache.save()
+        cache.save(is_serving=job.is_serving)
     except OSError as problem:
         why = f"{problem.strerror or problem}; {files.remedy(problem)}, or change 'cache_dir'"
         where = Path(problem.filename).parent if problem.filename else job.settings.cache_dir
@@ -155,7 +155,8 @@ def make_report(
 ) -> tuple[Report, tuple[Notice, ...]]:
     """Count what came of the run, and write the report where one is asked for."""
     counted = report.make_report(published, pages, job, requests, seconds, (copies.copies, copies.freed))
-    if job.settings.report is None:
+    if job.settings.report is None or job.is_serving:
+        # A live preview may watch the folder where the report stands, whose seconds differ each time.
         return counted, ()
     return _written_report(counted, published, pages, job, job.settings.report)
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from mkdocs.commands.build import build as build_mkdocs
 from mkdocs.config import load_config
+from mkdocs.plugins import BasePlugin
 from sites import picture, tree, write
 from sphinx.cmd.build import build_main
 
@@ -180,3 +181,53 @@ def test_build_after_one_that_was_killed_among_its_pages_leaves_what_a_clean_one
     after = sphinx(tmp_path, {"host": "img.pro"}, is_dirty=True)
     pages = [path for path in local if path.endswith(".html")]
     assert {path: after[path] for path in pages} == {path: local[path] for path in pages}
+
+
+def watched(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Stamp every file and folder of a project but the generator's output: what a watcher would see."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in {"_build", "site"}]
+        for path in (Path(parent, name) for name in (".", *names)):
+            state = path.stat()
+            found[path.relative_to(folder).as_posix()] = (state.st_mtime_ns, state.st_ctime_ns, state.st_size)
+    return found
+
+
+def served(folder: Path) -> None:
+    """Build as `mkdocs serve` does; a plugin that may rewrite images has every copy looked at."""
+    loaded = load_config(str(folder / "mkdocs.yml"))
+    loaded.plugins.on_startup(command="serve", dirty=False)
+    loaded.plugins["other"] = BasePlugin()
+    build_mkdocs(loaded)
+
+
+@pytest.mark.parametrize("mark", ["", "1"])
+def test_a_sphinx_build_that_changes_nothing_leaves_no_trace_beside_its_output(tmp_path, monkeypatch, mark):
+    """A watcher like sphinx-autobuild builds again whenever a file in the sources' folder changes."""
+    write(tmp_path, SPHINX)
+    monkeypatch.setenv("IMGHOST_SERVE", mark)
+    options = {"host": "directory", "serve": True, "cache_dir": "img/cache"}
+    options |= {"report": "report.json"} if mark else {}
+    for _ in range(2):
+        sphinx(tmp_path, options, is_dirty=True)
+    before = watched(tmp_path)
+    os.utime(tmp_path / "index.rst", (_FUTURE, _FUTURE))
+    before["index.rst"] = watched(tmp_path)["index.rst"]
+    before["options.json"] = (0, 0, 0)
+    for _ in range(2):
+        sphinx(tmp_path, options, is_dirty=True)
+        assert watched(tmp_path) | {"options.json": (0, 0, 0)} == before
+    assert (tmp_path / "img/cache/store/cache.db").is_file()
+
+
+def test_a_live_preview_that_changes_nothing_leaves_no_trace_beside_its_output(tmp_path):
+    write(tmp_path, MKDOCS)
+    options = {"host": "directory", "serve": True, "cache_dir": "docs/.cache", "report": "docs/report.html"}
+    mkdocs(tmp_path, options | {"report": None}, is_dirty=False)
+    served(tmp_path)
+    before = watched(tmp_path)
+    for _ in range(2):
+        served(tmp_path)
+        assert watched(tmp_path) == before
+    assert (tmp_path / "docs/.cache/store/cache.db").is_file()

@@ -809,3 +809,43 @@ def test_ten_thousand_rows_are_read_in_a_blink(tmp_path: Path) -> None:
         assert Cache.load(tmp_path).facts("9999.png", OLD)
         spent.append(time.process_time() - started)
     assert min(spent) < 0.12
+
+
+def traces(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+
+
+def test_reading_a_store_leaves_no_trace(folder):
+    before = traces(folder)
+    for _ in range(2):
+        with Cache.load(folder) as cache:
+            assert cache.records() == (RECORD,)
+            cache.save()
+    assert traces(folder) == before
+
+
+def test_what_a_killed_build_left_in_the_log_is_read_and_folded_in_once(folder):
+    code = (
+        "import os, sys; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path; from imghost.records.cache import Cache\n"
+        "Cache.load(Path(sys.argv[1])).intend('e' * 64, 'img.pro', ''); os._exit(9)"
+    )
+    assert run(code, folder, *SUPPORT).returncode == 9
+    assert (folder / "store/cache.db-wal").stat().st_size > 0
+    with Cache.load(folder) as cache:
+        assert ("e" * 64, "img.pro", "") in cache.intents()
+        cache.save()
+    assert {path.name for path in (folder / "store").iterdir()} == {"cache.db"}
+    before = traces(folder)
+    with Cache.load(folder) as cache:
+        assert ("e" * 64, "img.pro", "") in cache.intents()
+        cache.save()
+    assert traces(folder) == before
+
+
+def test_rows_that_another_build_has_in_its_log_are_read(folder):
+    with Cache.load(folder) as writing:
+        writing.intend("d" * 64, "img.pro", "")
+        assert (folder / "store/cache.db-wal").stat().st_size > 0
+        assert ("d" * 64, "img.pro", "") in Cache.load(folder).intents()
+    assert ("d" * 64, "img.pro", "") in Cache.load(folder).intents()
