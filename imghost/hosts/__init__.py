@@ -362,3 +362,16 @@ class Varies(Protocol):
     def converted(self, url: str, format: str) -> str:  # noqa: A002 - the option's name
         """Name the copy of an image, or of one of its sizes, as `webp` or `avif`."""
         ...
+
+
+@runtime_checkable
+class Converts(Varies, Protocol):
+    """A host whose service names converted copies in one of several ways, which has to be asked for once."""
+
+    def way(self) -> str:
+        """Ask in which way, in a word that is kept in the image's record. Raises `HostError`."""
+        ...
+
+    def converted(self, url: str, format: str, way: str = "") -> str:  # noqa: A002 - the option's name
+        """Name a copy in the way that the record keeps; without one, in the way of the settings."""
+        ...

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from imghost import files
 from imghost.errors import Action, BudgetError, HostError, LockError, StateError, StoreError
-from imghost.hosts import Host, Imports, Prices, Quota, Varies
+from imghost.hosts import Converts, Host, Imports, Prices, Quota, Varies
 from imghost.html.edit import Additions
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net import Client
@@ -39,7 +39,7 @@ from imghost.run.job import (
 )
 from imghost.run.plan import Refusal, decide, owner_of, replanned, within_budget
 from imghost.run.report import announce, failure_notices, reporting
-from imghost.run.rewrite import SEEN, additions_of, hosted_image, kinds_of, seen_kinds
+from imghost.run.rewrite import SEEN, WAY, additions_of, hosted_image, kinds_of, seen_kinds
 from imghost.site.images import Origins, Stay, opened
 from imghost.site.page_map import PageMap
 from imghost.wording import json_in_log, many, stay
@@ -522,6 +522,13 @@ def confirm_derived(published: Published, job: Job, client: Client) -> Confirmed
     if not published.planned.leave.may_upload:
         text = f"{many(len(wanted), 'image')} keep the plain address: nobody has seen the host's other copies yet"
         return Confirmed(published, remarks=(text,))
+    if additions.format and isinstance(host, Converts):
+        try:
+            published = _told_way(published, host.way(), wanted)
+        except HostError as problem:
+            text = f"{many(len(wanted), 'image')} keep the plain address: {problem.reason}; build again"
+            return Confirmed(published, (Notice("derived", text),))
+        wanted = _wanted(published, host, additions)
     seen, problems = _asked(wanted, client, job.settings.concurrency)
     published = _with(published, seen)
     notices = _noted(published, job, seen.keys()) if any(seen.values()) else ()
@@ -541,6 +548,15 @@ def _wanted(published: Published, host: Host, additions: Additions) -> dict[str,
     return wanted
 
 
+def _told_way(published: Published, way: str, urls: Container[str]) -> Published:
+    """Tell the records of these addresses how the host names their copies, since an idle build asks nobody."""
+    records = {
+        path: replace(record, extra={**record.extra, WAY: way}) if record.url in urls else record
+        for path, record in published.records.items()
+    }
+    return published._replace(records=records)
+
+
 def _asked(
     wanted: Mapping[str, Mapping[str, str]], client: Client, concurrency: int
 ) -> tuple[dict[str, frozenset[str]], list[str]]:
@@ -550,7 +566,7 @@ def _asked(
     unreachable: list[str] = []
 
     def look(kinds: Mapping[str, str]) -> dict[str, str]:
-        return {kind: _problem(url, client, unreachable) for kind, url in kinds.items()}
+        return {kind: _problem(url, kind, client, unreachable) for kind, url in kinds.items()}
 
     looks = concurrently(look, list(wanted.values()), concurrency)
     seen = {
@@ -560,8 +576,11 @@ def _asked(
     return seen, [problem for found in looks if (problem := next(filter(None, found.values()), ""))]
 
 
-def _problem(url: str, client: Client, unreachable: list[str]) -> str:
-    """Say why an address shows no image; empty where it does. What cannot be reached is noted."""
+def _problem(url: str, kind: str, client: Client, unreachable: list[str]) -> str:
+    """Say why an address shows no image of its kind; empty where it does. What cannot be reached is noted.
+
+    A host that does not know a parameter serves the original, which is no conversion.
+    """
     from imghost.run.upload import difference
 
     if len(unreachable) >= _BREAKER:
@@ -573,8 +592,14 @@ def _problem(url: str, client: Client, unreachable: list[str]) -> str:
         return unreachable[-1]
     if answer.status != 200:
         return f"{url} answers {answer.status}"
-    found = difference(None, None, answer.headers.get("content-type", ""), answer.body, "image/*")
+    found = difference(None, None, answer.headers.get("content-type", ""), answer.body, _type_of(kind))
     return f"{url} {found[1]}" if found else ""
+
+
+def _type_of(kind: str) -> str:
+    """Give the type that an address of this kind should have."""
+    _, mark, form = kind.rpartition("format=")
+    return f"image/{form}" if mark else "image/*"
 
 
 def _with(published: Published, seen: Mapping[str, frozenset[str]]) -> Published:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from imghost import files, urls
 from imghost.files import Stamp, digest, open_beneath, stamp
-from imghost.hosts import Host, Varies, registry
+from imghost.hosts import Converts, Host, Varies, registry
 from imghost.html import allows_inline, blocks
 from imghost.html.edit import Additions, HostedImage, Improvements, Shaping, splice
 from imghost.models import DEFAULT_KINDS, IMPORT, Image, Record, Reference
@@ -42,6 +42,8 @@ from imghost.urls import Place, SiteTarget, base_of, resolve
 
 SEEN: Final = "shown"
 """The field of a record that lists the kinds of derived addresses that were fetched and shown an image."""
+WAY: Final = "converts"
+"""The field of a record that keeps in which way the host names converted copies, where it has several."""
 
 
 def rewrite_pages(
@@ -338,8 +340,16 @@ def hosted_image(
     choices = (*smaller, (record.url, f"{record.width}w")) if smaller else ()
     if not additions.format or form not in _CONVERTED:
         return HostedImage("", record.width, record.height, choices)
-    converted = tuple((host.converted(url, additions.format), width) for url, width in choices)
-    return HostedImage(host.converted(record.url, additions.format), record.width, record.height, converted)
+    converted = tuple((_converted(url, record, host, additions.format), width) for url, width in choices)
+    whole = _converted(record.url, record, host, additions.format)
+    return HostedImage(whole, record.width, record.height, converted)
+
+
+def _converted(url: str, record: Record, host: Varies, form: str) -> str:
+    way = record.extra.get(WAY)
+    if isinstance(host, Converts) and isinstance(way, str):
+        return host.converted(url, form, way)
+    return host.converted(url, form)
 
 
 def kinds_of(hosted: HostedImage, additions: Additions) -> dict[str, str]:

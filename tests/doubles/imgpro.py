@@ -136,8 +136,11 @@ class ImgPro:
         return Speech(self.generation, self.server.url, self.duplicates, self.is_processing)
 
     def _route(self, request: Request) -> Reply:
-        if request.method == "GET" and (found := re.fullmatch(r"/t/(\w+)\.\w+", request.path)):
-            return self._served(found[1], request.query)
+        if request.method == "GET" and (found := re.fullmatch(r"/t/(\w+)\.(\w+)", request.path)):
+            # The older generation converts by the ending and knows no `format`, the newer the other way round.
+            query = {name: text for name, text in request.query.items() if name != "format"}
+            by_ending = query | {"format": found[2]}
+            return self._served(found[1], by_ending if self.generation == "upload" else request.query)
         try:
             # Outside the guard, so that an import may take its time, or fetch what this very host serves.
             part = self._imported(request)

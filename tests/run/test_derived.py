@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from doubles.server import Reply
 from sites import picture, write
 
 from imghost.cli.main import main
+from imghost.net import Client
 from imghost.run.upload import difference
 
 SIZE = (900, 600)
@@ -109,6 +111,31 @@ def test_what_no_browser_would_show_keeps_its_plain_address(
     mended = run(capsys, host)["page"]
     assert "format=webp" in mended
     assert "srcset" in mended
+
+
+@pytest.mark.parametrize("generation", ["upload", "images"])
+@pytest.mark.parametrize("form", ["webp", "avif"])
+@pytest.mark.parametrize("api", ["auto", None])
+def test_formats_are_named_as_the_generation_found_converts(generation, form, api, project, capsys):
+    """A generation that does not know a parameter serves the original, and says nothing."""
+    with ImgPro(generation) as host:
+        own = ("--format", form, "--option", f"api={api or generation}")
+        first = run(capsys, host, *own)
+        assert re.search(rf"i000000\.{form}\b" if generation == "upload" else f"[?&]format={form}", first["page"])
+        assert (f"format={form}" in first["page"]) is (generation == "images")
+        named = re.findall(r"(http://127[^\s\"',>]+)", html.unescape(first["page"]))
+        with Client(environ={}) as client:
+            assert {client.fetch(url).headers["content-type"] for url in named} == {f"image/{form}"}
+        again = run(capsys, host, *own)
+        assert again["requests"] == 0
+        assert again["page"] == first["page"]
+
+
+def test_an_original_served_in_place_of_a_conversion_is_none(project, capsys, host):
+    host.refuses, host.answer = ("format",), Reply(200, PNG, (("Content-Type", "image/png"),))
+    report = run(capsys, host)
+    assert "format=" not in report["page"]
+    assert "not image/webp" in report["err"]
 
 
 def test_without_leave_to_ask_nothing_is_named_that_nobody_saw(project, capsys, host):

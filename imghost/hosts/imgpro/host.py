@@ -174,12 +174,16 @@ class ImgPro(HostBase):
             if edge < shorter
         )
 
-    def converted(self, url: str, format: str) -> str:  # noqa: A002 - the option's name
+    def way(self) -> str:
+        """Say which generation of the API converts, which no address of an image shows."""
+        return self._spoken() or "images"
+
+    def converted(self, url: str, format: str, way: str = "") -> str:  # noqa: A002 - the option's name
         """Name the copy of an image, or of one of its sizes, in another format.
 
         The `upload` generation converts by the file's ending, `images` by a parameter, which goes before the ending.
         """
-        if self._options.api != "upload":
+        if (way if self._is_automatic and way else self._options.api) != "upload":
             return _with(url, "format", format)
         path, mark, query = url.partition("?")
         return f"{path.rpartition('.')[0]}.{format}{mark}{query}"
