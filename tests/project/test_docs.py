@@ -163,6 +163,53 @@ def test_every_command_in_a_page_is_understood(command, tmp_path, monkeypatch, c
     assert status == expected.get(named, 2), told.err
 
 
+TREES = [
+    ast.parse(path.read_text("utf-8"))
+    for package in ("imghost", "mkdocs_imghost", "sphinx_imghost")
+    for path in sorted((ROOT / package).rglob("*.py"))
+]
+
+
+def codes_of(call: ast.Call) -> Iterator[str]:
+    """List the codes of warnings that stand in a call which makes one, or which says why an image stays."""
+    name = ast.unparse(call.func).rpartition(".")[2]
+    place = {"Notice": 0, "Warned": 0, "refused": 1, "Stay": 2, "Refusal": 2, "Leave": 2}.get(name)
+    if place is None and name not in {"error", "warning", "join"}:
+        return
+    # img402 has a `refused` of its own, and `join` is how what is known of a file is kept in one text.
+    is_kept = ast.unparse(call.func) == repr("\t") + ".join"
+    is_other = name == "refused" and ast.unparse(call.args[0]) != "planned"
+    found = [] if place is None or is_other else [*call.args[place : place + 1]]
+    found += [word.value for word in call.keywords if word.arg in {"code", "subtype"}]
+    found += [part for arg in call.args for part in ast.walk(arg) if is_kept and isinstance(part, ast.IfExp)]
+    for value in found:
+        chosen = (value.body, value.orelse) if isinstance(value, ast.IfExp) else (value,)
+        yield from (str(it.value) for it in chosen if isinstance(it, ast.Constant) and it.value and " " not in it.value)
+
+
+def codes() -> set[str]:
+    """List every code of a warning that the code knows."""
+    calls = (node for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return {code for call in calls for code in codes_of(call) if re.fullmatch("[a-z]+", code)}
+
+
+def test_each_code_of_a_warning_has_its_section_and_none_is_left_over():
+    assert {"upload", "type", "frozen", "twin", "settings", "oversize"} <= codes()
+    assert sorted(re.findall(r"^### `(\w+)`$", PAGES["messages.md"], re.M)) == sorted(codes())
+
+
+def test_each_message_that_the_page_on_messages_quotes_is_one_of_the_codes():
+    """What stands between the places of names and numbers stands so in the code."""
+    texts = [str(node.value) for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    rows = re.findall(r"^\| (`.*?`) \| .* \|$", PAGES["messages.md"], re.M)
+    quoted = [
+        quote.strip() for row in rows for quote in re.findall(r"``(.+?)``|`([^`]+)`", row) for quote in quote if quote
+    ]
+    parts = [part for quote in quoted for part in map(str.strip, quote.split("…")) if len(part) > 3]
+    assert len(parts) > 60
+    assert [part for part in parts if not any(part in text for text in texts)] == []
+
+
 def test_there_are_commands_to_try():
     assert len(COMMANDS) >= 12
     assert {command.split()[0] for command in COMMANDS} >= {"rehost", "plan", "check", "verify", "prune", "migrate"}
