@@ -7,15 +7,15 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mkdocs import utils
 from mkdocs.config import config_options
 from mkdocs.config.base import ConfigErrors, ConfigWarnings, LegacyConfig, ValidationError
 from mkdocs.exceptions import PluginError
-from mkdocs.plugins import BasePlugin, event_priority, get_plugin_logger
+from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority, get_plugin_logger
 
 from imghost import (
     ImghostError,
@@ -54,6 +54,9 @@ _LEAVING_IMAGES = frozenset(
 """Plugins that are known to leave image files as they were copied; others may rewrite them."""
 
 
+_REWRITTEN = (".html", ".htm", ".xhtml", ".css")
+
+
 class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call]  # MkDocs leaves that hook untyped
     """Brings a site's images to a host once the site is built."""
 
@@ -64,6 +67,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         self._is_serving = False
         self._is_dirty = False
         self._has_map = True
+        self._must_write_again = False
         self._depth = 0
         self._sources: dict[str, Path] = {}
         self._generated: set[Path] = set()
@@ -96,16 +100,28 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         self._sources.clear()
         self._generated.clear()
         known = self._page_map(config)
-        if self._is_dirty and not known.exists():
-            utils.clean_directory(config.site_dir)  # so that every page is written again
-        elif not self._is_dirty:
+        self._must_write_again = self._is_dirty and not known.exists()
+        if not self._is_dirty:
             self._has_map = retire_page_map(known)
             self._kept = KeptOverCleanup.take(Path(config.site_dir), self._settings)
 
     @event_priority(100)
-    def on_files(self, files: Files, *, config: MkDocsConfig) -> None:
+    def _on_files_first(self, files: Files, *, config: MkDocsConfig) -> None:
         """Note where each file comes from, before another plugin takes it out."""
         self._note(files, config)
+
+    @event_priority(-1000)
+    def _on_files_last(self, files: Files, *, config: MkDocsConfig) -> None:  # noqa: ARG002 - MkDocs' names
+        """Have MkDocs write the pages again that it would take for unchanged, where it is not known what is in them.
+
+        Their old age is what tells it; nothing else in the site is touched, which may be others'.
+        """
+        for file in files if self._must_write_again else ():
+            if file.dest_uri.lower().endswith(_REWRITTEN):
+                with suppress(OSError):  # one that is not there yet is written anyway
+                    os.utime(file.abs_dest_path, (0, 0))
+
+    on_files = CombinedEvent(_on_files_first, _on_files_last)
 
     @event_priority(100)
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:  # noqa: ARG002 - MkDocs' names

@@ -52,10 +52,19 @@ if TYPE_CHECKING:  # what uploads and the audit need comes with them, so it is l
 
 def rehost(call: Call) -> int:
     """Upload a site's images and rewrite its pages."""
-    job = call.job()
-    if job.is_serving and not call.settings.serve:
+    if _is_idle(call):
         call.say("this is a live preview (IMGHOST_SERVE=1): the pages stay as they are")
         return 0
+    return _rehosted(call)[0]
+
+
+def _is_idle(call: Call) -> bool:
+    return call.job().is_serving and not call.settings.serve
+
+
+def _rehosted(call: Call) -> tuple[int, Result]:
+    """Run, and tell what came of it; gives the exit status, too."""
+    job = call.job()
     alerted: list[str] = []
 
     def alert(text: str) -> None:
@@ -64,7 +73,7 @@ def rehost(call: Call) -> int:
 
     result = run(replace(job, alert=alert))
     _tell(call, result, alerted)
-    return 1 if result.error or result.is_refused or (call.is_strict and result.notices) else 0
+    return 1 if result.error or result.is_refused or (call.is_strict and result.notices) else 0, result
 
 
 def _tell(call: Call, result: Result, alerted: Collection[str]) -> None:
@@ -794,12 +803,41 @@ def restore(call: Call) -> int:
 
 
 def migrate(call: Call) -> int:
-    """Move a site's images to another host: back to local, then, if all came back, to the new one."""
+    """Move a site's images to another host: back to local, then, if all came back, to the new one.
+
+    The new host is asked first, and a site of which nothing moved is left as it was.
+    """
+    from imghost.run import care
+
+    if why := _immovable(call):
+        call.say(f"nothing is moved: {why}")
+        return 1
+    page_map_file = call.job().page_map
+    known = page_map_file.read_bytes() if page_map_file and page_map_file.exists() else None
     restored = _restored(call, call.configured)
     if restored.left:
         call.say("nothing is moved, since not every reference could be put back; build the site again first")
         return 1
-    return rehost(call)
+    status, result = _rehosted(call)
+    if result.report.counts.references_rewritten or not restored.pages:
+        return status
+    care.undo(call.job().site, restored, page_map_file, known)
+    call.say("nothing is moved: the new host has none of the images, and the pages are as they were")
+    return 1
+
+
+def _immovable(call: Call) -> str:
+    """Say why nothing can move to the new host, before a page changes; empty where it can."""
+    if _is_idle(call):
+        return "this is a live preview (IMGHOST_SERVE=1)"
+    job = call.job()
+    with Client(call.settings.timeout, environ=call.environ) as client, Cache.load(call.settings.cache_dir) as cache:
+        planned = plan_run(job, client, cache)
+    if planned.host is None:
+        return "no host is chosen; name one with --to, and set its credential"
+    is_closed = planned.host.place == "network" and not planned.leave.may_upload
+    is_there = any(record.host == planned.host.name for record in planned.lock.records)
+    return planned.leave.reason if is_closed and not is_there else ""
 
 
 def _restored(call: Call, published: Settings) -> Restored:

@@ -167,12 +167,12 @@ class KeptOverCleanup:
     @classmethod
     def take(cls, site: Path, settings: Settings) -> KeptOverCleanup | None:
         """Move the embedded directory aside, if the settings have one in the site."""
-        if settings.host != "directory" or settings.options.get("base_url"):
+        path = str(settings.options.get("path") or _DEFAULT)
+        is_elsewhere = settings.host != "directory" or bool(settings.options.get("base_url"))
+        if is_elsewhere or "/" in path or "\\" in path or path.startswith("."):
+            shutil.rmtree(site / _KEPT, ignore_errors=True)  # a build that was killed left it
             return None
-        path = str(settings.options.get("path") or "_imghost")
         folder = site / path
-        if "/" in path or "\\" in path or path.startswith("."):
-            return None
         kept = cls(folder, site / _KEPT)
         if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(kept.waiting, ignore_errors=True)
@@ -180,9 +180,13 @@ class KeptOverCleanup:
         return kept
 
     def bring_back(self) -> None:
-        """Move the images back; what the generator itself wrote there counts more."""
+        """Move the images back; what else was in the folder was the generator's, which writes what it still has."""
         if not self.waiting.is_dir():
             return
-        if not self.folder.exists():
-            self.waiting.rename(self.folder)
+        ours = [file for file in self.waiting.iterdir() if re.fullmatch(_NAME, file.name) and not file.is_symlink()]
+        if ours:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        for file in ours:
+            if not (self.folder / file.name).exists():
+                file.rename(self.folder / file.name)
         shutil.rmtree(self.waiting, ignore_errors=True)

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -359,6 +359,8 @@ class Restored:
     """Pages and the URL in each that could not be put back; such a page is as it was, if the map knows it."""
     copies: int = 0
     """Local copies that are back from the host's own files in the site, as they were put there."""
+    before: Mapping[str, bytes] = field(default_factory=dict)
+    """What was in the pages that were changed."""
 
 
 def restore(
@@ -373,7 +375,7 @@ def restore(
     still_lost = _back_from_host(site, known, lost, place) if lost else lost
     found = survey(site)
     homes: Mapping[str, str] | None = None
-    changed = 0
+    before: dict[str, bytes] = {}
     left: list[tuple[str, str]] = []
     for path in (*found.pages, *found.stylesheets):
         content = (site / path).read_bytes()
@@ -389,8 +391,16 @@ def restore(
         left += [(path, url) for url in missing]
         if encode(text) != content:
             files.write_whole(site / path, encode(text), is_durable=False)
-            changed += 1
-    return Restored(changed, tuple(left), len(lost) - len(still_lost))
+            before[path] = content
+    return Restored(len(before), tuple(left), len(lost) - len(still_lost), before)
+
+
+def undo(site: Path, restored: Restored, page_map: Path | None, known: bytes | None) -> None:
+    """Make pages again what they were before they were restored, and the map what it was, if it is known."""
+    for path, content in restored.before.items():
+        files.write_whole(site / path, content, is_durable=False)
+    if page_map is not None and known is not None:
+        files.write_whole(page_map, known, is_durable=False)
 
 
 def _back_from_host(site: Path, known: PageMap, lost: set[str], place: Place) -> set[str]:

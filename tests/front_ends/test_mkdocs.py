@@ -201,6 +201,48 @@ def test_dirty_build_without_the_map_writes_every_page_again(tmp_path):
     assert drop(tree(tmp_path / "site", ".html")) == clean
 
 
+def test_dirty_build_without_the_map_leaves_what_is_not_its_own(tmp_path):
+    """A site folder may hold what other tools put there, and what an earlier build left."""
+    project(tmp_path, "host: directory\nreferences: [img, css]")
+    write(tmp_path, {"docs/more.css": "p { background: url(img/two.png) }", "docs/raw.html": '<img src="img/one.png">'})
+    assert build(tmp_path).returncode == 0
+    clean = drop(tree(tmp_path / "site"))
+    others = {"api/index.html": "<p>of another tool", "CNAME": "x.test", "coverage/a.js": "1", "old.css": "p { }"}
+    write(tmp_path / "site", others)
+    shutil.rmtree(tmp_path / ".cache")
+    assert build(tmp_path, "--dirty").returncode == 0
+    assert drop(tree(tmp_path / "site")) == clean | {path: text.encode() for path, text in others.items()}
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_files_that_the_docs_have_where_the_host_puts_its_own_go_with_their_sources(tmp_path, drops):
+    project(tmp_path, "host: directory\noptions: {path: pictures}")
+    names = {"docs/pictures/mine.png": picture(7), "docs/pictures/deep/note.txt": "a", "docs/pictures/b.svg": "<svg/>"}
+    write(tmp_path, names)
+    assert build(tmp_path).returncode == 0
+    hosted = {path for path in tree(tmp_path / "site/pictures") if len(path) > 32}
+    assert len(hosted) == 2
+    if drops:
+        shutil.rmtree(tmp_path / "docs/pictures")
+    else:
+        (tmp_path / "docs/pictures/mine.png").unlink()
+    left = set() if drops else {"deep/note.txt", "b.svg"}
+    for _ in range(2):
+        assert build(tmp_path).returncode == 0
+        assert report(tmp_path)["images"]["uploaded"] == 0
+        assert set(tree(tmp_path / "site/pictures")) == hosted | left
+
+
+def test_what_a_killed_build_put_aside_goes_once_another_host_is_chosen(tmp_path):
+    project(tmp_path)
+    assert build(tmp_path).returncode == 0
+    (tmp_path / "site/_imghost").rename(tmp_path / "site/.imghost-kept")
+    config = (tmp_path / "mkdocs.yml").read_text()
+    (tmp_path / "mkdocs.yml").write_text(config.replace("host: directory", "host: img.pro"))
+    assert build(tmp_path).returncode == 0
+    assert not (tmp_path / "site/.imghost-kept").exists()
+
+
 def test_serve_touches_neither_pages_nor_network(tmp_path):
     project(tmp_path)
     code = (

@@ -227,6 +227,51 @@ def test_migrate_moves_every_image_and_keeps_both_records(project, capsys, monke
     assert len([line for line in lock[1:] if line["host"] == "img.pro"]) == 50
 
 
+class TestMigrateToAHostThatTakesNothing:
+    """The pages of a published site are never local for a host that has not been asked first."""
+
+    @pytest.fixture
+    def published(self, project, capsys, monkeypatch):
+        with ExitStack() as stack:
+            old = opened(stack, "imageupload.io", monkeypatch)
+            ran(capsys, "rehost", "site", *old.flags)
+            monkeypatch.delenv("IMAGEUPLOAD_API_KEY")
+            write(project, {"imghost.toml": f'host = "imageupload.io"\n[options]\napi_url = "{old.double.api_url}"\n'})
+            yield project
+
+    @pytest.mark.parametrize("has_map", [True, False])
+    @pytest.mark.parametrize(
+        ("flags", "status"),
+        [
+            (["--to", "img.pro"], 1),  # no key
+            (["--to", "s3"], 2),  # no bucket
+            (["--to", "img402", "--option", "tier=permanent"], 1),  # no wallet
+        ],
+    )
+    def test_leaves_the_pages_as_they_are(self, published, capsys, flags, status, has_map):
+        if not has_map:
+            shutil.rmtree(published / ".cache")
+        before = tree(published / "site")
+        assert main(["migrate", "site", "--config", "imghost.toml", *flags]) == status
+        assert tree(published / "site") == before
+
+    @pytest.mark.parametrize("trouble", ["a key it does not know", "nobody listens"])
+    def test_leaves_them_where_it_takes_no_image(self, published, capsys, monkeypatch, trouble):
+        before = tree(published / "site")
+        with ExitStack() as stack:
+            new = opened(stack, "img.pro/upload", monkeypatch)
+            if trouble == "nobody listens":
+                stack.close()
+            else:
+                monkeypatch.setenv("IMGPRO_API_KEY", "ip_unknown")
+            assert main(["migrate", "site", "--to", "img.pro", "--retries", "1", *new.flags[2:]]) == 1
+        assert tree(published / "site") == before
+        assert "nothing is moved" in capsys.readouterr().err
+        monkeypatch.delenv("IMGPRO_API_KEY")
+        assert ran(capsys, "restore", "site")["left"] == []
+        assert "http://" not in (published / "site/index.html").read_text()
+
+
 def test_status_shows_the_hosts_own_numbers(place, project, capsys):
     ran(capsys, "rehost", "site", *place.flags)
     found = ran(capsys, "status", *place.flags)
