@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 NPM_WORLD ?= $(or $(TMPDIR),/tmp)/imghost-world-npm
 NPM_PEERS ?= $(or $(TMPDIR),/tmp)/imghost-bench-npm
 
-.PHONY: demo test test-all soak fuzz lint types docs wheel matrix world bench clean
+.PHONY: demo test test-all soak fuzz lint types docs wheel matrix world world-images bench clean
 
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
@@ -68,6 +68,11 @@ matrix:
 world: .venv-world/.ready
 	.venv-world/bin/python -m tests.world --folder $(or $(TMPDIR),/tmp)/imghost-world --npm $(NPM_WORLD) \
 		--least $(if $(WORLD),1,8) $(WORLD)
+
+# Every image file under a folder, through every path, beside itself in Chromium: `make world-images IMAGES=folder`.
+world-images: .venv-world/.ready
+	.venv-world/bin/python -m tests.world.images $(or $(IMAGES),example_site/images) \
+		--folder $(or $(TMPDIR),/tmp)/imghost-world-images
 
 .venv-world/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-world

@@ -144,32 +144,36 @@ class HostedImage(NamedTuple):
     """Addresses to choose from by width, each with its descriptor, the whole image last."""
 
 
-class Shaping(NamedTuple):
-    """What styles decide of images: of all of them, and of those with these classes."""
+class SizeRule(NamedTuple):
+    """A rule that decides images' height: what the image has, and what some elements around it have.
 
-    has_heights: bool = False
-    height_classes: frozenset[str] = frozenset()
+    Each is told by names of elements, by `.class` and by `#id`; nothing = any.
+    """
+
+    around: frozenset[frozenset[str]]
+    own: frozenset[str]
+
+
+class Shaping(NamedTuple):
+    """What styles decide of images: of all of them, of those with these classes, and of those in these places."""
+
+    heights: frozenset[SizeRule] = frozenset()
     has_widths: bool = False
     width_classes: frozenset[str] = frozenset()
     is_bounded: bool = False
     """Whether no image is shown wider than a part of the window or of what it stands in."""
-    column_classes: frozenset[str] = frozenset()
-    """Classes of elements that lay out what is in them as a column, which stretches images."""
+    stretching: frozenset[frozenset[str]] = frozenset()
+    """What elements have that stretch the images right in them, as a column of `flex` does."""
 
     def joined(self, other: Shaping) -> Shaping:
         """Put two style sheets together."""
         return Shaping(
-            self.has_heights or other.has_heights,
-            self.height_classes | other.height_classes,
+            self.heights | other.heights,
             self.has_widths or other.has_widths,
             self.width_classes | other.width_classes,
             self.is_bounded or other.is_bounded,
-            self.column_classes | other.column_classes,
+            self.stretching | other.stretching,
         )
-
-    def decides_height(self, classes: Collection[str]) -> bool:
-        """Say whether a style decides the height of an image with these classes."""
-        return self.has_heights or not self.height_classes.isdisjoint(classes)
 
     def decides_width(self, classes: Collection[str]) -> bool:
         """Say whether a style may outweigh the width that an image with these classes is told."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Final, NamedTuple
 
 from imghost.html import allows_inline
-from imghost.html.edit import HostedImage, Improvements, Shaping
+from imghost.html.edit import HostedImage, Improvements, Shaping, SizeRule
 from imghost.html.scan import Element
 from imghost.html.tokenizer import HTML, Tag, attributes, tags, value
 from imghost.models import Reference, Scan
@@ -31,7 +32,6 @@ _HARMLESS: Final = re.compile(
 )
 """A style attribute that leaves an image's height to its own shape."""
 _OWN_WIDTH: Final = re.compile(r"(?:\A|[;\s])width\s*:\s*([0-9]{1,6})px\s*(?:;|\Z)", re.I)
-_AROUND: Final = re.compile(r"<([a-z][a-z0-9-]*)([^<>]*)>\s*(?:<(?:a|picture|source)\b[^<>]*>\s*)*\Z", re.I)
 _BOUND: Final = re.compile(r"(?:\A|[;\s])(?:max-)?width\s*:\s*[0-9.]+(?:%|vw)", re.I)
 _INERT: Final = frozenset({"noscript", "template"})
 """Elements whose images a browser does not show where they stand."""
@@ -71,6 +71,7 @@ def improve(
     may_size = improvements.additions.dimensions and has_rule
     shaping = improvements.shaping.joined(_own_shaping(text))
     known = improvements.known
+    squeezed = _squeezed(text, shaping) if may_size else frozenset()
     # A browser fetches what is preloaded by its plain address, so nothing else may be asked for in its place.
     preloaded = {url for reference, url in edits.items() if reference.kind == "preload"}
     chosen = dict(edits)
@@ -79,7 +80,8 @@ def improve(
         is_early = any(edits[reference] in preloaded for reference in image.moved)
         if image.picture is None and not is_early:
             chosen |= {one: known[one].url for one in image.moved if known[one].url}
-        if new := _attributes(image, scan, improvements, shaping, is_early=is_early, may_size=may_size):
+        is_sizable = may_size and image.at not in squeezed
+        if new := _attributes(image, scan, improvements, shaping, is_early=is_early, may_size=is_sizable):
             added.append((image.at, "", "".join(f' {name}="{_escaped(told)}"' for name, told in new.items())))
     is_sized = any(MARK in told for _, _, told in added)
     if is_sized and title is not None:
@@ -101,7 +103,7 @@ def _attributes(
         return {}
     additions, new = improvements.additions, dict[str, str]()
     if may_size:
-        new |= _dimensions(image, improvements.known, shaping)
+        new |= _dimensions(image, improvements.known)
     if additions.lazy and not is_early:
         new |= _lazy(image)
     if additions.responsive and not is_early:
@@ -168,10 +170,8 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
     return [_Place(tag, span, tag is first) for (tag, _), span in zip(found, spans, strict=True)], title
 
 
-def _dimensions(image: _Shown, known: Mapping[Reference, HostedImage], shaping: Shaping) -> dict[str, str]:
+def _dimensions(image: _Shown, known: Mapping[Reference, HostedImage]) -> dict[str, str]:
     """Add the image's own size, where nothing else decides it."""
-    if shaping.decides_height(image.classes) or _is_in_column(image, shaping):
-        return {}
     if not image.source or any(map(image.has, ("width", "height", "sizes", "data-imghost"))):
         return {}
     srcset = image.element.says("srcset")
@@ -232,16 +232,6 @@ def _natural(known: HostedImage, height: int) -> int:
     return max(1, known.width * height // known.height) if height else known.width
 
 
-def _is_in_column(image: _Shown, shaping: Shaping) -> bool:
-    """Say whether the element right around an image lays out a column, which stretches what is in it."""
-    around = _AROUND.search(image.element.text, max(0, image.at - 600), image.at - len("<img"))
-    if around is None:
-        return False
-    given = attributes(image.element.text, around.end(1), around.end(2) + 1)
-    classes, style = (value(image.element.text, given.get(name)) for name in ("class", "style"))
-    return not shaping.column_classes.isdisjoint(classes.split()) or "column" in style
-
-
 def _fallback(image: _Shown) -> dict[str, str]:
     """Add what shows the local copy when the hosted one does not load, once."""
     if not image.source or image.picture is not None or image.has("onerror"):
@@ -266,8 +256,8 @@ def _escaped(told: str) -> str:
 
 # What a site's styles say of the size of images: whether something beside an image's own attributes decides it.
 #
-# Rules are read as far as they can be without a tree of elements: one that asks for elements around an image by a
-# class or an id is passed over.
+# Rules are read by what they ask of an image and of elements around it: names, classes and ids. What else they ask, an
+# attribute or the place among others, is taken as fulfilled, and so is any order of the elements around.
 
 _COMMENT: Final = re.compile(r"/\*.*?(?:\*/|\Z)", re.S)
 _BLOCK: Final = re.compile(r"\{([^{}]*)\}")
@@ -275,11 +265,20 @@ _KEEPS: Final = r"\s*:\s*(?!(?:auto|none|initial|unset|revert|0)\s*(?:!|;|\Z))"
 _HEIGHT: Final = re.compile(rf"(?<![\w-])(?:(?:max-|min-)?(?:height|block-size)|aspect-ratio){_KEEPS}", re.I)
 _WIDTH: Final = re.compile(rf"(?<![\w-])(?:width|inline-size){_KEEPS}", re.I)
 _BOUNDING: Final = re.compile(r"(?<![\w-])(?:max-)?(?:width|inline-size)\s*:\s*[0-9.]+(?:%|vw)", re.I)
-_COLUMN: Final = re.compile(r"(?<![\w-])flex-(?:direction|flow)\s*:[^;]*\bcolumn", re.I)
+# Flex lays out a column as wide as its widest, a row with a height as high as that (CSS Flexbox, align-items).
+_STRETCHING: Final = re.compile(
+    r"(?<![\w-])(?:flex-(?:direction|flow)\s*:[^;]*\bcolumn|(?:align|justify|place)-items\s*:[^;]*\bstretch)", re.I
+)
+_FLEX: Final = re.compile(r"(?<![\w-])display\s*:\s*(?:inline-)?flex\b", re.I)
+_ANY_OF: Final = re.compile(r":(?:is|where|matches|-webkit-any|-moz-any)\(([^()]*)\)", re.I)
+_ASKING: Final = re.compile(r":(?!(?:is|where|matches|-webkit-any|-moz-any)\()[\w-]+\([^()]*\)", re.I)
+_BRACKETS: Final = re.compile(r"""\[(?:[^\]"']|"[^"]*"|'[^']*')*\]""")
+_COMMA: Final = re.compile(r",(?![^()]*\))")
+_MOST_ALTERNATIVES: Final = 64
 _STEPS: Final = re.compile(r"[\s>+~]+")
-_CLASS: Final = re.compile(r"\.([\w-]+)")
-_ANY_IMAGE: Final = re.compile(r"(?:img|\*|)(?::[\w-]+(?:\([^()]*\))?|\[[^\]]*\])*\Z", re.I)
-_PLAIN: Final = re.compile(r"(?:[a-z][a-z0-9]*|\*|:root)\Z", re.I)
+_PART: Final = re.compile(r"[.#]?(?:[\w-]|[^\x00-\x7f]|\\.)+|::?[\w-]+|.", re.S)
+_NOT_IMAGES: Final = frozenset({":root", ":host", ":before", ":after", ":focus-within", ":target", "&"})
+_ESCAPE: Final = re.compile(r"\\(.)", re.S)
 
 
 def all_shaping(sheets: Iterable[str]) -> Shaping:
@@ -290,37 +289,197 @@ def all_shaping(sheets: Iterable[str]) -> Shaping:
 def shaping_of(css: str) -> Shaping:
     """Read one style sheet, each rule once."""
     css = _COMMENT.sub(" ", css)
+    heights: set[SizeRule] = set()
+    stretching: set[frozenset[str]] = set()
     found = Shaping()
     at = 0
     for block in _BLOCK.finditer(css):
         before = css[at : block.start()]
         at = block.end()
-        selectors = before[max(map(before.rfind, "{};")) + 1 :]
-        if decides := _decided(block[1]):
-            for selector in selectors.split(","):
-                found = found.joined(_of_rule(selector.strip(), decides))
-    return found
+        declared = block[1]
+        has_height, has_width = bool(_HEIGHT.search(declared)), bool(_WIDTH.search(declared))
+        is_bounding = bool(_BOUNDING.search(declared))
+        stretches = bool(_STRETCHING.search(declared)) or (has_height and bool(_FLEX.search(declared)))
+        if not (has_height or has_width or is_bounding or stretches):
+            continue
+        for around, last in _selectors(before[max(map(before.rfind, "{};")) + 1 :]):
+            own = frozenset(part for part in last if part[:1] != ":")
+            names = {part for part in own if part[0] not in ".#"}
+            if stretches:
+                stretching.add(own)
+            if names - {"img"} or not _NOT_IMAGES.isdisjoint(last):
+                continue
+            if has_height:
+                heights.add(SizeRule(frozenset(around), own))
+            found = found.joined(_width_of(around, own, has_width=has_width, is_bounding=is_bounding))
+    return found.joined(Shaping(frozenset(heights), stretching=frozenset(stretching)))
 
 
-def _decided(declarations: str) -> dict[str, bool]:
-    """Say what a rule decides; empty where nothing of images' sizes."""
-    patterns = {"height": _HEIGHT, "width": _WIDTH, "bound": _BOUNDING, "column": _COLUMN}
-    decided = {name: bool(pattern.search(declarations)) for name, pattern in patterns.items()}
-    return decided if any(decided.values()) else {}
+def _width_of(around: Sequence[frozenset[str]], own: frozenset[str], *, has_width: bool, is_bounding: bool) -> Shaping:
+    """Say what a rule decides of images' width; one that asks for more around them than elements only bounds it."""
+    if any(part[0] in ".#" for parts in around for part in parts):
+        return Shaping(is_bounded=is_bounding and own == {"img"})
+    is_any = own <= {"img"}
+    classes = frozenset(part[1:] for part in own if part[0] == ".") if has_width else frozenset[str]()
+    return Shaping(has_widths=is_any and has_width, width_classes=classes, is_bounded=is_any and is_bounding)
 
 
-def _of_rule(selector: str, decides: dict[str, bool]) -> Shaping:
-    *around, last = _STEPS.split(selector) or [""]
-    classes = frozenset(_CLASS.findall(last))
-    column = classes if decides["column"] else frozenset[str]()
-    if not all(map(_PLAIN.match, around)):
-        return Shaping(is_bounded=decides["bound"] and last.lower() == "img", column_classes=column)
-    is_any = bool(last) and bool(_ANY_IMAGE.match(last))
-    return Shaping(
-        is_any and decides["height"],
-        classes if decides["height"] else frozenset(),
-        is_any and decides["width"],
-        classes if decides["width"] else frozenset(),
-        is_any and decides["bound"],
-        column,
-    )
+def _selectors(written: str) -> Iterator[tuple[list[frozenset[str]], list[str]]]:
+    """Give for each selector what it asks of elements around, and the parts of its last step."""
+    text, count = _BRACKETS.sub(":a", written), 1
+    while count:
+        text, count = _ASKING.subn(":a", text)
+    for selector in _COMMA.split(text):
+        for plain in _alternatives(selector.strip()):
+            *around, last = ([*_parts_of(step)] for step in _STEPS.split(plain.strip(" \t\n>+~")))
+            asked = [frozenset(part for part in parts if part[:1] not in {":", "&"}) for parts in around]
+            yield [parts for parts in asked if parts], last
+
+
+def _alternatives(selector: str) -> list[str]:
+    """Write a selector out for each of what its `:is()` and `:where()` name."""
+    written = [selector]
+    while (found := next(((at, one) for at, text in enumerate(written) if (one := _ANY_OF.search(text))), None)) and (
+        len(written) < _MOST_ALTERNATIVES
+    ):
+        at, one = found
+        text = written.pop(at)
+        written += [f"{text[: one.start()]}{part.strip()}{text[one.end() :]}" for part in one[1].split(",")]
+    return written
+
+
+def _parts_of(step: str) -> Iterator[str]:
+    """Give an element's name, its classes and ids, and what else a selector asks of it, as a word after a colon."""
+    for part in _PART.findall(step):
+        if part[0] in ".#":
+            yield _ESCAPE.sub(r"\1", part) if len(part) > 1 else ":a"
+        elif part[0] == ":":
+            yield part.removeprefix(":") if part.startswith("::") else part
+        elif part[0].isalnum():
+            yield part.lower()
+        elif part != "*":
+            yield part if part == "&" else ":a"
+
+
+# Where in a page's elements an image stands. They are followed as far as rules need it: one that is left open, as `<b>`
+# may be, counts as around what comes after it, so that a size is rather left out than told wrongly.
+
+_LITERAL: Final = frozenset({"script", "style", "textarea", "xmp"})
+_EMPTY: Final = frozenset(
+    {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
+)
+_CLOSED_BY_ITSELF: Final = frozenset({"li", "p", "dt", "dd", "tr", "td", "th", "option"})
+_PASSED_OVER: Final = frozenset({"a", "picture"})
+"""What may stand between an image and the element that lays it out."""
+
+
+class _Open(NamedTuple):
+    """An element that is open."""
+
+    name: str
+    fulfilled: tuple[frozenset[str], ...]
+    """What of rules' steps it fulfils."""
+    stretches: bool
+
+
+class _Around:
+    """The elements that are open at a place in a page, and what rules' steps they fulfil."""
+
+    def __init__(self, shaping: Shaping) -> None:
+        self._stretching = shaping.stretching
+        self._steps: dict[str, set[frozenset[str]]] = {}
+        for step in {step for rule in shaping.heights for step in rule.around}:
+            self._steps.setdefault(max(step), set()).add(step)
+        self._stack: list[_Open] = []
+        self._open: Counter[str] = Counter()
+        self._fulfilled: Counter[frozenset[str]] = Counter()
+        self.push("html", {"html", "body"}, "")
+
+    def push(self, name: str, has: set[str], style: str) -> None:
+        """Open an element."""
+        if name in _CLOSED_BY_ITSELF and self._stack[-1].name == name:
+            self._pop()
+        steps = tuple(step for part in has for step in self._steps.get(part, ()) if step <= has)
+        stretches = bool(style) and bool(_STRETCHING.search(style) or (_FLEX.search(style) and _HEIGHT.search(style)))
+        stretches = stretches or any(parts <= has for parts in self._stretching)
+        self._stack.append(_Open(name, steps, stretches))
+        self._open[name] += 1
+        self._fulfilled.update(steps)
+
+    def close(self, name: str) -> None:
+        """Close an element, and what is still open in it."""
+        if self._open[name] and name != "html":
+            while self._pop() != name:
+                pass
+
+    def _pop(self) -> str:
+        last = self._stack.pop()
+        self._open[last.name] -= 1
+        self._fulfilled.subtract(last.fulfilled)
+        return last.name
+
+    def fulfils(self, rule: SizeRule, has: set[str]) -> bool:
+        """Say whether a rule applies to an image that has this, in this place."""
+        return rule.own <= has and all(self._fulfilled[step] > 0 for step in rule.around)
+
+    def is_stretched(self) -> bool:
+        """Say whether the element right around this place stretches what is in it."""
+        for element in reversed(self._stack[-3:]):
+            if element.stretches or element.name not in _PASSED_OVER:
+                return element.stretches
+        return False
+
+
+def _squeezed(text: str, shaping: Shaping) -> frozenset[int]:
+    """Find the images, by where their attributes begin, whose height a style may decide."""
+    from imghost.html.uses import TAG
+
+    around = _Around(shaping)
+    found: list[int] = []
+    at = 0
+    while (start := text.find("<", at)) >= 0:
+        tag = TAG.match(text, start)
+        if tag is None:
+            at = _comment_end(text, start) if text.startswith("<!--", start) else start + 1
+            continue
+        at = tag.end()
+        name = tag[1].lower()
+        if name[0] == "/":
+            around.close(name[1:])
+            continue
+        has, style = _told(name, tag[2])
+        if name in _LITERAL:
+            at = _end_of(text, name, at)
+        elif name == "img":
+            if around.is_stretched() or any(around.fulfils(rule, has) for rule in shaping.heights):
+                found.append(start + len("<img"))
+        elif name not in _EMPTY:
+            around.push(name, has, style)
+    return frozenset(found)
+
+
+def _told(name: str, written: str) -> tuple[set[str], str]:
+    """Give what rules may ask of an element: its name, classes and id; and its own style."""
+    from imghost.html.uses import ATTRIBUTE
+
+    has, style = {name}, ""
+    for attribute in ATTRIBUTE.finditer(written):
+        told = (attribute[2] or "").strip("\"'")
+        match attribute[1].lower():
+            case "class":
+                has.update(f".{one}" for one in told.split())
+            case "id":
+                has.add(f"#{told}")
+            case "style":
+                style = told
+    return has, style
+
+
+def _comment_end(text: str, start: int) -> int:
+    end = text.find("-->", start)
+    return end + 3 if end >= 0 else len(text)
+
+
+def _end_of(text: str, name: str, start: int) -> int:
+    closing = re.compile(f"</{name}", re.I).search(text, start)
+    return closing.start() if closing else len(text)

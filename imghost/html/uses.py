@@ -10,10 +10,10 @@ from typing import Final, NamedTuple
 from imghost.models import Condition, endings
 
 _S: Final = r"\t\n\f\r "
-_TAG: Final = re.compile(
+TAG: Final = re.compile(
     rf"""<(/?[a-zA-Z][^{_S}/>]*+)((?:[{_S}/]++|[^{_S}/>][^{_S}/>=]*+(?:[{_S}]*+=[{_S}]*+(?:"[^"]*+"?|'[^']*+'?|[^{_S}>"'][^{_S}>]*+|))?)*+)(?:>|\Z)"""
 )
-_ATTRIBUTE: Final = re.compile(
+ATTRIBUTE: Final = re.compile(
     rf"""([^{_S}/>][^{_S}/>=]*+)(?:[{_S}]*+=[{_S}]*+("[^"]*+"?|'[^']*+'?|[^{_S}>"'][^{_S}>]*+|))?"""
 )
 _RAW: Final = frozenset({"script", "style", "textarea", "xmp", "iframe", "noembed", "noframes", "template", "noscript"})
@@ -47,7 +47,7 @@ def _parts(page: str) -> Iterator[str]:
             yield page[opened:end]
             position = end
             continue
-        tag = _TAG.match(page, opened)
+        tag = TAG.match(page, opened)
         if tag is None:
             position = opened + 1
             continue
@@ -83,7 +83,7 @@ def _attributes(name: str, written: str) -> str:
     """Give a tag's attributes without those that only readers read."""
     if not written or written.isspace():
         return ""
-    given = [(attribute[1].lower(), attribute[2] or "") for attribute in _ATTRIBUTE.finditer(written)]
+    given = [(attribute[1].lower(), attribute[2] or "") for attribute in ATTRIBUTE.finditer(written)]
     is_saying_meta = name == "meta" and any(
         key in {"name", "property", "itemprop"} and _SAYING_META.search(value.strip("\"'")) for key, value in given
     )

@@ -64,7 +64,8 @@ class _Walk:
         elif introducer == _TRAILER:
             self.at += 1
         else:
-            raise NotAnImage("it is a GIF image with bytes between its blocks")
+            # Browsers show the frames before.
+            raise NotAnImage("it is a GIF image with bytes between its blocks", "save it anew", is_harmless=True)
         if stays:
             self.pieces.keep(start, self.at)
         return introducer

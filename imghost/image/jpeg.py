@@ -97,7 +97,8 @@ def segments(data: Data, start: int = 0) -> Iterator[Segment]:
             head = data[start : start + 2]
             yield Segment(_FILL, begin, start)
         if head[0] != 0xFF or head[1] == 0:
-            raise NotAnImage("it is a JPEG image with bytes between its segments")
+            # Browsers look for the next marker and show what follows; what lies there may be anything.
+            raise NotAnImage("it is a JPEG image with bytes between its segments", "save it anew", is_harmless=True)
         marker = head[1]
         end = start + 2
         if marker not in _STANDALONE and marker != _END:

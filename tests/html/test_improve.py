@@ -109,9 +109,27 @@ class TestDimensions:
             '<title>t</title><div style="display: flex; flex-direction: column"><img src="a.png"></div>',
             "<title>t</title><style>.row{flex-flow:column wrap}</style><p class=row><img src=a.png></p>",
             "<title>t</title><style>img{max-height:50px}</style><img src=a.png>",
-            "<title>t</title><style>@media print{main img{min-height:9em}}</style><img src=a.png>",
+            "<title>t</title><style>@media print{main img{min-height:9em}}</style><main><p><img src=a.png></main>",
             "<title>t</title><style>.tall{height:9em}</style><img class=tall src=a.png>",
             '<title>t</title><img src="a.png" srcset="data:image/png;base64,AAAA 2x">',
+            # By what stands around the image, at any distance.
+            "<title>t</title><style>.logo img{height:2em}</style><p class='x logo'><b><img src=a.png></b></p>",
+            "<title>t</title><style>#top > .logo img{height:2em}</style><div id=top><p class=logo><img src=a.png></div>",
+            "<title>t</title><style>:is(.logo, .mark) img{height:2em}</style><p class=mark><img src=a.png></p>",
+            "<title>t</title><style>:where(.logo img, h1){height:2em}</style><p class=logo><img src=a.png></p>",
+            "<title>t</title><style>.logo{color:red;& img{height:2em}}</style><p class=logo><img src=a.png></p>",
+            "<title>t</title><style>.md\\:w img{height:2em}</style><p class='md:w'><img src=a.png></p>",
+            "<title>t</title><style>[data-x='a,b'] img{height:2em}</style><p data-x='a,b'><img src=a.png></p>",
+            "<title>t</title><style>.k img{height:2em}</style><p title=it's class=k>it's <img src=a.png></p>",
+            "<title>t</title><style>#own{height:2em}</style><img id=own src=a.png>",
+            "<title>t</title><style>img:not(.z, .y){height:2em}</style><img src=a.png>",
+            "<title>t</title><style>body > img{height:2em}</style><img src=a.png>",
+            # By what lays it out.
+            "<title>t</title><style>#col{flex-direction:column}</style><p id=col><b>x</b><img src=a.png></p>",
+            "<title>t</title><style>main{flex-flow:column}</style><main><p>x</p><a><img src=a.png></a></main>",
+            "<title>t</title><style>.row{display:flex;height:9em}</style><p class=row><i></i><img src=a.png></p>",
+            "<title>t</title><style>.grid{place-items:stretch}</style><p class=grid><i></i><img src=a.png></p>",
+            "<title>t</title><p style='display:flex;min-height:9em'><i></i><picture><img src=a.png></picture></p>",
         ],
     )
     def test_no_size_is_told_where_anything_else_may_decide_the_height(self, page):
@@ -124,10 +142,14 @@ class TestDimensions:
             ".logo img{height:2em}",
             "p{height:9em}",
             "img{max-height:none;width:auto}",
+            "#logo img,.a:not(.b) > img{height:2em}",
+            "svg,.icon svg,img::before,:root{height:2em}",
+            ".row{display:flex}.col p{flex-direction:column}",
+            "p.none img{height:2em}.x p img{height:2em}",
         ],
     )
     def test_a_size_is_told_beside_styles_that_decide_no_height_of_it(self, style):
-        page = f"<title>t</title><style>{style}</style><img src=a.png>"
+        page = f"<title>t</title><style>{style}</style><p class=logo></p><div class=row><img src=a.png></div>"
         assert attributes(page, self.WISHES)[-1]["width"] == "4000"
 
     def test_a_picture_of_two_sizes_gets_none(self):
@@ -456,11 +478,18 @@ def shifted(changes):
         shift += len(new) - len(old)
 
 
-def test_the_time_for_a_page_grows_with_its_length_alone():
-    part = '<picture><source srcset="b.png"><img src="a.png"></picture><img src="c.png">'
-
+@pytest.mark.parametrize(
+    "part",
+    [
+        '<picture><source srcset="b.png"><img src="a.png"></picture><img src="c.png">',
+        '<div class="a b c"><p><img src="c.png">',
+        "<i></b><script>'</div>'</script><img src='c.png'><div",
+        "<img src=c.png><a '<a \"",
+    ],
+)
+def test_the_time_for_a_page_grows_with_its_length_alone(part):
     def seconds(count):
-        page = part * count
+        page = "<title>t</title><style>.a .b img,.c .x img{height:1px}</style>" + part * count
         found = scan(page, frozenset(KINDS))
         edits = dict.fromkeys(found.references, URL)
         told = dict.fromkeys(edits, known())

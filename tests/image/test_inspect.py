@@ -278,9 +278,18 @@ def test_an_unknown_critical_chunk_is_refused() -> None:
     reason(raw[:33] + raw[8:33] + raw[33:])
 
 
-def test_text_between_the_segments_of_a_jpeg_is_refused() -> None:
-    raw = saved("jpeg")
-    reason(raw[:20] + b"secret text" + raw[20:])
+@pytest.mark.parametrize(
+    ("format_", "place", "text"),
+    [("jpeg", 20, b"secret text"), ("jpeg", 20, b"\xfe\xda\0\x0c"), ("gif", -1, b"secret"), ("gif", -1, b"\0\1")],
+)
+def test_bytes_between_the_parts_of_an_image_keep_it_where_browsers_show_it(
+    format_: str, place: int, text: bytes
+) -> None:
+    raw = saved(format_)
+    with pytest.raises(NotAnImage, match="bytes between its") as caught:
+        inspect(raw[:place] + text + raw[place:])
+    assert caught.value.is_harmless
+    assert caught.value.remedy == "save it anew"
 
 
 # Drawings
