@@ -131,3 +131,47 @@ def test_a_renewal_of_what_has_become_permanent_is_none(tmp_path: Path) -> None:
         again = a_host(double.api_url, client, PRO, timedelta(days=30)).upload(renewal)
     assert (again.id, again.expires, again.is_new) == (hosted.id, None, False)
     assert len(double.uploads) == 1
+
+
+@pytest.mark.parametrize(
+    ("expiration", "retention", "key", "sent"),
+    [
+        ("forever", 30, FREE, ["forever", "3mo", "1mo", "1mo"]),
+        ("3mo", 30, FREE, ["3mo", "1mo", "1mo"]),
+        ("forever", 7, FREE, ["forever", "3mo", "1mo", "1mo"]),
+        ("forever", 30, PRO, ["forever", "forever"]),
+    ],
+)
+def test_a_shorter_term_is_asked_for_where_the_plan_refuses_one_and_the_retention_allows(
+    tmp_path: Path, expiration: str, retention: int, key: str, sent: list[str]
+) -> None:
+    double = Double()
+    with opened(double, key, timedelta(days=retention), expiration=expiration) as host:
+        for colour in ("red", "blue"):
+            host.upload(a_payload(tmp_path, a_picture(colour=colour)))
+    assert [request.form()[0]["expiration"] for request in double.uploads] == sent
+    assert len(double.copies) == 2
+
+
+@pytest.mark.parametrize(("expiration", "retention"), [("forever", None), ("3mo", 60), ("forever", 90)])
+def test_no_term_is_asked_for_that_is_shorter_than_the_retention(
+    tmp_path: Path, expiration: str, retention: int | None
+) -> None:
+    double = Double()
+    kept = None if retention is None else timedelta(days=retention)
+    with opened(double, FREE, kept, expiration=expiration) as host:
+        refused(host, a_payload(tmp_path))
+    lives = {"3mo": 90, "1mo": 30, "forever": 10_000}
+    asked = {request.form()[0]["expiration"] for request in double.uploads}
+    assert all(lives[term] >= (retention or 10_000) for term in asked)
+    assert not double.copies
+
+
+def test_a_copy_of_a_shorter_retention_shows_nothing_of_the_plan(tmp_path: Path) -> None:
+    double, payload = Dated(), a_payload(tmp_path)
+    with double, Client(5.0, environ={}) as client:
+        a_host(double.api_url, client, FREE, timedelta(days=7)).upload(payload)
+        host = a_host(double.api_url, client, FREE, timedelta(days=30))
+        host.ready()
+        assert host.upload(payload).expires is not None
+    assert [copy.expiration for copy in double.copies.values()] == ["1w", "1mo"]

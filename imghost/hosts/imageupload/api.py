@@ -242,6 +242,8 @@ class ImageEntry(NamedTuple):
     """When it was stored, as told, or reckoned back from its end."""
     is_dated: bool = False
     """Whether the host tells when."""
+    term: str = ""
+    """The expiration that was asked for it, if the host says."""
 
 
 class Allowance(NamedTuple):
@@ -283,6 +285,7 @@ def read_entry(raw: object) -> ImageEntry:
         folder=_folder(raw),
         uploaded=_told(raw) or _reckoned(raw),
         is_dated=_told(raw) is not None,
+        term=raw["expiration"] if isinstance(raw.get("expiration"), str) else "",
     )
 
 

@@ -162,7 +162,9 @@ class ImageUpload(HostBase):
             return copy
         for entry in entries:
             is_ours = entry.name == payload.name and not self._problem(entry, payload)
-            if is_ours and entry.is_dated and entry.has_life and not payload.period:
+            # One that was stored for a shorter term, under another `retention`, shows nothing of the plan.
+            is_same_term = entry.term in {"", self._expiration}
+            if is_ours and is_same_term and entry.is_dated and entry.has_life and not payload.period:
                 self._check_life(entry, since=entry.uploaded)
         return None
 
@@ -179,18 +181,28 @@ class ImageUpload(HostBase):
             raise
 
     def _sent(self, payload: Payload) -> Hosted:
-        form = {"expiration": self._expiration}
-        if self.project:
-            form["folder"] = self.project
-        try:
-            image, allowance = self._api.upload(payload, form)
-        except HostError as problem:
-            self._take_refusal(problem, payload)
-            raise
+        for expiration in (self._expiration, *shorter(self._expiration, self._setup.retention)):
+            form = {"expiration": expiration} | ({"folder": self.project} if self.project else {})
+            try:
+                image, allowance = self._api.upload(payload, form)
+            except HostError as problem:
+                if self._api.is_unexplained(problem) and shorter(expiration, self._setup.retention):
+                    # The plan may refuse the term alone; nothing is stored then, and a shorter one will do.
+                    continue
+                self._take_refusal(problem, payload)
+                raise
+            break
+        self._take_term(expiration)
         with self._guard:
             self._forbidden = ""
         self._keep_quota(allowance)
         return self._hosted(image, payload)
+
+    def _take_term(self, expiration: str) -> None:
+        """Ask for the term that the plan allows from now on."""
+        with self._guard:
+            if LIVES_BY_LENGTH.index(expiration) < LIVES_BY_LENGTH.index(self._expiration):
+                self._expiration, self._slack = expiration, SLACK.get(expiration, MOMENT)
 
     def _take_refusal(self, problem: HostError, payload: Payload) -> None:
         """Take a refusal that does not say why, for two images in a row, for one of the account."""
@@ -284,6 +296,17 @@ class ImageUpload(HostBase):
     def delete(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Delete images, one call each; gives why for each that was not."""
         return self._listing.delete(ids)
+
+
+LIVES_BY_LENGTH: Final = tuple(LIVES)
+
+
+def shorter(expiration: str, retention: timedelta | None) -> tuple[str, ...]:
+    """List the terms that are shorter and still as long as the retention asks, the longest first."""
+    if retention is None:
+        return ()
+    before = LIVES_BY_LENGTH[: LIVES_BY_LENGTH.index(expiration)]
+    return tuple(name for name in reversed(before) if (life := LIVES[name]) is not None and life >= retention)
 
 
 def is_ours(name: str) -> bool:
