@@ -28,7 +28,7 @@ from imghost.cli import (
 )
 from imghost.environment import leave_to_upload, version
 from imghost.errors import HostError, SettingsError, StateError
-from imghost.hosts import Deletes, Host, Tells, registry
+from imghost.hosts import Deletes, Edits, Host, Tells, registry
 from imghost.models import MEDIA_TYPES, Limits, Record
 from imghost.net import Client
 from imghost.records import lock as locks
@@ -371,6 +371,8 @@ def _status_facts(
         yield "money", f"{money(paid_for.spent)} paid, {money(paid_for.unresolved)} open"
     if usage:
         yield "account", _account(usage)
+        for name, images, stored in usage["groups"]:
+            yield "namespace", f"{name or 'none'}, {many(images, 'image')}, {size(stored)}"
 
 
 def _account(usage: Mapping[str, Any]) -> str:
@@ -652,6 +654,34 @@ def prune(call: Call) -> int:
         end = "" if is_deleting or not found.unused else "; --yes deletes them"
         put(f"{len(found.unused)} unused, {found.young} too young to go, {found.used} used{end}")
     warn(f"{name} could not be deleted: {why}" for name, why in failed.items())
+    return 1 if failed else 0
+
+
+def edit(call: Call) -> int:
+    """List, or change, what the host knows of this project's images otherwise than the settings say."""
+    with Client(call.settings.timeout, environ=call.environ) as client:
+        host = _chosen(call, client)
+        if not isinstance(host, Edits):
+            raise SettingsError(f"the host {host.name!r} keeps nothing beside an image that could be changed")
+        records = [it for it in locks.read(call.settings.lock).records if host.accepts(it.url)]
+        is_editing, failed = bool(call.given["yes"]), {}
+        try:
+            edits = host.outdated(records)
+            if is_editing and edits:
+                failed = dict(host.edit(edits))
+        except HostError as refusal:
+            raise SettingsError(f"nothing is changed: {refusal}") from None
+    if call.is_json:
+        rows = [{"id": it.id, "url": it.url, "fields": it.fields, "why_not": failed.get(it.id, "")} for it in edits]
+        print_json({"imghost_edit": 1, "changed": len(rows) - len(failed) if is_editing else 0, "outdated": rows})
+    else:
+        for it in edits if call.is_verbose else ():
+            put(f"{it.url}: {', '.join(it.fields)}")
+        fields = ", ".join(sorted({name for it in edits for name in it.fields}))
+        what = f"{many(len(edits), 'image')} of {many(len(records), 'record')}"
+        end = f": {fields}" + ("" if is_editing else "; --yes changes them") if edits else ""
+        put(f"{what} {'changed' if is_editing and edits else 'to change'}{end}")
+    warn(f"{name} could not be changed: {why}" for name, why in failed.items())
     return 1 if failed else 0
 
 

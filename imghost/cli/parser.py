@@ -131,6 +131,14 @@ COMMANDS: Final[Mapping[str, Command]] = {
         more="Only images of this project's namespace, folder or prefix are looked at.",
         settings=_ASKING,
     ),
+    "edit": Command(
+        commands.edit,
+        "list, and with --yes change, what the host knows of this project's images",
+        "imghost edit --option tags=manual\nimghost edit --option namespace=docs --yes",
+        flags=(Flag("yes", "change them"),),
+        more="Tags, namespace, public and metadata follow the settings, at img.pro; the images stay as they are.",
+        settings=_ASKING,
+    ),
     "share": Command(
         commands.share,
         "publish the lock's records to the store of shared ones",

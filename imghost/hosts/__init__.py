@@ -149,6 +149,17 @@ class Usage(NamedTuple):
     bytes_limit: int | None = None
     resets: datetime | None = None
     link: str = ""
+    groups: tuple[tuple[str, int, int], ...] = ()
+    """The namespaces that the account has: each one's name, images and bytes."""
+
+
+class Edit(NamedTuple):
+    """What a host does not know of one image as the settings have it."""
+
+    id: str
+    url: str
+    fields: Mapping[str, object]
+    """Field -> what it should be."""
 
 
 class Stored(NamedTuple):
@@ -321,6 +332,28 @@ class Deletes(Protocol):
 
     def delete(self, ids: Sequence[str]) -> Mapping[str, str]:
         """Delete images; gives why for each that was not. One that is gone already counts as deleted."""
+        ...
+
+
+@runtime_checkable
+class Edits(Protocol):
+    """A host that can change what it knows of a stored image."""
+
+    def outdated(self, records: Sequence[Record]) -> tuple[Edit, ...]:
+        """List what differs from the settings, of the images of these records. Raises `HostError`."""
+        ...
+
+    def edit(self, edits: Sequence[Edit]) -> Mapping[str, str]:
+        """Bring images up to date; gives why for each that was not."""
+        ...
+
+
+@runtime_checkable
+class Notes(Protocol):
+    """A host that notes while it stores what is worth a warning at the end."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Give a line for each thing, however many images it concerns."""
         ...
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from imghost import files
 from imghost.errors import Action, BudgetError, HostError, LockError, StateError, StoreError
-from imghost.hosts import Converts, Host, Imports, Prices, Quota, Varies
+from imghost.hosts import Converts, Host, Imports, Notes, Prices, Quota, Varies
 from imghost.html.edit import Additions
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net import Client
@@ -123,6 +123,8 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
             context = replace(context, is_first_alone=not quota.is_proven)
             done = _upload_planned(planned._replace(plan=going), job, context, quota, [*spared, *taken], among)
         done = _with_waiting(done, waiting, job)
+        if isinstance(host, Notes):
+            done = done._replace(notices=(*done.notices, *(Notice("host", line) for line in host.notes())))
         return done._replace(notices=(*done.notices, *among.notices)) if among else done
     except StoreError as problem:
         return refused(planned, "shared", f"nothing is uploaded: {problem}")

@@ -34,6 +34,7 @@ from doubles.imgpro_copies import (
     encoded,
     fetched,
     form_of,
+    patched,
     varied,
 )
 from doubles.imgpro_keys import KeyDesk
@@ -74,6 +75,8 @@ class ImgPro:
     """Whether lists heed the namespace and the labels that are asked for."""
     is_open: bool = True
     """Whether new accounts are taken."""
+    drops: set[str] = field(default_factory=set)
+    """Fields of an upload that it takes without a word and does not keep, as a plan may have it."""
     locked: set[str] = field(default_factory=set)
     """Ids of images that cannot be deleted."""
     max_bytes: int = 20_000_000
@@ -167,12 +170,15 @@ class ImgPro:
             return self._store(request, owner, part)
         if (request.method, request.path) == ("GET", "/v1/usage"):
             return self._usage(owner)
+        if (request.method, request.path, self.generation) == ("GET", "/v1/namespaces", "upload"):
+            return self._namespaces(owner)
         place = "media" if self.generation == "upload" else "images"
         found = re.fullmatch(rf"/v1/{place}(?:/(\w+))?", request.path)
         routes: dict[tuple[str, bool], Callable[[Request, str | None, str], Reply]] = {
             ("GET", False): self._listed,
             ("GET", True): self._one,
             ("DELETE", True): self._deleted,
+            ("PATCH", True): self._patched,
         }
         route = routes.get((request.method, found[1] is not None)) if found else None
         if found is None or route is None or (route == self._listed and not self.lists_labels):
@@ -227,6 +233,26 @@ class ImgPro:
             del self.copies[name]
             return Reply.json({"deleted": True})
         return batch_deleted(self.copies, request.json(), str(owner), self.locked, self.generation)
+
+    def _patched(self, request: Request, owner: str | None, name: str) -> Reply:
+        if self.generation == "images":
+            raise RefusedError(404, "not_found", "No such route")
+        if owner in {None, READ_ONLY}:
+            raise RefusedError(*((401, "unauthorized") if owner is None else (403, "forbidden")))
+        return patched(self.copies, request.json(), name, str(owner), self._speech)
+
+    def _namespaces(self, owner: str | None) -> Reply:
+        if owner is None:
+            raise RefusedError(401, "unauthorized", "A key is needed")
+        groups: dict[str, list[Copy]] = {}
+        for copy in self.copies.values():
+            if copy.owner == owner and "namespace" in copy.fields:
+                groups.setdefault(copy.fields["namespace"], []).append(copy)
+        told = [
+            {"namespace": name, "count": len(copies), "storage_bytes": sum(len(copy.body) for copy in copies)}
+            for name, copies in groups.items()
+        ]
+        return Reply.json({"namespaces": told})
 
     def _store(self, request: Request, owner: str | None, part: Part | None) -> Reply:
         paths = {"/v1/upload", "/v1/import"} if self.generation == "upload" else {"/v1/images"}
@@ -283,11 +309,14 @@ class ImgPro:
             raise RefusedError(422, "validation_error", "Validation failed", details={"file": ["is not an image"]})
         body, form, (width, height) = known
         life = [MONTH] if owner in {None, UNVERIFIED, *self.keys} else []
+        if owner is None and "ttl" in fields:
+            raise RefusedError(422, "validation_error", "Invalid", errors={"ttl": ["needs a key"]})
         life += [int(fields["ttl"])] if "ttl" in fields else []
         life += [] if self.lifetime is None else [int(self.lifetime)]
         name = f"i{next(self._numbers):06d}"
         expires = self.now() + min(life) if life else None
         sent = hashlib.sha256(part.body).hexdigest()
+        fields = {name: text for name, text in fields.items() if name not in self.drops}
         copy = Copy(name, form, body, width, height, owner, sent, part.name, fields, self.now(), expires)
         self.copies[name] = copy
         self.used += owner is not None

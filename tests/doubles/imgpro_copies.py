@@ -241,6 +241,28 @@ def batch_deleted(
     return Reply.json({"object": "batch_result", "data": [], "errors": errors})
 
 
+def patched(copies: dict[str, Copy], asked: dict[str, Any], name: str, owner: str, speech: Speech) -> Reply:
+    """Change what is kept beside one image, or beside at most a hundred (`upload` generation)."""
+    ids = asked.pop("ids", None) if name == "batch" else [name]
+    if not isinstance(ids, list) or not 1 <= len(ids) <= 100:
+        raise RefusedError(422, "validation_error", "Invalid", errors={"ids": ["1 to 100 ids"]})
+    types = {"tags": str, "namespace": str, "public": bool, "metadata": dict}
+    for field, told in asked.items():
+        if type(told) is not types.get(field):
+            raise RefusedError(422, "validation_error", "Invalid", errors={field: ["is not valid"]})
+    tags = asked.get("tags", "").split(",")
+    if len(tags) > 10 or not re.fullmatch(r"[a-z0-9-]{2,64}", asked.get("namespace", "none")):
+        raise RefusedError(422, "validation_error", "Invalid", errors={"tags": ["are not valid"]})
+    found = [copies[one] for one in ids if one in copies and copies[one].owner == owner]
+    if name != "batch" and not found:
+        raise RefusedError(404, "not_found", "No such image")
+    metadata = {key: str(text) for key, text in asked.pop("metadata", {}).items()}
+    told = {field: told if isinstance(told, str) else json.dumps(told) for field, told in asked.items()}
+    for copy in found:
+        copy.fields.update(told | metadata)
+    return Reply.json({"updated": len(found)} if name == "batch" else speech.media(found[0]))
+
+
 def form_of(fields: dict[str, Any]) -> dict[str, str]:
     """Write JSON fields as a form has them; each must have its own type."""
     types = {"labels": dict, "metadata": dict, "public": bool, "ttl": int}

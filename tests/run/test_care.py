@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from doubles.imageupload import PRO, ImageUpload
-from doubles.imgpro import VERIFIED, ImgPro
+from doubles.imgpro import READ_ONLY, VERIFIED, ImgPro
 from doubles.server import Fault
 from sites import picture, small_site, tree, write
 
@@ -388,3 +388,113 @@ class TestRestoreFromTheHostsOwnFiles:
             assert new.count() == 0
         assert tree(project / "site") == before
         assert "nothing is moved" in capsys.readouterr().err
+
+
+def edited(capsys, host: ImgPro, *options: str, status: int = 0) -> dict:
+    chosen = ["--host", "img.pro", "--option", f"api_url={host.api_url}"]
+    return ran(
+        capsys,
+        "edit",
+        *chosen,
+        *(word for one in options for word in (one if one == "--yes" else f"--option={one}",)),
+        status=status,
+    )
+
+
+def hosted_six(host: ImgPro, monkeypatch, capsys, *options: str) -> None:
+    monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+    chosen = ["--host", "img.pro", "--option", f"api_url={host.api_url}"]
+    ran(capsys, "rehost", "site", *chosen, *(f"--option={one}" for one in options))
+
+
+@pytest.mark.parametrize(
+    ("options", "fields"),
+    [
+        (["tags=manual"], {"tags": "manual"}),
+        (["namespace=guide"], {"namespace": "guide"}),
+        (["public=false"], {"public": "false"}),
+        (["tags=a,b", "namespace=guide", "public=true"], {"tags": "a,b", "namespace": "guide"}),
+    ],
+)
+def test_what_the_host_knows_of_images_follows_the_settings(project, capsys, monkeypatch, options, fields):
+    with ImgPro("upload", page=4) as host:
+        hosted_six(host, monkeypatch, capsys, "namespace=docs")
+        sent = len(host.uploads)
+        dry = edited(capsys, host, *options)
+        assert (len(dry["outdated"]), dry["changed"]) == (6, 0)
+        assert not host.server.requests("PATCH")
+        done = edited(capsys, host, *options, "--yes")
+        assert (len(done["outdated"]), done["changed"]) == (6, 6)
+        assert all(fields.items() <= copy.fields.items() for copy in host.copies.values())
+        assert len(host.server.requests("PATCH")) == 1
+        assert edited(capsys, host, *options, "--yes")["outdated"] == []
+        assert len(host.server.requests("PATCH")) == 1
+        assert len(host.uploads) == sent
+
+
+def test_a_hundred_images_are_changed_at_a_time_and_those_of_others_never(project, capsys, monkeypatch):
+    small_site(project / "site", count=103)
+    with ImgPro("upload") as host:
+        host.quota = 1000
+        hosted_six(host, monkeypatch, capsys)
+        other = next(iter(host.copies.values()))
+        other.owner = "somebody"
+        assert edited(capsys, host, "tags=new", "--yes")["changed"] == 102
+        asked = [json.loads(request.body) for request in host.server.requests("PATCH")]
+        assert [len(one["ids"]) for one in asked] == [100, 2]
+        assert "tags" not in other.fields
+        host.copies[asked[1]["ids"][0]].fields["tags"] = "old"
+        assert edited(capsys, host, "tags=new", "--yes")["changed"] == 1
+        assert host.server.requests("PATCH")[-1].path == f"/v1/media/{asked[1]['ids'][0]}"
+
+
+def test_an_edit_that_the_host_refuses_is_one_line(project, capsys, monkeypatch):
+    with ImgPro("upload") as host:
+        hosted_six(host, monkeypatch, capsys)
+        monkeypatch.setenv("IMGPRO_API_KEY", READ_ONLY)
+        for copy in host.copies.values():
+            copy.owner = READ_ONLY
+        failed = edited(capsys, host, "tags=new", "--yes", status=1)
+        assert failed["changed"] == 0
+        assert all("forbids" in row["why_not"] for row in failed["outdated"])
+    with ImgPro("images") as host:
+        monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+        assert main(["edit", "--host", "img.pro", "--option", f"api_url={host.api_url}", "--option", "tags=x"]) == 2
+        assert "does not change stored images" in capsys.readouterr().err
+    assert main(["edit", "--host", "directory"]) == 2
+    assert "could be changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dropped", ["tags", "public"])
+def test_what_the_host_has_not_taken_up_is_one_warning(project, capsys, monkeypatch, dropped):
+    monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+    with ImgPro("upload", drops={dropped}) as host:
+        chosen = ["--host", "img.pro", "--option", f"api_url={host.api_url}"]
+        assert main(["rehost", "site", *chosen, "--option=tags=one", "--option=public=false"]) == 0
+        assert capsys.readouterr().err.count(f"has not taken up `{dropped}`") == 1
+        write(project, {"site/new.html": "<img src=new.png>", "site/new.png": picture(77)})
+        host.drops = set()
+        assert main(["rehost", "site", *chosen, "--option=tags=one", "--option=public=false"]) == 0
+        assert "not taken up" not in capsys.readouterr().err
+
+
+def test_status_names_the_accounts_namespaces(project, capsys, monkeypatch):
+    with ImgPro("upload") as host:
+        hosted_six(host, monkeypatch, capsys, "namespace=docs")
+        chosen = ["--host", "img.pro", "--option", f"api_url={host.api_url}"]
+        [group] = ran(capsys, "status", *chosen)["usage"]["groups"]
+        assert group[:2] == ["docs", 6]
+        assert main(["status", *chosen]) == 0
+        assert "docs, 6 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("generation", ["upload", "images"])
+def test_a_life_of_ones_own_needs_a_key(project, capsys, generation):
+    """It is one line, and no image is sent to be refused."""
+    with ImgPro(generation) as host:
+        chosen = ["--host", "img.pro", "--option", f"api_url={host.api_url}", "--retention", "7d"]
+        assert main(["rehost", "site", *chosen, "--option", "ttl=7d"]) == 0
+        assert capsys.readouterr().err.count("takes `ttl` only with a key; set IMGPRO_API_KEY") == 1
+        assert not host.uploads
+        assert main(["rehost", "site", *chosen, "--option", "ttl=30m"]) == 2
+        assert "an hour at least" in capsys.readouterr().err

@@ -124,6 +124,16 @@ class Fields(NamedTuple):
         fields = {**self.metadata, **own}
         return {name: text for name, text in fields.items() if text}
 
+    def known(self) -> dict[str, object]:
+        """Give what the settings say of each image and the host can change (`upload` generation), as JSON has it."""
+        fields: dict[str, object] = {
+            "tags": ",".join(self.tags),
+            "namespace": self.namespace or "",
+            "metadata": dict(self.metadata),
+        }
+        named = {name: told for name, told in fields.items() if told}
+        return named if self.public is None else {**named, "public": self.public}
+
     def labelled(self, wanted: Mapping[str, str]) -> dict[str, Mapping[str, object]]:
         """Give the fields that group images in the `images` generation, with labels of the image's own."""
         fields: dict[str, Mapping[str, object]] = {"labels": {"imghost": self.project, **wanted}}

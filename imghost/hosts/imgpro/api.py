@@ -236,6 +236,10 @@ class Media(NamedTuple):
     namespace: str = ""
     uploaded: datetime | None = None
     bytes: int | None = None
+    tags: tuple[str, ...] | None = None
+    """None where the host does not say, as with the next two."""
+    public: bool | None = None
+    metadata: Mapping[str, object] | None = None
 
 
 class Page(NamedTuple):
@@ -292,6 +296,9 @@ def read_media(body: object) -> Media:
         namespace=a_text(media.get("namespace")),
         uploaded=_uploaded(media),
         bytes=positive(media.get("bytes")) or positive(media.get("filesize")),
+        tags=tuple(map(str, media["tags"])) if isinstance(media.get("tags"), list) else None,
+        public=media["public"] if isinstance(media.get("public"), bool) else None,
+        metadata=media["metadata"] if isinstance(media.get("metadata"), dict) else None,
     )
 
 
@@ -322,6 +329,21 @@ def read_list(body: object) -> Page:
     cursor = next((text for text in texts if _CURSOR.fullmatch(text)), "")
     said = next((place["has_more"] for place in places if isinstance(place.get("has_more"), bool)), bool(cursor))
     return Page(tuple(media for entry in (lists[0] if lists else ()) if (media := _readable(entry))), cursor, said)
+
+
+def read_groups(body: object) -> tuple[tuple[str, int, int], ...]:
+    """Read the account's namespaces, each with its images and bytes; what cannot be read of them is left out.
+
+    Raises:
+        ValueError: the answer is no object.
+    """
+    groups = an_object(body).get("namespaces")
+    told = [mapping(group) for group in (groups if isinstance(groups, list) else ())]
+    return tuple(
+        (printable(group["namespace"], 64), count(group.get("count")) or 0, count(group.get("storage_bytes")) or 0)
+        for group in told
+        if isinstance(group.get("namespace"), str)
+    )
 
 
 def read_batch(body: object) -> tuple[Mapping[str, str], int | None]:
@@ -531,6 +553,24 @@ class Api:
             return None
         kept, count = read(read_batch, _granted(answer), "does not tell what was deleted")
         return kept if generation == "images" or count == len(ids) else None
+
+    def edit(self, ids: Sequence[str], fields: Mapping[str, object]) -> int | None:
+        """Change at most a hundred images (`upload` generation); gives how many were, if the host says."""
+        if len(ids) == 1:
+            _granted(self._send("PATCH", f"/media/{ids[0]}", json=dict(fields), limit=LIST_LIMIT))
+            return 1
+        answer = self._send("PATCH", "/media/batch", json={"ids": list(ids), **fields}, limit=LIST_LIMIT)
+        lack = "does not tell what was changed"
+        return count(read(an_object, _granted(answer), lack, is_ambiguous=False).get("updated"))
+
+    def groups(self) -> tuple[tuple[str, int, int], ...]:
+        """Ask for the account's namespaces; a host that does not tell them has none to tell."""
+        answer = self._send("GET", "/namespaces", limit=LIST_LIMIT)
+        return read(read_groups, answer, "is no list of namespaces") if is_success(answer) else ()
+
+    def any_page(self, cursor: str) -> Page:
+        """Ask for the next hundred images of the account, whatever their namespace (`upload` generation)."""
+        return _page(self._listing("/media", {"cursor": cursor} if cursor else {}))
 
     def store(self, what: What, key: str, *, is_sure: bool) -> tuple[Media, bool] | None:
         """Store an image under an external id (`upload` generation), or give the copy of that id: and if it is new.

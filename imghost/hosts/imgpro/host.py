@@ -10,10 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.errors import Action, HostError
-from imghost.hosts import HostBase, Quota, Setup, Stored, Terms, Usage
+from imghost.hosts import Edit, HostBase, Quota, Setup, Stored, Terms, Usage
 from imghost.hosts.answers import CopyJudge, HostClock, extra_origins, image_urls, is_at, longest_lived, unclear
 from imghost.hosts.imgpro import (
     ANONYMOUS,
@@ -79,6 +80,7 @@ class ImgPro(HostBase):
         self._is_verified: bool | None = None
         self._generation = GENERATIONS[options.api]
         self._guard = threading.Lock()
+        self._dropped = set[str]()
         self._speaking_api: Api | None = None
         clock = HostClock(setup.now)
         self._clock = clock
@@ -105,6 +107,9 @@ class ImgPro(HostBase):
         if not self._has_key:
             # What the host allows to an address without a key; another address has its own rules.
             is_own = is_at(self._options.api_url, self.origin)
+            if self._fields.ttl is not None:
+                why = f"{NAME} takes `ttl` only with a key"
+                raise HostError(Action.STOP, why, remedy="set IMGPRO_API_KEY, or leave `ttl` out")
             return Quota(HOURLY if is_own else None, "without a key", f"{APPS}", is_proven=False)
         account = self._account()
         if account.is_verified is False and self._fields.is_long:
@@ -114,7 +119,60 @@ class ImgPro(HostBase):
     def usage(self) -> Usage:
         """Ask how much of the plan is used."""
         self._need_key("tells the usage")
-        return self._account().usage
+        account = self._account()
+        if account.generation != "upload":
+            return account.usage
+        try:
+            return account.usage._replace(groups=self._api.groups())
+        except HostError:
+            return account.usage
+
+    def notes(self) -> tuple[str, ...]:
+        """Say which of the options the host did not take up; the images themselves are well."""
+        with self._guard:
+            names = ", ".join(f"`{name}`" for name in sorted(self._dropped))
+        return (f"{NAME} has not taken up {names}: look at what the account's plan allows",) if names else ()
+
+    def outdated(self, records: Sequence[Record]) -> tuple[Edit, ...]:
+        """List what the host knows otherwise than the settings say, of the images that have records.
+
+        Raises:
+            HostError: there is no key, or the host cannot be asked.
+        """
+        self._need_key("changes images")
+        if self._spoken() != "upload":
+            why = f"{NAME}'s `images` API does not change stored images"
+            raise HostError(Action.STOP, why, remedy="change them at img.pro")
+        wanted = {record.id: record.url for record in records if record.host == NAME and is_id(record.id)}
+        known = self._fields.known()
+        if not wanted or not known:
+            return ()
+        listed = {media.id: media for media in self._listing.any_of(set(wanted))}
+        return tuple(
+            Edit(name, wanted[name], fields)
+            for name in sorted(listed)
+            if (fields := {field: told for field, told in known.items() if differs(listed[name], field, told)})
+        )
+
+    def edit(self, edits: Sequence[Edit]) -> Mapping[str, str]:
+        """Change images, a hundred at a time that need the same; gives why for each that was not."""
+        kept: Reasons = {}
+        groups: dict[str, list[Edit]] = {}
+        for one in edits:
+            groups.setdefault(repr(sorted(one.fields.items())), []).append(one)
+        for same in groups.values():
+            kept |= _each([one.id for one in same], BATCH, partial(self._edited, same[0].fields))
+        return kept
+
+    def _edited(self, fields: Mapping[str, object], ids: Sequence[str]) -> Reasons:
+        done = self._api.edit(ids, fields)
+        why = f"{NAME} has changed {done} of {len(ids)} images; run `imghost edit` again"
+        return dict.fromkeys(ids, why) if done is not None and done < len(ids) else {}
+
+    def _note_dropped(self, media: Media) -> None:
+        dropped = {name for name, told in self._fields.known().items() if lacks(media, name, told)}
+        with self._guard:
+            self._dropped |= dropped
 
     def upload(self, payload: Payload) -> Hosted:
         """Try once to store the payload, or find the copy that an earlier try has stored."""
@@ -222,6 +280,8 @@ class ImgPro(HostBase):
                 # Deleted by hand or by moderation, and still named by the key: the next one stores it anew.
                 period += 1
                 continue
+            if is_new:
+                self._note_dropped(media)
             is_enough = self._judge.is_enough(media.expires, REPLAY) if is_new else self._judge.is_left(media.expires)
             if is_enough or media.expires is None:
                 return Hosted(media.url, media.id, media.expires, is_new)
@@ -281,6 +341,24 @@ class ImgPro(HostBase):
             return HostError(Action.FILE, f"{NAME} could not read the image", remedy="look at the image")
         size = (media.width, media.height) if isinstance(what, str) else (what.width, what.height)
         return self._judge.objection(media, size, is_ambiguous=False)
+
+
+def lacks(media: Media, name: str, told: object) -> bool:
+    """Say whether the host tells another thing of an image than it was told; what it leaves out differs in nothing."""
+    if name == "tags":
+        return media.tags is not None and set(media.tags) != set(str(told).split(","))
+    if name == "public":
+        return media.public is not None and media.public is not told
+    return False
+
+
+def differs(media: Media, name: str, told: object) -> bool:
+    """Say whether a field is to be sent: it is another, or the host does not show it."""
+    if name == "namespace":
+        return media.namespace != told
+    if name == "metadata":
+        return media.metadata is None or any(media.metadata.get(key) != text for key, text in dict(told).items())  # type: ignore[call-overload]
+    return (media.tags if name == "tags" else media.public) is None or lacks(media, name, told)
 
 
 def _with(url: str, name: str, value: str) -> str:
@@ -352,9 +430,18 @@ class Listing:
         """
         with self._guard:
             if self._whole is None:
-                pages = self._pages(generation)
+                pages = self._pages(lambda cursor: self._api().page(generation, cursor))
                 self._whole = tuple(one for page in pages for one in page.media if self._is_own(one, generation))
             return self._whole
+
+    def any_of(self, ids: Set[str]) -> Iterator[Media]:
+        """Give the images of these ids, in whatever namespace, with as few questions as a list takes."""
+        left = set(ids)
+        for page in self._pages(lambda cursor: self._api().any_page(cursor)):
+            yield from (media for media in page.media if media.id in left)
+            left -= {media.id for media in page.media}
+            if not left:
+                return
 
     def delete(self, generation: Generation, ids: Sequence[str]) -> Reasons:
         """Delete images that are the project's; give why for each that was not."""
@@ -375,11 +462,11 @@ class Listing:
             if self._whole is not None:
                 self._whole = tuple(media for media in self._whole if media.id not in ids)
 
-    def _pages(self, generation: Generation) -> Iterator[Page]:
+    def _pages(self, asking: Callable[[str], Page]) -> Iterator[Page]:
         asked, cursor = set[str](), ""
         while cursor not in asked and len(asked) < self._pages_at_most:
             asked.add(cursor)
-            page = self._api().page(generation, cursor)
+            page = asking(cursor)
             yield page
             if not page.has_more:
                 return
