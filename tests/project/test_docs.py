@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -20,9 +21,11 @@ from bs4 import BeautifulSoup
 from documentation import BLOCKS, DOCS, pages, written
 from sites import small_site
 
-from imghost import settings
+from imghost import Job, Origins, records, rehost, settings
 from imghost.cli.main import main
 from imghost.hosts import registry
+from imghost.records import lock as locks
+from imghost.run import report, rewrite
 
 ROOT = DOCS.parent
 PAGES = {page.name: page.read_text("utf-8") for page in pages()}
@@ -208,6 +211,58 @@ def test_each_message_that_the_page_on_messages_quotes_is_one_of_the_codes():
     parts = [part for quote in quoted for part in map(str.strip, quote.split("…")) if len(part) > 3]
     assert len(parts) > 60
     assert [part for part in parts if not any(part in text for text in texts)] == []
+
+
+def fields_told(part: str) -> list[str]:
+    """List the fields of the tables below a heading of the page on the lock and the report."""
+    text = re.split(rf"^##+ {part}$", PAGES["lock-and-report.md"], flags=re.M)[1]
+    rows = re.findall(r"^\| (`.*?`) \|", re.split(r"^##", text, flags=re.M)[0], re.M)
+    return [field for row in rows for field in re.findall(r"`([^`]+)`", row)]
+
+
+def fields_of(value: object, name: str = "") -> Iterator[str]:
+    """List the names of all values in a JSON document, those of a list's members by its name and `[]`."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            yield from fields_of(below, f"{name}.{key}" if name else key)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        yield from fields_of(value[0], f"{name}[]")
+    else:
+        yield name
+
+
+def test_each_field_of_the_lock_is_told():
+    """What is beside a record's own fields stands in the code as `extra`."""
+    known = set(locks._FIELDS) | {rewrite.SEEN, rewrite.WAY, records._MARK}
+    for node in (node for tree in TREES for node in ast.walk(tree)):
+        if (
+            isinstance(node, ast.AnnAssign)
+            and ast.unparse(node.target) == "extra"
+            and isinstance(node.value, ast.Constant | ast.Dict | ast.IfExp)
+        ):
+            known |= {
+                str(key.value)
+                for part in ast.walk(node.value)
+                if isinstance(part, ast.Dict)
+                for key in part.keys
+                if isinstance(key, ast.Constant)
+            }
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "extra" and isinstance(node.ctx, ast.Store):
+            known |= {str(node.slice.value)} if isinstance(node.slice, ast.Constant) else set()
+    assert sorted(fields_told("A record")) == sorted(known)
+    assert fields_told("The header") == list(json.loads(locks.render(locks.Lock()).splitlines()[0]))
+
+
+def test_each_field_of_the_report_is_told(tmp_path):
+    site = small_site(tmp_path / "site")
+    (site / "index.html").write_text('<img src="gone.png"><img src="images/0.png"><img src="images/1.png">', "utf-8")
+    chosen = settings.read({"host": "directory", "exclude": ["images/1.png"], "report": "report.json"}, tmp_path)
+    full = rehost(Job(site, chosen, {}, Origins((site,)))).report
+    full = full._replace(
+        failures=(report.Failure("a", "b", "c"),),
+        by_image=(report.HostedBytes("a", 2, 1, "image/webp", is_remade=True),),
+    )
+    assert sorted(fields_told("The report")) == sorted(fields_of(report.as_mapping(full)))
 
 
 def test_there_are_commands_to_try():

@@ -9,11 +9,13 @@ import io
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 import textwrap
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,56 @@ def plan() -> str:
     return f"```console\n$ imghost plan public --host directory\n{printed.getvalue().rstrip()}\n```"
 
 
+def shrink() -> str:
+    """Show what `imghost shrink` prints for a branch of three versions with the example's images."""
+    command = "shrink gh-pages --host directory --option path=../hosted --option base_url=https://images.example.org/"
+    before = dict(os.environ)
+    parts = []
+    with tempfile.TemporaryDirectory() as folder:
+        checkout = Path(folder) / "project"
+        os.environ |= _AUTHOR
+        try:
+            _publish(checkout)
+            with contextlib.chdir(checkout), narrow():
+                for words in (command, f"{command} --yes"):
+                    printed = io.StringIO()
+                    with contextlib.redirect_stdout(printed):
+                        main(words.split())
+                    parts.append(f"```console\n$ imghost {words}\n{printed.getvalue().rstrip()}\n```")
+        finally:
+            os.environ.clear()
+            os.environ |= before
+    return "\n\nThen, with `--yes`:\n\n".join(parts)
+
+
+_AUTHOR = {
+    f"GIT_{role}_{fact}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for fact, value in (("NAME", "A"), ("EMAIL", "a@x.test"), ("DATE", "2026-01-01T00:00:00Z"))
+}
+"""Who commits, and when: a commit's name depends on it."""
+
+
+def _publish(checkout: Path) -> None:
+    """Make a checkout whose branch `gh-pages` is as mike leaves it: versions, a link for an alias, and a redirect."""
+    checkout.mkdir()
+    images = sorted((DOCS.parent / "example_site/images").glob("*.png"))
+    git = partial(subprocess.run, cwd=checkout, check=True, capture_output=True)
+    git(["git", "init", "-q", "-b", "gh-pages"])
+    for more, version in enumerate(("1.0", "1.1", "2.0")):
+        shown = images[: len(images) - 2 + more]
+        (checkout / version / "img").mkdir(parents=True)
+        for image in shown:
+            shutil.copyfile(image, checkout / version / "img" / image.name)
+        pictures = "".join(f'<img src="img/{image.name}">' for image in shown)
+        (checkout / version / "index.html").write_text(f"<title>x</title>{pictures}", "utf-8")
+    (checkout / "latest").symlink_to("2.0")
+    (checkout / "index.html").write_text('<meta http-equiv="refresh" content="0; url=latest/">', "utf-8")
+    git(["git", "add", "-A"])
+    git(["git", "commit", "-qm", "Publish", "--no-gpg-sign"])
+    git(["git", "checkout", "-q", "--orphan", "main"])
+
+
 @contextlib.contextmanager
 def narrow() -> Iterator[None]:
     """Print for a terminal of 80 columns."""
@@ -183,6 +235,7 @@ def claims() -> str:
 BLOCKS = {
     "commands": commands,
     "plan": plan,
+    "shrink": shrink,
     "guards": guards,
     "options": options,
     "host options": host_options,
