@@ -241,6 +241,8 @@ def _check_attribute(element: str, name: str, text: str) -> None:
         target = text.strip(_CONTROLS).rpartition(":")[2].lower()
         if target in _LINKS or target.startswith("on"):
             raise _stays("that animates a link")
+    if not space and local == "ping" and text.strip(_CONTROLS):
+        raise _stays("that tells another server of a click (ping)")
     if local in _LINKS and not _is_inside(element, text):
         raise _stays(f"that refers to something outside of it ({local})")
     if not space and local in _STYLES:

@@ -23,6 +23,10 @@ from imghost.files import Stamp
 from imghost.models import MEDIA_TYPES, Facts, Record
 from imghost.records.lock import parse_record, render_record, whole
 
+_STORE: Final = "store"
+_LOCK: Final = "uploads.lock"
+_OURS: Final = re.compile(r"\.gitignore$|\.?store\b|uploads\.lock$|imghost-pages-")
+"""Names that this program gives in a cache's folder."""
 _NEW: Final = ".store-"
 """What a store is called while it is made."""
 _PATIENCE: Final = 10.0
@@ -175,8 +179,13 @@ def _database(store: Path) -> Any:
 
 
 def prepare(folder: Path) -> None:
-    """Make the cache's folder, with a `.gitignore` of its own; raises OSError."""
+    """Make the cache's folder, with a `.gitignore` of its own; raises OSError.
+
+    A folder that held other things before, such as the project's own, gets none: git would forget all of them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / _STORE).exists() and any(not _OURS.match(name) for name in os.listdir(folder)):  # noqa: PTH208
+        return
     with suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="ascii") as ignored:
         ignored.write("*\n")
 
@@ -188,8 +197,6 @@ KnownFile = tuple[str, Facts] | str
 UploadKey = tuple[str, str, str]
 """An upload under way: digest, host, variant."""
 
-_STORE: Final = "store"
-_LOCK: Final = "uploads.lock"
 _SPARE: Final = 1000
 """Digests of files unseen in a run that are kept in any case: a second, smaller site shares the store."""
 # The number is the judgement's: where it reads files in another way than before, what it once said counts no more.

@@ -211,7 +211,7 @@ def _put(path: Path, blob: _Blob, content: bytes) -> None:
 
 def _walk(site: Path) -> Iterator[str]:
     """List the site's own files, links to none."""
-    for folder, names, own in os.walk(site):
+    for folder, names, own in files.walk(site):
         names[:] = [name for name in names if not Path(folder, name).is_symlink()]
         for name in own:
             path = Path(folder, name)

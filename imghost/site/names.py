@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
+from imghost import files
 from imghost.html.uses import loading_text
 from imghost.models import ENDINGS, RASTER, endings
 from imghost.site.pages import Survey, is_page
@@ -455,13 +456,13 @@ def _linked_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
     seen = {real}
     links = [
         os.path.join(at, name)  # noqa: PTH118 - one of a whole site's names
-        for at, folders, _ in os.walk(root)
+        for at, folders, _ in files.walk(root)
         for name in folders
         if Path(at, name).is_symlink()
     ]
     while links:
         link = links.pop()
-        for at, folders, names in os.walk(link, followlinks=True):
+        for at, folders, names in files.walk(link, follows_links=True):
             place = os.path.realpath(at)
             if place in seen:
                 folders.clear()

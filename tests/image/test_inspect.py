@@ -313,6 +313,7 @@ HARMLESS = {
     "text like CSS": "<text lang='en'>@import url(https://example.com)</text>",
     "editor's note like CSS": "<g xmlns:e='urn:editor' e:style='url(x)' e:href='x'/>",
     "string like a function": "<style>.a::before{content:'url(https://example.com)'}</style>",
+    "empty ping": "<a href='#x' ping=' '><g/></a>",
     "comment like a string": "<style>/* it's */ .a{fill:url(#b)} /* isn't */</style>",
 }
 HOSTILE = {
@@ -340,6 +341,10 @@ HOSTILE = {
     "link": "<a href='https://example.com'><g/></a>",
     "animated link": "<a><animate attributeName='href' values='javascript:alert(1)'/></a>",
     "set link": "<a><set attributeName='xlink:href' to='https://example.com'/></a>",
+    "ping": "<a href='#x' ping='https://example.com/'><g/></a>",
+    "ping of a page": "<a xlink:href='#x' PING='told'><g/></a>",
+    "style in a style": "<style><style/>@import 'https://example.com/x.css';</style>",
+    "group in a style": "<style>.a{}<g/>@import url(https://example.com/x.css)</style>",
     "set event": "<set attributeName='onclick' to='alert(1)'/>",
     "import": "<style>@import 'https://example.com/x.css';</style>",
     "escaped import": r"<style>@\69mport 'https://example.com/x.css';</style>",

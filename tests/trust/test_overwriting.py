@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,53 @@ def test_a_page_that_is_a_link_out_of_the_site_leaves_its_target_alone(site: Pat
     before = target.read_bytes()
     assert rehost() == 0
     assert target.read_bytes() == before
+
+
+def settle(site: Path) -> None:
+    """Make the files old enough for what is known of them to be kept."""
+    for file in site.rglob("*.png"):
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+
+
+@pytest.mark.parametrize("name", [".ssh", "project", "deep/shared"])
+def test_a_cache_in_a_folder_of_other_things_writes_new_files_alone(site: Path, name: str) -> None:
+    """A `.gitignore` of ours there would have git forget everything beside it."""
+    folder = site.parent / name
+    folder.mkdir(parents=True)
+    (folder / "id_rsa").write_text("mine")
+    settle(site)
+    assert rehost("--cache-dir", name) == 0
+    assert (folder / "store").is_dir()
+    assert not (folder / ".gitignore").exists()
+    assert (folder / "id_rsa").read_text() == "mine"
+    settle(small_site(site, 4))
+    assert rehost("--cache-dir", "own") == 0
+    assert Path("own/.gitignore").read_text() == "*\n"
+
+
+@pytest.fixture
+def deep(site: Path) -> Iterator[Path]:
+    """Put a page a thousand folders deep; what deletes folders by calling itself could not take it away."""
+    here = Path.cwd()
+    os.chdir(site)
+    for _ in range(1_000):
+        os.mkdir("d")  # noqa: PTH102 - a path this long is not to be spelled out each time
+        os.chdir("d")
+    Path("deep.html").write_text('<title>x</title><img src="own.png" alt=x>')
+    Path("own.png").write_bytes(picture(5))
+    os.chdir(here)
+    yield site
+    subprocess.run(["rm", "-rf", site / "d"], check=True)
+
+
+@posix
+@pytest.mark.parametrize(
+    "command", ["rehost", "rehost --remove-local --strict", "check", "audit", "plan", "restore"], ids=str
+)
+def test_a_site_a_thousand_folders_deep_is_like_another(deep: Path, capsys, command: str) -> None:
+    assert main(["rehost", "site", "--host", "directory"]) == 0
+    name, *flags = command.split()
+    assert main([name, "site", *flags, *(["--fail", "broken"] if name == "audit" else ["--host", "directory"])]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+    page = deep / "/".join(["d"] * 1_000) / "deep.html"
+    assert ("_imghost" in page.read_text()) is (name != "restore")
