@@ -157,3 +157,33 @@ def test_every_status_but_200_fails_the_verdict_of_a_page(status, state, project
     assert main(["verify", "--json", "--site", "site", *chosen]) == 1
     states = {row["state"] for row in json.loads(capsys.readouterr().out)["images"] if "format" in row["url"]}
     assert states == {state}
+
+
+QUERIES = {
+    "img.html": ('<img src="a.png?w=100&rotate=90">', '<img src="{}">', '<img src="{}?w=100&rotate=90">'),
+    "fragment.html": (
+        "<img src='a.png?v=1#only-dark'>",
+        "<img src='{}#only-dark'>",
+        "<img src='{}?v=1#only-dark'>",
+    ),
+    "set.html": ("<img srcset='a.png?size=s 2x'>", "<img srcset='{} 2x'>", "<img srcset='{}?size=s 2x'>"),
+    "style.html": ("<p style='background:url(a.png?format=avif)'>", "<p style='background:url({})'>",
+                   "<p style='background:url({}?format=avif)'>"),
+    "bare.html": ("<a href=a.png?download>x</a>", "<a href={}>x</a>", "<a href={}?download>x</a>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_the_query_of_an_old_address_asks_nothing_of_a_host_that_reads_queries(obeys, tmp_path, monkeypatch, capsys):
+    """A hosted address is never old, so what only kept old copies away has no use; elsewhere it stays as it was."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+    write(tmp_path / "site", {"a.png": picture(1), **{name: pages[0] for name, pages in QUERIES.items()}})
+    with ImgPro("images") as double:
+        network = ("--host", "img.pro", "--option", f"api_url={double.api_url}")
+        folder = ("--host", "directory", "--option", "base_url=https://cdn.test/", "--option", "path=hosted")
+        assert main(["rehost", "site", "--json", *(network if obeys else folder)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    url = report["uploads"][0]["url"]
+    for name, (_, dropped, kept) in QUERIES.items():
+        assert Path("site", name).read_text() == (dropped if obeys else kept).format(url)

@@ -193,6 +193,70 @@ def test_image_whose_pixels_are_counted_on_is_not_resized(page, is_resized, tmp_
     assert ((300, 200) in sizes) is not is_resized
 
 
+@pytest.mark.parametrize(
+    ("page", "has_sizes"),
+    [
+        ("<img src=img/big.png>", True),
+        ("<img src=img/big.png usemap=#m>", False),
+        ("<img src=img/a.png srcset='img/a.png 1x, img/big.png 2x'><img src=img/big.png>", False),
+        ("<a href=img/big.png data-pswp-width=300 data-pswp-height=200><img src=img/big.png></a>", False),
+        (
+            "<meta property=og:image content=img/big.png><meta property=og:image:width content=300><img src=img/big.png>",
+            False,
+        ),
+        ("<meta property=og:image content=img/big.png><img src=img/big.png>", True),
+    ],
+)
+def test_image_whose_pixels_are_counted_on_gets_no_sizes(page, has_sizes, tmp_path, capsys):
+    site = write(tmp_path / "site", {"index.html": page, "img/big.png": picture(9, (300, 200)), **PICTURES})
+    hosted(site, capsys, "--responsive", "--widths", "120")
+    sizes = {dimensions(file.read_bytes()) for file in (tmp_path / "hosted").iterdir()}
+    assert ((120, 80) in sizes) is has_sizes
+    assert ("120w" in (site / "index.html").read_text()) is has_sizes
+    assert (300, 200) in sizes
+
+
+BACKSLASHES = {
+    "img/a\\\n.png": 'h1{{background:url("{}")}}',
+    "img/a.png\\\r\n": "h1{{background:url('{}')}}p{{color:red}}",
+    "img/a.png\\\f": 'h1{{background:url("{}")}}',
+    "img/\\61 .png": "h1{{background:url({})}}",
+    "img/a\\a.png": "h1{{background:url({})}}",
+    "img/\\\n\\\na.png": 'h1{{background:url("{}")}}',
+}
+
+
+@pytest.mark.parametrize("url", BACKSLASHES)
+def test_backslashes_in_a_style_are_read_as_browsers_do(url, tmp_path, capsys):
+    style = BACKSLASHES[url].format(url)
+    page = f"<!doctype html><title>x</title><style>{style}</style>"
+    site = write(tmp_path / "site", {"index.html": page.encode(), **PICTURES})
+    hosted(site, capsys)
+    after = (site / "index.html").read_bytes().decode()
+    moved = MOVED.search(after)
+    assert moved
+    assert after == page.replace(url, moved[0])
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<img src=img\\a.png>",
+        '<img src="img\\a.png">',
+        "<img src=.\\img/..\\img\\a.png>",
+        "<a href='\\img\\a.png'>x</a>",
+        '<img srcset="img\\a.png 2x" src="img\\b.png">',
+        "<style>h1{background:url(img\\\\a.png)}</style>",
+    ],
+)
+def test_backslashes_in_an_address_are_slashes(page, tmp_path, capsys):
+    site = write(tmp_path / "site", {"index.html": page, **PICTURES})
+    hosted(site, capsys)
+    after = (site / "index.html").read_text()
+    assert MOVED.search(after)
+    assert "\\" not in after
+
+
 def test_reason_is_the_true_one(tmp_path, capsys):
     page = "<p style='--x:url(img/a.png)'><img crossorigin src=img/b.png>"
     site = write(tmp_path / "site", {"index.html": page, **PICTURES})
