@@ -309,4 +309,9 @@ def put(text: object = "") -> None:
 
 def print_json(found: object) -> None:
     """Print what a script reads."""
-    print(json_in_log(json.dumps(found, indent=1, ensure_ascii=False)))
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # the stream would escape its letters, but not as JSON does
+        text = json.dumps(found, indent=1)
+    print(json_in_log(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A run that a signal ended gives 128 and the signal's number, as shells do.
     """
     try:
+        _escape_what_cannot_be_shown()
         with _ending_in_order():
             return _status(arguments)
     except KeyboardInterrupt as interrupt:
@@ -46,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _status_of(interrupt)
     finally:
         _give_up_complaints()
+
+
+def _escape_what_cannot_be_shown() -> None:
+    """Let no name end a command half-way, where the output's encoding lacks its letters (a pipe on Windows)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _status(arguments: Sequence[str] | None) -> int:

@@ -19,8 +19,10 @@ from imghost.html.scan import Element
 from imghost.html.tokenizer import HTML, Tag, attributes, tags, value
 from imghost.models import Reference, Scan
 
-MARK: Final = ' data-imghost="sized"'
-GUARD: Final = "<style>:where(img[data-imghost=sized]){height:auto}</style>"
+_MARK: Final = "data-imghost"
+_MARKED: Final = {"width": "sized", "loading": "lazy", "srcset": "sizes", "onerror": "fallback"}
+"""What an image's mark says of each thing that was added to it, by the first attribute of that."""
+GUARD: Final = "<style>:where(img[data-imghost~=sized]){height:auto}</style>"
 """Keeps an image's shape where the theme makes it narrower; any rule of the theme's own outweighs it."""
 
 _PIXELS: Final = re.compile(r"[0-9]{1,6}")
@@ -76,6 +78,7 @@ def improve(
     preloaded = {url for reference, url in edits.items() if reference.kind == "preload"}
     chosen = dict(edits)
     added: list[tuple[int, str, str]] = []
+    is_sized = False
     for image in images:
         is_early = any(edits[reference] in preloaded for reference in image.moved)
         if image.picture is None and not is_early:
@@ -83,10 +86,28 @@ def improve(
         is_sizable = may_size and image.at not in squeezed
         if new := _attributes(image, scan, improvements, shaping, is_early=is_early, may_size=is_sizable):
             added.append((image.at, "", "".join(f' {name}="{_escaped(told)}"' for name, told in new.items())))
-    is_sized = any(MARK in told for _, _, told in added)
+            is_sized = is_sized or "width" in new
     if is_sized and title is not None:
         added.append((title, "", GUARD))
     return chosen, tuple(sorted(added))
+
+
+_MARKS: Final = "|".join(_MARKED.values())
+_ADDED: Final = re.compile(
+    rf'(?: (?:width|height|loading|srcset|sizes|onerror)="[^"]*")+ {_MARK}="(?:{_MARKS})(?: (?:{_MARKS}))*"'
+)
+
+
+def without_additions(text: str) -> str:
+    """Take out of a page all that was added to it, which its marks tell."""
+    if f"{_MARK}=" not in text:
+        return text
+    found = (_ADDED.match(text, tag.body, tag.end) for tag in tags(text, with_styles=False) if tag.name == "img")
+    parts, at = [], 0
+    for added in filter(None, found):
+        parts.append(text[at : added.start()])
+        at = added.end()
+    return "".join((*parts, text[at:])).replace(GUARD, "")
 
 
 def _own_shaping(text: str) -> Shaping:
@@ -98,8 +119,11 @@ def _own_shaping(text: str) -> Shaping:
 def _attributes(
     image: _Shown, scan: Scan, improvements: Improvements, shaping: Shaping, *, is_early: bool, may_size: bool
 ) -> dict[str, str]:
-    """List what an image gets that the author did not write; `is_early` is one that the page preloads."""
-    if not image.element.given.keys().isdisjoint(_LOADED_BY_SCRIPT):
+    """List what an image gets that the author did not write; `is_early` is one that the page preloads.
+
+    What is added is known by a mark at its end, so that it can be taken out where no map of the page is left.
+    """
+    if image.has(_MARK) or not image.element.given.keys().isdisjoint(_LOADED_BY_SCRIPT):
         return {}
     additions, new = improvements.additions, dict[str, str]()
     if may_size:
@@ -110,7 +134,8 @@ def _attributes(
         new |= _responsive(image, improvements.known, new, shaping)
     if additions.fallback and allows_inline(scan.policies, "script-src-attr"):
         new |= _fallback(image)
-    return new
+    marks = [mark for name, mark in _MARKED.items() if name in new]
+    return new | {_MARK: " ".join(marks)} if marks else {}
 
 
 class _Place(NamedTuple):
@@ -172,7 +197,7 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
 
 def _dimensions(image: _Shown, known: Mapping[Reference, HostedImage]) -> dict[str, str]:
     """Add the image's own size, where nothing else decides it."""
-    if not image.source or any(map(image.has, ("width", "height", "sizes", "data-imghost"))):
+    if not image.source or any(map(image.has, ("width", "height", "sizes"))):
         return {}
     srcset = image.element.says("srcset")
     if _FLUID.search(srcset) or "data:" in srcset or not _HARMLESS.fullmatch(image.element.says("style")):
@@ -184,7 +209,7 @@ def _dimensions(image: _Shown, known: Mapping[Reference, HostedImage]) -> dict[s
     beside = (known.get(one) for one in image.picture or ())
     if any(one is None or (one.width, one.height) != (size.width, size.height) for one in beside):
         return {}
-    return {"width": str(size.width), "height": str(size.height), "data-imghost": "sized"}
+    return {"width": str(size.width), "height": str(size.height)}
 
 
 def _lazy(image: _Shown) -> dict[str, str]:

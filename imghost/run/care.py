@@ -14,8 +14,9 @@ from typing import Final
 
 from imghost import files, urls
 from imghost.errors import HostError, ImghostError, SettingsError
-from imghost.hosts import Deletes, Finds, Host, Stored
-from imghost.html.edit import splice
+from imghost.hosts import Deletes, Finds, Host, Stored, Varies, registry
+from imghost.html.edit import changed_text, changes_of
+from imghost.html.improve import without_additions
 from imghost.image import payload
 from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
@@ -370,11 +371,12 @@ def restore(
 
     `host` is one whose files are on this machine: where the map is lost, they tell what a page showed.
     """
-    place = urls.place(settings.site_url)
+    place, records = urls.place(settings.site_url), list(records)
     lost = local_copies.put_back(site, known.removed, known.removed, is_exact=True)
     still_lost = _back_from_host(site, known, lost, place) if lost else lost
     found = survey(site)
     homes: Mapping[str, str] | None = None
+    varied = _varied(records)
     before: dict[str, bytes] = {}
     left: list[tuple[str, str]] = []
     for path in (*found.pages, *found.stylesheets):
@@ -387,7 +389,7 @@ def restore(
             text = decode(content) if missing else text
         else:
             homes = _homes(found, records, settings, host) if homes is None else homes
-            text, missing = _by_home(path, decode(content), homes, host, found.files, settings)
+            text, missing = _by_home(path, decode(content), homes, host, found.files, settings, varied)
         left += [(path, url) for url in missing]
         if encode(text) != content:
             files.write_whole(site / path, encode(text), is_durable=False)
@@ -446,7 +448,23 @@ def _homes(found: Survey, records: Iterable[Record], settings: Settings, host: H
         variant = decide(image, host, settings)
         if isinstance(variant, str) and (hosted := host.stored(image, variant)):
             homes[hosted.url] = image.path
-    return homes
+    # A host may name an image in another format by another ending.
+    return {_whole(url): home for url, home in homes.items()} | homes
+
+
+def _varied(records: Iterable[Record]) -> frozenset[str]:
+    """List the URLs in which hosts read a query, so that none is the author's."""
+    records = list(records)
+    hosts = {record.host for record in records}.intersection(registry.installed())
+    varying = {name for name in hosts if hasattr(registry.host_type(name), Varies.converted.__name__)}
+    return frozenset(_whole(record.url) for record in records if record.host in varying)
+
+
+def _whole(url: str) -> str:
+    """Name what is the same in the URL of an image and of its copies in other formats: all but query and ending."""
+    path, _, name = url.partition("?")[0].rpartition("/")
+    stem, dot, _ = name.rpartition(".")
+    return f"{path}/{stem}{dot}*" if "://" in url and dot else url
 
 
 def _local(found: Survey, host: Host | None) -> dict[str, Image]:
@@ -463,25 +481,34 @@ def _local(found: Survey, host: Host | None) -> dict[str, Image]:
 
 
 def _by_home(
-    path: str, text: str, homes: Mapping[str, str], host: Host | None, files_there: Container[str], settings: Settings
+    path: str,
+    text: str,
+    homes: Mapping[str, str],
+    host: Host | None,
+    files_there: Container[str],
+    settings: Settings,
+    varied: Container[str],
 ) -> tuple[str, list[str]]:
     """Replace a page's hosted URLs by the local files that have the same bytes; gives those that have none."""
     place = urls.place(settings.site_url)
-    edits: list[tuple[Reference, str]] = []
+    edits: dict[bool, dict[Reference, str]] = {True: {}, False: {}}
+    """New URLs, by whether the query stays."""
     missing: list[str] = []
+    text = text if path.endswith(".css") else without_additions(text)
     scanned = pages.scan_text(path, text, settings.references) if homes or host else Scan(())
     base = urls.base_of(path, scanned.base, place)
     for reference in scanned.references:
         url = reference.url.partition("#")[0]
         target = urls.resolve(reference.url, base, place, files_there) if host and base else None
-        names = [target.path] if target else [url, url.partition("?")[0]]
+        names = [target.path] if target else [url, url.partition("?")[0], _whole(url)]
         home = next((homes[name] for name in names if name in homes), None)
         if home and base is not None:
             form = "absolute" if reference.kind == "meta" and place.authority else "relative"
-            edits.append((reference, urls.written(home, form, base, place)))
+            edits[_whole(url) not in varied][reference] = urls.written(home, form, base, place)
         elif home is not None or (host and any(map(host.accepts, names))):
             missing.append(url)
-    return splice(text, edits), missing
+    changes = (change for keeps in edits for change in changes_of(text, edits[keeps], keeps_query=keeps))
+    return changed_text(text, sorted(changes)), missing
 
 
 def forget(path: Path | None) -> None:

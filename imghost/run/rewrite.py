@@ -240,6 +240,7 @@ def _wanted(edits: Mapping[Reference, str], improvements: Improvements | None) -
     told: object = sorted((reference.start, url) for reference, url in edits.items())
     if improvements:
         told = (
+            "marked",  # an earlier version told of sizes alone what was added
             told,
             improvements.additions,
             sorted((one.start, repr(known)) for one, known in improvements.known.items()),

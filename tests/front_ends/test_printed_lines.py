@@ -212,3 +212,21 @@ def test_no_plugin_logs_a_command_about_names_and_answers(tmp_path, tool: str) -
     ours = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if "img402" in line or "imghost" in line]
     assert len(ours) > 5
     assert commands("\n".join(ours)) == []
+
+
+@pytest.mark.parametrize(("encoding", "name"), [("ascii", "图.png"), ("cp1252", "é😀.png"), ("cp437", "Ω≠Ж.png")])
+def test_a_name_that_the_output_has_no_letters_for_is_escaped(tmp_path, encoding, name):
+    """A pipe on Windows is seldom UTF-8; the pages are written by then."""
+    write(tmp_path, {f"site/{name}": picture(1), "site/bad.png": "x", "site/index.html": f'<img src="{name}">'})
+    write(tmp_path, {f"site/{name}x.png": "no image", "site/b.html": f'<img src="{name}x.png"><img src="gone-{name}">'})
+    environ = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+
+    def ran(*arguments):
+        command = [sys.executable, "-m", "imghost", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, check=False, timeout=100)
+
+    for arguments in (["plan", "site"], ["rehost", "site", "-v"], ["audit", "site", "--format", "github"]):
+        done = ran(*arguments, "--host", "directory")
+        assert b"Traceback" not in done.stderr, arguments
+        done.stdout.decode(encoding)
+    assert name in json.dumps(json.loads(ran("audit", "site", "--json").stdout.decode(encoding)), ensure_ascii=False)

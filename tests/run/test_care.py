@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 import shutil
 import threading
 from contextlib import ExitStack
@@ -13,6 +15,7 @@ import pytest
 from doubles.imageupload import PRO, ImageUpload
 from doubles.imgpro import READ_ONLY, VERIFIED, ImgPro
 from doubles.server import Fault
+from PIL import Image as Picture
 from sites import picture, small_site, tree, write
 
 from imghost.cli.main import main
@@ -225,6 +228,70 @@ def test_migrate_moves_every_image_and_keeps_both_records(project, capsys, monke
     assert lock[0]["host"] == "img.pro"
     assert len([line for line in lock[1:] if line["host"] == "imageupload.io"]) == 50
     assert len([line for line in lock[1:] if line["host"] == "img.pro"]) == 50
+
+
+def noise(seed: int) -> bytes:
+    """Draw a picture that gets lighter when it gets smaller."""
+    stream = io.BytesIO()
+    drawn = Picture.frombytes("L", (500, 400), random.Random(seed).randbytes(200_000))
+    drawn.save(stream, "PNG")
+    return stream.getvalue()
+
+
+class TestWithoutTheMap:
+    """What was added to pages is known by its marks, where the map of changes is lost."""
+
+    EVERY = ("--responsive", "--format", "webp", "--dimensions", "--lazy", "--fallback")
+    PAGE = (
+        "<!doctype html><title>t</title><style>img{{max-width:100%}}</style><p>{one}<p>{two}"
+        '<!-- <img width="1" data-imghost="sized" src="a.png"> -->'
+        '<picture><source srcset="images/b.png 2x"><img src="images/c.png"></picture>'
+    )
+
+    def pages(self, folder):
+        large = {f"site/images/{name}.png": noise(at) for at, name in enumerate("abcd")}
+        one, two = '<img src="images/a.png" alt=a>', "<img\n loading=eager class=x src='images/d.png#top' width=40>"
+        pages = {
+            "site/index.html": self.PAGE.format(one=one, two=two),
+            "site/again.html": self.PAGE.format(one=two, two=one + one),
+            "site/no-title.html": '<img src="images/a.png"><IMG SRC="images/b.png"/><img src="images/d.png" srcset="">',
+        }
+        shutil.rmtree(folder / "site")
+        write(folder, large | pages)
+        return tree(folder / "site")
+
+    @pytest.mark.parametrize("api", ["upload", "images"])
+    def test_restore_takes_out_all_that_was_added(self, project, capsys, monkeypatch, api):
+        before = self.pages(project)
+        with ExitStack() as stack:
+            place = opened(stack, f"img.pro/{api}", monkeypatch)
+            ran(capsys, "rehost", "site", *place.flags, "--option", f"api={api}", *self.EVERY)
+            assert b"srcset=" in (project / "site/index.html").read_bytes()
+            shutil.rmtree(project / ".cache")
+            assert ran(capsys, "restore", "site", *place.flags)["left"] == []
+        assert tree(project / "site") == before
+
+    def test_restore_takes_out_sizes_that_were_made_here(self, project, capsys):
+        before = self.pages(project)
+        flags = ("--host", "directory", *self.EVERY, "--widths", "200", "--widths", "400")
+        ran(capsys, "rehost", "site", *flags)
+        assert b" 400w" in (project / "site/index.html").read_bytes()
+        shutil.rmtree(project / ".cache")
+        assert ran(capsys, "restore", "site", *flags)["left"] == []
+        after = tree(project / "site")
+        assert {path: after[path] for path in before} == before
+
+    def test_the_next_host_inherits_nothing(self, project, capsys, monkeypatch):
+        self.pages(project)
+        with ExitStack() as stack:
+            old = opened(stack, "img.pro/images", monkeypatch)
+            ran(capsys, "rehost", "site", *old.flags, *self.EVERY)
+            shutil.rmtree(project / ".cache")
+            ran(capsys, "migrate", "site", "--to", "directory")
+        page = (project / "site/index.html").read_text()
+        assert old.double.api_url.removesuffix("/v1") not in page
+        assert "<style>:where" not in page
+        assert "onerror" not in page
 
 
 class TestMigrateToAHostThatTakesNothing:
