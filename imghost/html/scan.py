@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.html import admits_by_hash
 from imghost.html.tokenizer import (
@@ -25,6 +25,9 @@ from imghost.html.tokenizer import (
 )
 from imghost.models import Condition, Reference, Scan, endings
 
+if TYPE_CHECKING:
+    from imghost.html.uses import Code, Renames
+
 _REMOVED: Final = str.maketrans("\0", "\ufffd", "\t\n\r")
 
 _STYLED: Final = re.compile("style", re.I | re.A)
@@ -41,8 +44,8 @@ class _Cover:
     has_cors: bool = False
 
 
-_QUIET: Final = ("'src'", '"src"', ".currentSrc", "ackgroundImage")
-"""What a script has at least that changes images' URLs without naming a property `src`."""
+_SHORTEST_CODE: Final = 8
+"""Letters; less code than that changes no URL."""
 _ROOTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]")
 
 
@@ -52,30 +55,23 @@ def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) 
     `words` are ids and classes of elements on whose URLs scripts of the site work, and, in quotes as a policy has
     them, the digests that its servers' headers name.
     """
-    # One plain search for the code of few pages; more of them would cost as much as some of the scan.
-    page = _read(text, kinds, words, is_coded=".src" in text)
-    if not page.is_coded and page.has_code():
-        page = _read(text, kinds, words, is_coded=True)
+    page = _read(text, kinds, words)
+    renames = page.renames()
+    if renames and not renames.words <= words:
+        page = _read(text, kinds, words | renames.words)  # few pages work on elements of theirs
     return Scan(
         tuple(page.found),
         page.base,
         tuple(page.policies),
-        tuple(sorted(page.literals)),
+        tuple(sorted(renames.literals)) if renames else (),
         tuple(sorted(page.selectors)),
         tuple(page.vouched),
         tuple(page.fixed),
     )
 
 
-def _read(text: str, kinds: frozenset[str], words: frozenset[str], *, is_coded: bool) -> _Page:
-    """Read a page; with `is_coded` also the code in it that may change images' URLs."""
-    literals: frozenset[str] = frozenset()
-    if is_coded:
-        from imghost.html.uses import page_renames  # few pages have such a script
-
-        own = page_renames(text)
-        words, literals = words | own.words, own.literals
-    page = _Page(text, kinds, words, literals, is_coded=is_coded)
+def _read(text: str, kinds: frozenset[str], words: frozenset[str]) -> _Page:
+    page = _Page(text, kinds, words)
     for tag in tags(text, with_styles="style" in kinds):
         page.read(tag)
     page.end()
@@ -95,21 +91,12 @@ def scan_css(text: str, kind: str = "css") -> Scan:
 class _Page:
     """One page as it is read: what was found, and the elements that are open around the next tag."""
 
-    def __init__(
-        self,
-        text: str,
-        kinds: frozenset[str],
-        words: frozenset[str],
-        literals: frozenset[str],
-        *,
-        is_coded: bool,
-    ) -> None:
+    def __init__(self, text: str, kinds: frozenset[str], words: frozenset[str]) -> None:
         self.text = text
         self.kinds = kinds
         self.words = words
-        self.literals = literals
-        self.is_coded = is_coded
-        self.scripts: list[int] = []
+        self.scripts: list[Tag] = []
+        self._code: list[Code] = []
         self.found: list[Reference] = []
         self.base: str | None = None
         self.policies: list[str] = []
@@ -138,7 +125,7 @@ class _Page:
             self._link = None
             self._open(tag)
         elif name == "script":
-            self.scripts.append(tag.end)
+            self.scripts.append(tag)
         elif (
             (tag.namespace == HTML and name in MATTERING)
             or (tag.namespace == SVG and name in {"image", "feimage"})
@@ -156,22 +143,40 @@ class _Page:
                 self.found[at] = self.found[at]._replace(held=HELD_BY_BASE)
         if self._has_card_size:
             self.fixed += [at for at, one in enumerate(self.found) if one.kind == "meta"]
-        for start, end in self._code():
-            if self.text.find("[", start, end) >= 0 and self.text.find("[src", start, end) >= 0:
-                self._add_selectors(self.text[start:end])
+        self._read_code()
 
-    def has_code(self) -> bool:
-        """Say whether a script may change images' URLs without naming a property `src`."""
-        return any(self.text.find(mark, start, end) >= 0 for start, end in self._code() for mark in _QUIET)
+    def renames(self) -> Renames | None:
+        """Say what the page's own code, in scripts and in attributes for events, makes of images' URLs."""
+        is_changing = any(code.is_changing for code in self._code)
+        # Where no script changes any, one plain search tells that attributes do not; more would cost as much as
+        # some of the scan.
+        if not is_changing and ".src" not in self.text:
+            return None
+        from imghost.html.uses import all_of, handlers_renames
 
-    def _code(self) -> Iterator[tuple[int, int]]:
+        return all_of((*(code.renames for code in self._code), handlers_renames(self.text, self._spans())))
+
+    def _read_code(self) -> None:
+        """Read the page's scripts; most have no text."""
+        for start, end in self._spans():
+            if end - start > _SHORTEST_CODE:
+                from imghost.html.uses import code_of
+
+                code = code_of(self.text[start:end])
+                self._code.append(code)
+                self.selectors |= code.selectors
+
+    def _spans(self) -> Iterator[tuple[int, int]]:
         """Yield the spans of the page's scripts."""
-        for start in self.scripts:
-            end = self.text.find("</script", start)
-            yield start, end if end >= 0 else len(self.text)
+        text = self.text
+        if not all(text.startswith("script", tag.body - 6) for tag in self.scripts):
+            text = ascii_lower(text)  # markup in capitals ends its scripts in them
+        for tag in self.scripts:
+            end = text.find("</script", tag.end)
+            yield tag.end, end if end >= 0 else len(text)
 
     def _add_selectors(self, text: str) -> None:
-        """Note the conditions on URLs' texts in a style, or in the page's scripts."""
+        """Note the conditions on URLs' texts in a style."""
         if "[" in text:
             from imghost.html.uses import selectors_of
 
@@ -183,7 +188,7 @@ class _Page:
             tag.name, tag.namespace, self.text, attributes(self.text, tag.body, tag.end), tag.body, tag.end
         )
         held = element.held
-        if (self.words or self.literals or self.is_coded) and not held and element.name in {"img", "input", "image"}:
+        if not held and element.name in {"img", "input", "image"}:
             held = self._held_by_code(element)
         before = len(self.found)
         self._add(element, held)
@@ -240,13 +245,19 @@ class _Page:
 
     def _held_by_code(self, element: Element) -> str:
         """Say whether a script of the site or the page, or the element's own code for events, changes its URL."""
-        from imghost.html.uses import renames_of, works_on
+        if self.words:
+            from imghost.html.uses import works_on
 
-        own = value(self.text, element.given.get("id")), value(self.text, element.given.get("class")).split()
-        if self.words and works_on(self.words, *own):
-            return HELD_BY_SCRIPT
-        code = (value(self.text, where) for name, where in element.given.items() if name.startswith("on"))
-        return HELD_BY_SCRIPT if any(map(renames_of, code)) else ""
+            own = value(self.text, element.given.get("id")), value(self.text, element.given.get("class")).split()
+            if works_on(self.words, *own):
+                return HELD_BY_SCRIPT
+        for name, where in element.given.items():
+            if name.startswith("on"):
+                from imghost.html.uses import renames_of
+
+                if renames_of(value(self.text, where)):
+                    return HELD_BY_SCRIPT
+        return ""
 
     def _picture(self) -> _Cover | None:
         return self._media[-1] if self._media and self._media[-1].name == "picture" else None

@@ -191,48 +191,63 @@ def renames_of(script: str) -> Renames:
     return Renames(literals | ({DIGITS} if any(map(_COUNTS.search, near)) else set()), words)
 
 
-def page_renames(page: str) -> Renames:
-    """Read a page's own scripts, and the code in its attributes for events, where they mention images' URLs."""
-    return all_of(map(_renames_of_inline, _code_of(page)))
+class Code(NamedTuple):
+    """What one script of a page's own says about images' URLs."""
+
+    is_changing: bool = False
+    """Whether it mentions them as one does that changes them."""
+    renames: Renames = NOTHING
+    selectors: frozenset[Condition] = frozenset()
 
 
-@lru_cache(maxsize=32)
-def _renames_of_inline(code: str) -> Renames:
-    """Read a page's code; every page of a theme has the same."""
-    return renames_of(code)
+_KEPT_CODE: Final = 50_000
+"""Letters of a script that is remembered; what is longer is data, and another on each page."""
 
 
-def _code_of(page: str) -> Iterator[str]:
+def code_of(script: str) -> Code:
+    """Read a page's script, once a theme: its pages have the same ones, and finding that out costs a hash."""
+    return _code_of_any(script) if len(script) <= _KEPT_CODE else _code_of_any.__wrapped__(script)
+
+
+@lru_cache(maxsize=64)
+def _code_of_any(script: str) -> Code:
+    is_changing = any(mark in script for mark in CHANGING)
+    selectors = selectors_of(script) if "[src" in script else frozenset[Condition]()
+    return Code(is_changing, renames_of(script) if is_changing else NOTHING, selectors)
+
+
+def handlers_renames(page: str, scripts: Iterable[tuple[int, int]]) -> Renames:
+    """Read the code in a page's attributes for events, where it mentions images' URLs; `scripts` are the others' spans.
+
+    That it is code shows the tag's beginning, near before the mention.
+    """
     from imghost.html.tokenizer import decode
 
-    spans = list(_scripts_in(page))
-    at = used = 0
-    for place in _places(page, CHANGING):
-        while at < len(spans) and spans[at][1] <= place:
-            at += 1
-        if at < len(spans) and spans[at][0] <= place:
-            if used <= at:
-                used = at + 1
-                yield page[spans[at][0] : spans[at][1]]
-        else:
-            # Outside of scripts code stands in attributes; that it is one shows the tag's beginning, near before.
-            tag = page.rfind("<", max(0, place - _NEAR_TAG), place)
-            for handler in _HANDLER.finditer(page, tag, place + _NEAR_TAG) if tag >= 0 else ():
-                if handler.start() <= place < handler.end():
-                    yield decode(handler[1] or handler[2] or "")
+    whole = NOTHING
+    for place in _places_outside(page, scripts):
+        tag = page.rfind("<", max(0, place - _NEAR_TAG), place)
+        for handler in _HANDLER.finditer(page, tag, place + _NEAR_TAG) if tag >= 0 else ():
+            if handler.start() <= place < handler.end():
+                whole = whole.joined(renames_of(decode(handler[1] or handler[2] or "")))
+    return whole
 
 
-def _scripts_in(page: str) -> Iterator[tuple[int, int]]:
-    """Yield the spans of scripts' texts; searches for plain words, since a pattern costs as much as a page's scan."""
-    from imghost.html.tokenizer import ascii_lower
-
-    lowered = ascii_lower(page) if "SCRIPT" in page else page
-    position = 0
-    while (opened := lowered.find("<script", position)) >= 0:
-        start = lowered.find(">", opened) + 1 or len(page)
-        end = lowered.find("</script", start)
-        position = end if end >= 0 else len(page)
-        yield start, position
+def _places_outside(page: str, scripts: Iterable[tuple[int, int]]) -> Iterator[int]:
+    """Yield where URLs may be changed outside of scripts; one search serves the three marks that end alike."""
+    start = 0
+    for opened, closed in (*scripts, (len(page), len(page))):
+        if opened > start:
+            place = page.find("src", start, opened)
+            while place >= 0:
+                if page.startswith((".src", "'src'", '"src"'), place - 1):
+                    yield place - 1
+                place = page.find("src", place + 3, opened)
+            for word in (".currentSrc", "ackgroundImage"):
+                place = page.find(word, start, opened)
+                while place >= 0:
+                    yield place
+                    place = page.find(word, place + 1, opened)
+        start = max(start, closed)
 
 
 def _places(text: str, words: Iterable[str]) -> list[int]:
