@@ -158,13 +158,14 @@ class _Page:
 
     def _read_code(self) -> None:
         """Read the page's scripts; most have no text."""
-        for start, end in self._spans():
-            if end - start > _SHORTEST_CODE:
-                from imghost.html.uses import code_of
+        spans = [span for span in self._spans() if span[1] - span[0] > _SHORTEST_CODE]
+        if not spans:
+            return
+        from imghost.html.uses import code_of
 
-                code = code_of(self.text[start:end])
-                self._code.append(code)
-                self.selectors |= code.selectors
+        self._code = [code_of(self.text[start:end]) for start, end in spans]
+        for code in self._code:
+            self.selectors |= code.selectors
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         """Yield the spans of the page's scripts."""

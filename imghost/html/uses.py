@@ -148,6 +148,7 @@ _COUNTS: Final = re.compile(r"replace(?:All)?\(\s*/[^/\n]{0,40}(?:\\d|\[0-9\])")
 
 
 _HANDLER: Final = re.compile(r"""[\s"'/]on[a-z]{3,20}+\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""", re.I)
+_HANDLER_NAME: Final = re.compile(r"""[\s"'/]on[a-z]{3,20}+\s*+=""", re.I)
 DIGITS: Final = "\\d"
 """The literal that says that digits in a name are changed."""
 
@@ -226,7 +227,9 @@ def handlers_renames(page: str, scripts: Iterable[tuple[int, int]]) -> Renames:
     whole = NOTHING
     for place in _places_outside(page, scripts):
         tag = page.rfind("<", max(0, place - _NEAR_TAG), place)
-        for handler in _HANDLER.finditer(page, tag, place + _NEAR_TAG) if tag >= 0 else ():
+        if tag < 0 or not _HANDLER_NAME.search(page, tag, place):
+            continue  # prose, most often
+        for handler in _HANDLER.finditer(page, tag, place + _NEAR_TAG):
             if handler.start() <= place < handler.end():
                 whole = whole.joined(renames_of(decode(handler[1] or handler[2] or "")))
     return whole
