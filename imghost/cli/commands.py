@@ -369,6 +369,8 @@ def _status_facts(
         yield "lock", f"{name} has no records yet; build once with a credential in the environment"
     if paid_for.spent or paid_for.unresolved:
         yield "money", f"{money(paid_for.spent)} paid, {money(paid_for.unresolved)} open"
+    if paid_for.spent:
+        yield "lost", "an image that is paid and gone: `imghost wallet --pay-again SHA256` lets it be paid once more"
     if usage:
         yield "account", _account(usage)
         for name, images, stored in usage["groups"]:
@@ -976,8 +978,22 @@ def _pay_again(call: Call, digest: str) -> int:
         raise SettingsError(str(problem)) from None
     if not count:
         raise SettingsError(f"no lost payment is known for {digest:.80}; `imghost status` tells what is unresolved")
+    _forget_lost(call, digest)
     put(f"the next build may pay once more for {digest}")
     return 0
+
+
+def _forget_lost(call: Call, digest: str) -> None:
+    """Forget the records of a paid image that the host lost, since pages would go on naming what is gone."""
+    from imghost.records.cache import Cache
+
+    lock = locks.read(call.settings.lock).records
+    with Cache.load(call.settings.cache_dir) as cache:
+        known = (*lock, *(record for _, record in cache.every_record()))
+        gone = {it.url for it in known if it.host == "img402" and it.sha256.startswith(digest)}
+        if gone and call.settings.lock.exists():
+            locks.drop(call.settings.lock, gone)
+        cache.forget(gone)
 
 
 def keys(call: Call) -> int:

@@ -267,9 +267,9 @@ class Cache:
 
         `owner` names the lock, and the settings that own an image at its host: projects share a store.
         """
-        return tuple(record for key, record in self._records() if _key("record", owner, *record.key) == key)
+        return tuple(record for key, record in self.every_record() if _key("record", owner, *record.key) == key)
 
-    def _records(self) -> Iterator[tuple[str, Record]]:
+    def every_record(self) -> Iterator[tuple[str, Record]]:
         """Yield every project's records, each with its row's key."""
         for key, value in self._of_kind("record:"):
             with suppress(ValueError):
@@ -286,7 +286,7 @@ class Cache:
 
     def forget(self, urls: Container[str]) -> None:
         """Forget the records of images that are deleted at their host, whoever earned them. Raises StateError."""
-        gone: dict[str, str | None] = {key: None for key, record in self._records() if record.url in urls}
+        gone: dict[str, str | None] = {key: None for key, record in self.every_record() if record.url in urls}
         if gone:
             self._write(gone, "records cannot be taken out of")
 

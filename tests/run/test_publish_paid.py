@@ -226,3 +226,33 @@ def test_lost_payment_is_told_and_paid_again_only_by_the_users_word(tmp_path, pu
     capsys.readouterr()
     assert main(["status", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["money"] == {"spent": "0.00", "unresolved": "1.00", "lost": []}
+
+
+@pytest.mark.parametrize("length", [8, 12, 64])
+def test_a_paid_image_that_the_host_lost_is_paid_again_by_the_users_word_alone(
+    tmp_path, purse, monkeypatch, capsys, length
+):
+    """Its record goes, too: with it in the lock the next build would name what is gone."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMGHOST_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("IMG402_PRIVATE_KEY", purse.key)
+    digest, url = "ab" * 32, "https://i.img402.dev/f5rvllu041.png"
+    journal = Journal(tmp_path / "state" / FILE)
+    signed = Signed(
+        "X-PAYMENT", "cheque", 1, purse.address, purse.address, DOLLAR, "0x1", 2_000_000_000, "https://img402.dev/api"
+    )
+    budget = Budget(DOLLAR, lock_name(tmp_path / "imghost.lock"))
+    purchase, sent = Purchase("https://img402.dev", digest), Sent("cd" * 32, 9, "image/png", "")
+    made, _ = journal.reserve(purchase, sent, DOLLAR, budget, lambda _: signed)
+    journal.keep_token(made, "token", 9.0, None)
+    journal.finish(made, url, "f5rvllu041", None, None)
+    told = {"sha256": digest, "host": "img402", "url": url, "id": "f5rvllu041", "variant": "", "bytes": 9}
+    told |= {"media_type": "image/png", "width": 4, "height": 3, "uploaded": "2026-03-01T12:00:00Z", "expires": None}
+    other = told | {"sha256": "cd" * 32, "url": "https://i.img402.dev/other00000.png"}
+    lines = [{"imghost_lock": 1, "host": "img402"}, told, other]
+    Path("imghost.lock").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main(["status"]) == 0
+    assert "--pay-again SHA256" in capsys.readouterr().out
+    assert main(["wallet", "--pay-again", digest[:length]]) == 0
+    assert url not in Path("imghost.lock").read_text()
+    assert other["url"] in Path("imghost.lock").read_text()
