@@ -6,19 +6,30 @@ import os
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from doubles.imgpro import VERIFIED, ImgPro
 from doubles.payer import a_payload
-from sites import small_site
+from doubles.server import Reply, Server
+from sites import picture, small_site, write
 
 from imghost.cli.main import main
-from imghost.errors import StateError
+from imghost.errors import BudgetError, HostError, StateError
 from imghost.hosts.img402.buying import sent_as
 from imghost.hosts.img402.journal import Budget, Journal, Purchase, Signed, Step
+from imghost.models import IMPORT, Facts, Hosted, Image
 from imghost.records import safe_diskcache
 from imghost.records.cache import Cache
+from imghost.records.lock import render_record
+from imghost.run import local_copies, upload
+from imghost.run.job import Plan, Upload
+from imghost.run.plan import check_budget
+from imghost.settings import Settings
+from imghost.site.images import Origins
+from imghost.site.page_map import PageMap, Removed
 
 SIGNED = Signed("X-PAYMENT", "cheque", 1, "0xpayer", "0xpayee", 10_000, "0xn", 2_000_000_000, "https://img402.dev/api")
 
@@ -128,3 +139,92 @@ def test_a_strangers_store_is_opened_with_every_fence_up(tmp_path: Path) -> None
         assert connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) == 16 * safe_diskcache.MAX_VALUE
         with pytest.raises(sqlite3.DataError, match="too big"):
             connection.execute("SELECT zeroblob(1000000)").fetchone()
+
+
+# The local store's records, and what a host answers.
+
+
+def flags_of(double: ImgPro, *more: str) -> list[str]:
+    return ["--host", "img.pro", "--option", f"api_url={double.api_url}", *more]
+
+
+def test_a_record_in_the_local_store_of_a_foreign_origin_is_not_used(tmp_path: Path, monkeypatch) -> None:
+    """Whoever can write there, or restore a cache into a CI job, would choose what readers' browsers fetch."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+    write(tmp_path, {"site/index.html": "<title>x</title><img src=a.png>", "site/a.png": picture(1)})
+    with ImgPro("images") as double, Server(lambda _: Reply.image(picture(1), "image/png")) as evil:
+        assert main(["rehost", "site", *flags_of(double), "--cache-dir", "cache"]) == 0
+        with Cache.load(tmp_path / "cache") as cache:
+            rows = [(key, render_record(record), record.url) for key, record in cache.every_record()]
+            assert rows
+            changes = {key: line.replace(url, f"{evil.url}/t/own.png") for key, line, url in rows}
+            cache._apply(changes)
+        Path("imghost.lock").unlink()
+        write(tmp_path, {"site/index.html": "<title>x</title><img src=a.png>"})
+        assert main(["rehost", "site", *flags_of(double), "--cache-dir", "cache"]) == 0
+        page = Path("site/index.html").read_text("utf-8")
+        assert evil.url not in page
+        assert double.server.url in page
+        assert not evil.requests()
+
+
+def test_a_url_that_the_host_itself_does_not_accept_reaches_no_record() -> None:
+    """A host by others may answer what it would not take from the lock."""
+    context = SimpleNamespace(host=SimpleNamespace(accepts=lambda url: url.startswith("https://own.test/")))
+    upload._check_address(Hosted("https://own.test/a.png", "a"), context)  # type: ignore[arg-type]
+    with pytest.raises(HostError, match="not one of its images"):
+        upload._check_address(Hosted("https://elsewhere.test/a.png", "a"), context)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("generation", ["upload", "images"])
+def test_no_address_of_this_network_is_given_to_a_host_to_fetch(tmp_path: Path, monkeypatch, generation: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+    monkeypatch.delenv("IMGHOST_ALLOW_REMOTE", raising=False)
+    with ImgPro(generation) as double, Server(lambda _: Reply.image(picture(1), "image/png")) as inner:
+        write(tmp_path, {"site/index.html": f"<title>x</title><img src={inner.url}/a.png>"})
+        main(["rehost", "site", *flags_of(double, "--remote", f"{inner.url}/*")])
+        assert not double.uploads
+        assert not inner.requests()
+        assert f"{inner.url}/a.png" in Path("site/index.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("count", "is_refused"), [(200, False), (201, True)])
+def test_a_glob_that_matches_hundreds_of_external_images_brings_none(count: int, is_refused: bool) -> None:
+    images = [Image(f"https://x.test/{n}.png", f"{n:064x}", 0, Facts("image/png", None, None)) for n in range(count)]
+    uploads = tuple(Upload(image, IMPORT, (image.path,)) for image in images)
+    many = Plan({}, uploads, {})
+    if is_refused:
+        with pytest.raises(BudgetError, match="more than 200"):
+            check_budget(many, Settings())
+        check_budget(many, replace(Settings(), max_uploads=count))
+    else:
+        check_budget(many, Settings())
+
+
+# Local copies that are brought back.
+
+
+@pytest.mark.parametrize("content", [b"-----BEGIN OPENSSH PRIVATE KEY-----", b"\x89PNG\r\n\x1a\n", b""])
+def test_only_an_image_is_brought_back_into_a_site(tmp_path: Path, content: bytes) -> None:
+    """The map that names the sources may come from a stranger, with the cache of a CI job."""
+    (tmp_path / "site").mkdir()
+    source = tmp_path / "id_rsa"
+    source.write_bytes(content)
+    told = Removed(Image("a.png", "a" * 64, 1, Facts("image/png", 4, 3)), str(source))
+    assert local_copies.put_back(tmp_path / "site", ["a.png"], {"a.png": told}) == {"a.png"}
+    assert not (tmp_path / "site/a.png").exists()
+    source.write_bytes(picture(1))
+    assert local_copies.put_back(tmp_path / "site", ["a.png"], {"a.png": told}) == set()
+    assert (tmp_path / "site/a.png").read_bytes() == picture(1)
+
+
+def test_a_removed_copy_has_the_source_that_this_build_names_and_no_other(tmp_path: Path) -> None:
+    private, own = tmp_path / "private.png", tmp_path / "own.png"
+    for file in (private, own):
+        file.write_bytes(picture(1))
+    image = Image("a.png", "a" * 64, 1, Facts("image/png", 4, 3))
+    known = PageMap(removed={"a.png": Removed(image, str(private)), "b.png": Removed(image, str(private))})
+    found = local_copies.renewed(known, tmp_path / "map.json", Origins(sources={"b.png": own}))
+    assert {path: gone.source for path, gone in found.removed.items()} == {"b.png": str(own)}
