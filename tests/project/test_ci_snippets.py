@@ -19,6 +19,7 @@ import yaml
 from doubles.imgpro import VERIFIED, ImgPro
 from sites import picture, small_site, write
 
+from imghost.hosts import registry
 from imghost.models import Record
 from imghost.records import lock as locks
 
@@ -345,6 +346,24 @@ class TestAction:
     def test_it_installs_what_was_checked_out_with_it(self):
         install = parsed(ROOT / "action.yml")["runs"]["steps"][0]
         assert '"$GITHUB_ACTION_PATH' in install["run"]
+
+    def test_what_is_installed_sees_no_key(self, tmp_path):
+        """Packages of others run code of theirs while they are installed."""
+        install = parsed(ROOT / "action.yml")["runs"]["steps"][0]
+        stub = tmp_path / "python"
+        stub.write_text(
+            '#!/bin/sh\necho "$@" >> "$SEEN"; env >> "$SEEN"\n'
+            'if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; fi\n'
+        )
+        stub.chmod(0o755)
+        names = [name for kind in registry.installed() for name in registry.host_type(kind).credentials]
+        assert {"IMGPRO_API_KEY", "IMG402_PRIVATE_KEY", "IMAGEUPLOAD_API_KEY"} <= set(names)
+        seen = tmp_path / "seen"
+        environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNER_TEMP": str(tmp_path / "temp"), "SEEN": str(seen)}
+        environ |= {"GITHUB_ACTION_PATH": str(ROOT), "EXTRAS": "", **dict.fromkeys(names, "secret-of-the-job")}
+        subprocess.run(["bash", "-e", "-c", install["run"]], env=environ, check=True)
+        assert "pip install" in seen.read_text()
+        assert "secret-of-the-job" not in seen.read_text()
 
 
 class TestPreCommit:
