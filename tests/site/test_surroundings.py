@@ -164,3 +164,42 @@ def test_link_to_a_page_under_an_images_name_is_no_word(page, tmp_path, capsys):
     assert "<a href=photo.jpg>" in (site / "index.html").read_text()
     (site / "index.html").write_text(f"{PAGE}<img src=photo.jpg>")
     assert "photo.jpg" in said(site, capsys, "--strict", status=1)
+
+
+DRAWING = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'>{}</svg>"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("d.svg", DRAWING.format("<foreignObject><p xmlns='http://www.w3.org/1999/xhtml'/></foreignObject>"), "SVG"),
+        ("d.svg", DRAWING.format("<a href='https://docs.test/'><rect/></a>"), "SVG"),
+        ("d.svg", "<!DOCTYPE svg [<!ENTITY e 'x'>]>" + DRAWING.format("<text>&e;</text>"), "SVG"),
+        ("d.svg", DRAWING.format("<style>@import 'x.css';</style>"), "SVG"),
+        ("d.bmp", b"BM" + bytes(60), "BMP"),
+        ("d.ico", b"\0\0\1\0\1\0" + bytes(60), "icon"),
+        ("d.svgz", gzip.compress(DRAWING.encode()), "svgz"),
+    ],
+)
+def test_what_browsers_show_where_it_is_fails_no_strict_build(name, content, word, tmp_path, capsys):
+    site = write(tmp_path / "site", {"index.html": f"{PAGE}<img src={name}>", "a.png": picture(1), name: content})
+    told = said(site, capsys, "--strict")
+    assert word in told
+    assert "warning" not in told
+    assert f"<img src={name}>" in (site / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("files", "word"),
+    [
+        ({"search/search_index.js": "x", "assets/javascripts/bundle.1.js": "x"}, "the plugin offline"),
+        ({"hashmap.json": "{}", "assets/app.1.js": "x"}, "VitePress draws the next page"),
+        ({"assets/js/runtime~main.0a1b.js": "x"}, "Docusaurus draws the next page"),
+        ({"assets/javascripts/bundle.1.js": "x", "search/search_index.json": "{}"}, ""),
+    ],
+)
+def test_site_that_is_read_otherwise_than_by_its_pages_is_told_once(files, word, tmp_path, capsys):
+    site = write(tmp_path / "site", {"index.html": PAGE, "deep/p.html": PAGE.replace("a.png", "../a.png"),
+                                     "a.png": picture(1), **files})  # fmt: skip
+    told = " ".join(said(site, capsys, "--strict").split())
+    assert told.count(word) == 1 if word else "local copies" not in told
