@@ -2,7 +2,7 @@
 
 The site is the demonstration of mkdocs-glightbox, as its source distribution has it, built by MkDocs with Material;
 pip fetches it. Its images go to a folder beside the site, as they would to a host. The caption is printed and written
-into the README.
+into the README and the documentation's first page.
 """
 
 from __future__ import annotations
@@ -148,9 +148,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         figures = measured(Path(folder))
     (HERE / "images" / "hero.svg").write_text(drawn(figures), "utf-8")
-    text = README.read_text("utf-8")
-    start, end = (text.index(mark) for mark in ("<!-- hero -->", "<!-- /hero -->"))
-    README.write_text(f"{text[:start]}<!-- hero -->\n<sub>{caption(figures)}</sub>\n{text[end:]}", "utf-8")
+    for page in (README, HERE / "index.md"):
+        text = page.read_text("utf-8")
+        start, end = (text.index(mark) for mark in ("<!-- hero -->", "<!-- /hero -->"))
+        page.write_text(f"{text[:start]}<!-- hero -->\n<sub>{caption(figures)}</sub>\n{text[end:]}", "utf-8")
     print(caption(figures))
 
 

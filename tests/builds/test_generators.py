@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,66 @@ def test_a_generators_site_is_rehosted_and_the_next_build_uploads_nothing(tmp_pa
     assert json.loads(capsys.readouterr().out)["images"]["failed"] == 0
 
 
+def recipe(name: str) -> list[str]:
+    """Read the commands below a generator's heading in the documentation."""
+    page = (Path(__file__).parents[2] / "docs/everywhere.md").read_text("utf-8")
+    text = re.split(rf"^## {name}$", page, flags=re.M)[1].split("\n## ")[0]
+    return re.findall(r"^\$ (.+)$", "".join(re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)), re.M)
+
+
+RECIPES: dict[str, dict[str, str | bytes]] = {
+    "Zensical": {
+        "zensical.toml": '[project]\nsite_name = "Small"\n[project.plugins.imghost]\nhost = "directory"\n',
+        "docs/index.md": "# Home\n\n![one](one.png)\n",
+        "docs/one.png": picture(1),
+    },
+    "Pelican": {
+        "content/home.md": "Title: Home\nDate: 2026-01-01\n\n![one]({static}/images/one.png)\n",
+        "content/images/one.png": picture(1),
+        "pelicanconf.py": "SITENAME = 'Small'\nPATH = 'content'\nTIMEZONE = 'UTC'\nRELATIVE_URLS = True\n",
+    },
+    "Hugo": {
+        "config.toml": 'baseURL = "https://docs.example.org/"\ntitle = "Small"\ndisableKinds = ["taxonomy", "term"]\n',
+        "content/_index.md": "---\ntitle: Home\n---\n![one](/one.png)\n",
+        "layouts/index.html": "<title>x</title>{{ .Content }}",
+        "static/one.png": picture(1),
+    },
+    "Jekyll": {
+        "_config.yml": "title: Small\n",
+        "index.md": "---\ntitle: Home\n---\n![one](/one.png)\n",
+        "one.png": picture(1),
+    },
+    "Doxygen": {
+        "Doxyfile": "PROJECT_NAME=Small\nINPUT=main.md\nIMAGE_PATH=.\nGENERATE_LATEX=NO\nUSE_MDFILE_AS_MAINPAGE=main.md\n",
+        "main.md": "# Home\n\n![one](one.png)\n",
+        "one.png": picture(1),
+    },
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_of_the_documentation_moves_the_image(tmp_path, name):
+    """The commands are the page's own; a generator that is not installed is left out."""
+    commands = recipe(name)
+    programs = [commands[0].split()[0], "sh"]
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    if lacking := [program for program in programs if shutil.which(program, path=path) is None]:
+        pytest.skip(f"{lacking[0]} is not installed")
+    write(tmp_path, RECIPES[name])
+    if name != "Zensical":
+        write(tmp_path, {"imghost.toml": 'host = "directory"\nsite_url = "https://docs.example.org/"\n'})
+    for command in commands:
+        ran(tmp_path, "sh", "-c", command)
+    site = tmp_path / re.findall(r"imghost rehost (\S+)", " ".join(commands))[0]
+    moved = [
+        (site / url.lstrip("/") if url.startswith("/") else local_file(site, page, url)).read_bytes()
+        for page, content in tree(site, ".html").items()
+        for url in image_urls(content)
+        if "_imghost/" in url
+    ]
+    assert picture(1) in moved  # beside it, Doxygen's own
+
+
 @pytest.mark.long
 def test_notebook_outputs_of_myst_nb_are_rehosted(tmp_path):
     """A notebook's stored output is a picture that the build writes: its own source."""
@@ -121,8 +183,10 @@ def test_mike_deploys_versions_whose_images_are_hosted(tmp_path):
         ran(tmp_path, "git", *command)
     ran(tmp_path, "git", "commit", "-qm", "Begin")
     mike = str(Path(sys.executable).with_name("mike"))
+    (command,) = recipe("mike")
+    assert command == "mike deploy 1.0"
     for version in ("1.0", "2.0"):
-        ran(tmp_path, mike, "deploy", version)
+        ran(tmp_path, mike, *command.replace("1.0", version).split()[1:])
         write(tmp_path, {"docs/one.png": picture(9)})
     for version, seed in (("1.0", 1), ("2.0", 9)):
         page = subprocess.run(

@@ -40,6 +40,15 @@ def test_the_picture_and_its_caption_tell_the_same_figures() -> None:
     assert f"{before / 1e6:.1f} MB of a documentation site become {after / 1e6:.1f} MB" in TEXT
 
 
+def test_the_home_page_shows_the_same_picture_and_the_same_ways_in() -> None:
+    home = (DOCS / "index.md").read_text("utf-8")
+    for same in (r"^\*\*Documentation.*?\n\n", r"<!-- hero -->.*?<!-- /hero -->"):
+        (found,) = re.findall(same, TEXT, re.M | re.S)
+        assert found in home
+    ways = re.findall(r"^```.*?^```$", TEXT, re.M | re.S)[:3]
+    assert ways == re.findall(r"^```.*?^```$", home, re.M | re.S)
+
+
 def test_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
         assert (README.parent / link).exists(), link
