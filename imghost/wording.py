@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, TypeVar
 
 
 def one_line(text: object) -> str:
@@ -19,7 +19,49 @@ def one_line(text: object) -> str:
     line = str(text)
     if not line.isprintable():
         line = "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
-    return _COMMAND.sub(_broken, line)
+    return _COMMAND.sub(_broken, without_secrets(line))
+
+
+_ADDRESS: Final = re.compile(r"https?://[^\s\"'<>]*+", re.IGNORECASE)
+_HARMLESS: Final = re.compile(r"(?:(?:size|format)=\w+(?:&(?:amp;)?(?=\w)|\Z))*\Z")
+"""Queries that choose a copy of a hosted image."""
+_AFTER: Final = ":;,.!)]}`"
+"""What stands after an address in a sentence, and is no part of it."""
+
+
+def without_secrets(text: str) -> str:
+    """Cut the queries and the names of users off the URLs in a text: a token is often in one.
+
+    An image from elsewhere is known by its whole URL, so that any line, list or report may have one in it.
+    """
+    return _ADDRESS.sub(_cut, text) if "://" in text and not {"?", "@"}.isdisjoint(text) else text
+
+
+def _cut(address: re.Match[str]) -> str:
+    whole = address[0].rstrip(_AFTER)
+    scheme, _, rest = whole.partition("://")
+    before, mark, query = rest.partition("?")
+    authority, slash, path = before.partition("/")
+    kept = f"?{query}" if mark and query and _HARMLESS.match(query.partition("#")[0]) else ""
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}{kept}{address[0][len(whole) :]}"
+
+
+_Value = TypeVar("_Value")
+
+
+def values_without_secrets(value: _Value) -> _Value:
+    """Cut them off in all that a value is made of: text, lists, mappings and named tuples."""
+    return _inside(value)  # type: ignore[no-any-return]
+
+
+def _inside(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {_inside(name): _inside(part) for name, part in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(map(_inside, value))
+    return type(value)(map(_inside, value)) if isinstance(value, list | tuple) else value
 
 
 _COMMAND: Final = re.compile(

@@ -9,7 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imghost.wording import day, guess, lasted, limit, listed, many, money, nearest, size, stay
+from imghost.wording import (
+    day,
+    guess,
+    lasted,
+    limit,
+    listed,
+    many,
+    money,
+    nearest,
+    one_line,
+    size,
+    stay,
+    without_secrets,
+)
 
 
 @pytest.mark.parametrize(
@@ -155,3 +168,17 @@ def test_a_right_name_is_its_own_guess(name, names):
         assert guess(name, names) == name or not name
     else:
         assert guess(name, names) in {"", *names}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://x.test/a.png?token=1: gone", "https://x.test/a.png: gone"),
+        ("see (https://u:p@x.test/a.png?t=1&size=s#f), HTTP://y.test/?q", "see (https://x.test/a.png), HTTP://y.test/"),
+        ("https://x.test/a.png?size=s and https://x.test/a?size=s&format=webp", None),
+        ("is this https://x.test/a? yes, me@x.test?", "is this https://x.test/a yes, me@x.test?"),
+    ],
+)
+def test_addresses_are_shown_without_what_may_be_secret(text, shown):
+    assert without_secrets(text) == (text if shown is None else shown)
+    assert one_line(one_line(text)) == one_line(text)

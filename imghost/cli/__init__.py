@@ -23,7 +23,7 @@ from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.images import Origins
 from imghost.site.pages import endless_text, has_page, pages_without_ending, survey
-from imghost.wording import json_in_log, one_line
+from imghost.wording import json_in_log, one_line, values_without_secrets
 
 # What people see: colours, the terminal's width, tables, and one call with the lines that it says.
 
@@ -309,6 +309,7 @@ def put(text: object = "") -> None:
 
 def print_json(found: object) -> None:
     """Print what a script reads."""
+    found = values_without_secrets(found)
     text = json.dumps(found, indent=1, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")

@@ -19,7 +19,18 @@ from imghost.hosts import Host, may_store_twice
 from imghost.models import IMPORT, Failure, Record
 from imghost.records.lock import render_record
 from imghost.run.job import NOT_UPLOADED, Job, Notice, Progress, Published, RewrittenPages, Step, is_remade
-from imghost.wording import clause, json_in_log, lasted, listed, many, money, one_line, part_of, size
+from imghost.wording import (
+    clause,
+    json_in_log,
+    lasted,
+    listed,
+    many,
+    money,
+    one_line,
+    part_of,
+    size,
+    values_without_secrets,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -201,7 +212,7 @@ class Report(NamedTuple):
 
 def as_json(report: Report) -> str:
     """Write the report as JSON."""
-    return json.dumps(as_mapping(report), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(values_without_secrets(as_mapping(report)), indent=1, ensure_ascii=False) + "\n"
 
 
 def as_mapping(report: Report) -> dict[str, Any]:

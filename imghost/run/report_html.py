@@ -31,7 +31,7 @@ from imghost.run.report import Facts, ListedImage, Report, SiteBytes, Version, W
 from imghost.run.rewrite import additions_of, hosted_image
 from imghost.site.images import Stay
 from imghost.site.pages import survey
-from imghost.wording import clause, lasted, many, money, printable, size
+from imghost.wording import clause, lasted, many, money, printable, size, values_without_secrets
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -53,7 +53,8 @@ def as_html(report: Report, facts: Facts, site: Path, folder: Path) -> str:
     """Write the report on a site as a page that lies in a folder, which local thumbnails are relative to."""
     here = Path(__file__)
     style, script = (here.with_name(f"report.{ending}").read_text("utf-8") for ending in ("css", "js"))
-    return _template().render(page=_page(report, facts, _Links(site, folder)), style=_own(style), script=_own(script))
+    page = _page(values_without_secrets(report), values_without_secrets(facts), _Links(site, folder))
+    return _template().render(page=page, style=_own(style), script=_own(script))
 
 
 @cache

@@ -100,3 +100,40 @@ def test_pull_request_downloads_nothing(project, origin, capsys, monkeypatch):
     report = ran(capsys, "--remote", f"{origin.url}/*", "--host", "directory", "--strict")
     assert report["images"]["kept"] == 2
     assert origin.requests() == []
+
+
+SECRET = "sekret-token-1"
+
+
+@pytest.mark.parametrize(
+    "query", [f"?token={SECRET}", f"?w=1&amp;X-Amz-Signature={SECRET}&amp;n=2", f"?size=s&amp;sig={SECRET}#top"]
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rehost", "--frozen"],
+        ["rehost", "-v"],
+        ["rehost", "--json"],
+        ["plan"],
+        ["plan", "--json"],
+        ["check"],
+        ["check", "--json"],
+        ["adopt"],
+        ["adopt", "--json"],
+        ["audit"],
+        ["audit", "--json"],
+    ],
+)
+def test_no_token_in_a_url_is_printed_or_reported(project, origin, capsys, monkeypatch, query, arguments):
+    monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
+    write(
+        project / "site", {"c.html": f'<img src="{origin.url}/one.png{query}"><img src="{origin.url}/text.png{query}">'}
+    )
+    with ImgPro("upload") as host:
+        flags = ("--host", "img.pro", "--remote", f"{origin.url}/*", "--option", f"api_url={host.api_url}")
+        for report in ("r.json", "r.html") if arguments == ["rehost", "-v"] else ("",):
+            main([arguments[0], "site", *arguments[1:], *flags, *(["--report", report] if report else [])])
+            printed = capsys.readouterr()
+            assert SECRET not in printed.out + printed.err
+            assert not report or SECRET not in (project / report).read_text()
+    assert f"{origin.url}/" in printed.out + printed.err or "--frozen" not in arguments
