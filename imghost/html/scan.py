@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.html import admits_by_hash
@@ -26,7 +27,7 @@ from imghost.html.tokenizer import (
 from imghost.models import Condition, Reference, Scan, endings
 
 if TYPE_CHECKING:
-    from imghost.html.uses import Code, Renames
+    from imghost.html.uses import Renames
 
 _REMOVED: Final = str.maketrans("\0", "\ufffd", "\t\n\r")
 
@@ -44,6 +45,10 @@ class _Cover:
     has_cors: bool = False
 
 
+_CHANGING: Final = (".src", ".currentSrc", "'src'", '"src"', "ackgroundImage")
+"""What a script has at least that changes images' URLs."""
+_KEPT_CODE: Final = 50_000
+"""Letters of a script that is remembered; what is longer is data, and another on each page."""
 _SHORTEST_CODE: Final = 8
 """Letters; less code than that changes no URL."""
 _ROOTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]")
@@ -68,6 +73,34 @@ def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) 
         tuple(page.vouched),
         tuple(page.fixed),
     )
+
+
+class _Code(NamedTuple):
+    """What one script of a page's own says about images' URLs."""
+
+    is_changing: bool = False
+    """Whether it mentions them as one does that changes them."""
+    renames: Renames | None = None
+    selectors: frozenset[Condition] = frozenset()
+
+
+def _code_of(script: str) -> _Code:
+    """Read a script; what its patterns are compiled for, few have."""
+    is_changing, has_selector = any(mark in script for mark in _CHANGING), "[src" in script
+    if not is_changing and not has_selector:
+        return _NO_CODE
+    from imghost.html.uses import renames_of, selectors_of
+
+    return _Code(
+        is_changing,
+        renames_of(script) if is_changing else None,
+        selectors_of(script) if has_selector else frozenset(),
+    )
+
+
+_NO_CODE: Final = _Code()
+_code_of_theme: Final = lru_cache(maxsize=64)(_code_of)
+"""A theme's pages have the same scripts, and finding that out costs a hash."""
 
 
 def _read(text: str, kinds: frozenset[str], words: frozenset[str]) -> _Page:
@@ -96,7 +129,7 @@ class _Page:
         self.kinds = kinds
         self.words = words
         self.scripts: list[Tag] = []
-        self._code: list[Code] = []
+        self._code: list[_Code] = []
         self.found: list[Reference] = []
         self.base: str | None = None
         self.policies: list[str] = []
@@ -154,18 +187,18 @@ class _Page:
             return None
         from imghost.html.uses import all_of, handlers_renames
 
-        return all_of((*(code.renames for code in self._code), handlers_renames(self.text, self._spans())))
+        return all_of(
+            (*(code.renames for code in self._code if code.renames), handlers_renames(self.text, self._spans()))
+        )
 
     def _read_code(self) -> None:
         """Read the page's scripts; most have no text."""
-        spans = [span for span in self._spans() if span[1] - span[0] > _SHORTEST_CODE]
-        if not spans:
-            return
-        from imghost.html.uses import code_of
-
-        self._code = [code_of(self.text[start:end]) for start, end in spans]
-        for code in self._code:
-            self.selectors |= code.selectors
+        for start, end in self._spans():
+            if end - start > _SHORTEST_CODE:
+                code = (_code_of_theme if end - start <= _KEPT_CODE else _code_of)(self.text[start:end])
+                if code is not _NO_CODE:
+                    self._code.append(code)
+                    self.selectors |= code.selectors
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         """Yield the spans of the page's scripts."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from imghost.models import Condition, endings
@@ -112,8 +111,6 @@ _LONGEST: Final = 120
 """Letters of a literal that can be a part of a file's name."""
 
 _MENTIONS: Final = ("src", "Src", "ackground", "poster")
-CHANGING: Final = (".src", ".currentSrc", "'src'", '"src"', "ackgroundImage")
-"""What a page has at least whose own code changes images' URLs."""
 _READ: Final = re.compile(
     r"""\.\s*(?:src|currentSrc|srcset|backgroundImage|poster)\b(?!\s*=[^=])(?!\s*\()"""
     r"""|(?:attr|prop|css|getAttribute|getPropertyValue)\(\s*["'`](?:(?:data-)?src(?:set)?|poster|background-image)["'`]\s*\)"""
@@ -190,31 +187,6 @@ def renames_of(script: str) -> Renames:
     literals = frozenset(part for window in near for literal in _literals(window) for part in _joined_parts(literal))
     words = frozenset(word for window in around for word in _words(window))
     return Renames(literals | ({DIGITS} if any(map(_COUNTS.search, near)) else set()), words)
-
-
-class Code(NamedTuple):
-    """What one script of a page's own says about images' URLs."""
-
-    is_changing: bool = False
-    """Whether it mentions them as one does that changes them."""
-    renames: Renames = NOTHING
-    selectors: frozenset[Condition] = frozenset()
-
-
-_KEPT_CODE: Final = 50_000
-"""Letters of a script that is remembered; what is longer is data, and another on each page."""
-
-
-def code_of(script: str) -> Code:
-    """Read a page's script, once a theme: its pages have the same ones, and finding that out costs a hash."""
-    return _code_of_any(script) if len(script) <= _KEPT_CODE else _code_of_any.__wrapped__(script)
-
-
-@lru_cache(maxsize=64)
-def _code_of_any(script: str) -> Code:
-    is_changing = any(mark in script for mark in CHANGING)
-    selectors = selectors_of(script) if "[src" in script else frozenset[Condition]()
-    return Code(is_changing, renames_of(script) if is_changing else NOTHING, selectors)
 
 
 def handlers_renames(page: str, scripts: Iterable[tuple[int, int]]) -> Renames:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imghost.html.scan import scan
 from imghost.html.uses import NOTHING, all_of, names, renamed_paths, renames_of, works_on
 
 DOXYGEN = """function toggleVisibility(linkObj)
@@ -101,3 +102,18 @@ def test_any_text_is_read(script):
     renames = renames_of(script)
     assert bool(renames) == (renames != NOTHING)
     list(renamed_paths("a.png", renames.literals))
+
+
+@pytest.mark.parametrize(
+    ("page", "literals"),
+    [
+        ("<SCRIPT>i.src = i.src.replace('-light', '-dark')</SCRIPT>", {"-light", "-dark"}),
+        ("<script>" + "x" * 60_000 + ";i.src = i.src.replace('-light', '-dark')</script>", {"-light", "-dark"}),
+        ("""<p>a.src</p><b onclick="i.src = i.src.replace('-light', '-dark')">b</b>""", {"-light", "-dark"}),
+        ("<p>i.src = i.src.replace('-light', '-dark')</p><SCRIPT></SCRIPT>", set()),
+    ],
+)
+def test_own_code_of_a_page_is_read_wherever_it_stands(page, literals):
+    found = scan(page, frozenset({"img"}))
+    assert found == scan(page, frozenset({"img"}))
+    assert literals <= set(found.renaming) if literals else not found.renaming
