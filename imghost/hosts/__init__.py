@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Action",
     "Answer",
+    "Converts",
     "Deletes",
+    "Edit",
+    "Edits",
     "FilePart",
     "Finds",
     "Host",
@@ -40,6 +43,7 @@ __all__ = [
     "Image",
     "Imports",
     "Limits",
+    "Notes",
     "Payload",
     "Place",
     "Prices",

@@ -124,7 +124,7 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
             done = _upload_planned(planned._replace(plan=going), job, context, quota, [*spared, *taken], among)
         done = _with_waiting(done, waiting, job)
         if isinstance(host, Notes):
-            done = done._replace(notices=(*done.notices, *(Notice("host", line) for line in host.notes())))
+            done = done._replace(notices=(*done.notices, *(Notice("upload", line) for line in host.notes())))
         return done._replace(notices=(*done.notices, *among.notices)) if among else done
     except StoreError as problem:
         return refused(planned, "shared", f"nothing is uploaded: {problem}")
