@@ -96,6 +96,8 @@ def _outdated(
     """Have every page written again where it is not known what was rewritten in it."""
     if app.builder.name not in _BUILDERS or _page_map(app).exists():
         return ()
+    if is_serving(os.environ) and not _settings(app).serve:
+        return ()  # this build rewrites nothing, and leaves the question to the next one that does
     return sorted(env.found_docs - added - changed - removed)
 
 

@@ -205,6 +205,17 @@ def test_preview_leaves_the_pages(tmp_path):
     assert b"_imghost" not in pages(tmp_path)["index.html"]
 
 
+def test_an_idle_rebuild_reads_nothing_again_and_the_next_build_writes_every_page(tmp_path):
+    project(tmp_path)
+    assert build(tmp_path, IMGHOST_SERVE="1").returncode == 0
+    for _ in range(2):
+        done = build(tmp_path, IMGHOST_SERVE="1")
+        assert "0 added, 0 changed, 0 removed" in done.stdout
+    assert build(tmp_path).returncode == 0
+    for name in ("index.html", "deep/page.html"):
+        assert b"_imghost" in pages(tmp_path)[name]
+
+
 @pytest.mark.long
 def test_parallel_build_is_the_same(tmp_path):
     project(tmp_path)
