@@ -371,7 +371,7 @@ def remarks(published: Published) -> tuple[str, ...]:
     return (
         *_of_repeats(published),
         *(
-            f"{wording.stay(count)}: {clause(reason, 'each')}"
+            f"{wording.stay(count)}: {clause(reason, 'each' if count > 1 else 'it')}"
             for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
         ),
         *((f"{wording.stay(len(wishes))}, as you asked: {listed(wishes)}",) if wishes else ()),
