@@ -16,7 +16,6 @@ from imghost import files, urls
 from imghost.errors import HostError, ImghostError, SettingsError
 from imghost.hosts import Deletes, Finds, Host, Stored, Varies, registry
 from imghost.html.edit import changed_text, changes_of
-from imghost.html.improve import without_additions
 from imghost.image import payload
 from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
@@ -490,6 +489,8 @@ def _by_home(
     varied: Container[str],
 ) -> tuple[str, list[str]]:
     """Replace a page's hosted URLs by the local files that have the same bytes; gives those that have none."""
+    from imghost.html.improve import without_additions  # reads pages, as only a restore without the map does
+
     place = urls.place(settings.site_url)
     edits: dict[bool, dict[Reference, str]] = {True: {}, False: {}}
     """New URLs, by whether the query stays."""
