@@ -8,8 +8,10 @@ its number. Two lines come back: its id, and how it ended.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
+import pkgutil
 import signal
 import sys
 import traceback
@@ -21,15 +23,24 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
+import diskcache
 import filelock
 import httpx
 from trust import place
 
+import imghost
 from imghost.cli import main as cli
-from imghost.net import wire
-from imghost.records import cache, safe_diskcache
+from imghost.records import safe_diskcache
 
-LOADED = (filelock, httpx, place, safe_diskcache, cache, wire)
+LOADED = (
+    *(diskcache, filelock, httpx, place, safe_diskcache.safe_disk()),
+    *(
+        importlib.import_module(module.name)
+        for module in pkgutil.walk_packages(imghost.__path__, "imghost.")
+        if not module.name.endswith("__main__")
+    ),
+)
+"""What a build loads when it first needs it: a call that fails there fails for Python, not for us."""
 ALLOW_TRACING = 0x59616D61
 
 
