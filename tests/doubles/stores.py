@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -134,17 +134,20 @@ class Postgres:
     def standing_still(self) -> Iterator[None]:
         """Let the server stand still: connections are taken by the kernel, and nobody answers."""
         pids = [self._server.pid, *_children(self._server.pid)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        _tell(pids, signal.SIGSTOP)
         try:
             yield
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            _tell(pids, signal.SIGCONT)
 
     def _end(self) -> None:
+        children = _children(self._server.pid)
         self._server.send_signal(signal.SIGQUIT)
-        self._server.wait(timeout=_WAIT)
+        try:
+            self._server.wait(timeout=10)
+        except subprocess.TimeoutExpired:  # now and then one that stood still waits for a child for ever
+            _tell((self._server.pid, *children), signal.SIGKILL)
+            self._server.wait(timeout=_WAIT)
 
 
 class _S3:
@@ -377,6 +380,13 @@ def _until(answers: Any, server: subprocess.Popen[bytes], log: Path) -> None:
 def _ended(server: subprocess.Popen[bytes]) -> None:
     server.kill()
     server.wait(timeout=_WAIT)
+
+
+def _tell(pids: Iterable[int], what: signal.Signals) -> None:
+    """Send a signal to those that are there still: a server's children come and go."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
 
 
 def _children(pid: int) -> list[int]:
