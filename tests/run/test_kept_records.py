@@ -275,27 +275,33 @@ def _unserved(serve: Any, seen: Any, *, is_gone: bool) -> Any:
     )
 
 
+def signalled(project: Project, at: int, name: str, environ: dict[str, str], *, concurrency: int) -> str:
+    """Write a program that builds, and sends itself a signal as an upload begins, counted from 1."""
+    raw = {"host": "fake", "options": project.options, "concurrency": concurrency, "cache_dir": str(project.cache)}
+    return (
+        "import os, signal, sys\n"
+        f"sys.path.insert(0, {str(project.root.parent / 'entry')!r})\n"
+        "from pathlib import Path\n"
+        "from imghost import Job, rehost, settings\n"
+        "from imghost.testing import fake\n"
+        "upload, count = fake.FakeHost.upload, [0]\n"
+        "def counted(self, payload):\n"
+        "    count[0] += 1\n"
+        f"    if count[0] == {at}: os.kill(os.getpid(), signal.{name})\n"
+        "    return upload(self, payload)\n"
+        "fake.FakeHost.upload = counted\n"
+        f"root = Path({str(project.root)!r})\n"
+        f"job = Job(root / 'site', settings.read({raw!r}, root), { ({'FAKE_HOST_KEY': KEY} | environ)!r})\n"
+        "rehost(job)\n"
+    )
+
+
 class TestKills:
     def test_each_record_is_in_the_lock_before_the_next_upload_begins(self, tmp_path: Path, store: FakeStore) -> None:
         """The tenth upload kills the build, in a process of its own, without a local store afterwards."""
         images = {f"{number}.png": picture(number) for number in range(12)}
         project = Project(tmp_path / "p", store).show(images)
-        program = (
-            "import os, signal, sys, json\n"
-            f"sys.path.insert(0, {str(tmp_path / 'entry')!r})\n"
-            "from pathlib import Path\n"
-            "from imghost import Job, rehost, settings\n"
-            "from imghost.testing import fake\n"
-            "upload, count = fake.FakeHost.upload, [0]\n"
-            "def counted(self, payload):\n"
-            "    count[0] += 1\n"
-            "    if count[0] == 10: os.kill(os.getpid(), signal.SIGKILL)\n"
-            "    return upload(self, payload)\n"
-            "fake.FakeHost.upload = counted\n"
-            f"raw = {{'host': 'fake', 'options': {project.options!r}, 'concurrency': 1, 'cache_dir': {str(project.cache)!r}}}\n"
-            f"root = Path({str(project.root)!r})\n"
-            f"rehost(Job(root / 'site', settings.read(raw, root), {{'FAKE_HOST_KEY': {KEY!r}, 'CI': '1'}}))\n"
-        )
+        program = signalled(project, 10, "SIGKILL", {"CI": "1"}, concurrency=1)
         done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
         assert done.returncode == -9, done.stderr
         lock = locks.read(project.lock)
@@ -308,22 +314,7 @@ class TestKills:
         """As `mkdocs build` and `sphinx-build` know none of their own."""
         images = {f"{number}.png": picture(number) for number in range(12)}
         project = Project(tmp_path / "p", store).show(images)
-        program = (
-            "import os, signal, sys\n"
-            f"sys.path.insert(0, {str(tmp_path / 'entry')!r})\n"
-            "from pathlib import Path\n"
-            "from imghost import Job, rehost, settings\n"
-            "from imghost.testing import fake\n"
-            "upload, count = fake.FakeHost.upload, [0]\n"
-            "def counted(self, payload):\n"
-            "    count[0] += 1\n"
-            "    if count[0] == 5: os.kill(os.getpid(), signal.SIGTERM)\n"
-            "    return upload(self, payload)\n"
-            "fake.FakeHost.upload = counted\n"
-            f"raw = {{'host': 'fake', 'options': {project.options!r}, 'concurrency': 2, 'cache_dir': {str(project.cache)!r}}}\n"
-            f"root = Path({str(project.root)!r})\n"
-            f"rehost(Job(root / 'site', settings.read(raw, root), {{'FAKE_HOST_KEY': {KEY!r}}}))\n"
-        )
+        program = signalled(project, 5, "SIGTERM", {}, concurrency=2)
         done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
         assert done.returncode == -15, done.stderr
         lock = locks.read(project.lock)
