@@ -28,8 +28,9 @@ soak: $(READY)
 	IMGHOST_SOAK_STEPS=$(or $(STEPS),30) IMGHOST_SOAK_FUZZ=$(or $(FUZZ),100000) \
 	IMGHOST_SOAK_ANSWERS=$(or $(ANSWERS),5000) IMGHOST_SOAK_CHALLENGES=$(or $(CHALLENGES),10000) \
 	IMGHOST_SOAK_IMAGES=$(or $(IMAGES),2000) IMGHOST_SOAK_BUILDS=$(or $(BUILDS),16) \
+	IMGHOST_SOAK_WORLD=$(or $(WORLDS),500) \
 	$(BIN)/python -m pytest tests/trust tests/fuzz tests/hosts/test_img402_pay_once_hostile.py tests/hosts/test_mutated_answers.py \
-		tests/hosts/test_img402_paid.py -s
+		tests/hosts/test_img402_paid.py tests/run/test_world.py -s
 
 # A search guided by coverage, with atheris: `make fuzz TARGET=page SECONDS=600`; without a target each in turn.
 fuzz: .venv-fuzz/.ready

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 import tempfile
 import urllib.request
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings, strategies
+from hypothesis import HealthCheck, Phase, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sites import picture, write
 from test_kept_records import png_with_text
-from trust.place import counted
+from trust.place import MEMORY, counted
 
 from imghost.hosts.registry import open_host
 from imghost.net import Client
@@ -30,6 +30,7 @@ from imghost.testing import FakeStore, write_entry
 from imghost.testing.fake import KEY
 
 ROUNDS = counted("WORLD", 6, of_all=500)
+SOAKS = "IMGHOST_SOAK_WORLD" in os.environ
 PICTURES = [picture(1), picture(2), png_with_text(""), png_with_text("by A"), png_with_text("by B"), picture(3)]
 """Three of them are one payload once they are stripped."""
 PAYLOADS = [0, 1, 2, 2, 2, 3]
@@ -43,15 +44,16 @@ class World(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="world-"))
+        self.root = Path(tempfile.mkdtemp(prefix="world-", dir=MEMORY))
+        (self.root / ".git").mkdir()  # what one repository holds may share a store
         write_entry(self.root / "entry", "fake", "imghost.testing:FakeHost")
         sys.path.insert(0, str(self.root / "entry"))
         self.store = FakeStore(is_idempotent=False)
         self.store.__enter__()
         self.shown: dict[str, dict[str, int]] = {"a": {}, "b": {}}
-        self.stores: dict[tuple[str, str], set[int]] = {}
-        """What each machine's store knows of a project's pictures."""
-        self.locked: dict[str, set[int]] = {"a": set(), "b": set()}
+        self.stores: dict[tuple[str, str], dict[int, str]] = {}
+        """What each machine's store knows of a project's pictures: their URLs."""
+        self.locked: dict[str, dict[int, str]] = {"a": {}, "b": {}}
         """What each project's lock knows."""
 
     def job(self, name: str, machine: str, **more: object) -> Job:
@@ -76,24 +78,28 @@ class World(RuleBasedStateMachine):
         pictures = {path: PICTURES[number] for path, number in self.shown[name].items()}
         write(site, {"index.html": f"<title>t</title><p>{shown}", **pictures})
         files = set(self.shown[name].values())
-        known = self.locked[name] | self.stores.get((name, machine), set())
-        new = {PAYLOADS[number] for number in files - known}
-        budget = len(files - known)
+        known = self.stores.get((name, machine), {}) | self.locked[name]
+        new = {PAYLOADS[number] for number in files - known.keys()}
+        budget = len(files - self.locked[name].keys() - self.stores.get((name, machine), {}).keys())
         before = self.stored(name)
         result = rehost(self.job(name, machine, **({"max_uploads": limit} if limit else {})))
         is_over = limit is not None and budget > limit
         assert result.is_refused is is_over, result.notices
         assert self.stored(name) - before <= (0 if is_over else len(new)), "no payload is sent twice"
-        done = files & known if is_over else files
-        page = (site / "index.html").read_text("utf-8")
-        assert page.count(f'src="{self.store.url}/{name}/') == len(done), result.notices
-        self.locked[name] |= done
-        self.stores.setdefault((name, machine), set()).update(set() if is_over else files - known)
+        urls = re.findall(r'src="([^"]+)"', (site / "index.html").read_text("utf-8"))
+        page = dict(zip(self.shown[name].values(), urls, strict=True))
+        hosted = {number: url for number, url in page.items() if url.startswith(f"{self.store.url}/{name}/")}
+        assert hosted.keys() == (files & known.keys() if is_over else files), result.notices
+        assert all(known.get(number, url) == url for number, url in hosted.items()), "what is known is used"
+        self.stores.setdefault((name, machine), {}).update(
+            {number: url for number, url in hosted.items() if number not in known}
+        )
+        self.locked[name] |= hosted
 
     @rule(name=NAMES)
     def lose_lock(self, name: str) -> None:
         (self.root / name / "imghost.lock").unlink(missing_ok=True)
-        self.locked[name] = set()
+        self.locked[name] = {}
 
     @rule(machine=MACHINES)
     def lose_store(self, machine: str) -> None:
@@ -116,16 +122,12 @@ class World(RuleBasedStateMachine):
             others = {path for path in self.store.images if not path.startswith(f"{name}/")}
             care.delete(host, found.unused, lock, job.settings.cache_dir)  # type: ignore[arg-type]
         assert others <= set(self.store.images)
-        there = {record.sha256 for record in locks.read(lock).records}
-        digests = {number: sha256(raw).hexdigest() for number, raw in enumerate(PICTURES)}
-        self.locked[name] = {number for number in self.locked[name] if digests[number] in there}
         # Another machine's store may still know what is gone, and finds it out by asking; here it is lost instead.
-        shutil.rmtree(self.root / ("second" if machine == "first" else "first"), ignore_errors=True)
-        mine = {key: files for key, files in self.stores.items() if key[1] == machine}
-        self.stores = {
-            (owner, where): files & self.locked[name] if owner == name else files
-            for (owner, where), files in mine.items()
-        }
+        self.lose_store("second" if machine == "first" else "first")
+        for urls in (self.locked[name], self.stores.get((name, machine), {})):
+            for number, url in list(urls.items()):
+                if url.removeprefix(f"{self.store.url}/") not in self.store.images:
+                    del urls[number]
 
     def stored(self, name: str) -> int:
         return sum(1 for path in self.store.images if path.startswith(f"{name}/"))
@@ -152,6 +154,10 @@ World.TestCase.settings = settings(
     max_examples=ROUNDS,
     stateful_step_count=12 if ROUNDS < 20 else 40,
     deadline=None,
+    derandomize=not SOAKS,
+    database=None,
+    print_blob=True,
+    phases=[Phase.generate] if SOAKS else [Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
 TestWorld = pytest.mark.more_in_all(pytest.mark.timeout(36_000)(World.TestCase))
