@@ -12,22 +12,31 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import math
+import os
+import queue
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 ROOMS: Final = {
+    "records/__init__.py": ("tests/records/test_lock.py", "tests/run/test_rehost.py"),
     "records/lock.py": ("tests/records/test_lock.py",),
     "records/cache.py": ("tests/records/test_cache.py",),
-    "records/safe_disk.py": ("tests/records/test_cache.py",),
     "records/safe_diskcache.py": ("tests/records/test_cache.py", "tests/trust/test_guards.py"),
+    "records/shared.py": ("tests/records/test_shared.py",),
+    "records/shared_folder.py": ("tests/records/test_shared.py", "tests/records/test_shared_stores.py"),
+    "hosts/img402/__init__.py": ("tests/hosts/test_img402.py",),
     "hosts/img402/x402.py": ("tests/hosts/test_img402_x402.py", "tests/hosts/test_img402_paid.py"),
     "hosts/img402/journal.py": (
         *("tests/hosts/test_payments.py", "tests/hosts/test_img402_journal.py", "tests/hosts/test_img402_identity.py"),
@@ -36,12 +45,12 @@ ROOMS: Final = {
     "hosts/img402/buying.py": ("tests/hosts/test_img402_paid.py", "tests/hosts/test_img402_identity.py"),
     "hosts/img402/host.py": ("tests/hosts/test_img402.py", "tests/hosts/test_img402_paid.py"),
     "hosts/img402/wallet.py": ("tests/hosts/test_img402_signer.py", "tests/hosts/test_img402_paid.py"),
-    "net/client.py": ("tests/net/test_client.py", "tests/net/test_client_hidden.py"),
-    "net/wire.py": ("tests/net/test_wire_faults.py", "tests/net/test_wire_tls.py"),
+    "net/__init__.py": ("tests/net/test_client.py", "tests/net/test_client_hidden.py"),
+    "net/wire.py": ("tests/net/test_wire_faults.py", "tests/net/test_wire_tls.py", "tests/net/test_slow_line.py"),
     "net/download.py": ("tests/net/test_download.py", "tests/net/test_download_addresses.py"),
     "site/images.py": ("tests/site/test_images.py",),
     "run/publish.py": ("tests/run/test_publish_budget.py", "tests/run/test_rehost.py"),
-    "run/upload.py": ("tests/run/test_upload.py", "tests/run/test_rehost.py"),
+    "run/upload.py": ("tests/run/test_upload.py", "tests/run/test_upload_patience.py", "tests/run/test_rehost.py"),
 }
 """Files, and the tests that hold them; what these let live is tried against the whole suite by `--thorough`."""
 _OPPOSITES: Final[dict[type, type]] = {
@@ -104,12 +113,68 @@ class _Without(ast.NodeTransformer):
 
 def is_killed(folder: Path, tests: tuple[str, ...]) -> bool:
     """Run tests in a copy until one fails; one that hangs is killed, too."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", "-p", "no:randomly", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", "--reruns", "0", *tests]
+    # Programs that a test starts elsewhere must load the copy, too.
+    environ = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, timeout=600, check=False)
+        done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, timeout=600, check=False)
     except subprocess.TimeoutExpired:
         return True
     return done.returncode != 0
+
+
+def _copied(place: Path) -> Path:
+    """Copy what tests need of the project."""
+    for part in ("imghost", "mkdocs_imghost", "sphinx_imghost", "tests", "docs", "example_site"):
+        shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / file, place)
+    return place
+
+
+def _tried(name: str, number: int, tree: ast.Module, folder: Path, *, is_thorough: bool) -> str:
+    """Break one place in a copy and put it back; gives what was done where no test noticed."""
+    file = folder / "imghost" / name
+    original = file.read_text("utf-8")
+    changed, what = mutated(tree, number)
+    file.write_text(ast.unparse(changed), "utf-8")
+    is_dead = is_killed(folder, ROOMS[name]) or (is_thorough and is_killed(folder, ("tests",)))
+    file.write_text(original, "utf-8")
+    return "" if is_dead else f"imghost/{name}:{what}"
+
+
+Work = Callable[[Path], str]
+
+
+class Copies:
+    """Copies of the project, each for one thread at a time."""
+
+    def __init__(self, place: Path, count: int, minutes: float) -> None:
+        self._free: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for number in range(count):
+            self._free.put(_copied(place / str(number)))
+        self._end = time.monotonic() + minutes * 60 if minutes else math.inf
+
+    def lend(self, work: Work) -> str | None:
+        """Work in a copy; None = there was no time for it."""
+        if time.monotonic() > self._end:
+            return None
+        folder = self._free.get()
+        try:
+            return work(folder)
+        finally:
+            self._free.put(folder)
+
+
+def _unsound(name: str, folder: Path) -> str:
+    """Name a file whose tests fail without a change."""
+    return name if is_killed(folder, ROOMS[name]) else ""
+
+
+def _told(made: Counter[str], survivors: list[str]) -> str:
+    left = Counter(line.removeprefix("imghost/").partition(":")[0].rpartition("/")[0] for line in survivors)
+    lines = [f"{room}: {count - left[room]} of {count} killed" for room, count in sorted(made.items())]
+    return "\n".join((*lines, f"in all: {made.total() - left.total()} of {made.total()} killed"))
 
 
 def main() -> None:
@@ -117,39 +182,34 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--seed", default="1")
     parser.add_argument("--only", default="", help="a part of the files' names")
+    parser.add_argument("--jobs", type=int, default=2, help="copies in which tests run at a time")
+    parser.add_argument("--minutes", type=float, default=0, help="begin no mutant after so long; 0 = make all")
     parser.add_argument("--thorough", action="store_true", help="try survivors against the whole suite")
     parser.add_argument("--report", type=Path, default=None)
     given = parser.parse_args()
     chance = random.Random(given.seed)
     trees = {name: ast.parse((ROOT / "imghost" / name).read_text("utf-8")) for name in ROOMS if given.only in name}
     every = [(name, number) for name, tree in trees.items() for number, _ in enumerate(places(tree))]
-    made, killed, survivors = Counter[str](), Counter[str](), []
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "project"
-        for part in ("imghost", "mkdocs_imghost", "sphinx_imghost", "tests"):
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", folder)
-        chosen = chance.sample(every, min(given.count, len(every)))
-        for name in dict.fromkeys(name for name, _ in chosen):
-            if is_killed(folder, ROOMS[name]):
-                raise SystemExit(f"{name}: its tests fail without a change: mend that first")
-        for name, number in chosen:
-            file, room = folder / "imghost" / name, name.rpartition("/")[0]
-            original = file.read_text("utf-8")
-            tree, what = mutated(trees[name], number)
-            file.write_text(ast.unparse(tree), "utf-8")
-            made[room] += 1
-            is_dead = is_killed(folder, ROOMS[name]) or (given.thorough and is_killed(folder, ("tests",)))
-            killed[room] += is_dead
-            if not is_dead:
-                survivors.append(f"imghost/{name}:{what}")
-                print(survivors[-1], flush=True)
-            file.write_text(original, "utf-8")
-    lines = [f"{room}: {killed[room]} of {made[room]} killed" for room in sorted(made)]
-    lines.append(f"in all: {killed.total()} of {made.total()} killed, seed {given.seed}")
-    print("\n".join(lines))
+    chosen = chance.sample(every, min(given.count, len(every)))
+    made, survivors = Counter[str](), list[str]()
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(given.jobs) as pool:
+        copies = Copies(Path(place), given.jobs, given.minutes)
+        names = dict.fromkeys(name for name, _ in chosen)
+        for name in filter(None, pool.map(lambda name: copies.lend(partial(_unsound, name)), names)):
+            raise SystemExit(f"{name}: its tests fail without a change: mend that first")
+
+        def attempt(it: tuple[str, int]) -> str | None:
+            return copies.lend(lambda folder: _tried(*it, trees[it[0]], folder, is_thorough=given.thorough))
+
+        for (name, _), survivor in zip(chosen, pool.map(attempt, chosen), strict=True):
+            if survivor is not None:
+                made[name.rpartition("/")[0]] += 1
+            if survivor:
+                survivors.append(survivor)
+                print(survivor, flush=True)
+    print(_told(made, survivors))
     if given.report:
-        given.report.write_text("\n".join((*lines, "", *sorted(survivors))) + "\n", "utf-8")
+        given.report.write_text("\n".join((_told(made, survivors), "", *sorted(survivors))) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
