@@ -28,6 +28,29 @@ _HAS_OPENAT: Final = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 _LINK_ERRORS: Final = {errno.ELOOP, errno.ENOTDIR, getattr(errno, "EMLINK", errno.ELOOP)}
 
 
+STORE: Final = "store"
+"""What the local store is called in its folder."""
+OURS: Final = re.compile(r"\.gitignore$|\.?store\b|uploads\.lock$|imghost-pages-")
+"""Names that this program gives in that folder."""
+_ANYBODYS: Final = frozenset({"CACHEDIR.TAG", ".gitkeep", ".DS_Store", "Thumbs.db"})
+"""Files that say nothing of whose a folder is."""
+
+
+def others_in(folder: Path) -> str:
+    """Name a file that makes a folder somebody else's, so that no local store is begun there; empty where none does.
+
+    Other programs' folders beside ours are usual, as in `.cache`; files are keys, sources or somebody's records.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.is_file()) for entry in entries)
+    except OSError:
+        return ""
+    if any(name == STORE for name, _ in found):
+        return ""
+    return next((name for name, is_file in found if is_file and name not in _ANYBODYS and not OURS.match(name)), "")
+
+
 def open_beneath(root: Path, relative: str) -> BinaryIO:
     """Open a regular file below a folder, whatever others do to the path meanwhile.
 

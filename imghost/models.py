@@ -156,6 +156,8 @@ class Payload:
     """The renewal period: 0 at first, else when the renewed record expires (Unix seconds)."""
     plain: str | None = None
     """The variant that gives the same bytes, where nothing was gained by the one that was asked for."""
+    tier: str = ""
+    """On which of its host's terms it is stored; empty = on those of the host's options."""
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from types import MappingProxyType, UnionType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from imghost.errors import SettingsError
-from imghost.files import git_top
+from imghost.files import git_top, others_in
 from imghost.models import DEFAULT_KINDS, KINDS
 from imghost.wording import nearest
 
@@ -338,6 +338,12 @@ def read(raw: Mapping[str, Any], folder: Path, origin: str = "imghost", given: I
     settings = Settings(folder=folder, **found)
     _refuse_at_odds(settings, origin)
     _refuse_far(settings, {name for name in raw if raw[name] is not None} - set(given), origin)
+    if raw.get("cache_dir") is not None and (other := others_in(settings.cache_dir)):
+        raise SettingsError(
+            f"{_named(origin, 'cache_dir')} is a folder that holds files which are not imghost's, like {other!r:.80}; "
+            f"choose a new folder, like {Path(str(raw['cache_dir'])) / 'imghost'}",
+            "cache_dir",
+        )
     if settings.report and settings.report.suffix not in {".json", ".html"}:
         raise SettingsError(
             f"{_named(origin, 'report')} should end in .json or .html, not {settings.report.name!r:.80}"

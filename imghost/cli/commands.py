@@ -103,7 +103,7 @@ def plan(call: Call) -> int:
         quota = _quota(planned)
     warn(notice.text for notice in planned.notices)
     found = _as_planned(planned, quota)
-    if planned.plan.price:
+    if planned.plan.price or planned.plan.cost:
         paid_for = paid(call)
         found["budget"] = {
             "max_cost": f"{call.settings.max_cost:.2f}",
@@ -147,6 +147,7 @@ def _as_planned(planned: Planned, quota: tuple[int | None, str]) -> dict[str, An
                 "pages": len(frozenset().union(*(pages[path] for path in upload.paths))),
                 "variant": upload.variant,
                 "renews": upload.renewed.url if upload.renewed else None,
+                "tier": upload.tier or None,
             }
             for upload in plan.uploads
         ],
@@ -194,7 +195,7 @@ def _alternatives(planned: Planned) -> list[dict[str, Any]]:
     others = [
         {"host": planned.host.name, "set": what, "cost": f"{limits.price * count:.2f}", "life": _life(limits)}
         for what, limits in offers.items()
-        if limits.price != planned.plan.price
+        if limits.price * count != planned.plan.cost
     ]
     for name in registry.installed():
         terms = registry.host_type(name).terms
@@ -267,8 +268,11 @@ def _plan_facts(planned: Planned, found: Mapping[str, Any]) -> Iterator[tuple[st
     else:
         yield "host", "none"
     most = "" if plan.is_price_certain else "at most "
-    cost = f", {most}{money(plan.cost)} at {money(plan.price)} each" if plan.price else ""
+    each = "" if plan.tiers else f" at {money(plan.price)} each"
+    cost = f", {most}{money(plan.cost)}{each}" if plan.price else ""
     yield "upload", f"{many(len(plan.uploads), 'image')}, {size(plan.bytes)}{cost}"
+    if plan.tiers:
+        yield "tiers", ", ".join(f"{count:,} {tier}" for tier, count in sorted(plan.tiers.items()))
     if found["reused"]:
         yield "hosted", f"{many(found['reused'], 'image')} with a URL already"
     if plan.staying:

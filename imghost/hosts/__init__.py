@@ -53,6 +53,7 @@ __all__ = [
     "Secret",
     "SettingsError",
     "Setup",
+    "Sorts",
     "Stored",
     "Tells",
     "Terms",
@@ -231,6 +232,8 @@ class Terms(NamedTuple):
     """For how much, such as `by plan`; `free` only of what costs nobody anything."""
     offers: Mapping[str, Limits] = MappingProxyType({})
     """What its options can choose among, each with its own price and promise, by what is to be set."""
+    notice: str = ""
+    """What its word for "for ever" means, where that is less: a clause, for the report."""
 
 
 class HostType(Protocol):
@@ -386,6 +389,28 @@ class Prices(Protocol):
     def price(self) -> Decimal:
         """Ask for the price of one upload, in dollars; nothing is bought. Raises `HostError`."""
         ...
+
+
+@runtime_checkable
+class Sorts(Protocol):
+    """A host whose options choose an image's terms by its path in the site."""
+
+    def tier_of(self, paths: Sequence[str]) -> str:
+        """Name the terms for an image that the site has at these paths; empty = those of all images."""
+        ...
+
+    def limits_in(self, tier: str) -> Limits:
+        """Tell what these terms take, promise and cost at most."""
+        ...
+
+    def price_in(self, tier: str) -> Decimal:
+        """Ask for the price of one upload on these terms; nothing is bought. Raises `HostError`."""
+        ...
+
+
+def limits_at(host: Host, paths: Sequence[str]) -> Limits:
+    """Tell what a host takes of an image that the site has at these paths."""
+    return host.limits_in(host.tier_of(paths)) if isinstance(host, Sorts) else host.limits
 
 
 @runtime_checkable

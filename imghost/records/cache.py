@@ -19,14 +19,11 @@ from typing import Any, Final, Self
 
 from imghost import files
 from imghost.errors import LockError, StateError
-from imghost.files import Stamp
+from imghost.files import OURS, STORE, Stamp
 from imghost.models import MEDIA_TYPES, Facts, Record
 from imghost.records.lock import parse_record, render_record, whole
 
-_STORE: Final = "store"
 _LOCK: Final = "uploads.lock"
-_OURS: Final = re.compile(r"\.gitignore$|\.?store\b|uploads\.lock$|imghost-pages-")
-"""Names that this program gives in a cache's folder."""
 _NEW: Final = ".store-"
 """What a store is called while it is made."""
 _PATIENCE: Final = 10.0
@@ -184,7 +181,7 @@ def prepare(folder: Path) -> None:
     A folder that held other things before, such as the project's own, gets none: git would forget all of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / _STORE).exists() and any(not _OURS.match(name) for name in os.listdir(folder)):  # noqa: PTH208
+    if not (folder / STORE).exists() and any(not OURS.match(name) for name in os.listdir(folder)):  # noqa: PTH208
         return
     with suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="ascii") as ignored:
         ignored.write("*\n")
@@ -240,7 +237,7 @@ class Cache:
     @classmethod
     def load(cls, folder: Path) -> Cache:
         """Read the store; one that is in doubt is put aside. A bad store is a warning, never an error."""
-        store = folder / _STORE
+        store = folder / STORE
         is_writable = _is_writable(store)
         if not os.path.lexists(store):
             return cls(folder, {}, (), is_writable=is_writable)
@@ -376,7 +373,7 @@ class Cache:
     def _apply(self, changes: Changes) -> None:
         with self._guard:
             if self._writer is None:
-                self._writer = Writer(self._folder / _STORE)
+                self._writer = Writer(self._folder / STORE)
         self._writer.write(changes)
         with self._guard:
             for key, value in changes.items():

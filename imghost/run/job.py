@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -72,6 +73,10 @@ class Upload(NamedTuple):
     """The record that runs out; it counts until the renewal is there."""
     spare: Record | None = None
     """A record that nobody has confirmed yet: once it is, nothing is sent."""
+    tier: str = ""
+    """On which of the host's terms it is stored, where its path chooses them."""
+    price: Decimal | None = None
+    """US dollars, at most, where the tier and not the plan tells them."""
 
     @property
     def is_size(self) -> bool:
@@ -82,6 +87,11 @@ class Upload(NamedTuple):
 def is_size(variant: str) -> bool:
     """Say whether a variant is a smaller size beside the image."""
     return any(part.startswith("width") for part in variant.split("+"))
+
+
+def cost_of(uploads: Iterable[Upload], price: Decimal) -> Decimal:
+    """Add up what uploads cost at most; `price` is that of those whose tier tells none."""
+    return sum((price if upload.price is None else upload.price for upload in uploads), Decimal(0))
 
 
 def is_remade(variant: str) -> bool:
@@ -103,7 +113,7 @@ class Plan(NamedTuple):
     staying: Mapping[str, Stay]
     """Path in the site -> why it stays local."""
     price: Decimal = Decimal(0)
-    """US dollars for each upload, at most."""
+    """US dollars for each upload, at most, whose tier tells no other price."""
 
     is_price_certain: bool = True
     """False where some uploads may cost nothing."""
@@ -118,7 +128,12 @@ class Plan(NamedTuple):
     @property
     def cost(self) -> Decimal:
         """US dollars for all uploads, at most."""
-        return self.price * len(self.uploads)
+        return cost_of(self.uploads, self.price)
+
+    @property
+    def tiers(self) -> Mapping[str, int]:
+        """How many uploads each tier has, where paths choose among several."""
+        return Counter(upload.tier for upload in self.uploads if upload.tier)
 
 
 class Planned(NamedTuple):

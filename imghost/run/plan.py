@@ -9,19 +9,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.errors import BudgetError
-from imghost.hosts import Deletes, Host, Varies, registry
+from imghost.hosts import Deletes, Host, Sorts, Varies, limits_at, registry
 from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
 from imghost.net import Client
 from imghost.records import covers, needs_renewal, owns
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
-from imghost.run.job import Job, Notice, Plan, Planned, Upload, is_size
+from imghost.run.job import Job, Notice, Plan, Planned, Upload, cost_of, is_size
 from imghost.settings import Settings
 from imghost.site import page_map, pages
 from imghost.site.dependents import Dependents, dependents_of
@@ -157,10 +158,17 @@ def plan(
             if record is None or needs_renewal(record, settings.renew_before, now):
                 known = uploads.get((image.sha256, variant))
                 paths = (*known.paths, path) if known else (path,)
-                uploads[image.sha256, variant] = Upload(known.image if known else image, variant, paths, record)
+                upload = Upload(known.image if known else image, variant, paths, record)
+                uploads[image.sha256, variant] = _on_terms(upload, host)
     staying |= _left_out(groups, staying, needed)
     chosen = tuple(sorted(uploads.values(), key=lambda upload: upload.is_size))
     return Plan(reused, chosen, staying, host.limits.price, host.limits.is_price_certain, sizes)
+
+
+def _on_terms(upload: Upload, host: Host) -> Upload:
+    """Name the terms that an upload's paths choose, and what it costs on them."""
+    tier = host.tier_of(upload.paths) if isinstance(host, Sorts) else ""
+    return upload._replace(tier=tier, price=limits_at(host, upload.paths).price) if tier else upload
 
 
 def _sizes(image: Image, host: Host, settings: Settings) -> list[str]:
@@ -216,7 +224,7 @@ def decide(image: Image, host: Host, settings: Settings, width: int | None = Non
     may_resize = not image.is_counted_on
     decided = variant_of(
         image,
-        host.limits,
+        limits_at(host, (image.path,)),
         metadata=settings.metadata,
         max_edge=settings.max_edge if may_resize else None,
         oversize=settings.oversize if may_resize else "keep",
@@ -269,23 +277,24 @@ def within_budget(plan: Plan, settings: Settings, now: datetime) -> tuple[Plan, 
         (upload for upload in plan.uploads if covers(upload.renewed, now)),
         key=lambda upload: (upload.renewed and upload.renewed.expires) or now,
     )
-    room = _room(plan, settings)
-    if not renewals or room is None or len(plan.uploads) <= room:
+    if not renewals or _room(plan.uploads, plan, settings) == len(plan.uploads):
         check_budget(plan, settings)
         return plan, plan._replace(uploads=())
     new = tuple(upload for upload in plan.uploads if not covers(upload.renewed, now))
+    room = _room(renewals, plan, settings)
     going, waiting = tuple(renewals[:room]), tuple(renewals[room:])
-    if len(new) <= room - len(going):
+    if _room(going + new, plan, settings) == len(going + new):
         going, new = going + new, ()
     return plan._replace(uploads=going), plan._replace(uploads=new + waiting)
 
 
-def _room(plan: Plan, settings: Settings) -> int | None:
-    """Say how many uploads the budget allows; None = any number."""
-    rooms = [] if settings.max_uploads is None else [settings.max_uploads]
-    if plan.price and plan.is_price_certain:
-        rooms.append(int(settings.max_cost / plan.price))
-    return min(rooms, default=None)
+def _room(uploads: Sequence[Upload], plan: Plan, settings: Settings) -> int:
+    """Say how many of some uploads, from the first on, the budget allows."""
+    most = len(uploads) if settings.max_uploads is None else min(settings.max_uploads, len(uploads))
+    if not plan.is_price_certain:
+        return most
+    costs = accumulate(cost_of([upload], plan.price) for upload in uploads[:most])
+    return next((n for n, cost in enumerate(costs) if cost > settings.max_cost), most)
 
 
 def check_budget(plan: Plan, settings: Settings) -> None:
@@ -303,8 +312,9 @@ def check_budget(plan: Plan, settings: Settings) -> None:
             f": nothing is uploaded; set max_uploads: {count}, or look at `imghost plan`"
         )
     if plan.is_price_certain and plan.cost > settings.max_cost:
+        each = "" if plan.tiers else f" at {money(plan.price)} each"
         raise BudgetError(
-            f"{many(count, 'image')} at {money(plan.price)} each would cost {money(plan.cost)}, over max_cost "
+            f"{many(count, 'image')}{each} would cost {money(plan.cost)}, over max_cost "
             f"({money(settings.max_cost)}): "
             f"nothing is uploaded; set max_cost: {plan.cost}, or look at `imghost plan`"
         )

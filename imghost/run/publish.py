@@ -12,13 +12,14 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from imghost import files
 from imghost.errors import Action, BudgetError, HostError, LockError, StateError, StoreError
-from imghost.hosts import Converts, Host, Imports, Notes, Prices, Quota, Varies
+from imghost.hosts import Converts, Host, Imports, Notes, Prices, Quota, Sorts, Varies
 from imghost.html.edit import Additions
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net import Client
@@ -140,7 +141,10 @@ def _priced(plan: Plan, host: Host, job: Job, context: UploadContext) -> Plan:
 
     if not isinstance(host, Prices) or not plan.is_price_certain or not 0 < job.settings.max_cost < plan.cost:
         return plan
-    return plan._replace(price=with_retries(host.price, context))
+    if not plan.tiers or not isinstance(host, Sorts):
+        return plan._replace(price=with_retries(host.price, context))
+    prices = {tier: with_retries(partial(host.price_in, tier), context) for tier in plan.tiers}
+    return plan._replace(uploads=tuple(upload._replace(price=prices[upload.tier]) for upload in plan.uploads))
 
 
 def _with_waiting(done: Published, waiting: Plan, job: Job) -> Published:
@@ -230,7 +234,7 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
                     raise
                 copy = _fetched(upload, upload.renewed, client, folder)
         expires = upload.renewed.expires if upload.renewed else None
-        return replace(copy, period=int(expires.timestamp()) if expires else 0)
+        return replace(copy, period=int(expires.timestamp()) if expires else 0, tier=upload.tier)
 
     def bring(upload: Upload) -> Hosted:
         assert isinstance(host, Imports)

@@ -18,7 +18,7 @@ from imghost.files import is_ignored
 from imghost.hosts import Host, may_store_twice
 from imghost.models import IMPORT, Failure, Record
 from imghost.records.lock import render_record
-from imghost.run.job import NOT_UPLOADED, Job, Notice, Progress, Published, RewrittenPages, Step, is_remade
+from imghost.run.job import NOT_UPLOADED, Job, Notice, Progress, Published, RewrittenPages, Step, cost_of, is_remade
 from imghost.wording import (
     clause,
     json_in_log,
@@ -156,6 +156,8 @@ class Facts(NamedTuple):
     """The site's own, as its first page has it."""
     place: str = ""
     """Where the images live, in words."""
+    notice: str = ""
+    """What "permanent" means there, where some of the images are that."""
     site_bytes: SiteBytes = SiteBytes()
     images: tuple[ListedImage, ...] = ()
     by_page: tuple[Weight, ...] = ()
@@ -705,7 +707,7 @@ def announce(uploads: Sequence[Upload], context: UploadContext, job: Job) -> Non
     if uploads and host.place == "network":
         total = sum(upload.image.bytes for upload in uploads)
         most = "" if host.limits.is_price_certain else "at most "
-        cost = f" for {most}{money(host.limits.price * len(uploads))}" if host.limits.price else ""
+        cost = f" for {most}{money(cost_of(uploads, host.limits.price))}" if host.limits.price else ""
         job.say(f"uploading {many(len(uploads), 'image')} ({size(total)}) to {host.name}{cost}")
 
 

@@ -21,12 +21,12 @@ from urllib.parse import quote
 
 from imghost.environment import version
 from imghost.files import git_top, stamp
-from imghost.hosts import Host
+from imghost.hosts import Host, registry
 from imghost.models import Failure, Image, Record
 from imghost.records import needs_renewal
 from imghost.run import local_copies
 from imghost.run.audit import Audit, Finding, HostedCopy, ImageFile, ShownAt, audit
-from imghost.run.job import Job, Notice, Published, RewrittenPages
+from imghost.run.job import Job, Notice, Published, RewrittenPages, cost_of
 from imghost.run.report import Facts, ListedImage, Report, SiteBytes, Version, Waiting, Weight
 from imghost.run.rewrite import additions_of, hosted_image
 from imghost.site.images import Stay
@@ -281,7 +281,8 @@ def _lead(report: Report, facts: Facts) -> str:
         return f"{many(counts.references, 'reference')} to images in {many(counts.pages, 'page')}."
     there = f"{many(counts.references_rewritten, 'reference')} in {many(counts.pages_rewritten, 'page')} point there"
     failed = any(image.state == "failed" for image in facts.images)
-    return there + ("; what could not be uploaded stays local." if failed else ".")
+    notice = f" {facts.notice[:1].upper()}{facts.notice[1:]}." if facts.notice else ""
+    return there + ("; what could not be uploaded stays local." if failed else ".") + notice
 
 
 def _parts(facts: Facts, stays: Sequence[Stays]) -> list[tuple[str, str]]:
@@ -692,6 +693,7 @@ def gather(
         commit=commit(settings.folder, job.environ),
         title=seen.title,
         place=_place(host, published.records),
+        notice=_notice(host, published.records),
         site_bytes=_site_bytes(published, rewritten_pages, job, listed),
         images=listed,
         by_page=tuple(_weights(published, listed)),
@@ -704,6 +706,13 @@ def gather(
         max_edge=settings.max_edge,
         is_collected=host is not None and host.place != "network",
     )
+
+
+def _notice(host: Host | None, records: Mapping[str, Record]) -> str:
+    """Say what "permanent" means at the host, where an image of the site is that."""
+    if host is None or all(record.expires for record in records.values()):
+        return ""
+    return registry.host_type(host.name).terms.notice
 
 
 def _failed_images(image: ListedImage) -> Finding:
@@ -879,7 +888,7 @@ def _waiting(published: Published) -> Waiting:
     why = "budget" if published.is_refused else leave.reason
     if not leave.may_upload and host is not None and leave.code == "" and host.lacks_credential:
         why = "credential"
-    return Waiting(len(left), sum(upload.image.bytes for upload in left), plan.price * len(left), why)
+    return Waiting(len(left), sum(upload.image.bytes for upload in left), cost_of(left, plan.price), why)
 
 
 def _warnings(notices: Iterable[Notice]) -> Iterator[Failure]:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from imghost.errors import Action, HostError, ImghostError, StateError
-from imghost.hosts import Finds, Host, may_store_twice
+from imghost.hosts import Finds, Host, limits_at, may_store_twice
 from imghost.image.inspect import dimensions, media_type_of
 from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
 from imghost.net import Answer, Client
@@ -77,8 +77,8 @@ class SharedState:
     stopped: HostError | None = None
     fatal: ImghostError | None = None
     bound: dict[str, Content] = field(default_factory=dict)
-    sending: dict[tuple[str, int], Sending] = field(default_factory=dict)
-    """What is on its way, by the payload's digest and renewal period."""
+    sending: dict[tuple[str, int, str], Sending] = field(default_factory=dict)
+    """What is on its way, by the payload's digest, renewal period and tier."""
     repeats: Counter[str] = field(default_factory=Counter)
     """By the payload's image."""
     interrupted: threading.Event = field(default_factory=threading.Event)
@@ -278,7 +278,7 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
         if same := _same_bytes(upload, payload, context, state):
             _keep(partial(context.earn, same), state)
             return same, False
-        _check_length(payload, context)
+        _check_length(upload, payload, context)
         twin = None if upload.renewed else context.twins.get(payload.sha256)
         hosted = _as_hosted(twin) if twin else _sent_once(upload, payload, context, state)
         _check_address(hosted, context)
@@ -308,7 +308,7 @@ def _earned(record: Record, context: UploadContext, state: SharedState) -> Recor
 
 def _sent_once(upload: Upload, payload: Payload, context: UploadContext, state: SharedState) -> Hosted:
     """Send a payload, or wait for the image with the same one that is on its way: equal bytes are one upload."""
-    key = payload.sha256, payload.period
+    key = payload.sha256, payload.period, payload.tier
     with state.guard:
         sending = state.sending.get(key)
         if not sending:
@@ -487,9 +487,9 @@ def _as_variant(record: Record, variant: str) -> Record:
     return replace(record, variant=variant, extra=extra)
 
 
-def _check_length(payload: Payload, context: UploadContext) -> None:
+def _check_length(upload: Upload, payload: Payload, context: UploadContext) -> None:
     """Refuse to send what the host is known to refuse: what an image became is what counts."""
-    most = context.host.limits.max_bytes
+    most = limits_at(context.host, upload.paths).max_bytes
     if most is not None and payload.bytes > most:
         reason = f"what is sent for it has {payload.bytes:,} bytes, and {context.host.name} takes {most:,}"
         raise HostError(Action.FILE, reason, remedy="set `oversize: resize`")

@@ -291,6 +291,39 @@ def test_a_mistyped_tier_names_the_right_one() -> None:
         Img402(Img402Options(tier="permanant"), a_setup())
 
 
+TIERED = {"hero/*.png": "permanent", "**/draft/": "free", "shots/": "1-year", "!shots/keep.png": "permanent"}
+
+
+@pytest.mark.parametrize(
+    ("paths", "tier"),
+    [
+        (("hero/a.png",), "permanent"),
+        (("hero/deep/a.png",), "auto"),
+        (("hero/draft/a.png",), "free"),
+        (("shots/a.gif",), "1-year"),
+        (("other.png",), "auto"),
+        (("shots/a.gif", "hero/a.png"), "permanent"),
+        (("draft/a.gif", "shots/a.gif"), "1-year"),
+        (("draft/a.gif", "other.gif"), "free"),
+    ],
+)
+def test_the_first_glob_that_fits_a_path_chooses_its_tier_and_of_several_paths_the_best(
+    paths: tuple[str, ...], tier: str
+) -> None:
+    host = Img402(Img402Options(tier="auto", tiers=TIERED), a_setup())
+    assert host.tier_of(paths) == tier
+    assert Img402(Img402Options(tier="free"), a_setup()).tier_of(paths) == ""
+
+
+def test_several_tiers_promise_the_least_cost_the_most_and_need_a_wallet_if_one_is_paid() -> None:
+    host = Img402(Img402Options(tier="free", tiers={"hero/*": "permanent"}), a_setup())
+    assert (host.limits.retention, host.limits.price, host.limits.max_bytes) == (WEEK, 1, 10_000_000)
+    assert (host.lacks_credential, host.is_idempotent, host.limits.is_price_certain) == (True, False, True)
+    assert not Img402(Img402Options(tier="free", tiers={"hero/*": "free"}), a_setup()).lacks_credential
+    with pytest.raises(SettingsError, match=r"no tier named 'permament'.*'permanent'"):
+        Img402(Img402Options(tiers={"hero/*": "permament"}), a_setup())
+
+
 def test_importing_the_host_leaves_httpx_alone() -> None:
     import subprocess
 

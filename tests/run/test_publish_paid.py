@@ -104,6 +104,55 @@ def test_build_of_three_images_pays_exactly_once(tmp_path, purse, version, tier,
     assert purse.key.removeprefix("0x") not in written
 
 
+TIERS = 'options: {{tier: free, tiers: {{"hero/*": permanent, "shots/*": 1-year}}, api_url: "{url}"}}'
+
+
+def tiered(folder: Path, url: str, max_cost: str) -> Path:
+    """Write a project with an image in each of three tiers, one of them also under a free name, and a notice."""
+    config = CONFIG.replace('options: {{tier: {tier}, api_url: "{url}"}}', TIERS).replace("report.json", "report.html")
+    names = ("hero/a", "shots/b", "c", "free-name-of-a")
+    images = {f"docs/{name}.png": picture(number % 3) for number, name in enumerate(names)}
+    pages = "\n\n".join(f"![{name}]({name}.png)" for name in names)
+    config = config.format(url=url, tier="", retention="7d", max_cost=max_cost)
+    return write(folder, {"mkdocs.yml": config, "docs/index.md": pages, **images})
+
+
+def test_each_image_is_paid_in_the_tier_that_its_path_chooses(tmp_path, purse, monkeypatch, capsys):
+    with PaidImg402(chain=purse.chain) as double:
+        tiered(tmp_path, double.url, "1.01")
+        done = build(tmp_path, purse)
+        assert done.returncode == 0, done.stderr
+        assert "to img402 for $1.01" in done.stderr
+        assert (purse.paid, len(double.server.requests("POST", "/api/free"))) == (DOLLAR + 10_000, 1)
+        build(tmp_path, purse)
+        assert (purse.paid, len(double.images)) == (DOLLAR + 10_000, 3)
+    lock = [json.loads(line) for line in (tmp_path / "imghost.lock").read_text("utf-8").splitlines()[1:]]
+    lasting = {record["path"]: bool(record["expires"]) for record in lock}
+    assert lasting == {"free-name-of-a.png": False, "shots/b.png": True, "c.png": True}
+    assert "a notice of 90 days before it ends" in (tmp_path / "report.html").read_text("utf-8")
+
+
+def test_tiers_are_planned_and_counted_in_max_cost(tmp_path, purse, monkeypatch, capsys):
+    with PaidImg402(chain=purse.chain) as double:
+        tiered(tmp_path, double.url, "1.00")
+        done = build(tmp_path, purse)
+        assert (
+            "3 images would cost $1.01, over max_cost ($1.00): nothing is uploaded; set max_cost: 1.01" in done.stderr
+        )
+        assert (purse.paid, double.images) == (0, {})
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("IMG402_PRIVATE_KEY", purse.key)
+        monkeypatch.setenv("IMGHOST_STATE_DIR", str(tmp_path / "state"))
+        assert main(["plan", "site"]) == 0
+        out = capsys.readouterr().out
+        assert all(part in out for part in ("3 images", "$1.01", "1 1-year, 1 free, 1 permanent"))
+        assert main(["plan", "site", "--json"]) == 0
+        uploads = json.loads(capsys.readouterr().out)["uploads"]
+        assert {it["path"]: it["tier"] for it in uploads} == {
+            "free-name-of-a.png": "permanent", "shots/b.png": "1-year", "c.png": "free",
+        }  # fmt: skip
+
+
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "environ", [{"GITHUB_EVENT_NAME": "pull_request"}, {"IMGHOST_SERVE": "1"}], ids=["pull request", "preview"]

@@ -139,6 +139,18 @@ def test_workers_that_are_told_to_wait_at_once_wait_in_the_same_seconds(tmp_path
     assert 40 <= state.waited < 60
 
 
+@pytest.mark.parametrize(("wait", "tries"), [(40.0, 8), (60.0, 6), (9.5, 32)])
+def test_all_waits_of_a_run_together_have_an_end(tmp_path: Path, wait: float, tries: int) -> None:
+    """A host that always asks to wait a little, and as many tries as anybody could set."""
+    slept: list[float] = []
+    host = Scripted(lambda _: HostError(Action.WAIT, "asks to wait", wait=wait))
+    _, [problem] = uploaded(host, tmp_path, slept.append, tries=1_000)
+    assert isinstance(problem, HostError)
+    assert (problem.action, host.tries) == (Action.STOP, tries)
+    assert sum(slept) <= MAX_WAITS < sum(slept) + wait
+    assert f"(asks to wait {wait:.0f} s)" in problem.reason
+
+
 def test_a_worker_that_begins_waits_as_another_was_told(tmp_path: Path) -> None:
     """So two images at a host's limit cost it one refusal, not two."""
     host = Scripted(lambda number: HostError(Action.WAIT, "asks to wait", wait=1.0) if number == 1 else None)

@@ -38,6 +38,7 @@ _SHARED = {
     "region": "The storage's region; none = what the environment says.",
     "tags": "What the service files the images under, at most ten.",
     "tier": "How images are paid: `permanent`, `1-year`, `free` or `auto`.",
+    "tiers": "Globs of images' paths in the site, each with the tier of those images; the first that fits counts.",
     "url_hosts": "Other hosts whose image URLs are accepted.",
 }
 """What options mean that say it by their names in the code."""

@@ -87,16 +87,50 @@ def settle(site: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".ssh", "project", "deep/shared"])
-def test_a_cache_in_a_folder_of_other_things_writes_new_files_alone(site: Path, name: str) -> None:
-    """A `.gitignore` of ours there would have git forget everything beside it."""
+@pytest.mark.parametrize("way", ["flag", "imghost.toml", "home"])
+def test_a_cache_in_a_folder_of_other_files_is_refused_in_one_line(
+    site: Path, capsys, monkeypatch, name: str, way: str
+) -> None:
     folder = site.parent / name
     folder.mkdir(parents=True)
     (folder / "id_rsa").write_text("mine")
     settle(site)
-    assert rehost("--cache-dir", name) == 0
+    before = tree(site.parent)
+    monkeypatch.setenv("HOME", str(site.parent))
+    if way == "imghost.toml":
+        before["imghost.toml"] = f'cache_dir = "~/{name}"\n'.encode()
+        Path("imghost.toml").write_bytes(before["imghost.toml"])
+    flags = {"flag": ["--cache-dir", name], "imghost.toml": [], "home": ["--cache-dir", f"~/{name}"]}[way]
+    assert rehost(*flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "files which are not imghost's, like 'id_rsa'; choose a new folder, like " in line
+    assert tree(site.parent) == before
+
+
+def test_a_cache_beside_other_programs_folders_gets_no_gitignore_and_stays_ours(site: Path) -> None:
+    """A `.gitignore` of ours there would have git forget everything beside it."""
+    folder = site.parent / ".cache"
+    (folder / "plugin").mkdir(parents=True)
+    (folder / "CACHEDIR.TAG").write_text("")
+    settle(site)
+    assert rehost("--cache-dir", ".cache") == 0
     assert (folder / "store").is_dir()
     assert not (folder / ".gitignore").exists()
-    assert (folder / "id_rsa").read_text() == "mine"
+    (folder / "index.json").write_text("another program's")
+    assert rehost("--cache-dir", ".cache") == 0
+
+
+@pytest.mark.parametrize("content", ['{"name": "x"}\n', "-----BEGIN KEY-----\nabc\n", "\0\xff"])
+@pytest.mark.parametrize("command", ["rehost", "status", "prune"])
+def test_a_lock_that_is_somebody_elses_file_is_refused_and_left(site: Path, capsys, content: str, command: str) -> None:
+    Path("package.json").write_text(content)
+    flags = {"rehost": ["site"], "status": [], "prune": ["--keep", "site", "--yes"]}[command]
+    assert main([command, *flags, "--host", "directory", "--lock", "package.json"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert Path("package.json").read_text() == content
+
+
+def test_a_cache_of_its_own_gets_a_gitignore(site: Path) -> None:
     settle(small_site(site, 4))
     assert rehost("--cache-dir", "own") == 0
     assert Path("own/.gitignore").read_text() == "*\n"

@@ -6,7 +6,7 @@ Here are its options, its tiers and what each of them limits; `imghost status` r
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -29,6 +29,8 @@ class Img402Options:
     tier: str = "permanent"
     pay_to: str | None = None
     """The one address that may be paid; None = the one that is known for the host."""
+    tiers: Mapping[str, str] | None = None
+    """Globs of paths in the site, each with the tier of its images; the first that fits counts, else `tier`."""
     url_hosts: tuple[str, ...] = ()
 
 
@@ -47,13 +49,14 @@ TIERS: Final[Mapping[str, Limits]] = MappingProxyType(
 
 def check_options(options: Img402Options, setup: Setup) -> None:
     """Refuse options that cannot work, and a credential that could not sign; raises SettingsError."""
-    if options.tier not in TIERS:
-        raise SettingsError(f"host 'img402': no tier named {options.tier!r:.80}; {nearest(options.tier, TIERS)}")
+    for tier in sold(options):
+        if tier not in TIERS:
+            raise SettingsError(f"host 'img402': no tier named {tier!r:.80}; {nearest(tier, TIERS)}")
     if options.pay_to is not None and not re.fullmatch("0x[0-9a-fA-F]{40}", options.pay_to):
         raise SettingsError(
             f"host 'img402': pay_to should be an address, 0x and 40 hexadecimal digits, not {options.pay_to!r:.80}"
         )
-    if options.tier == "free" or not has_wallet(setup):
+    if sold(options) == {"free"} or not has_wallet(setup):
         return
     from imghost.hosts.img402.wallet import check_extra, check_key
 
@@ -61,6 +64,11 @@ def check_options(options: Img402Options, setup: Setup) -> None:
         check_key(setup.credential)
     else:
         check_extra()
+
+
+def sold(options: Img402Options) -> frozenset[str]:
+    """Name the tiers that these options may ask for."""
+    return frozenset({options.tier, *(options.tiers or {}).values()})
 
 
 def has_wallet(setup: Setup) -> bool:
@@ -72,6 +80,18 @@ def limits_for(tier: str, retention: timedelta | None) -> Limits:
     """Give a tier's limits; what `auto` may cost is what it would pay for this retention."""
     limits = TIERS[tier]
     return replace(limits, price=TIERS[paid_tier(retention)].price) if tier == "auto" else limits
+
+
+def limits_of_all(tiers: Iterable[str], retention: timedelta | None) -> Limits:
+    """Give the limits of what may be stored in several tiers: the least promise, the highest price."""
+    several = [limits_for(tier, retention) for tier in tiers]
+    return Limits(
+        FORMATS,
+        max(limits.max_bytes or 0 for limits in several),
+        retention=min((limits.retention for limits in several if limits.retention), default=None),
+        price=max(limits.price for limits in several),
+        is_price_certain=all(limits.is_price_certain for limits in several),
+    )
 
 
 def paid_tier(retention: timedelta | None) -> str:

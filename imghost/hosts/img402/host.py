@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -34,10 +34,12 @@ from imghost.hosts.img402 import (
     check_options,
     has_wallet,
     limits_for,
+    limits_of_all,
     outlasts,
     paid_tier,
+    sold,
 )
-from imghost.models import Hosted, Payload, endings
+from imghost.models import Hosted, Limits, Payload, endings
 from imghost.net import Answer, FilePart
 from imghost.wording import printable
 
@@ -81,13 +83,16 @@ class Img402(HostBase):
         "permanently, or a year",
         "$1.00, $0.01",
         MappingProxyType({f"tier={name}": limits for name, limits in TIERS.items() if name != "auto"}),
+        "permanent there means as long as the service lives, and its terms speak of a notice of 90 days before it ends",
     )
 
     def __init__(self, options: Img402Options, setup: Setup, signer: Signer | None = None) -> None:
         check_options(options, setup)
-        self.lacks_credential = options.tier != "free" and not has_wallet(setup)
-        self.is_idempotent = options.tier not in {"free", "auto"}
-        self.limits = limits_for(options.tier, setup.retention)
+        tiers = sold(options)
+        self._is_free = tiers == {"free"}
+        self.lacks_credential = not self._is_free and not has_wallet(setup)
+        self.is_idempotent = tiers.isdisjoint({"free", "auto"})
+        self.limits = limits_of_all(tiers, setup.retention)
         self.origins = (
             "https://i.img402.dev",
             *extra_origins(options.api_url, self.origin, options.url_hosts),
@@ -100,6 +105,7 @@ class Img402(HostBase):
         self._guard = threading.Lock()
         self._till: Till | None = None
         self._too_short: set[str] = set()
+        self._globs = _compiled(options.tiers or {})
 
     @property
     def spent(self) -> Decimal:
@@ -137,20 +143,38 @@ class Img402(HostBase):
 
     def price(self) -> Decimal:
         """Ask for the tier's price of now, which may be under what is known of it; nothing is signed."""
-        till, known = self.till, self.limits.price
-        return known if till is None or self._options.tier == "auto" else till.price(self._options.tier)
+        return self.price_in(self._options.tier)
+
+    def price_in(self, tier: str) -> Decimal:
+        """Ask for a tier's price of now, where it has one; nothing is signed."""
+        till, known = self.till, self.limits_in(tier).price
+        return known if till is None or tier in {"auto", "free"} else till.price(tier)
+
+    def limits_in(self, tier: str) -> Limits:
+        """Tell what a tier takes, promises and costs at most; without one, what all of them do."""
+        return limits_for(tier, self._setup.retention) if tier else self.limits
+
+    def tier_of(self, paths: Sequence[str]) -> str:
+        """Name the tier that an image's paths choose: of several the one that promises most and costs most."""
+        if not self._globs:
+            return ""
+        chosen = {next((tier for is_in, tier in self._globs if is_in(path)), self._options.tier) for path in paths}
+        return next((tier for tier in TIERS if tier in chosen), self._options.tier)
 
     def upload(self, payload: Payload) -> Hosted:
         """Try once to store the payload; the same bytes again are a second free image there, but one paid one."""
-        if self._options.tier == "free":
+        tier = payload.tier or self._options.tier
+        if tier == "free":
             return self._upload_free(payload)
         till = self.till
         if till is None:
             raise HostError(
                 Action.STOP, f"{NAME} would have to be paid", remedy="set IMG402_PRIVATE_KEY, or IMG402_SIGNER"
             )
-        if self._options.tier != "auto":
-            return till.buy(payload, self._options.tier)
+        # A budget that is used up says nothing of images that cost nothing, or less.
+        otherwise = Action.FILE if self._globs else Action.STOP
+        if tier != "auto":
+            return till.buy(payload, tier, otherwise=otherwise)
         tier = paid_tier(self._setup.retention)
         if payload.sha256 not in self._too_short and not till.knows(payload, tier):
             try:
@@ -164,7 +188,7 @@ class Img402(HostBase):
     @property
     def till(self) -> Till | None:
         """What buys for this build, None without a wallet; what pays is loaded when it is first asked for."""
-        if self._options.tier == "free" or not has_wallet(self._setup):
+        if self._is_free or not has_wallet(self._setup):
             return None
         with self._guard:
             if self._till is None:
@@ -210,6 +234,15 @@ class Img402(HostBase):
             return Hosted(url, name, moment(expires))
         except ValueError:
             raise unclear(NAME, "does not say how long the image lives") from None
+
+
+def _compiled(tiers: Mapping[str, str]) -> tuple[tuple[Callable[[str], bool], str], ...]:
+    """Make of each glob what says whether a path in the site fits it, in their order."""
+    if not tiers:
+        return ()
+    from pathspec import GitIgnoreSpec
+
+    return tuple((GitIgnoreSpec.from_lines([glob]).match_file, tier) for glob, tier in tiers.items())
 
 
 class _TooShortError(HostError):
