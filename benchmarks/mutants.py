@@ -113,7 +113,7 @@ class _Without(ast.NodeTransformer):
 
 def is_killed(folder: Path, tests: tuple[str, ...]) -> bool:
     """Run tests in a copy until one fails; one that hangs is killed, too."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", "--reruns", "0", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider", "--reruns", "1", *tests]
     # Programs that a test starts elsewhere must load the copy, too.
     environ = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
