@@ -111,7 +111,8 @@ class Client:
         self._environ = os.environ if environ is None else environ
         self._connections = connections
         self._lock = threading.Lock()
-        self._wire: Wire | None = None
+        self._wires: dict[bool, Wire] = {}
+        """By whether they fetch: images come from elsewhere, and would take the connections that uploads keep open."""
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +123,8 @@ class Client:
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
         with self._lock:
-            wire, self._wire = self._wire, None
-        if wire is not None:
+            wires, self._wires = self._wires, {}
+        for wire in wires.values():
             wire.close()
 
     def send(
@@ -163,27 +164,27 @@ class Client:
             HostError: there is no answer, or it leads elsewhere.
         """
         for _ in range(4):
-            answer = self._send("GET", url, {}, limit, cut=True)
+            answer = self._send("GET", url, {}, limit, is_fetch=True)
             if answer.status not in REDIRECTS or "location" not in answer.headers:
                 return answer
             url = _next(url, answer.headers["location"])
         raise HostError(Action.FILE, f"{_host(url)} redirects more than three times")
 
-    def _send(self, method: str, url: str, parts: dict[str, Any], limit: int, *, cut: bool = False) -> Answer:
-        wire = self._opened_wire()
+    def _send(self, method: str, url: str, parts: dict[str, Any], limit: int, *, is_fetch: bool = False) -> Answer:
+        wire = self._opened_wire(is_fetch)
         request = wire.request(method, url, parts)
         with self._lock:
             self.requests += 1
-        status, headers, body = wire.exchange(request, limit, cut=cut)
+        status, headers, body = wire.exchange(request, limit, cut=is_fetch)
         return Answer(status, headers, body)
 
-    def _opened_wire(self) -> Wire:
+    def _opened_wire(self, is_fetch: bool) -> Wire:
         with self._lock:
-            if self._wire is None:
+            if is_fetch not in self._wires:
                 from imghost.net.wire import Wire
 
-                self._wire = Wire(self._timeout, self._environ, self._connections)
-            return self._wire
+                self._wires[is_fetch] = Wire(self._timeout, self._environ, self._connections)
+            return self._wires[is_fetch]
 
 
 def _without(secrets: tuple[str, ...], answer: Answer) -> Answer:

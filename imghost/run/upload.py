@@ -19,7 +19,7 @@ from imghost.hosts import Finds, Host, limits_at, may_store_twice
 from imghost.image.inspect import dimensions, media_type_of
 from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
 from imghost.net import Answer, Client
-from imghost.records import confirmed, unconfirmed
+from imghost.records import confirmed, is_confirmed, unconfirmed
 from imghost.run.job import Outcome, Upload, whole_of
 from imghost.wording import lasted, printable
 
@@ -150,69 +150,119 @@ def upload_all(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Ou
 def _run(uploads: Sequence[Upload], context: UploadContext, state: SharedState) -> Iterator[Outcome]:
     """Give the uploads to daemon threads, so that a stop does not wait for a host that hangs.
 
-    An interrupt comes out once what was under way had its time, and what came of that was given.
+    An interrupt comes out once what was under way had its time, and what came of that was given. Whatever was stored
+    is confirmed, or known not to be, before this ends.
     """
-    waiting: queue.SimpleQueue[Upload | None] = queue.SimpleQueue()
-    outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+    line = _Line(room=threading.Semaphore(context.concurrency))
     for upload in uploads:
-        waiting.put(upload)
-    workers = _started(lambda: _serve(waiting, outcomes, context, state), min(context.concurrency, len(uploads)))
+        line.waiting.put(upload)
+    count = min(context.concurrency, len(uploads))
+    workers: list[threading.Thread] = []
+    problem = _start(lambda: _serve(line, context, state), count, workers)
+    if problem and not workers:
+        raise StateError(f"no more is uploaded, since the system says: {problem}; {MORE}")
     for _ in workers:
-        waiting.put(None)
+        line.waiting.put(None)
+    if context.verify or any(upload.variant == IMPORT for upload in uploads):
+        _start(lambda: _serve_unseen(line, context, state), count, line.seers)
     try:
         for _ in uploads:
-            yield outcomes.get()
+            yield line.outcomes.get()
     except BaseException as end:
         state.interrupted.set()
-        _await(workers)
-        while isinstance(end, KeyboardInterrupt) and not outcomes.empty():
-            yield outcomes.get()
+        _end(line, workers)
+        while isinstance(end, KeyboardInterrupt) and not line.outcomes.empty():
+            yield line.outcomes.get()
         raise
-    _await(workers)  # one may still be on its way out, which is no reason to stop what comes next
+    _end(line, workers)  # one may still be on its way out, which is no reason to stop what comes next
 
 
-def _started(serve: Callable[[], None], count: int) -> list[threading.Thread]:
-    """Start so many threads, or as many as the system gives; raises StateError where it gives none."""
-    workers: list[threading.Thread] = []
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What goes from worker to worker: uploads to those who send, what was stored to those who look at its URL.
+
+    A host needs as long to show an image as to take it, so nobody who could send waits for that. But of what nobody
+    has seen there is never more than uploads at a time: where nothing can be confirmed, little more is paid.
+    """
+
+    room: threading.Semaphore
+    waiting: queue.SimpleQueue[Upload | None] = field(default_factory=queue.SimpleQueue)
+    unseen: queue.SimpleQueue[Outcome | None] = field(default_factory=queue.SimpleQueue)
+    outcomes: queue.SimpleQueue[Outcome] = field(default_factory=queue.SimpleQueue)
+    seers: list[threading.Thread] = field(default_factory=list)
+    """Those who look; where the system gives no thread for any, who has sent looks."""
+
+
+def _start(serve: Callable[[], None], count: int, workers: list[threading.Thread]) -> RuntimeError | None:
+    """Start so many threads, and list each once it runs; gives why the system gave no more, if it did not."""
     for _ in range(count):
         worker = threading.Thread(target=serve, daemon=True)
         try:
             worker.start()
         except RuntimeError as problem:
-            if not workers:
-                raise StateError(f"no more is uploaded, since the system says: {problem}; {MORE}") from None
-            break
+            return problem
         workers.append(worker)
-    return workers
+    return None
 
 
-def _await(workers: Sequence[threading.Thread]) -> None:
+def _end(line: _Line, workers: Sequence[threading.Thread]) -> None:
+    """Let those who send finish, then those who look, for a while in all."""
     deadline = time.monotonic() + _GRACE
     for worker in workers:
         worker.join(timeout=max(0.0, deadline - time.monotonic()))
+    for _ in line.seers:
+        line.unseen.put(None)
+    for worker in line.seers:
+        worker.join(timeout=max(0.0, deadline - time.monotonic()))
 
 
-def _serve(
-    waiting: queue.SimpleQueue[Upload | None],
-    outcomes: queue.SimpleQueue[Outcome],
-    context: UploadContext,
-    state: SharedState,
-) -> None:
-    while (upload := waiting.get()) is not None:
+def _serve(line: _Line, context: UploadContext, state: SharedState) -> None:
+    """Send one image after another; what has to be looked at is handed on, as soon as there is room for it."""
+    while (upload := line.waiting.get()) is not None:
         outcome = _outcome(upload, context, state)
-        outcomes.put(replace(outcome, repeats=state.repeats[upload.image.sha256]))
+        if outcome.record is None or is_confirmed(outcome.record):
+            _give(outcome, line, state)
+        elif line.seers:
+            line.room.acquire()
+            line.unseen.put(outcome)
+        else:
+            _give(_seen(outcome, context, state), line, state)
+
+
+def _serve_unseen(line: _Line, context: UploadContext, state: SharedState) -> None:
+    while (outcome := line.unseen.get()) is not None:
+        seen = _seen(outcome, context, state)
+        line.room.release()
+        _give(seen, line, state)
+
+
+def _give(outcome: Outcome, line: _Line, state: SharedState) -> None:
+    line.outcomes.put(replace(outcome, repeats=state.repeats[outcome.upload.image.sha256]))
 
 
 def _outcome(upload: Upload, context: UploadContext, state: SharedState) -> Outcome:
-    """Upload one image; whatever goes wrong with it is a value."""
-    path = _shown(upload)
+    """Upload one image; gives its record, not confirmed yet where that is asked for, or why there is none."""
     if state.stopped:
         return Outcome(upload, stop=str(state.stopped))
     if state.fatal or state.interrupted.is_set():
         return Outcome(upload, stop=str(state.fatal or "the run was stopped"))
+    return _tried(upload, lambda: Outcome(upload, *upload_one(upload, context, state)), context, state)
+
+
+def _seen(outcome: Outcome, context: UploadContext, state: SharedState) -> Outcome:
+    """Look at the URL of what was stored, also where the run was stopped meanwhile; gives the outcome then."""
+    assert outcome.record is not None
+    record = outcome.record
+    return _tried(
+        outcome.upload, lambda: replace(outcome, record=confirm_one(record, context, state)), context, state
+    )
+
+
+def _tried(upload: Upload, step: Callable[[], Outcome], context: UploadContext, state: SharedState) -> Outcome:
+    """Do one step for an image; whatever goes wrong with it is a value."""
+    path = _shown(upload)
     try:
-        record, is_new = upload_one(upload, context, state)
-        return Outcome(upload, record, is_new)
+        return step()
     except HostError as refusal:
         if refusal.action is Action.STOP:
             with state.guard:
@@ -270,7 +320,10 @@ def concurrently(
 
 
 def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tuple[Record, bool]:
-    """Have the host store one image; gives its record, and whether the host had it not before. Raises HostError."""
+    """Have the host store one image; gives its record, and whether the host had it not before. Raises HostError.
+
+    The record is kept by then. Where it is marked as not confirmed, no page may name its URL before `confirm_one`.
+    """
     if upload.variant == IMPORT and context.bring:
         return _brought(upload, context.bring, context, state)
     payload = context.prepare(upload)
@@ -285,10 +338,7 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
         since = twin.uploaded if twin else context.now()
         record = recorded(upload, payload, hosted, context.host.name, since)
         _bind(record, state, payload.sha256)
-        record = _earned(record, context, state)
-        with state.guard:
-            state.stored.setdefault(record.sha256, []).append(record)
-        return record, hosted.is_new
+        return _earned(unconfirmed(record) if context.verify else record, context, state), hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
 
@@ -297,12 +347,21 @@ def _as_hosted(record: Record) -> Hosted:
     return Hosted(record.url, record.id, record.expires, is_new=False)
 
 
+def confirm_one(record: Record, context: UploadContext, state: SharedState) -> Record:
+    """Look at the URL of what was stored, and keep the record as confirmed. Raises HostError."""
+    answer = _confirm(record, context, state)
+    record = confirmed(record)
+    if record.variant == IMPORT and context.bring:
+        record = _with_facts(record, answer)
+    return _earned(record.with_served(served_of(answer.body)), context, state)
+
+
 def _earned(record: Record, context: UploadContext, state: SharedState) -> Record:
-    """Keep a record the moment it is earned, and confirm it; until then no page may name its URL."""
-    if context.verify:
-        _keep(lambda: context.earn(unconfirmed(record)), state)
-        record = record.with_served(served_of(_confirm(record, context, state).body))
-    _keep(lambda: context.earn(record), state)
+    """Keep a record the moment it is earned; it stands for other images once its URL may be named."""
+    _keep(partial(context.earn, record), state)
+    if is_confirmed(record):
+        with state.guard:
+            state.stored.setdefault(record.sha256, []).append(record)
     return record
 
 
@@ -443,11 +502,7 @@ def _brought(
         context.now().replace(microsecond=0), hosted.expires,
     )  # fmt: skip
     _bind(record, state)
-    _keep(lambda: context.earn(unconfirmed(record)), state)
-    answer = _confirm(record, context, state)
-    record = _with_facts(record, answer).with_served(served_of(answer.body))
-    _keep(lambda: context.earn(record), state)
-    return record, hosted.is_new
+    return _earned(unconfirmed(record), context, state), hosted.is_new
 
 
 def _with_facts(record: Record, answer: Answer) -> Record:

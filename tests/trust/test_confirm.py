@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,3 +71,60 @@ def test_a_url_that_serves_no_such_image_stays_out_of_pages_and_the_next_build_a
     assert project.build().notices == ()
     assert_done(project, before)
     assert len(project.host.copies) == 3
+
+
+def test_the_next_image_is_sent_while_a_url_is_looked_at(project: Project) -> None:
+    """The host shows an image only once the next but one has come; who waits for the first would wait for ever."""
+    before = tree(built_site(project.site, 5))
+    shown: list[str] = []
+
+    def held(request: Request) -> Reply | None:
+        shown.append(request.path)
+        if len(shown) == 2:
+            for _ in range(500):
+                if len(project.host.uploads) > 2:
+                    break
+                time.sleep(0.01)
+            else:
+                return Reply(404, b"")
+        return None
+
+    with serving(project.host, held):
+        assert project.build(concurrency=1, retries=1).notices == ()
+    assert_done(project, before)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 3])
+def test_of_what_nobody_has_seen_no_more_is_sent_than_a_few(project: Project, concurrency: int) -> None:
+    """Where a host shows nothing, the build must know it before many more are paid for."""
+    built_site(project.site, 12)
+    ahead: list[int] = []
+    asked: list[str] = []
+
+    def held(request: Request) -> Reply | None:
+        asked.append(request.path)
+        time.sleep(0.05)
+        ahead.append(len(project.host.uploads) - len(asked))
+        return None
+
+    with serving(project.host, held):
+        assert project.build(concurrency=concurrency).notices == ()
+    # As many as are looked at, less those that this counts, and one in each hand of those who send.
+    assert max(ahead) <= 2 * concurrency - 1
+
+
+def test_what_was_stored_is_looked_at_though_the_run_stops(project: Project) -> None:
+    """A host that wants no more images still shows those it took, which then need no later build."""
+    built_site(project.site, 6)
+
+    def late(request: Request) -> Reply | None:
+        if len(project.host.uploads) >= 3:
+            project.host.quota = project.host.used
+        return None
+
+    with serving(project.host, late):
+        result = project.build(concurrency=2)
+    found = read(project.root / "imghost.lock")
+    assert result.notices
+    assert found.unconfirmed == ()
+    assert len(found.records) == len(project.host.copies)
