@@ -253,9 +253,7 @@ def _seen(outcome: Outcome, context: UploadContext, state: SharedState) -> Outco
     """Look at the URL of what was stored, also where the run was stopped meanwhile; gives the outcome then."""
     assert outcome.record is not None
     record = outcome.record
-    return _tried(
-        outcome.upload, lambda: replace(outcome, record=confirm_one(record, context, state)), context, state
-    )
+    return _tried(outcome.upload, lambda: replace(outcome, record=confirm_one(record, context, state)), context, state)
 
 
 def _tried(upload: Upload, step: Callable[[], Outcome], context: UploadContext, state: SharedState) -> Outcome:
