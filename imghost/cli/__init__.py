@@ -203,15 +203,18 @@ class Call:
     configured: Settings = field(default_factory=Settings)
     """What the configuration says, whatever was typed."""
 
-    def job(self) -> Job:
-        """Make the run's job: here the site is its own source."""
+    def job(self, *, is_asking: bool = False) -> Job:
+        """Make the run's job: here the site is its own source.
+
+        One that only asks goes by what a plugin knows of the pages, too, which it alone may write.
+        """
         assert self.site is not None
         return Job(
             site=self.site,
             settings=self.settings,
             environ=self.environ,
             origins=Origins(is_own_source=True),
-            page_map=page_map.location(self.settings.cache_dir, self.site),
+            page_map=(page_map.last_of if is_asking else page_map.location)(self.settings.cache_dir, self.site),
             is_serving=is_serving(self.environ),
             say=self.say,
             detail=self.say if self.is_verbose else lambda _: None,
@@ -305,6 +308,12 @@ def _tell(text: str, mark: str = "", colour: str = "") -> None:
 def put(text: object = "") -> None:
     """Print a line of a command's output."""
     print(one_line(text))
+
+
+def put_sentence(text: str) -> None:
+    """Print a sentence of a command's output, on a terminal broken between words."""
+    for line in sentence(text, sys.stdout):
+        print(line)
 
 
 def print_json(found: object) -> None:

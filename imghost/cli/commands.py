@@ -23,6 +23,7 @@ from imghost.cli import (
     print_json,
     print_table,
     put,
+    put_sentence,
     warn,
     wrapped,
 )
@@ -97,7 +98,7 @@ def _tell(call: Call, result: Result, alerted: Collection[str]) -> None:
 
 def plan(call: Call) -> int:
     """Show what `rehost` would do."""
-    job = call.job()
+    job = call.job(is_asking=True)
     with Client(call.settings.timeout, environ=call.environ) as client, Cache.load(call.settings.cache_dir) as cache:
         planned = plan_run(job, client, cache)
         quota = _quota(planned)
@@ -300,13 +301,12 @@ def _elsewhere(others: Sequence[Mapping[str, str]], host: str) -> str:
 
 def check(call: Call) -> int:
     """Say whether the lock covers the site."""
-    job = replace(call.job(), settings=replace(call.settings, frozen=True))
+    job = replace(call.job(is_asking=True), settings=replace(call.settings, frozen=True))
     with Client(call.settings.timeout, environ=call.environ) as client:
         cache = Cache.load(call.settings.cache_dir)
         planned = plan_run(job, client, cache)
         cache.save()
         cache.close()
-    is_local = planned.host is not None and planned.host.place != "network"
     expired = [path for path in _uncovered(planned) if path not in set(_missing(planned))]
     uncovered = _missing(planned) if planned.host else sorted(planned.images)
     warn(notice.text for notice in planned.notices)
@@ -315,12 +315,22 @@ def check(call: Call) -> int:
     else:
         for path in (*uncovered, *expired):
             put(path)
-        way = "build" if is_local else f"build once with a credential and commit {call.settings.lock.name}"
-        remedy = f": {way}" if uncovered or expired else ""
+        remedy = f": {_way_to_cover(call, planned.host)}" if uncovered or expired else ""
         covered = len(planned.plan.reused)
         ended = f", {len(expired)} expired" if expired else ""
-        put(f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{ended}{remedy}")
+        text = (
+            f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{ended}{remedy}"
+        )
+        put_sentence(text)
     return 1 if uncovered or expired or (call.is_strict and planned.notices) else 0
+
+
+def _way_to_cover(call: Call, host: Host | None) -> str:
+    if host is None:
+        return "choose a host, by the option 'host' or a credential in the environment"
+    if host.place != "network":
+        return "build with the plugin, or run `imghost rehost` after the build"
+    return f"build once with a credential and commit {call.settings.lock.name}"
 
 
 def _missing(planned: Planned) -> list[str]:
@@ -370,7 +380,7 @@ def _status_facts(
     if lock.records:
         yield "lock", f"{name}, {many(len(lock.records), 'record')}{last}"
     else:
-        yield "lock", f"{name} has no records yet; build once with a credential in the environment"
+        yield "lock", f"{name} has no records{_why_empty(call)}"
     if paid_for.spent or paid_for.unresolved:
         yield "money", f"{money(paid_for.spent)} paid, {money(paid_for.unresolved)} open"
     if paid_for.spent:
@@ -379,6 +389,13 @@ def _status_facts(
         yield "account", _account(usage)
         for name, images, stored in usage["groups"]:
             yield "namespace", f"{name or 'none'}, {many(images, 'image')}, {size(stored)}"
+
+
+def _why_empty(call: Call) -> str:
+    """Say why a lock has no records, and what to do where it should have some."""
+    if call.settings.host == "directory":
+        return ", and needs none: what the host 'directory' has stands in the site; `imghost check SITE` looks there"
+    return " yet; build once with a credential in the environment"
 
 
 def _account(usage: Mapping[str, Any]) -> str:
@@ -591,7 +608,8 @@ def _print_verdicts(call: Call, verdicts: Sequence[Verdict], skipped: int, secon
         more = [Row(("", f"and {len(bad) - len(shown):,} more; --verbose shows all"))] * (len(bad) > len(shown))
         print_table(("state", "url"), shown + more, is_cut=False)
     if not verdicts:
-        put(none or f"nothing was verified: {call.settings.lock.name} has no records that could be fetched")
+        why = " that could be fetched" if skipped else _why_empty(call)
+        put_sentence(none or f"nothing was verified: {call.settings.lock.name} has no records{why}")
         return
     states = ", ".join(f"{counts[state]:,} {state}" for state in ("alive", *reversed(_STATES)) if counts[state])
     put(f"{many(len(verdicts), 'record')} in {lasted(seconds)}: {states}")
@@ -880,7 +898,7 @@ def _restored(call: Call, published: Settings) -> Restored:
     """Put the call's site back to local references, and warn of what stays; `published` are those it was made with."""
     from imghost.run import care
 
-    job = call.job()
+    job = call.job(is_asking=True)
     lock = locks.read(call.settings.lock)
     known = page_map.load(job.page_map, "")
     with Client(call.settings.timeout, environ=call.environ) as client:
@@ -955,7 +973,9 @@ def wallet(call: Call) -> int:
 
     address = wallet_address(call.environ)
     if address is None:
-        raise SettingsError("no wallet is in the environment; set IMG402_PRIVATE_KEY or IMG402_PRIVATE_KEY_FILE")
+        raise SettingsError(
+            "no wallet is in the environment; set IMG402_PRIVATE_KEY, IMG402_PRIVATE_KEY_FILE or IMG402_SIGNER"
+        )
     if digest := call.given.get("pay-again"):
         return _pay_again(call, str(digest))
     balance = None

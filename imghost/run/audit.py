@@ -511,8 +511,12 @@ def audit(
     with _cores(workers, len(listed.files)) as spread:
         pages = spread(partial(read_page, site), listed.pages)
         files = dict(zip(paths, spread(partial(_measured, site), paths), strict=True))
-        links = _Links(listed.files, place(site_url) if site_url else None, pages, hosted)
+        is_placed = place(site_url) if site_url else None
+        links = _Links(listed.files, is_placed, pages, hosted)
         named = {path for page in pages for one in page.named if (path := links.file(page, one))}
+        if collected := _collected(files, named):
+            hosted = {**collected, **hosted}
+            links = _Links(listed.files, is_placed, pages, hosted)
         unnamed = _unnamed(listed, _unread(listed, files, named, hosted), spread)
     shown = _by_image(pages, links)
     findings = [
@@ -534,6 +538,22 @@ def audit(
         next((page.title for page in pages if page.path == "index.html"), ""),
         files,
     )
+
+
+_COLLECTED: Final = re.compile(r"(?:.*/)?([0-9a-f]{32})[.-][^/]*", re.S)
+"""How the directory host calls a file: by the digest of the image that it was made of."""
+
+
+def _collected(files: Mapping[str, ImageFile], named: Iterable[str]) -> dict[str, HostedCopy]:
+    """Say which images of the site the directory host's files stand for, whose records are these files alone."""
+    origins = {file.sha256[:32]: path for path, file in sorted(files.items()) if not _COLLECTED.fullmatch(path)}
+    copies = {}
+    for path in named:
+        match = _COLLECTED.fullmatch(path)
+        if match and path in files and (origin := origins.get(match[1])):
+            file = files[origin]
+            copies[path] = HostedCopy(origin, file.bytes, file.width, file.height, sha256=file.sha256)
+    return copies
 
 
 _S = TypeVar("_S")
@@ -747,7 +767,7 @@ def _telling(files: Mapping[str, ImageFile]) -> Iterator[Finding]:
     for path, file in sorted(files.items()):
         if file.tells:
             remedy = "strip the metadata of what you publish"
-            yield Finding("metadata", (path,), f"its metadata tells {file.tells}", remedy)
+            yield Finding("metadata", (path,), f"tells {file.tells}", remedy)
 
 
 _LARGE: Final = 3.0

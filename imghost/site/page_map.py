@@ -76,6 +76,15 @@ def location(folder: Path, site: Path) -> Path:
     return folder / f"imghost-pages-{key}.json"
 
 
+def last_of(folder: Path, site: Path) -> Path:
+    """Say which map to read of a site: the folder's own, else what the Sphinx extension left with the doctrees.
+
+    Sphinx keeps those in the site, and its own makefile beside it.
+    """
+    places = (folder, site / ".doctrees", site.parent / "doctrees", site.parent / ".doctrees")
+    return next((file for place in places if (file := location(place, site)).exists()), location(folder, site))
+
+
 def digest_of(content: bytes) -> str:
     """Digest a page's bytes."""
     return hashlib.sha256(content).hexdigest()

@@ -75,9 +75,21 @@ class TestVerify:
         assert main(["verify"]) == 1
         assert "3 unknown" in capsys.readouterr().out
 
-    def test_nothing_to_verify_is_no_success(self, project, capsys):
-        assert main(["verify"]) == 1
-        assert "nothing was verified: imghost.lock has no records" in capsys.readouterr().out
+    @pytest.mark.parametrize(
+        ("host", "why"),
+        [
+            ("auto", "imghost.lock has no records yet; build once with a credential in the environment"),
+            (
+                "directory",
+                "imghost.lock has no records, and needs none: what the host 'directory' has stands in the site",
+            ),
+        ],
+    )
+    def test_nothing_to_verify_is_no_success_and_says_why(self, project, capsys, host, why):
+        assert main(["verify", "--host", host]) == 1
+        assert f"nothing was verified: {why}" in capsys.readouterr().out
+        assert main(["status", "--host", host]) == 0
+        assert why in capsys.readouterr().out
 
 
 class TestFolders:
@@ -197,7 +209,9 @@ class TestCheck:
         """Zensical drops it without a word: what `directory` would have collected is not there."""
         write(project, {"mkdocs.yml": "site_name: x\nplugins: [imghost: {host: directory}]\n"})
         assert main(["check", "site"]) == 1
-        assert capsys.readouterr().out.endswith("0 images are covered, 4 not: build\n")
+        assert capsys.readouterr().out.endswith(
+            "0 images are covered, 4 not: build with the plugin, or run `imghost rehost` after the build\n"
+        )
         assert main(["rehost", "site"]) == 0
         assert main(["check", "site"]) == 0
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from sites import picture, tree, write
 
+from imghost.cli.main import main
+
 CONF = """
 project = "Small"
 extensions = ["sphinx_imghost"{extensions}]
@@ -131,6 +133,23 @@ def test_local_copies_go_though_sphinx_shows_sources_and_has_paths_for_texts(tmp
     again = build(folder)
     assert again.returncode == 0, again.stderr
     assert pages(folder) == before
+
+
+def test_the_commands_know_what_the_extension_did(tmp_path, monkeypatch, capsys):
+    project(tmp_path)
+    assert build(tmp_path).returncode == 0
+    built = pages(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for command, told in [
+        ("plan", "nothing to upload: 3 images have a URL on directory\n"),
+        ("check", "3 images are covered, 0 not\n"),
+        ("restore", "2 pages with the local references back\n"),
+    ]:
+        assert main([command, "_build/html"]) == 0
+        assert capsys.readouterr().out == told
+    assert b"_imghost/" not in b"".join(pages(tmp_path).values())
+    assert build(tmp_path).returncode == 0
+    assert pages(tmp_path) == built
 
 
 @pytest.mark.long

@@ -74,7 +74,7 @@ FINDINGS = (
     finding("unused", "1.7 MB, no page names it", "img/old/overview-v3.png"),
     finding("unused", "61 kB, no page names it", "img/old/logo-2019.png"),
     finding("twin", "", "img/guide/first-panel.png", "img/blog/release-4/first-panel.png"),
-    finding("metadata", "its metadata tells a place", "img/blog/field-notes/station.jpg"),
+    finding("metadata", "tells a place", "img/blog/field-notes/station.jpg"),
 )  # fmt: skip
 
 FACTS = Facts(

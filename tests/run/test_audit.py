@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from datetime import UTC, datetime, timedelta
@@ -322,8 +323,6 @@ class TestFiles:
         assert finding.text == "b/a.png has the bytes of a.png"
 
     def test_copy_that_the_directory_host_made_is_no_twin(self, tmp_path):
-        import hashlib
-
         content = picture(1)
         copy = f"_imghost/{hashlib.sha256(content).hexdigest()[:32]}.png"
         site = {"index.html": f"<img src={copy} alt=x><img src=a.png alt=x>", copy: content, "a.png": content}
@@ -437,7 +436,7 @@ class TestMetadata:
     def test_file_of_the_site_is_told(self, tmp_path):
         site = {"index.html": "<img src=a.jpg alt=x>", "a.jpg": with_exif("JPEG", gps=True)}
         [finding] = audited(tmp_path, site).findings
-        assert (finding.kind, finding.paths, finding.text) == ("metadata", ("a.jpg",), "its metadata tells a place")
+        assert (finding.kind, finding.paths, finding.text) == ("metadata", ("a.jpg",), "tells a place")
 
     @given(st.binary(max_size=400))
     @settings(max_examples=100, deadline=None)
@@ -474,6 +473,18 @@ class TestHosted:
         site = {"x/index.html": '<img src="../_imghost/abc.png">', "_imghost/abc.png": picture()}
         audit = audited(tmp_path, site, hosted={"_imghost/abc.png": copy})
         assert [finding.text for finding in audit.findings] == ["img/a.png has none"]
+
+    def test_what_the_directory_host_collected_is_known_by_its_digest(self, tmp_path):
+        """Its records are its files: no lock tells which images of the site they are."""
+        digest = hashlib.sha256(picture(1)).hexdigest()[:32]
+        html = f'<img src="../_imghost/{digest}-strip.png#only-dark" alt="img/a.png">'
+        site = {"x/index.html": html, "img/a.png": picture(1), "img/b.png": picture(2)}
+        site[f"_imghost/{digest}-strip.png"] = picture(3)
+        audit = audited(tmp_path, site)
+        assert [finding.text for finding in audit.findings if finding.kind == "alt"] == [
+            "img/a.png has its own file name for one"
+        ]
+        assert found(audit, "unused") == ["img/b.png"]
 
     def test_local_copy_of_a_hosted_image_is_not_unused(self, tmp_path):
         import hashlib
