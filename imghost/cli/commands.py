@@ -795,7 +795,7 @@ def _print_shrunk(call: Call, name: str, shrunk: Shrunk, *, is_orphan: bool) -> 
 
     counts = _counts_of(shrunk)
     rows = [
-        Row((it.name, *counts.get(it.name, ()), size(it.before), size(it.after)))
+        Row((" ".join((it.name, *it.aliases)), *counts.get(it.name, ()), size(it.before), size(it.after)))
         for it in (*shrunk.versions, Version("all", shrunk.before, shrunk.after))
     ]
     head = ("version", "pages", "images", "before", "after") if counts else ("version", "before", "after")

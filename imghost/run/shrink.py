@@ -56,6 +56,8 @@ class Version(NamedTuple):
     """The folder's name; `.` for what lies at the top."""
     before: int
     after: int
+    aliases: tuple[str, ...] = ()
+    """Links at the top that lead to the folder, like mike's `latest`: they publish nothing of their own."""
 
 
 class Shrunk(NamedTuple):
@@ -122,7 +124,7 @@ def plan_shrink(branch: Branch, job: Job) -> Shrunk:
         after = _sizes(site, (blob.path for blob in blobs if blob.path not in moving))
         if planned.host and planned.host.place == "site":  # its files are a part of the branch
             after["."] += plan.bytes
-        return Shrunk(_versions(blobs, before, after), planned=planned)
+        return Shrunk(_versions(blobs, before, after, _aliases(site, blobs)), planned=planned)
 
 
 def shrink(branch: Branch, job: Job, *, is_orphan: bool = False) -> Shrunk:
@@ -140,7 +142,8 @@ def shrink(branch: Branch, job: Job, *, is_orphan: bool = False) -> Shrunk:
         result = rehost(_aimed(job, site))
         left = sorted(_walk(site))
         after = _sizes(site, left)
-        versions = _versions([*blobs, *(_Blob(path, "", "") for path in left)], before, after)
+        everything = [*blobs, *(_Blob(path, "", "") for path in left)]
+        versions = _versions(everything, before, after, _aliases(site, blobs))
         changed = [path for path in left if stamps.get(path) != files.stamp(site / path)]
         gone = [blob.path for blob in blobs if blob.mode in _FILES and blob.path not in set(left)]
         if result.is_refused or not (changed or gone or is_orphan):
@@ -234,7 +237,19 @@ def version_of(path: str) -> str:
     return path.partition("/")[0] if "/" in path else "."
 
 
-def _versions(blobs: Iterable[_Blob], before: Mapping[str, int], after: Mapping[str, int]) -> tuple[Version, ...]:
+def _aliases(site: Path, blobs: Iterable[_Blob]) -> Mapping[str, tuple[str, ...]]:
+    """Name the links of the top by the folder that each leads to."""
+    links = {blob.path: (site / blob.path).readlink().as_posix() for blob in blobs if blob.mode == _LINK}
+    targets = {name: os.path.normpath(target) for name, target in links.items() if "/" not in name}
+    return {it: tuple(sorted(name for name in targets if targets[name] == it)) for it in set(targets.values())}
+
+
+def _versions(
+    blobs: Iterable[_Blob],
+    before: Mapping[str, int],
+    after: Mapping[str, int],
+    aliases: Mapping[str, tuple[str, ...]],
+) -> tuple[Version, ...]:
     """Sort the folders by what they publish now; what has no page is no version, and stands with the rest."""
     shown = {version_of(blob.path) for blob in blobs if is_page(blob.path)}
     names = {name if name in shown else "." for name in {*before, *after}}
@@ -243,7 +258,7 @@ def _versions(blobs: Iterable[_Blob], before: Mapping[str, int], after: Mapping[
     def of(sizes: Mapping[str, int], name: str) -> int:
         return sizes.get(name, 0) + (sum(sizes.get(other, 0) for other in rest) if name == "." else 0)
 
-    found = (Version(name, of(before, name), of(after, name)) for name in names)
+    found = (Version(name, of(before, name), of(after, name), aliases.get(name, ())) for name in names)
     return tuple(sorted(found, key=lambda version: (-version.before, version.name)))
 
 

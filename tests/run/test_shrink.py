@@ -125,7 +125,8 @@ def test_a_plan_tells_each_version_and_changes_nothing(tmp_path: Path) -> None:
     there = refs(folder)
     planned = plan_shrink(find_branch(folder, "gh-pages"), job(folder))
     assert refs(folder) == there
-    assert {version.name for version in planned.versions} == {"0.0", "1.0", "2.0", "."}
+    aliases = {"0.0": (), "1.0": (), "2.0": ("latest",), ".": ()}
+    assert {version.name: version.aliases for version in planned.versions} == aliases
     assert all(version.after < version.before / 2 for version in planned.versions if version.name != ".")
     done = shrink(find_branch(folder, "gh-pages"), job(folder))
     assert planned.before == done.before
@@ -134,8 +135,14 @@ def test_a_plan_tells_each_version_and_changes_nothing(tmp_path: Path) -> None:
 
 def test_without_history_the_branch_is_one_commit(tmp_path: Path) -> None:
     folder = published(tmp_path)
+    before = refs(folder)
     shrink(find_branch(folder, "gh-pages"), job(folder), is_orphan=True)
     assert git(folder, "rev-list", "--count", "gh-pages") == "1"
+    # The way back that the documentation has, after git has cleaned up, too.
+    git(folder, "gc", "-q")
+    git(folder, "branch", "-f", "gh-pages", "gh-pages@{1}")
+    assert refs(folder) == before
+    assert git(folder, "fsck", "--no-dangling") == ""
 
 
 def test_a_branch_that_only_a_remote_has_becomes_a_local_one(tmp_path: Path) -> None:
@@ -144,6 +151,8 @@ def test_a_branch_that_only_a_remote_has_becomes_a_local_one(tmp_path: Path) -> 
     clone = tmp_path / "clone"
     shrink(find_branch(clone, "gh-pages"), job(clone))
     assert git(clone, "rev-parse", "gh-pages^") == git(clone, "rev-parse", "origin/gh-pages")
+    git(clone, "branch", "-f", "gh-pages", "origin/gh-pages")  # the way back that the documentation has
+    assert shrink(find_branch(clone, "gh-pages"), job(clone)).commit
 
 
 def test_a_branch_that_somebody_moves_meanwhile_stays_as_they_left_it(tmp_path: Path) -> None:
@@ -230,9 +239,9 @@ def test_what_is_printed_ends_with_what_to_do(tmp_path: Path, monkeypatch, capsy
     assert main(["shrink", "gh-pages", "--host", "img402", "--option", "tier=1-year", "--retention", "365d"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["version", "pages", "images", "before", "after"]
-    assert [line.split()[:3] for line in lines[1:5]] == [
+    assert [re.split("  +", line)[:3] for line in lines[1:5]] == [
         ["0.0", "1", "3"],
-        ["1.0", "1", "3"],
+        ["1.0 latest", "1", "3"],
         [".", "1", "0"],
         ["all", "3", "6"],
     ]
