@@ -91,6 +91,11 @@ class Condition(NamedTuple):
     ignores_case: bool = False
 
 
+ASKED: Final = "\\?"
+"""How a literal in `Scan.renaming` begins of which a script asks whether a URL has it, or that it exchanges for what
+is not known."""
+
+
 class Scan(NamedTuple):
     """What one page refers to."""
 

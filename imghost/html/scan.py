@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.html import admits_by_hash
@@ -45,12 +47,16 @@ class _Cover:
     has_cors: bool = False
 
 
-_CHANGING: Final = (".src", ".currentSrc", "'src'", '"src"', "ackgroundImage")
+_CHANGING: Final = ("src", "href", "ackground", "poster")
 """What a script has at least that changes images' URLs."""
+_CODE: Final = ("on", "@", ":", "_", "(", "x-", "v-", "hx-on", "ng-", "data-on")
+"""How attributes begin that hold code: for events, and what frameworks read as such."""
 _KEPT_CODE: Final = 50_000
 """Letters of a script that is remembered; what is longer is data, and another on each page."""
 _SHORTEST_CODE: Final = 8
 """Letters; less code than that changes no URL."""
+_WITH_CODE: Final = frozenset({"img", "input", "image"})
+"""Elements whose own code for events is about themselves."""
 _ROOTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]")
 
 
@@ -64,6 +70,8 @@ def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) 
     renames = page.renames()
     if renames and not renames.words <= words:
         page = _read(text, kinds, words | renames.words)  # few pages work on elements of theirs
+    if any(word[0] == ">" for word in page.words):
+        page.hold_inside()
     return Scan(
         tuple(page.found),
         page.base,
@@ -222,7 +230,7 @@ class _Page:
             tag.name, tag.namespace, self.text, attributes(self.text, tag.body, tag.end), tag.body, tag.end
         )
         held = element.held
-        if not held and element.name in {"img", "input", "image"}:
+        if not held:
             held = self._held_by_code(element)
         before = len(self.found)
         self._add(element, held)
@@ -282,16 +290,35 @@ class _Page:
         if self.words:
             from imghost.html.uses import works_on
 
-            own = value(self.text, element.given.get("id")), value(self.text, element.given.get("class")).split()
-            if works_on(self.words, *own):
+            own = (value(self.text, element.given.get(name)) for name in ("id", "class"))
+            element_id, classes = next(own), next(own).split()
+            others = [f"[{name}" for name in element.given if name.startswith("data-")]
+            if "name" in element.given:
+                others.append(f"#{value(self.text, element.given['name'])}")
+            if works_on(self.words, element_id, classes, others):
                 return HELD_BY_SCRIPT
-        for name, where in element.given.items():
-            if name.startswith("on"):
-                from imghost.html.uses import renames_of
+        for name, where in element.given.items() if element.name in _WITH_CODE else ():
+            if name.startswith(_CODE):
+                from imghost.html.uses import calls, renames_of
 
-                if renames_of(value(self.text, where)):
+                code = value(self.text, where)
+                if renames_of(code) or calls(self.words, code):
                     return HELD_BY_SCRIPT
         return ""
+
+    def hold_inside(self) -> None:
+        """Hold the images in elements whose images scripts change."""
+        from imghost.html.uses import spans_inside
+
+        spans = sorted(spans_inside(self.text, self.words))
+        if not spans:
+            return
+        starts = [start for start, _ in spans]
+        ends = [*accumulate((end for _, end in spans), max)]
+        for at, one in enumerate(self.found):
+            before = bisect_right(starts, one.start)
+            if one.kind == "img" and not one.held and before and one.start < ends[before - 1]:
+                self.found[at] = one._replace(held=HELD_BY_SCRIPT)
 
     def _picture(self) -> _Cover | None:
         return self._media[-1] if self._media and self._media[-1].name == "picture" else None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
 from typing import Final, NamedTuple
 
-from imghost.models import Condition, endings
+from imghost.models import ASKED, Condition, endings
 
 _S: Final = r"\t\n\f\r "
 TAG: Final = re.compile(
@@ -105,47 +108,125 @@ _NEAR: Final = 160
 """Letters before and after where a URL is read and changed in which the literals of the change are looked for."""
 _AROUND: Final = 600
 """The same for the elements that a function works on, and for where it uses what it has read."""
+_FAR: Final = 2000
+"""The same for whole names of images: a list of pictures stands at a script's beginning."""
+_SHORT: Final = 6000
+"""Letters of a script that somebody wrote for a page: all of it belongs to what it does with images."""
+_MOST_READS: Final = 2000
+"""Places in one script where URLs are read that are looked at; no bundler packs as many."""
+_MOST_PLACES: Final = 20_000
+"""Places where a script mentions URLs that are looked at."""
+_MOST_USES: Final = 8
+"""Uses of one name that are looked at."""
 _NEAR_TAG: Final = 1000
 """Letters of a tag around code for an event."""
 _LONGEST: Final = 120
 """Letters of a literal that can be a part of a file's name."""
 
-_MENTIONS: Final = ("src", "Src", "ackground", "poster")
+_Q: Final = r"""["'`]"""
+_MENTIONS: Final = ("src", "Src", "ackground", "poster", "href", "baseVal")
+_KEY: Final = r"(?:data-)?src(?:set)?|currentSrc|poster|background(?:-?[iI]mage)?|(?:xlink:)?href"
+_PROPERTY: Final = r"src|currentSrc|srcset|poster|background(?:Image)?|href(?:\.baseVal)?|baseVal"
 _READ: Final = re.compile(
-    r"""\.\s*(?:src|currentSrc|srcset|backgroundImage|poster)\b(?!\s*=[^=])(?!\s*\()"""
-    r"""|(?:attr|prop|css|getAttribute|getPropertyValue)\(\s*["'`](?:(?:data-)?src(?:set)?|poster|background-image)["'`]\s*\)"""
-    r"""|\[\s*["'](?:src|srcset)["']\s*\](?!\s*=[^=])"""
-    r"""|\b(?:src|currentSrc|srcset)\b(?=\s*\.\s*[a-zA-Z]+\()""",
+    rf"""(?:(?<!location)(?<!document)(?<!window)(?<!cript)(?<!cript\?)\.\s*(?:{_PROPERTY})\b(?!\s*=[^=])(?!\s*\()"""
+    rf"""|(?:attr|prop|css|data|getAttribute(?:NS)?|getPropertyValue)\(\s*(?:[^()]{{0,60}},\s*)?{_Q}(?:{_KEY}){_Q}\s*\)"""
+    rf"""|\[\s*{_Q}(?:{_KEY}){_Q}\s*\](?!\s*=[^=])"""
+    r"""|(?<![\w$.?])(?:src|currentSrc|srcset)\b(?=\s*\??\.\s*[a-zA-Z]+\())""",
     re.A,
 )
-_CHANGES: Final = (
-    r"(?:replace(?:All)?|substr(?:ing)?|slice|split|match|search|concat"
-    r"|(?:last)?[iI]ndexOf|includes|(?:starts|ends)With)"
+_GIVEN: Final = re.compile(
+    rf"""(?:src(?:set)?|Src|(?:b?ackground(?:-?[iI]mage)?)|poster|href)(?:{_Q}\s*,\s*(?:async\s+)?"""
+    r"""(?:function\s*[\w$]*\s*\(\s*[\w$]+\s*,\s*([\w$]+)|\(\s*[\w$]+\s*,\s*([\w$]+)\s*\)\s*=>)"""
+    r"""|\s*:\s*([A-Za-z_$][\w$]*)\s*[^{};=]{0,80}\}\s*=|\s*[,}](?:[^{};=]{0,80}\})?\s*=)""",
+    re.A,
+)
+"""Where a URL is given a name otherwise than by `=`: jQuery's functions of the old value, and patterns."""
+_REPLACES: Final = r"replace(?:All)?"
+_ASKS: Final = r"(?:match|search|(?:last)?[iI]ndexOf|includes|(?:starts|ends)With|split)"
+_CHANGES: Final = rf"(?:{_REPLACES}|{_ASKS}|substr(?:ing)?|slice|concat|char(?:Code)?At|at|localeCompare)"
+_VOID: Final = r"""(?:null|undefined|void 0|true|false|0|""|''|``)(?![\w$])"""
+_WRAPPED: Final = (
+    r"""(?:\s*(?:\|\||\?\?)\s*(?:""|''|``)|\s*\)|\.(?:toString|toLowerCase|trim|valueOf|pathname|href)(?:\(\))?)*+"""
 )
 _USED: Final = re.compile(
-    rf"""(?:\.(?:toString|toLowerCase|trim|valueOf)\(\))*\s*(?:\.\s*{_CHANGES}\s*\(|\[|[=!]==?\s*["'`]|\+\s*["'`])"""
+    rf"""{_WRAPPED}\s*(?:\?\.|\.)?(?:(?<=\.)\s*{_CHANGES}\s*\(|(?<!\.)\[|(?<!\.)(?:[=!]==?\s*(?!{_VOID}|[=\s])|\+=?\s*{_Q})"""
+    rf"""|(?<!\.)\}}[\w.\-@]{{2}})""",
+    re.A,
 )
+_OBJECT: Final = r"(?:[\w$.?]|\((?:[^()]|\([^()]*\))*\)|\[[^\[\]]*\])*+"
+"""What stands before a property: `$(this)`, `images[0]`."""
+_ASKED_OF: Final = (
+    r"(?:\.\s*(?:test|exec|indexOf|includes|has|get|match)\(|[=!]==?|\b(?:in|case)\b|\bswitch\s*\(|[\w$\])]\[)"
+)
+_TESTED: Final = re.compile(rf"""(?:{_ASKED_OF}|{_Q}\s*\+|[\w/.\-]\$\{{)\s*{_OBJECT}\Z""", re.A)
 _KEPT: Final = re.compile(r"([A-Za-z_$][\w$]*)\s*=\s*[^=;,{}()\n][^=;,{}\n]{0,120}\Z|([A-Za-z_$][\w$]*)\s*=\s*\Z")
-_TESTED: Final = re.compile(r"""(?:\.(?:test|exec)\(|[=!]==?|\bin\b|\bcase\b|["'`]\s*\+)\s*[\w$.\[\]]*\Z""")
+_HANDED: Final = re.compile(rf"(?<![\w$.])(?:this\.)?([A-Za-z_$][\w$]*)\((?:[^()]{{0,80}},\s*)?{_OBJECT}\Z")
+_HANDED_ON: Final = re.compile(r"\s*[,)]")
+_NO_FUNCTIONS: Final = frozenset({"if", "while", "for", "switch", "catch", "return", "typeof", "function"})
+_DEFINED: Final = re.compile(
+    r"""\bfunction\s*([A-Za-z_$][\w$]*)\s*\(([^()]{1,120})\)"""
+    r"""|(?<![\w$.])([A-Za-z_$][\w$]*)\s*[=:]\s*(?:async\s*)?(?:function\s*[\w$]*\s*\(([^()]{1,120})\)|"""
+    r"""\(([^()]{1,120})\)\s*=>|([A-Za-z_$][\w$]*)\s*=>)""",
+)
 _SELECTED: Final = re.compile(
-    r"""(?<![\w$])(?:querySelector(?:All)?|closest|matches|\$|jQuery|find|filter|children|siblings|is|not|on)"""
-    r"""\s*\(\s*(?:[^()"'`]{0,60},\s*)?["'`]([^"'`\n]{1,120})["'`]"""
+    rf"""(?<![\w$])(?:querySelector(?:All)?|closest|matches|\$\$?|jQuery|find|filter|children|siblings|is|not|on|delegate)"""
+    rf"""\s*\(\s*(?:(?:[^()"'`]{{0,60}}|{_Q}[\w. ]{{1,60}}{_Q}\s*),\s*)?(["'`])((?:(?!\1)[^\n]){{1,120}})\1"""
 )
 _NAMED: Final = re.compile(
     r"""(?:getElementById|getElementsByClassName|hasClass|toggleClass|classList\s*\.\s*(?:contains|toggle))"""
     r"""\s*\(\s*["'`]([\w\- ]{1,120})["'`]"""
 )
+_CALLED: Final = re.compile(
+    rf"""\b(?:getElementsByName\(\s*{_Q}|document\.(?:images|all)(?:\[\s*{_Q}|\.|\.namedItem\(\s*{_Q}))([\w\-]{{1,120}})"""
+    rf"""|\bdocument(?:\.forms(?:\[\w+\]|\.\w+))?\.([\w$]{{1,120}})\.(?:src|srcset)\b"""
+    rf"""|\bdocument\[\s*{_Q}([\w\-]{{1,120}}){_Q}\s*\]\.(?:src|srcset)\b"""
+)
+"""Elements by their names, as the oldest scripts have them."""
+_GLOBAL: Final = re.compile(r"(?<![\w$.?)\]])([A-Za-z_$][\w$]+)\s*\??\.\s*(?:src|srcset|poster|style)\b")
+"""An element by its id alone, which is a variable of the window's."""
+_NO_IDS: Final = frozenset({"this", "img", "image", "document", "window", "self", "event", "target", "element"})
+_INSIDE: Final = r"\s*\)\s*\??\.\s*(?:find|children|querySelector(?:All)?|getElementsByTagName)\("
+_PARENT: Final = re.compile(
+    rf"""(?:getElementById\(\s*|querySelector(?:All)?\(\s*["'`][^"'`\n]{{0,100}}[#.]|"""
+    rf"""(?<![\w$])(?:\$|jQuery)\(\s*["'`][^"'`\n]{{0,100}}[#.]){_Q}?([\w\-]{{1,120}}){_Q}{_INSIDE}"""
+)
+"""An element whose images a script works on."""
+_FUNCTION: Final = re.compile(
+    r"\bfunction\s+([A-Za-z_$][\w$]*)\s*\(|(?<![\w$.])([A-Za-z_$][\w$]*)\s*=\s*(?:function\b|\(?[\w$, ]*\)?\s*=>)"
+)
 _GROWN: Final = re.compile(r"""["'`]\s*\+[^"'`;\n]{1,60}\+\s*["'`]([\w\-]{3,60})["'`]""")
 _TOKEN: Final = re.compile(r"[#.]([\w\-]+)")
-_REGEX: Final = re.compile(r"""[(,=]\s*/((?:[\w@.\- ]|\\.){1,60})/[a-z]*""")
+_MARKED: Final = re.compile(r"""\[\s*(data-[\w\-]+|name\s*=\s*\\?["']?[\w\-]+)""")
+_STEP: Final = re.compile(r"[^\s>+~,]+(?=\s*[\s>]\s*[^\s>,])")
+_PICTURE_STEP: Final = re.compile(r"(?:img|image|source|picture|\*)(?![\w\-])[^\s>]*\s*\Z")
+_KEYS: Final = re.compile(r"""[{,]\s*([A-Za-z_]\w{1,60})\s*:\s*["'`]""")
+"""Names in a table of names."""
+_REGEX: Final = re.compile(
+    r"""[(,=]\s*/((?:[^/\\\n\[*]|\\.|\[(?:[^\]\\\n]|\\.){0,40}\])(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.){0,40}\]){0,80}?)/([a-z]*)"""
+)
+_PLAIN_REGEX: Final = re.compile(r"(?:[\w@.\- ]|\\.)+\$?\Z")
+_META: Final = re.compile(
+    r"\\[bBdDsSwW]|(?:\\.|[^\\])(?:[?*]|\{[\d,]*\})\??|\[(?:[^\]\\]|\\.)*\][?*+]?|\(\?(?:[:=!]|<[=!]|<\w+>)|[()|^$+]|(?<!\\)\."
+)
+_ARGUMENT: Final = re.compile(
+    rf"""\s*(?:(["'`])((?:(?!\1)[^\\\n]|\\.){{1,{_LONGEST}}})\1|/((?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.){{0,40}}\]){{1,80}}?)/[a-z]*"""
+    rf"""|new\s+RegExp\(\s*(["'`])((?:(?!\4)[^\\\n]|\\.){{1,{_LONGEST}}})\4[^()]{{0,20}}\))\s*([,)])"""
+)
+"""What a change is told first: a literal, or a pattern."""
+_REPLACED_BY: Final = re.compile(rf"""\s*(["'`])(?:(?!\1)[^\\\n$]|\\.|\$[^{{]){{0,{_LONGEST}}}\1\s*\)""")
+_PATTERN_BEFORE: Final = re.compile(r"/((?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.){0,40}\]){1,80})/[a-z]*\.(?:test|exec)\(")
 _ESCAPED: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|(.))", re.S)
 _GROUPS: Final = re.compile(r"\$(?:[&0-9]|<\w+>|\{[^{}]*\})")
 _ENDING: Final = re.compile(rf"\.(?:{endings()})\Z", re.I | re.A)
-_COUNTS: Final = re.compile(r"replace(?:All)?\(\s*/[^/\n]{0,40}(?:\\d|\[0-9\])")
+_NUMBER: Final = re.compile(r"\\d|\[0-9\]")
+_COUNTS: Final = re.compile(
+    r"(?:(?:replace(?:All)?|match|exec|split|search)\(\s*)?/[^/\n]{0,40}(?:\\d|\[0-9\])|char(?:Code)?At\(|\bat\(-"
+)
 
-
-_HANDLER: Final = re.compile(r"""[\s"'/]on[a-z]{3,20}+\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""", re.I)
-_HANDLER_NAME: Final = re.compile(r"""[\s"'/]on[a-z]{3,20}+\s*+=""", re.I)
+_CODE_NAME: Final = r"(?:on[a-z]{3,20}+|(?:@|:|_|\(|(?:x|v|hx|data|ng)-)[\w:.\-]*+\)?|(?:xlink:)?href|(?:form)?action)"
+_HANDLER_NAME: Final = re.compile(rf"""[\s"'/]{_CODE_NAME}\s*+=""", re.I)
+_HANDLER: Final = re.compile(rf"""[\s"'/]({_CODE_NAME})\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'>]++))""", re.I)
+_ADDRESSES: Final = frozenset({"href", "xlink:href", "action", "formaction"})
 DIGITS: Final = "\\d"
 """The literal that says that digits in a name are changed."""
 
@@ -156,7 +237,11 @@ class Renames(NamedTuple):
     literals: frozenset[str] = frozenset()
     """Literals, escapes undone, that a changed name may have, or have had."""
     words: frozenset[str] = frozenset()
-    """Ids and classes of elements that are worked on; one that begins with `*` is the end of one."""
+    """What elements that are worked on have.
+
+    An id or a class; after `*` the end of one; after `#` an id or a name; after `[` an attribute; before `(` a function
+    that an event calls; after `>` the id or class of an element around.
+    """
 
     def __bool__(self) -> bool:
         return bool(self.literals or self.words)
@@ -177,16 +262,40 @@ def all_of(renames: Iterable[Renames]) -> Renames:
     return whole
 
 
+class _Change(NamedTuple):
+    """Where an image's URL is read and then changed or compared."""
+
+    start: int
+    end: int
+    asked: tuple[str, ...] = ()
+    """Literals that it must have for what the script does."""
+    is_plain: bool = False
+    """Whether literals alone say what is changed."""
+
+
 def renames_of(script: str) -> Renames:
     """Read a script once; one that changes no image's URL gives nothing."""
-    changing = list(_changing(script))
-    if not changing:
+    changes = list(_changes(script))
+    if not changes:
         return NOTHING
-    near = [script[start:end] for start, end in _merged(changing, _NEAR)]
-    around = [script[start:end] for start, end in _merged(changing, _AROUND)]
-    literals = frozenset(part for window in near for literal in _literals(window) for part in _joined_parts(literal))
-    words = frozenset(word for window in around for word in _words(window))
-    return Renames(literals | ({DIGITS} if any(map(_COUNTS.search, near)) else set()), words)
+    places = [(change.start, change.end) for change in changes]
+    is_short = len(script) <= _SHORT
+    near, around, far = (
+        [script] if is_short else [script[start:end] for start, end in _merged(places, margin)]
+        for margin in (_NEAR, _AROUND, _FAR)
+    )
+    literals = {part for window in near for literal in _literals(window) for part in _joined_parts(literal)}
+    literals |= {literal for window in far for literal in _literals(window) if _ENDING.search(literal)}
+    literals |= {f"{ASKED}{literal}" for change in changes for literal in change.asked}
+    words = {word for window in around for word in _words(window)}
+    if not all(change.is_plain for change in changes):
+        words |= {word for window in around for word in _words_around(window)}
+    counts = any(_COUNTS.search(script, max(0, start - 40), end + _NEAR) for start, end in places)
+    return Renames(frozenset(literals | ({DIGITS} if counts else set())), frozenset(words))
+
+
+_renames_of_event: Final = lru_cache(maxsize=256)(renames_of)
+"""The code for an event is written with each of the elements that have it."""
 
 
 def handlers_renames(page: str, scripts: Iterable[tuple[int, int]]) -> Renames:
@@ -197,18 +306,33 @@ def handlers_renames(page: str, scripts: Iterable[tuple[int, int]]) -> Renames:
     from imghost.html.tokenizer import decode
 
     whole = NOTHING
+    end = 0
     for place in _places_outside(page, scripts):
-        tag = page.rfind("<", max(0, place - _NEAR_TAG), place)
-        if tag < 0 or not _HANDLER_NAME.search(page, tag, place):
+        tag = _tag_around(page, end, place) if place >= end else -1
+        if tag < 0:
             continue  # prose, most often
         for handler in _HANDLER.finditer(page, tag, place + _NEAR_TAG):
             if handler.start() <= place < handler.end():
-                whole = whole.joined(renames_of(decode(handler[1] or handler[2] or "")))
+                code = decode(handler[2] or handler[3] or handler[4] or "")
+                if handler[1].lower() not in _ADDRESSES or code.lstrip().lower().startswith("javascript:"):
+                    whole = whole.joined(_renames_of_event(code))
+                end = handler.end()
     return whole
 
 
+def _tag_around(page: str, first: int, place: int) -> int:
+    """Find the tag with code around a place, by its beginning; -1 if there is none. Code may hold what opens one."""
+    first = max(first, place - _NEAR_TAG)
+    tag = place
+    for _ in range(3):
+        tag = page.rfind("<", first, tag)
+        if tag < 0 or _HANDLER_NAME.search(page, tag, place):
+            break
+    return tag
+
+
 def _places_outside(page: str, scripts: Iterable[tuple[int, int]]) -> Iterator[int]:
-    """Yield where URLs may be changed outside of scripts; one search serves the three marks that end alike."""
+    """Yield where URLs may be changed outside of scripts; one search serves the marks that end alike."""
     start = 0
     for opened, closed in (*scripts, (len(page), len(page))):
         if opened > start:
@@ -236,37 +360,96 @@ def _places(text: str, words: Iterable[str]) -> list[int]:
     return sorted(places)
 
 
-def _changing(script: str) -> Iterator[tuple[int, int]]:
+def _changes(script: str) -> Iterator[_Change]:
     """Yield where an image's URL is read and then changed or compared."""
-    end = 0
-    for place in _places(script, _MENTIONS):
-        read = _READ.search(script, max(0, place - 24), place + 24) if place >= end else None
-        if read:
+    end = count = 0
+    functions: dict[str, list[re.Match[str]]] = {}
+    for place in _places(script, _MENTIONS)[:_MOST_PLACES]:
+        if count > _MOST_READS:
+            return
+        if place < end:
+            continue
+        read = _READ.search(script, max(end, place - 64), place + 40)
+        if read and read.end() > place:
             end = read.end()
-            if used := _changed_at(script, read):
-                yield read.start(), used
+            count += 1
+            functions = functions or _functions(script)
+            yield from _changed_at(script, read, functions)
+        if given := _GIVEN.match(script, place):
+            count += 1
+            name = given[1] or given[2] or given[3] or "src"
+            yield from _uses_of(script, name, place, given.end())
 
 
-def _changed_at(script: str, read: re.Match[str]) -> int:
-    """Say up to where what was read is changed or compared, at once or by the name that it is given; 0 if it is not."""
+def _functions(script: str) -> dict[str, list[re.Match[str]]]:
+    """Find a script's functions that are told something, by their names."""
+    found: dict[str, list[re.Match[str]]] = {"": []}
+    for defined in _DEFINED.finditer(script):
+        found.setdefault(defined[1] or defined[3], []).append(defined)
+    return found
+
+
+def _changed_at(script: str, read: re.Match[str], functions: Mapping[str, list[re.Match[str]]]) -> Iterator[_Change]:
+    """Yield where what was read is changed or compared: at once, by the name that it is given, or by a function."""
     if used := _USED.match(script, read.end()):
-        return used.end()
+        yield _change(script, read.start(), used)
+        return
     before = script[max(0, read.start() - 160) : read.start()]
     if _TESTED.search(before):
-        return read.end()
-    kept = _KEPT.search(before)
-    if kept is None:
-        return 0
-    name = re.escape(kept[1] or kept[2])
-    after = script[read.end() : read.end() + _AROUND]
-    later = rf"(?<![\w$.]){name}{_USED.pattern}|\.(?:test|exec)\(\s*{name}\s*\)|[\"'`]\s*\+\s*{name}\b|\$\{{\s*{name}\b"
-    return max((read.end() + use.end() for use in re.finditer(later, after)), default=0)
+        pattern = next(reversed([*_PATTERN_BEFORE.finditer(before)]), None)
+        yield _Change(read.start(), read.end(), tuple(_pieces(pattern[1])) if pattern else ())
+        return
+    if kept := _KEPT.search(before):
+        yield from _uses_of(script, kept[1] or kept[2], read.start(), read.end())
+    handed = _HANDED.search(before) if _HANDED_ON.match(script, read.end()) else None
+    if handed and handed[1] not in _NO_FUNCTIONS:
+        for defined in functions.get(handed[1], ())[:3]:
+            for name in re.findall(r"[A-Za-z_$][\w$]*", defined[2] or defined[4] or defined[5] or defined[6])[:4]:
+                yield from _uses_of(script, name, defined.start(), defined.end())
+
+
+def _uses_of(script: str, name: str, start: int, end: int) -> Iterator[_Change]:
+    """Yield where what has been given a name at `start` is changed or compared, in what follows `end`."""
+    told = re.escape(name)
+    used = rf"(?<![\w$.]){told}(?={_USED.pattern})|(?:{_ASKED_OF}|{_Q}\s*\+|[\w/.\-]\$\{{)\s*{told}\b"
+    for use in islice(re.compile(used, re.A).finditer(script, end, end + _AROUND), _MOST_USES):
+        followed = _USED.match(script, use.end())
+        change = _change(script, use.start(), followed) if followed else _Change(use.start(), use.end())
+        # What lies between is a part of it: where the URL was read, and what is asked of it.
+        yield change._replace(start=start)
+
+
+def _change(script: str, start: int, used: re.Match[str]) -> _Change:
+    """Read what a use of a URL asks of it."""
+    if used[0][-1] != "(":
+        literal = re.compile(rf"{_Q}([^\"'`\n]{{2,{_LONGEST}}}){_Q}").match(
+            script, used.end() - (used[0][-1] in "\"'`")
+        )
+        return _Change(start, used.end(), (literal[1],) if literal and "=" in used[0] and "+" not in used[0] else ())
+    argument = _ARGUMENT.match(script, used.end())
+    if argument is None:
+        return _Change(start, used.end())
+    pattern = argument[3] or argument[5]
+    pieces = tuple(_pieces(pattern)) if pattern else (_ESCAPED.sub(_letter, argument[2]),)
+    if not re.search(rf"{_REPLACES}\s*\(\Z", used[0]):
+        return _Change(start, used.end(), tuple(piece for piece in pieces if len(piece) >= 2))
+    is_known = argument[6] == "," and bool(_REPLACED_BY.match(script, argument.end()))
+    return _Change(
+        start, argument.end(), () if is_known else tuple(piece for piece in pieces if len(piece) >= 2), is_known
+    )
+
+
+def _pieces(pattern: str) -> Iterator[str]:
+    """Yield the plain parts of a pattern, each of which what matches may have."""
+    for piece in _META.sub("\0", pattern).split("\0"):
+        if plain := re.sub(r"\\(.)", r"\1", piece):
+            yield plain
 
 
 def _merged(places: Iterable[tuple[int, int]], margin: int) -> list[tuple[int, int]]:
     """Make windows around places; those that overlap become one."""
     windows: list[tuple[int, int]] = []
-    for first, last in places:
+    for first, last in sorted(places):
         start, end = max(0, first - margin), last + margin
         if windows and start <= windows[-1][1]:
             windows[-1] = windows[-1][0], max(end, windows[-1][1])
@@ -280,8 +463,18 @@ def _literals(window: str) -> Iterator[str]:
     for piece in re.split(r"[\"'`]|\$\{|\}", window):
         if len(piece) <= _LONGEST and not _is_code(piece):
             yield _ESCAPED.sub(_letter, piece)
+    for key in _KEYS.finditer(window):
+        yield key[1]
     for pattern in _REGEX.finditer(window):
-        yield re.sub(r"\\(.)", r"\1", pattern[1].removesuffix("$"))
+        pieces: Iterable[str] = ()
+        if _PLAIN_REGEX.match(pattern[1]):
+            pieces = [re.sub(r"\\(.)", r"\1", pattern[1].removesuffix("$"))]
+        elif window[: pattern.start() + 1].endswith(("replace(", "replaceAll(")):
+            pieces = _pieces(pattern[1])
+        for piece in pieces:
+            yield piece
+            if "i" in pattern[2]:
+                yield piece.lower()
 
 
 def _is_code(piece: str) -> bool:
@@ -304,22 +497,52 @@ def _joined_parts(literal: str) -> Iterator[str]:
 
 def _words(window: str) -> Iterator[str]:
     for selected in _SELECTED.finditer(window):
-        yield from _TOKEN.findall(selected[1])
+        yield from _TOKEN.findall(selected[2])
+        for marked in _MARKED.findall(selected[2]):
+            yield f"[{marked}" if marked.startswith("data-") else f"#{re.split('[^A-Za-z0-9_-]', marked)[-1]}"
     for named in _NAMED.finditer(window):
         yield from named[1].split()
+    for called in _CALLED.finditer(window):
+        yield f"#{next(filter(None, called.groups()))}"
+    for bare in _GLOBAL.finditer(window):
+        if bare[1].lower() not in _NO_IDS:
+            yield f"#{bare[1]}"
     for grown in _GROWN.finditer(window):
         yield f"*{grown[1]}"
     for grown in re.finditer(r"""\+\s*["'`]([\w\-]{3,60})["'`]\s*[),]""", window):
         yield f"*{grown[1]}"
 
 
+def _words_around(window: str) -> Iterator[str]:
+    """Yield what decides which elements are worked on where literals do not."""
+    for function in _FUNCTION.finditer(window):
+        yield f"{function[1] or function[2]}("
+    for selected in _SELECTED.finditer(window):
+        for selector in selected[2].split(","):
+            if _PICTURE_STEP.search(selector):
+                yield from (f">{token}" for step in _STEP.findall(selector) for token in _TOKEN.findall(step))
+    for parent in _PARENT.finditer(window):
+        yield f">{parent[1]}"
+
+
 def renamed_paths(path: str, literals: Iterable[str]) -> Iterator[str]:
-    """Yield the paths that a script may make of an image's: a literal exchanged, added before the ending, or gone."""
-    literals = {literal for literal in literals if literal != DIGITS}
+    """Yield the paths that a script may make of an image's: a literal exchanged, put at either end, or gone."""
+    literals = {literal for literal in literals if literal != DIGITS and not literal.startswith(ASKED)}
     stem, dot, ending = path.rpartition(".")
+    folder, slash, name = path.rpartition("/")
+    folders = [path[: at + 1] for at, letter in enumerate(path) if letter == "/"]
+    rooted = f"/{path}"
     for new in literals:
         yield f"{stem}{new}{dot}{ending}"
-    rooted = f"/{path}"
+        yield f"{stem}{new}"
+        yield f"{folder}{slash}{new}{name}"
+        if "/" in new:
+            below = new.removeprefix("./").lstrip("/")
+            yield from (f"{around}{below}{name}" for around in ("", *folders))
+        if _ENDING.search(new):
+            yield from (
+                f"{path[:at]}{new}" for at in range(len(folder) + len(slash), len(stem)) if not path[at].isalnum()
+            )
     for old in literals:
         if old in rooted:
             for new in literals | {""}:
@@ -332,13 +555,57 @@ def names(path: str, literals: Iterable[str]) -> bool:
     return any(_ENDING.search(literal) and rooted.endswith(f"/{literal.lstrip('./')}") for literal in literals)
 
 
-def works_on(words: frozenset[str], element_id: str, classes: Iterable[str]) -> bool:
-    """Say whether scripts that change URLs work on an element with this id and these classes."""
+def works_on(words: frozenset[str], element_id: str, classes: Iterable[str], others: Iterable[str] = ()) -> bool:
+    """Say whether scripts that change URLs work on an element with this id, these classes and other attributes.
+
+    The others are its `name` after a `#`, and attributes after a `[`.
+    """
     mine = {element_id, *classes} - {""}
-    if not mine.isdisjoint(words):
+    if not mine.isdisjoint(words) or not words.isdisjoint((f"#{element_id}", *others)):
         return True
     ends = tuple(word[1:] for word in words if word[0] == "*")
     return bool(ends) and any(word.endswith(ends) for word in mine)
+
+
+def calls(words: frozenset[str], code: str) -> bool:
+    """Say whether code for an event calls a function in which URLs are changed."""
+    return "(" in code and any(word[-1] == "(" and re.search(rf"(?<![\w$]){re.escape(word)}", code) for word in words)
+
+
+def spans_inside(page: str, words: frozenset[str]) -> list[tuple[int, int]]:
+    """Find what stands in elements of whose images scripts change the URLs; what is left open goes to the end."""
+    wanted = {word[1:] for word in words if word[0] == ">"}
+    if not any(word in page for word in wanted):
+        return []
+    spans: list[tuple[int, int]] = []
+    open_elements: list[tuple[str, int]] = []
+    depths: Counter[str] = Counter()
+    for tag in TAG.finditer(page):
+        name = tag[1].lower()
+        if name[0] == "/":
+            while depths[name[1:]]:
+                last, start = open_elements.pop()
+                depths[last] -= 1
+                if start:
+                    spans.append((start, tag.start()))
+                if last == name[1:]:
+                    break
+        elif depths or any(word in tag[2] for word in wanted):
+            is_wanted = not wanted.isdisjoint(_ids_and_classes(tag[2]))
+            # What is not inside one need not be followed.
+            if is_wanted or open_elements:
+                open_elements.append((name, tag.end() if is_wanted else 0))
+                depths[name] += 1
+    return [*spans, *((start, len(page)) for _, start in open_elements if start)]
+
+
+def _ids_and_classes(written: str) -> set[str]:
+    return {
+        word
+        for attribute in ATTRIBUTE.finditer(written)
+        if attribute[1].lower() in {"id", "class"}
+        for word in (attribute[2] or "").strip("\"'").split()
+    }
 
 
 # Selectors that ask for a URL's text: they must match as much, and no more, when the URL is another.

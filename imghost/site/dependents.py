@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from imghost.files import write_whole
 from imghost.html import blocks
-from imghost.models import Condition, Reference
+from imghost.models import ASKED, Condition, Reference
 from imghost.site.pages import PageView, Survey, decode
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _HEADERS: Final = frozenset(
 """Files in a site by which servers choose the headers of its pages."""
 _DIGEST: Final = re.compile(r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]{1,100}={0,2}'", re.I)
 """How a policy names the digest of a style or a script (CSP level 3, hash-source)."""
+_CHANGING: Final = (b"src", b"href", b"ackground", b"poster")
+"""What a script has at least that changes images' URLs."""
 _LARGEST: Final = 20_000_000
 """Bytes; a larger script or style sheet is data."""
 _APART: Final = frozenset({"searchindex.js", "doctools.js"})
@@ -71,9 +73,10 @@ class Dependents(NamedTuple):
         selectors = self.selectors.union(page.scan.selectors) if page.scan.selectors else self.selectors
         if not literals and not selectors:
             return None
+        asked = tuple(literal.removeprefix(ASKED) for literal in literals if literal.startswith(ASKED))
 
         def why(reference: Reference, path: str) -> str:
-            if literals and is_renamed(path, literals, self.files):
+            if literals and (is_renamed(path, literals, self.files) or _is_asked(asked, reference.url, origin)):
                 return HELD_BY_NAME
             return HELD_BY_SELECTOR if selectors and _is_restyled(selectors, reference, origin) else ""
 
@@ -85,11 +88,12 @@ def dependents_of(found: Survey) -> Dependents:
     renames: list[Renames] = []
     selectors: set[Condition] = set()
     digests: set[str] = set()
-    for path in sorted(path for path in found.files if path.endswith((*_SCRIPTS, ".css", *_HEADERS))):
+    for path in sorted(path for path in found.files if path.lower().endswith((*_SCRIPTS, ".css", *_HEADERS))):
         content = _content(found, path)
         if path.rpartition("/")[2] in _HEADERS:
             digests.update(_DIGEST.findall(decode(content)))
-        if b"src" in content and path.endswith(_SCRIPTS) and path.rpartition("/")[2] not in _APART:
+        is_script = path.lower().endswith(_SCRIPTS) and path.rpartition("/")[2] not in _APART
+        if is_script and any(mark in content for mark in _CHANGING):
             from imghost.html.uses import renames_of
 
             renames.append(renames_of(decode(content)))
@@ -120,6 +124,17 @@ def is_renamed(path: str, literals: frozenset[str], files: frozenset[str]) -> bo
     if names(path, literals) or any(new != path and new in files for new in renamed_paths(path, literals)):
         return True
     return DIGITS in literals and _series(files)[_numberless(path)] > 1
+
+
+def _is_asked(asked: tuple[str, ...], url: str, origin: str) -> bool:
+    """Say whether a script asks for what an image's URL has and a hosted one has not."""
+    held = [literal for literal in asked if literal in url]
+    if not held:
+        return False
+    from imghost.html.uses import stand_in
+
+    new = stand_in(url, origin)
+    return any(literal not in new for literal in held)
 
 
 @lru_cache(maxsize=2)

@@ -19,7 +19,7 @@ from imghost import files
 from imghost.files import Stamp
 from imghost.models import ENDINGS, Condition, Facts, Image, Reference, Scan
 
-_VERSION: Final = 5
+_VERSION: Final = 6
 _REMOVED: Final = [(str, str, int, str, *edges, bool, bool) for edges in ((int, int), (NoneType, NoneType))]
 _ENDINGS: Final = frozenset({"", *chain(*ENDINGS.values())})
 """Endings of images, which may have none."""

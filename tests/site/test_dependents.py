@@ -142,6 +142,15 @@ def test_policy_for_another_path_of_the_host_keeps_the_image(path, tmp_path, cap
             {"deep/own.mjs": "$('.swap').on('click',function(){this.src=this.src.split('_')[0]})"},
             '<img class="swap" src=img/a.png>',
         ),
+        ({"Own.JS": RENAME}, '<img src="img/closed.png">'),
+        ({"own.js": "if(i.src.includes('closed'))i.src='other/x.png'"}, '<img src="img/closed.png">'),
+        (
+            {
+                "own.js": "document.querySelectorAll('.g img').forEach(i=>i.src=f(i.src));function f(s){return s.slice(0,n)}"
+            },
+            "<div class=g><p><img src=img/a.png></div>",
+        ),
+        ({"own.js": "function swap(i){i.src=i.src.replace(x,y)}"}, "<img src=img/a.png onclick=swap(this)>"),
         ({"own.css": 'main img[src*="/a.png"]{width:20px}'}, "<img src=img/a.png>"),
     ],
 )
