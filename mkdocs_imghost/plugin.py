@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -72,6 +74,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         self._sources: dict[str, Path] = {}
         self._generated: set[Path] = set()
         self._kept: KeptOverCleanup | None = None
+        self._preview: Path | None = None
 
     def load_config(
         self, options: dict[str, Any], config_file_path: str | None = None
@@ -95,7 +98,10 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
     def on_pre_build(self, *, config: MkDocsConfig) -> None:
         """Count builds within builds, and save what MkDocs' clean-up would delete for nothing."""
         self._depth += 1
-        if self._depth > 1 or self._is_idle():
+        if self._depth > 1:
+            return
+        if self._is_idle():
+            self._leave_nothing_hosted(config)
             return
         self._sources.clear()
         self._generated.clear()
@@ -104,6 +110,12 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         if not self._is_dirty:
             self._has_map = retire_page_map(known)
             self._kept = KeptOverCleanup.take(Path(config.site_dir), self._settings)
+
+    def _leave_nothing_hosted(self, config: MkDocsConfig) -> None:
+        """Have the pages written again that a preview with `serve: true` pointed at the host, once that is off."""
+        known = self._page_map(config)
+        self._must_write_again = self._is_dirty and known.exists()
+        known.unlink(missing_ok=True)
 
     @event_priority(100)
     def _on_files_first(self, files: Files, *, config: MkDocsConfig) -> None:
@@ -152,7 +164,13 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         return self._is_serving and not self._settings.serve
 
     def _page_map(self, config: MkDocsConfig) -> Path:
-        return page_map_location(self._settings.cache_dir, Path(config.site_dir))
+        """Say where the map lives: that of a live preview, whose site is gone at its end, where nobody watches."""
+        if not self._is_serving:
+            return page_map_location(self._settings.cache_dir, Path(config.site_dir))
+        if self._preview is None:
+            self._preview = Path(tempfile.mkdtemp(prefix="imghost-preview-"))
+            weakref.finalize(self, shutil.rmtree, self._preview, ignore_errors=True)
+        return page_map_location(self._preview, Path(config.site_dir))
 
     def _note(self, files: Files, config: MkDocsConfig) -> None:
         for file in files:
@@ -179,7 +197,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
                 packages=tuple(Path(path) for path in config.theme.dirs if path != config.theme.custom_dir),
                 stands_for_copy={name.rpartition("/")[2] for name in config.plugins} <= _LEAVING_IMAGES,
             ),
-            page_map=self._page_map(config) if self._has_map and not self._is_serving else None,
+            page_map=self._page_map(config) if self._has_map else None,
             writes_again=True,
             is_serving=self._is_serving,
             say=lambda line: log.info(one_line(line)),

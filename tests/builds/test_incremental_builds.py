@@ -119,7 +119,7 @@ def sphinx(folder: Path, options: dict[str, Any], *, is_dirty: bool) -> dict[str
     return shown(folder / "_build/html")
 
 
-def mkdocs(folder: Path, options: dict[str, Any], *, is_dirty: bool) -> dict[str, bytes]:
+def mkdocs_options(folder: Path, options: dict[str, Any]) -> None:
     config = {
         "site_name": "Small",
         "site_url": "https://x.test/small/",
@@ -128,6 +128,10 @@ def mkdocs(folder: Path, options: dict[str, Any], *, is_dirty: bool) -> dict[str
         "plugins": [{"imghost": options}],
     }
     (folder / "mkdocs.yml").write_text(json.dumps(config), "utf-8")
+
+
+def mkdocs(folder: Path, options: dict[str, Any], *, is_dirty: bool) -> dict[str, bytes]:
+    mkdocs_options(folder, options)
     loaded = load_config(str(folder / "mkdocs.yml"))
     loaded.plugins.on_startup(command="build", dirty=is_dirty)
     build_mkdocs(loaded, dirty=is_dirty)
@@ -194,12 +198,12 @@ def watched(folder: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-def served(folder: Path) -> None:
+def served(folder: Path, *, is_dirty: bool = False) -> None:
     """Build as `mkdocs serve` does; a plugin that may rewrite images has every copy looked at."""
     loaded = load_config(str(folder / "mkdocs.yml"))
-    loaded.plugins.on_startup(command="serve", dirty=False)
+    loaded.plugins.on_startup(command="serve", dirty=is_dirty)
     loaded.plugins["other"] = BasePlugin()
-    build_mkdocs(loaded)
+    build_mkdocs(loaded, dirty=is_dirty)
 
 
 @pytest.mark.parametrize("mark", ["", "1"])
@@ -231,3 +235,30 @@ def test_a_live_preview_that_changes_nothing_leaves_no_trace_beside_its_output(t
         served(tmp_path)
         assert watched(tmp_path) == before
     assert (tmp_path / "docs/.cache/store/cache.db").is_file()
+
+
+@pytest.mark.parametrize("change", ["exclude", "references", "serve", "another exclude"])
+def test_a_live_preview_follows_its_settings_in_pages_that_are_not_written_again(tmp_path, change):
+    """`mkdocs serve --dirty` writes only pages whose source changed: the map tells what was done to the others."""
+    write(tmp_path, MKDOCS)
+    first = {"host": "directory", "serve": True, "cache_dir": "docs/.cache"}
+    then = {
+        "exclude": {**first, "exclude": ["img/*"]},
+        "references": {**first, "references": ["poster"]},
+        "serve": {**first, "serve": False},
+        "another exclude": {**first, "exclude": ["two.png"]},
+    }[change]
+    mkdocs(tmp_path, first, is_dirty=False)
+    served(tmp_path)
+    page = tmp_path / "site/deep/page/index.html"
+    assert page.read_text("utf-8").count("_imghost/") == 2
+    mkdocs_options(tmp_path, then)
+    served(tmp_path, is_dirty=True)
+    assert page.read_text("utf-8").count("_imghost/") == (1 if change == "another exclude" else 0)
+    assert "../../img/two.png" in page.read_text("utf-8")
+    mkdocs_options(tmp_path, first)
+    served(tmp_path, is_dirty=True)
+    assert page.read_text("utf-8").count("_imghost/") == 2
+    before = page.stat()
+    served(tmp_path, is_dirty=True)
+    assert page.stat().st_mtime_ns == before.st_mtime_ns, "written again for nothing"
