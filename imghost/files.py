@@ -193,6 +193,8 @@ def _regular(descriptor: int, name: str) -> io.BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
+ASIDE: Final = ".imghost-kept"
+"""The folder in a site where the host's files there wait while a generator cleans up; a killed build leaves it."""
 _STARTED: Final = time.time()
 _OURS: Final = re.compile(r"\.imghost-[0-9a-f]{16}\.tmp")
 _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)

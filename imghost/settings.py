@@ -135,6 +135,21 @@ def as_choice(*names: str) -> Read:
     return read
 
 
+def as_globs(raw: Any, folder: Path) -> tuple[str, ...]:
+    """Read globs as `.gitignore` has them."""
+    globs = as_texts(raw, folder)
+    if globs:
+        from pathspec import GitIgnoreSpec
+        from pathspec.patterns.gitignore import GitIgnorePatternError
+
+        for glob in globs:
+            try:
+                GitIgnoreSpec.from_lines([glob])
+            except GitIgnorePatternError:
+                raise ValueError(f"globs as in .gitignore, and {glob!r:.40} is none") from None
+    return globs
+
+
 def as_store(raw: Any, folder: Path) -> str:
     """Read where shared records are: a URL without a password, or a folder."""
     text = as_text(raw, folder)
@@ -271,10 +286,10 @@ class Settings:
     site_url: str | None = _option(None, as_text, "where the site will live", "URL")
     sources: tuple[Path, ...] = _option((), as_paths, "more folders that images may come from", "FOLDER")
     include: tuple[str, ...] = _option(
-        (), as_texts, "only images whose path in the site matches one of these globs", "GLOB"
+        (), as_globs, "only images whose path in the site matches one of these globs", "GLOB"
     )
     exclude: tuple[str, ...] = _option(
-        (), as_texts, "never images whose path in the site matches one of these globs", "GLOB"
+        (), as_globs, "never images whose path in the site matches one of these globs", "GLOB"
     )
     references: frozenset[str] = _option(frozenset(DEFAULT_KINDS), as_kinds, "kinds of references to rewrite", "KIND")
     remote: tuple[str, ...] = _option((), as_texts, "globs of external image URLs to bring to the host, too", "GLOB")

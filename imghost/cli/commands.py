@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,16 +28,17 @@ from imghost.cli import (
     wrapped,
 )
 from imghost.environment import leave_to_upload, version
-from imghost.errors import HostError, SettingsError, StateError
-from imghost.hosts import Deletes, Edits, Host, Tells, registry
+from imghost.errors import BudgetError, HostError, SettingsError, StateError
+from imghost.hosts import Deletes, Edits, Host, Prices, Tells, registry
 from imghost.models import MEDIA_TYPES, Limits, Record
 from imghost.net import Client
+from imghost.records import covers
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.records.lock import Lock
 from imghost.run import report
-from imghost.run.job import Planned
-from imghost.run.plan import plan_run
+from imghost.run.job import Job, Planned
+from imghost.run.plan import plan_run, within_budget
 from imghost.run.rehost import Result
 from imghost.run.rehost import rehost as run
 from imghost.run.report import columns_of
@@ -116,8 +117,24 @@ def plan(call: Call) -> int:
         print_json(found)
     else:
         _print_plan(call, planned, found)
-    over = call.settings.max_uploads is not None and len(planned.plan.uploads) > call.settings.max_uploads
+    if over := _over_budget(planned, job):
+        call.say(over)
     return 1 if call.is_strict and (planned.notices or over) else 0
+
+
+def _over_budget(planned: Planned, job: Job) -> str:
+    """Say why a build would refuse what the plan asks for; empty where it would not."""
+    settings, plan, host = job.settings, planned.plan, planned.host
+    if isinstance(host, Prices) and planned.leave.may_upload and 0 < settings.max_cost < plan.cost:
+        with suppress(HostError):  # then the highest known price has to do
+            plan = plan._replace(price=host.price())
+    left = tuple(upload for upload in plan.uploads if not upload.spare)
+    try:
+        _, waiting = within_budget(plan._replace(uploads=left), settings, job.now())
+    except BudgetError as over:
+        return str(over).removesuffix(", or look at `imghost plan`")
+    new = [upload for upload in waiting.uploads if not covers(upload.renewed, job.now())]
+    return f"the budget has room for renewals alone: {many(len(new), 'new image')} would stay local" if new else ""
 
 
 def _quota(planned: Planned) -> tuple[int | None, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from imghost.errors import Action, HostError, SettingsError
+from imghost.files import ASIDE
 from imghost.hosts import HostBase, Setup, Terms
 from imghost.models import IMPORT, MEDIA_TYPES, Facts, Hosted, Image, Limits, Payload
 from imghost.settings import Settings
@@ -153,10 +154,6 @@ def _base(base_url: str | None) -> str:
     return base
 
 
-_KEPT = ".imghost-kept"
-"""Hidden, since generators leave hidden files where they are."""
-
-
 @dataclass(frozen=True, slots=True)
 class KeptOverCleanup:
     """Where the images were, and where they wait."""
@@ -166,14 +163,17 @@ class KeptOverCleanup:
 
     @classmethod
     def take(cls, site: Path, settings: Settings) -> KeptOverCleanup | None:
-        """Move the embedded directory aside, if the settings have one in the site."""
+        """Move the embedded directory aside, if the settings have one in the site.
+
+        It waits in a hidden folder, since generators leave those where they are.
+        """
         path = str(settings.options.get("path") or _DEFAULT)
         is_elsewhere = settings.host != "directory" or bool(settings.options.get("base_url"))
         if is_elsewhere or "/" in path or "\\" in path or path.startswith("."):
-            shutil.rmtree(site / _KEPT, ignore_errors=True)  # a build that was killed left it
+            shutil.rmtree(site / ASIDE, ignore_errors=True)  # a build that was killed left it
             return None
         folder = site / path
-        kept = cls(folder, site / _KEPT)
+        kept = cls(folder, site / ASIDE)
         if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(kept.waiting, ignore_errors=True)
             folder.rename(kept.waiting)

@@ -19,7 +19,7 @@ from imghost.html.edit import changed_text, changes_of
 from imghost.image import payload
 from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
-from imghost.models import KINDS, MEDIA_TYPES, Failure, Image, Record, Reference, Scan, Served, served_of
+from imghost.models import IMPORT, KINDS, MEDIA_TYPES, Failure, Image, Record, Reference, Scan, Served, served_of
 from imghost.net import Client
 from imghost.records import lock as locks
 from imghost.records import needs_renewal
@@ -27,7 +27,8 @@ from imghost.records.cache import Cache
 from imghost.run import local_copies
 from imghost.run.job import Job, Outcome, Upload
 from imghost.run.plan import decide, plan_run
-from imghost.run.upload import concurrently, confirm, difference, recorded
+from imghost.run.publish import downloaded
+from imghost.run.upload import concurrently, confirm, difference, recorded, shown
 from imghost.settings import Settings
 from imghost.site import pages
 from imghost.site.images import opened
@@ -198,10 +199,13 @@ def adopt(job: Job) -> Adopted:
 
 
 def _found(upload: Upload, job: Job, host: Host, client: Client, folder: Path) -> Record | Failure | None:
-    path = upload.paths[0]
+    path = shown(upload)
     try:
-        with opened(path, job.site, job.origins) as source:
-            made = payload.prepare(upload.image, source, upload.variant, folder)
+        if upload.variant == IMPORT:
+            made = downloaded(upload, host, job, folder)
+        else:
+            with opened(path, job.site, job.origins) as source:
+                made = payload.prepare(upload.image, source, upload.variant, folder)
         assert isinstance(host, Finds)
         hosted = host.find(made)
         if hosted is None:

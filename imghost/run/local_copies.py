@@ -125,6 +125,7 @@ def _sweep_unfinished(survey: Survey) -> None:
     """Delete what a run that was killed left unfinished in the site."""
     for folder in {path.rpartition("/")[0] for path in survey.files if "/.imghost-" in f"/{path}"}:
         files.sweep_unfinished(survey.root / folder)
+    shutil.rmtree(survey.root / files.ASIDE, ignore_errors=True)  # by now a build of this run has emptied its own
 
 
 def _settled(published: Published, pages: RewrittenPages, job: Job) -> Settled:

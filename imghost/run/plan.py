@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from imghost import urls
@@ -329,7 +330,7 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     settings = job.settings
     lock = locks.read(settings.lock, job.now())
     host = _open(job, lock, client)
-    found = survey(job.site)
+    found = survey(job.site, _own_report(job))
     depending = dependents_of(found)
     mark = mark_of(settings) + depending.mark
     known = local_copies.renewed(page_map.load(job.page_map, mark), job.page_map, job.origins)
@@ -357,6 +358,29 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     seconds = {"scan": scanned - started, "hash": hashed - scanned}
     notices += [Notice("cache", text) for text in cache.warnings] + refused
     return Planned(found, known, views, groups, images, stays, lock, host, leave, chosen, tuple(notices), seconds)
+
+
+def _own_report(job: Job) -> tuple[str, ...]:
+    """Name the report that an earlier run wrote into the site: it names every image, and is none of its pages."""
+    report, site = job.settings.report, os.path.abspath(job.site)  # noqa: PTH100 - links stay
+    where = os.path.abspath(report) if report else ""  # noqa: PTH100
+    if report is None or not where.startswith(f"{site}{os.sep}") or not is_report(report):
+        return ()
+    return (where[len(site) + 1 :].replace(os.sep, "/"),)
+
+
+_REPORTS: Final = (b'"imghost_report"', b"imghost report</title>")
+"""What stands at the beginning of each report that any version has written."""
+
+
+def is_report(path: Path) -> bool:
+    """Say whether a file is an earlier run's report."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64 * 1024)
+    except OSError:
+        return False
+    return any(mark in start for mark in _REPORTS)
 
 
 def replanned(planned: Planned, job: Job, lock: locks.Lock, cache: Cache) -> Planned:

@@ -224,7 +224,7 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
 
     def prepare(upload: Upload) -> Payload:
         if upload.variant == IMPORT:
-            copy = _downloaded(upload, host, job, folder)
+            copy = downloaded(upload, host, job, folder)
         else:
             try:
                 with opened(upload.paths[0], job.site, origins) as source:
@@ -337,7 +337,7 @@ def _with_removed(origins: Origins, last_map: PageMap) -> Origins:
     return origins._replace(sources={**places, **origins.sources})
 
 
-def _downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
+def downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
     """Fetch an external image and make it a payload like the site's own: checked, and stripped as the settings say."""
     from imghost.image import payload
     from imghost.image.inspect import NotAnImage

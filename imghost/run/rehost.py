@@ -16,7 +16,7 @@ from imghost.records.cache import Cache
 from imghost.run import report
 from imghost.run.job import Job, Notice, Published, RewrittenPages, Settled
 from imghost.run.local_copies import hosted_in_site, settle_copies
-from imghost.run.plan import plan_run
+from imghost.run.plan import is_report, plan_run
 from imghost.run.publish import publish
 from imghost.run.report import Report, advice, lacking, new_lines, remarks, stay_notices
 from imghost.run.rewrite import rewrite_pages, tend
@@ -169,7 +169,7 @@ def _written_report(
     from imghost.run.report_html import gather
 
     try:
-        if not is_ours(path):
+        if not is_free(path):
             why = "there is a file that is no report of ours"
             where = f"the report {path} is not written: {why}; change the option 'report'"
             return counted, (Notice("report", where),)
@@ -187,18 +187,9 @@ def _written_report(
     return full, ()
 
 
-_MARKS: Final = (b'"imghost_report"', b"imghost report</title>")
-"""What stands at the beginning of each report that any version has written."""
-
-
-def is_ours(path: Path) -> bool:
+def is_free(path: Path) -> bool:
     """Say whether a report may be written there: the file is new, empty, or an earlier report."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(64 * 1024)
-    except FileNotFoundError:
-        return True
-    return not start or any(mark in start for mark in _MARKS)
+    return not path.is_file() or path.stat().st_size == 0 or is_report(path)
 
 
 _CHANGED: Final = Stay("it changed while the build ran", "build again", code="page")

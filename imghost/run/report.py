@@ -459,14 +459,17 @@ def make_report(
     host, records = published.planned.host, published.records
     before, after, by_image = _hosted_bytes(published)
     is_network = host is not None and host.place == "network"
+    # One that changed meanwhile was uploaded for nothing: it stays.
+    moved = {path: it.upload.paths for it in every if not it.upload.is_size for path in it.upload.paths[:1]}
+    uploaded = [path for path, paths in moved.items() if not records.keys().isdisjoint(paths)]
     counts = Counts(
         pages=len(published.planned.survey.pages),
         pages_rewritten=sum(1 for _, written in rewritten_pages.pages if written.rewritten),
         references=sum(1 for page, _ in rewritten_pages.pages for _ in page.resolved()),
         references_rewritten=sum(written.rewritten for _, written in rewritten_pages.pages),
         images=len(pages_of),
-        cached=len(published.records.keys() - new.keys()),
-        uploaded=len(new),
+        cached=len(records) - len(uploaded),
+        uploaded=len(uploaded),
         kept=len(published.staying),
         failed=len(failed),
     )
@@ -474,7 +477,9 @@ def make_report(
         site=_named(job),
         host=host.name if host else None,
         counts=counts,
-        uploads=tuple(Uploaded(path, record, pages_of.get(path, ())) for path, record in sorted(new.items())),
+        uploads=tuple(
+            Uploaded(path, record, _pages_of_all(moved[path], pages_of)) for path, record in sorted(new.items())
+        ),
         kept=tuple(
             Failure(path, clause(stay.reason, "it"), stay.remedy) for path, stay in sorted(published.staying.items())
         ),
@@ -496,6 +501,11 @@ def make_report(
         warned=sum(1 for stay in published.staying.values() if stay.code),
         is_warm=is_network and not requests and not published.outcomes and published.planned.leave.may_upload,
     )
+
+
+def _pages_of_all(paths: Iterable[str], pages_of: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """List the pages that show an image under any of its names."""
+    return tuple(sorted({page for path in paths for page in pages_of.get(path, ())}))
 
 
 def _hosted_bytes(published: Published) -> tuple[int, int, tuple[HostedBytes, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ def rewrite_pages(
     # Without a map there is nothing that tells the generator to write a page again.
     is_in_place = job.writes_again and job.page_map is not None
     set_aside = cache(partial(page_map.set_aside, job.page_map))  # once, before the first change
-    for page, groups in planned.groups:
+    for page, groups in _links_first(planned):
         maker = url_maker(page, site, is_in_site=is_in_site)
         edits = choose_urls(page, groups, records, maker, urls.origin_of(site))
         needed = {target.path for reference, target in page.resolved() if reference not in edits}
@@ -89,6 +90,29 @@ def rewrite_pages(
         pages.append((page, written))
     hosted = (page for page, written in pages if written.rewritten)
     return RewrittenPages(tuple(pages), frozenset(local), tuple(notices), remarks(job.settings, host, hosted))
+
+
+def _links_first(planned: Planned) -> Sequence[tuple[PageView, Mapping[int, Group]]]:
+    """Order pages so that one which is a link to another becomes a page of its own before that one changes.
+
+    Its references start from where it stands itself; one that leads to another link goes before that.
+    """
+    found = planned.survey
+    if not found.links:
+        return planned.groups
+    return sorted(planned.groups, key=lambda pair: -_steps(found, pair[0].path))
+
+
+def _steps(found: Survey, path: str) -> int:
+    """Count the links from a file to what it means in the end."""
+    place, steps = str(found.root / path), 0
+    while path in found.links and steps < _MOST_LINKS and os.path.islink(place):  # noqa: PTH114
+        place, steps = os.path.join(os.path.dirname(place), os.readlink(place)), steps + 1  # noqa: PTH115, PTH118, PTH120
+    return steps
+
+
+_MOST_LINKS: Final = 40
+"""Links in a row that Linux follows."""
 
 
 def choose_urls(

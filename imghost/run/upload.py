@@ -258,7 +258,7 @@ def _seen(outcome: Outcome, context: UploadContext, state: SharedState) -> Outco
 
 def _tried(upload: Upload, step: Callable[[], Outcome], context: UploadContext, state: SharedState) -> Outcome:
     """Do one step for an image; whatever goes wrong with it is a value."""
-    path = _shown(upload)
+    path = shown(upload)
     try:
         return step()
     except HostError as refusal:
@@ -280,7 +280,7 @@ def _tried(upload: Upload, step: Callable[[], Outcome], context: UploadContext, 
         return Outcome(upload, failure=Failure(path, reason, "report it to the host's authors"))
 
 
-def _shown(upload: Upload) -> str:
+def shown(upload: Upload) -> str:
     """Name an image in a message; a URL's query may hold what only the page's author should see in a log."""
     path = upload.paths[0]
     return path.partition("?")[0] if upload.variant == IMPORT else path
@@ -416,7 +416,7 @@ def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Ou
     except HostError as refusal:
         if refusal.action is Action.FILE:
             return None
-        failure = Failure(_shown(upload), refusal.reason, refusal.remedy)
+        failure = Failure(shown(upload), refusal.reason, refusal.remedy)
         return Outcome(upload, failure=failure, stop=str(state.stopped or ""))
     _keep(lambda: context.earn(record), state)
     return Outcome(upload, record, is_new=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from imghost import urls
-from imghost.files import Stamp, stamp
+from imghost.files import ASIDE, Stamp, stamp
 from imghost.html import blocks
 from imghost.models import KINDS, Reference, Scan
 from imghost.site.page_map import PageEntry, PageMap, digest_of, undone
@@ -27,7 +27,7 @@ class Group(NamedTuple):
 MAX_PAGE: Final = 20_000_000
 """Bytes; a larger page is left as it is."""
 
-_NOT_ENTERED: Final = frozenset({".git", ".doctrees", ".cache"})
+_NOT_ENTERED: Final = frozenset({".git", ".doctrees", ".cache", ASIDE})
 
 
 _PAGES: Final = (".html", ".htm", ".xhtml")
@@ -40,16 +40,23 @@ class Survey(NamedTuple):
     files: frozenset[str]
     pages: tuple[str, ...]
     stylesheets: tuple[str, ...]
+    links: frozenset[str] = frozenset()
+    """Those of the files that are links to others."""
 
 
-def survey(root: Path) -> Survey:
-    """List a site's files; links to folders are not followed, so that nothing is seen twice or from outside."""
-    files = frozenset(_walk(str(root), ""))
+def survey(root: Path, apart: Container[str] = ()) -> Survey:
+    """List a site's files; links to folders are not followed, so that nothing is seen twice or from outside.
+
+    `apart` are files that are none of the site's.
+    """
+    links: set[str] = set()
+    files = frozenset(path for path in _walk(str(root), "", links) if path not in apart)
     return Survey(
         root,
         files,
         tuple(sorted(path for path in files if path.endswith(".html") or is_page(path))),
         tuple(sorted(path for path in files if path.endswith(".css"))),
+        frozenset(links),
     )
 
 
@@ -60,7 +67,7 @@ def is_page(path: str) -> bool:
 
 def has_page(root: Path) -> bool:
     """Whether a folder holds any page."""
-    return any(map(is_page, _walk(str(root), "")))
+    return any(map(is_page, _walk(str(root), "", set())))
 
 
 _MOST_READ: Final = 50
@@ -91,8 +98,8 @@ def endless_text(paths: Sequence[str]) -> str:
     return f"{seen} as a page does and {has} no ending, so {is_read} not read; have your generator write .html"
 
 
-def _walk(folder: str, prefix: str) -> Iterator[str]:
-    """List a folder's files, however deep they lie: nothing calls itself."""
+def _walk(folder: str, prefix: str, links: set[str]) -> Iterator[str]:
+    """List a folder's files, however deep they lie: nothing calls itself. Those that are links are noted, too."""
     waiting = [(folder, prefix)]
     while waiting:
         folder, prefix = waiting.pop()
@@ -102,6 +109,8 @@ def _walk(folder: str, prefix: str) -> Iterator[str]:
                     if entry.name not in _NOT_ENTERED:
                         waiting.append((entry.path, f"{prefix}{entry.name}/"))
                 elif entry.is_file():
+                    if entry.is_symlink():
+                        links.add(prefix + entry.name)
                     yield prefix + entry.name
 
 

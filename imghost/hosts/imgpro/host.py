@@ -28,7 +28,7 @@ from imghost.hosts.imgpro import (
     is_id,
     read_fields,
 )
-from imghost.models import RASTER, Hosted, Limits, Payload, Record, endings
+from imghost.models import IMPORT, RASTER, Hosted, Limits, Payload, Record, endings
 
 if TYPE_CHECKING:
     from imghost.hosts.imgpro.api import Account, Api, Media, Page
@@ -199,7 +199,10 @@ class ImgPro(HostBase):
         if not self._has_key:
             return None
         if self._spoken() == "images":
-            labelled = self._listing.labelled({"sha256": payload.sha256, "imghost": self._fields.project})
+            # What the host has fetched itself it knows by the URL.
+            is_import = payload.variant == IMPORT
+            own = {"key": self._fields.import_key(payload.image, 0)} if is_import else {"sha256": payload.sha256}
+            labelled = self._listing.labelled({**own, "imghost": self._fields.project})
             if labelled.refusal:
                 raise labelled.refusal
             media = labelled.media
