@@ -29,7 +29,7 @@ from imghost.cli import (
 )
 from imghost.environment import leave_to_upload, version
 from imghost.errors import BudgetError, HostError, SettingsError, StateError
-from imghost.hosts import Deletes, Edits, Host, Prices, Tells, registry
+from imghost.hosts import Deletes, Edits, Host, Tells, registry
 from imghost.models import MEDIA_TYPES, Limits, Record
 from imghost.net import Client
 from imghost.records import covers
@@ -39,6 +39,7 @@ from imghost.records.lock import Lock
 from imghost.run import report
 from imghost.run.job import Job, Planned
 from imghost.run.plan import plan_run, within_budget
+from imghost.run.publish import priced
 from imghost.run.rehost import Result
 from imghost.run.rehost import rehost as run
 from imghost.run.report import columns_of
@@ -125,9 +126,9 @@ def plan(call: Call) -> int:
 def _over_budget(planned: Planned, job: Job) -> str:
     """Say why a build would refuse what the plan asks for; empty where it would not."""
     settings, plan, host = job.settings, planned.plan, planned.host
-    if isinstance(host, Prices) and planned.leave.may_upload and 0 < settings.max_cost < plan.cost:
+    if host is not None and planned.leave.may_upload:
         with suppress(HostError):  # then the highest known price has to do
-            plan = plan._replace(price=host.price())
+            plan = priced(plan, host, settings)
     left = tuple(upload for upload in plan.uploads if not upload.spare)
     try:
         _, waiting = within_budget(plan._replace(uploads=left), settings, job.now())

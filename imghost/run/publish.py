@@ -8,10 +8,11 @@ import secrets
 import signal
 import threading
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -41,6 +42,7 @@ from imghost.run.job import (
 from imghost.run.plan import Refusal, decide, owner_of, replanned, within_budget
 from imghost.run.report import announce, failure_notices, reporting
 from imghost.run.rewrite import SEEN, WAY, additions_of, hosted_image, kinds_of, seen_kinds
+from imghost.settings import Settings
 from imghost.site.images import Origins, Stay, opened
 from imghost.site.page_map import PageMap
 from imghost.wording import json_in_log, many, stay
@@ -118,7 +120,8 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
                 again = many(sum(1 for outcome in spared if outcome.record), "image")
                 job.say(f"{again} found at the host again, so that nothing is sent")
             taken, left = among.take(left, client) if among else ([], left)
-            plan = _priced(planned.plan._replace(uploads=tuple(left)), host, job, context)
+            ask = partial(with_retries, context=context)
+            plan = priced(planned.plan._replace(uploads=tuple(left)), host, job.settings, ask)
             going, waiting = within_budget(plan, job.settings, job.now())
             quota = with_retries(host.ready, context) if going.uploads else Quota()
             context = replace(context, is_first_alone=not quota.is_proven)
@@ -135,15 +138,15 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
         return refused(planned, "upload", f"nothing is uploaded to {host.name}: {refusal}")
 
 
-def _priced(plan: Plan, host: Host, job: Job, context: UploadContext) -> Plan:
+def priced(
+    plan: Plan, host: Host, settings: Settings, ask: Callable[[Callable[[], Decimal]], Decimal] = lambda price: price()
+) -> Plan:
     """Ask for the price of now where the highest known one is over the budget: hosts' prices move."""
-    from imghost.run.upload import with_retries
-
-    if not isinstance(host, Prices) or not plan.is_price_certain or not 0 < job.settings.max_cost < plan.cost:
+    if not isinstance(host, Prices) or not plan.is_price_certain or not 0 < settings.max_cost < plan.cost:
         return plan
     if not plan.tiers or not isinstance(host, Sorts):
-        return plan._replace(price=with_retries(host.price, context))
-    prices = {tier: with_retries(partial(host.price_in, tier), context) for tier in plan.tiers}
+        return plan._replace(price=ask(host.price))
+    prices = {tier: ask(partial(host.price_in, tier)) for tier in plan.tiers}
     return plan._replace(uploads=tuple(upload._replace(price=prices[upload.tier]) for upload in plan.uploads))
 
 
