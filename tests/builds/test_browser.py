@@ -157,7 +157,7 @@ def test_switch_between_light_and_dark_shows_the_other_image(browser, sites, the
         assert broken(page) == []
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["material", "minified"])
 def test_lightbox_opens_the_hosted_image(browser, sites, theme):
     with shown(browser, sites, theme) as (page, url, images):
@@ -169,7 +169,7 @@ def test_lightbox_opens_the_hosted_image(browser, sites, theme):
         assert opened.evaluate("image => image.decode().then(() => image.naturalWidth)") == 120
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["mkdocs", "minified", "rtd"])
 def test_image_map_leads_where_it_did(browser, sites, theme):
     with shown(browser, sites, theme) as (page, url, images):
@@ -182,7 +182,7 @@ def test_image_map_leads_where_it_did(browser, sites, theme):
         assert page.url.endswith("#left")
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize("theme", ["alabaster", "gallery"])
 def test_module_index_folds_its_groups(browser, sites, theme):
     with shown(browser, sites, theme) as (page, url, _):

@@ -69,6 +69,7 @@ def local_file(site: Path, base: str, page: str, url: str) -> Path | None:
     return site / path if path and (site / path).is_file() else None
 
 
+@pytest.mark.sampled(1)
 def test_example_moves_every_reference_and_a_warm_build_asks_and_imports_nothing(example):
     tool, folder = example
     site = folder / SITES[tool]

@@ -142,8 +142,8 @@ def mkdocs(folder: Path, options: dict[str, Any], *, is_dirty: bool) -> dict[str
 @pytest.mark.parametrize(
     ("build", "files", "edits"),
     [
-        pytest.param(sphinx, SPHINX, steps("img", "_static/three.png", "deep/page.rst"), id="sphinx"),
         pytest.param(mkdocs, MKDOCS, steps("docs/img", "docs/img/three.png", "docs/deep/page.md"), id="mkdocs"),
+        pytest.param(sphinx, SPHINX, steps("img", "_static/three.png", "deep/page.rst"), id="sphinx"),
     ],
 )
 def test_each_edit_leaves_what_a_clean_build_leaves(tmp_path, monkeypatch, build, files, edits):
@@ -175,6 +175,7 @@ runpy.run_module("sphinx", run_name="__main__")
 """
 
 
+@pytest.mark.long
 def test_build_after_one_that_was_killed_among_its_pages_leaves_what_a_clean_one_leaves(tmp_path):
     write(tmp_path, SPHINX)
     local = sphinx(tmp_path, {"host": "img.pro"}, is_dirty=False)

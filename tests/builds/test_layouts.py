@@ -145,7 +145,7 @@ def test_output_folder_of_read_the_docs(tmp_path, tool):
     check(output, f"{ORIGIN}/en/latest/", {"_imghost"})
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize("priority", [0, -100])
 def test_images_and_pages_that_a_plugin_writes_after_the_build(tmp_path, priority):
     hook = f"""

@@ -78,7 +78,7 @@ def test_the_command_changes_nothing_and_needs_no_flag(tmp_path, monkeypatch, ca
     ] * 6
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize("generate", [mkdocs, sphinx])
 @pytest.mark.parametrize("host", ["img.pro", "directory"])
 def test_restore_brings_back_what_the_generator_wrote(tmp_path, monkeypatch, generate, host):

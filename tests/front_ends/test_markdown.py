@@ -182,6 +182,7 @@ def test_the_declared_entry_point_is_the_extension():
     assert EntryPoint(name, value, "markdown.extensions").load() is ImghostExtension
 
 
+@pytest.mark.long
 def test_nothing_else_of_the_core_imports_markdown():
     for file in sorted((ROOT / "imghost").rglob("*.py")):
         tree = ast.parse(file.read_text("utf-8"))

@@ -140,6 +140,7 @@ def test_broken_lock_is_one_line_that_names_the_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_link_out_of_the_project_is_not_uploaded(tmp_path):
     outside = write(tmp_path / "outside", {"secret.png": picture(66)})
     folder = project(tmp_path / "project")
@@ -153,6 +154,7 @@ def test_link_out_of_the_project_is_not_uploaded(tmp_path):
     assert 'src="img/one.png"' in (folder / "site/index.html").read_text()
 
 
+@pytest.mark.long
 def test_text_named_png_is_not_uploaded(tmp_path):
     project(tmp_path)
     (tmp_path / "docs/img/one.png").write_text("PASSWORD=hunter2")
@@ -162,6 +164,7 @@ def test_text_named_png_is_not_uploaded(tmp_path):
     assert len(list((tmp_path / "site/_imghost").iterdir())) == 1
 
 
+@pytest.mark.long
 def test_builds_for_each_language_end_in_one_upload(tmp_path):
     languages = "  - i18n:\n      docs_structure: folder\n      languages:\n        - {locale: en, default: true, name: English}\n        - {locale: de, name: Deutsch}"
     project(tmp_path, plugins=languages)
@@ -192,6 +195,7 @@ def test_dirty_build_follows_a_changed_image(tmp_path):
     assert drop(tree(tmp_path / "site", ".html")) == dirty
 
 
+@pytest.mark.long
 def test_dirty_build_without_the_map_writes_every_page_again(tmp_path):
     project(tmp_path)
     assert build(tmp_path).returncode == 0
@@ -256,6 +260,7 @@ def test_serve_touches_neither_pages_nor_network(tmp_path):
     assert "_imghost" not in (tmp_path / "site/index.html").read_text()
 
 
+@pytest.mark.long
 def test_theme_files_stay_local(tmp_path):
     project(tmp_path, "host: directory\nreferences: [img, icon]", more="theme: {name: mkdocs}")
     assert build(tmp_path, "--strict").returncode == 0

@@ -164,7 +164,7 @@ def test_no_command_prints_a_command_about_five_thousand_files(tmp_path, monkeyp
         assert commands(printed.out + "\n" + printed.err) == []
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @posix
 @pytest.mark.parametrize("environ", [{}, {"CI": "true"}, {"CI": "true", "TF_BUILD": "True"}], ids=str)
 def test_no_line_about_a_rude_hosts_refusals_is_a_command(tmp_path, environ: dict[str, str]) -> None:

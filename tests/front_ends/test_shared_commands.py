@@ -138,6 +138,7 @@ def test_prune_spares_what_another_project_uses_and_takes_the_rest_out_of_the_st
         assert not any(it["claim"] for it in states(store))
 
 
+@pytest.mark.long
 def test_prune_puts_back_what_it_could_not_delete(
     tmp_path: Path, engine: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

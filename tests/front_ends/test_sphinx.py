@@ -96,7 +96,7 @@ def test_build_moves_every_image_and_the_second_one_uploads_nothing(tmp_path, bu
     assert pages(tmp_path, builder) == first
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize("builder", ["singlehtml", "epub", "text"])
 def test_other_builders_stay_self_contained(tmp_path, builder):
     project(tmp_path)
@@ -194,6 +194,7 @@ def test_image_from_outside_the_project_is_not_uploaded(tmp_path):
     assert build(folder, "-a", "-W", "-D", "suppress_warnings=imghost.origin").returncode == 0
 
 
+@pytest.mark.long
 def test_generated_drawing_is_its_own_source(tmp_path):
     if shutil.which("dot") is None:
         pytest.skip("graphviz's dot is not installed")
@@ -218,6 +219,7 @@ def test_wrong_options_are_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long
 def test_preview_leaves_the_pages(tmp_path):
     project(tmp_path)
     assert build(tmp_path, IMGHOST_SERVE="1").returncode == 0
@@ -245,6 +247,7 @@ def test_parallel_build_is_the_same(tmp_path):
     assert pages(tmp_path) == serial
 
 
+@pytest.mark.long
 def test_module_index_toggle_stays(tmp_path):
     project(tmp_path, extensions=', "sphinx.ext.autodoc"')
     write(

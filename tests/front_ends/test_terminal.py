@@ -181,6 +181,7 @@ class TestTables:
         assert "\x1b[1mhost " in shown.raw
         assert len(shown.lines) > 2
 
+    @pytest.mark.long
     def test_dead_urls_are_a_table_with_whole_urls_and_the_reason_below(self, project):
         with ImgPro("images") as host:
             where = ["--option", f"api_url={host.api_url}"]
@@ -211,6 +212,7 @@ class TestTables:
 
 
 class TestColours:
+    @pytest.mark.long
     def test_errors_are_red_only_where_they_are_seen_and_wanted(self, project):
         assert "\x1b[1;31merror:\x1b[0m" in on_a_terminal("plan", "nowhere").raw
         assert "\x1b[1;31m" in on_a_terminal("plan", "nowhere", CI="1", FORCE_COLOR="1").raw
@@ -346,6 +348,7 @@ def test_cutting_keeps_both_ends_and_counts_columns():
 class TestTools:
     """Each generator's own style: one bar among MkDocs' lines, Sphinx's own way to count."""
 
+    @pytest.mark.long
     def test_mkdocs_shows_the_bar_between_its_lines_and_none_where_it_is_quiet(self, project):
         write(
             project, {"docs/index.md": "![a](a.png) ![b](b.png)\n", "docs/a.png": picture(1), "docs/b.png": picture(2)}

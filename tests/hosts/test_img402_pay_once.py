@@ -113,7 +113,7 @@ def test_a_build_that_is_killed_at_a_step_uploads_and_pays_once_with_the_next(
         assert (wallet.paid, len(double.images)) == (DOLLAR, 1)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize("memory", ["nonce", "none"])
 @pytest.mark.parametrize("step", [STEPS[3], STEPS[5]])
@@ -200,6 +200,7 @@ def test_eight_processes_that_want_one_image_pay_once(tmp_path: Path, wallet: Wa
         assert len({outcome["url"] for outcome in found}) == 1
 
 
+@pytest.mark.long
 def test_a_budget_for_one_image_holds_between_processes(tmp_path: Path, wallet: Wallet) -> None:
     with PaidImg402(chain=wallet.chain) as double:
         task = {"url": double.url, "folder": str(tmp_path), "key": wallet.key, "max_cost": "1"}
@@ -306,6 +307,7 @@ def test_a_site_is_paid_for_once_and_the_lock_has_the_receipts(
         assert {json.loads(line)["receipt"]["transaction"] for line in lines[1:]} == set(double.settled)
 
 
+@pytest.mark.long
 def test_a_site_whose_lock_and_cache_are_lost_is_not_paid_for_again(
     site: Path, wallet: Wallet, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_command_signs_and_no_key_is_needed(tmp_path: Path, agent: Agent, vers
     assert agent.asked == ["Question", "TransferWithAuthorization", "TransferWithAuthorization"]
 
 
+@pytest.mark.long
 def test_a_named_address_spares_the_question(tmp_path: Path, agent: Agent) -> None:
     with PaidImg402(chain=shared_chain()) as double, Client(5, environ={}) as client:
         known = {"IMG402_SIGNER": agent.command, "IMG402_ADDRESS": agent.account.address}

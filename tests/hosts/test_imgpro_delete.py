@@ -24,7 +24,7 @@ from imghost.errors import Action, HostError
 from imghost.net import Client
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @EITHER
 def test_deletions_go_in_hundreds_by_ids_alone(tmp_path: Path, generation: str) -> None:
     double = Double(generation, quota=1000)

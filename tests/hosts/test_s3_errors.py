@@ -100,6 +100,7 @@ class TestRefusals:
             error = refused(host, a_payload(tmp_path))
         assert (error.action, error.is_ambiguous) == (Action.RETRY, False)
 
+    @pytest.mark.long
     def test_a_server_that_drips_ends_at_the_deadline(self, tmp_path: Path) -> None:
         with Server(lambda _: Reply.json({})) as slow, opened(slow, timeout=0.5) as host:
             slow.fail(Fault.DRIP_HEADERS)

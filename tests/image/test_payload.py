@@ -365,6 +365,7 @@ def test_pillow_is_imported_only_to_resize(tmp_path: Path) -> None:
 # Memory
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's peak memory")
 @pytest.mark.parametrize("variant", ["", "strip"])
 def test_long_images_take_little_memory(variant: str, tmp_path: Path) -> None:

@@ -194,6 +194,7 @@ class TestGitHub:
         assert len(host.server.requests()) == asked
         assert project.committed() == (1, ["Record where the images live", "first"])
 
+    @pytest.mark.long
     def test_a_commit_that_came_meanwhile_is_no_conflict(self, project, host):
         folder = project.fresh("slow")
         project.commit({"docs/index.md": "![one](one.png)\n\nMore.\n"}, "meanwhile")
@@ -270,6 +271,7 @@ class TestReadTheDocs:
         made.run("mkdocs build -q && git add imghost.lock", {"IMGPRO_API_KEY": VERIFIED, "CI": ""})
         return made
 
+    @pytest.mark.long
     def test_mkdocs_publishes_what_the_lock_knows(self, project, host):
         chosen = parsed(SNIPPETS / "readthedocs.yaml")["mkdocs"]
         assert chosen["fail_on_warning"] is True
@@ -279,6 +281,7 @@ class TestReadTheDocs:
         assert "http://127.0.0.1" in (where / "index.html").read_text("utf-8")
         assert len(host.server.requests()) == asked
 
+    @pytest.mark.long
     def test_the_command_does_the_same_after_any_generator(self, project, host):
         asked = len(host.server.requests())
         write(
@@ -377,6 +380,7 @@ class TestPreCommit:
         assert (used["id"], offered["language"], offered["pass_filenames"]) == (offered["id"], "python", False)
         return " ".join([offered["entry"], *used["args"]])
 
+    @pytest.mark.long
     def test_a_push_is_refused_while_the_lock_does_not_cover_the_site(self, project, host):
         settings = f"host = 'img.pro'\n[options]\napi_url = '{host.api_url}'\n"
         write(project.folder, {"imghost.toml": settings})
@@ -387,6 +391,7 @@ class TestPreCommit:
         project.run("imghost rehost site", {"IMGPRO_API_KEY": VERIFIED, "CI": ""})
         assert project.attempt(self.hook(0), {}).returncode == 0
 
+    @pytest.mark.long
     def test_a_push_is_refused_while_an_image_is_broken_or_has_no_text(self, project):
         assert project.attempt(self.hook(1), {}).returncode == 2
         write(project.folder, {"site/index.html": '<img src="gone.png">'})
@@ -469,6 +474,7 @@ class TestCommitLock:
         assert project.committed()[0] >= 2
         assert len(host.server.requests()) == asked
 
+    @pytest.mark.long
     def test_a_tracked_file_that_the_build_changes_is_no_obstacle(self, project, host):
         folder = self.built(project, "first")
         write(folder, {"docs/index.md": "changed by the build\n"})
@@ -483,6 +489,7 @@ class TestCommitLock:
         assert self.commit(project, self.built(project, "second")).returncode == 0
         assert project.committed() == (1, ["Record where the images live", "first"])
 
+    @pytest.mark.long
     def test_the_lock_of_a_sphinx_project_is_where_conf_py_says(self, project, host):
         folder = project.fresh("sphinx")
         config = f"extensions = ['sphinx_imghost']\nimghost_host = 'img.pro'\nimghost_options = {{'api_url': '{host.api_url}'}}\n"
@@ -522,7 +529,7 @@ class TestCommitLock:
             project.run(script, environ, folder)
         assert (len(host.uploads), project.committed()[0]) == (1, 1)
 
-    @pytest.mark.sampled(1)
+    @pytest.mark.long
     @pytest.mark.parametrize("name", ["netlify.toml", "vercel.json", "cloudflare-pages.sh"])
     def test_a_service_that_only_publishes_asks_nobody(self, project, host, name):
         project.run("mkdocs build -q && git add imghost.lock", {"IMGPRO_API_KEY": VERIFIED, "CI": ""})

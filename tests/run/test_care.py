@@ -355,6 +355,7 @@ def test_hosts_that_cannot_delete_say_so(project, capsys, name):
     assert "cannot delete images" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_image_stored_by_a_killed_run_is_found_and_not_sent_again(project, capsys, monkeypatch):
     """imageupload.io knows no idempotency: the left-over intent makes the next run look first."""
     import os

@@ -153,7 +153,7 @@ def test_tiers_are_planned_and_counted_in_max_cost(tmp_path, purse, monkeypatch,
         }  # fmt: skip
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     "environ", [{"GITHUB_EVENT_NAME": "pull_request"}, {"IMGHOST_SERVE": "1"}], ids=["pull request", "preview"]
 )
@@ -188,6 +188,7 @@ def test_the_price_that_the_host_asks_now_decides_and_the_known_one_is_only_the_
         assert ("set max_cost: 0.03" in done.stderr) is (atoms == 0)
 
 
+@pytest.mark.long
 def test_untracked_lock_in_ci_is_refused_before_anything_is_sent(tmp_path, purse):
     with PaidImg402(chain=purse.chain) as double:
         project(tmp_path, double.url)

@@ -231,6 +231,7 @@ def test_every_colour_of_the_style_sheet_is_a_token():
 
 @in_browser
 class TestReader:
+    @pytest.mark.long
     def test_words_and_states_select_together_and_the_count_is_told(self, page):
         page.get_by_role("searchbox", name="Find").fill("FIRST img/")
         assert names(page) == ["img/blog/release-4/first-panel.png", "img/guide/first-panel.png"]
@@ -243,6 +244,7 @@ class TestReader:
         page.get_by_role("button", name="Show all").click()
         assert len(names(page)) == 16
 
+    @pytest.mark.long
     def test_view_is_in_the_address_and_comes_back(self, page):
         page.get_by_role("searchbox").fill("panel")
         page.get_by_role("radio", name="Hosted").check(force=True)
@@ -262,6 +264,7 @@ class TestReader:
         assert row.locator(".more dl").is_visible()
         page.wait_for_function("document.activeElement.textContent === 'img/blog/field-notes/station.jpg'")
 
+    @pytest.mark.long
     def test_remark_shows_its_images_and_gets_a_button_when_asked(self, page):
         assert page.get_by_role("radio", name="Large").count() == 0
         page.get_by_role("link", name=re.compile("^Show 2: 2 images are 3 times")).click()
@@ -270,6 +273,7 @@ class TestReader:
         page.get_by_role("link", name=re.compile("^Show 2: 2 images expire")).click()
         assert names(page) == ["img/guide/a.png", "img/guide/b.png"]
 
+    @pytest.mark.long
     def test_heavy_page_and_folder_filter_the_list(self, page):
         page.get_by_role("table", name="Folders by").get_by_role("link", name="img/admin/").click()
         assert names(page) == ["img/admin/audit-log.png", "img/admin/architecture.svg"]
@@ -297,6 +301,7 @@ class TestReader:
         pressed(page, "Escape")
         assert page.locator("tr.open").count() == 0
 
+    @pytest.mark.long
     def test_keys_can_be_turned_off(self, page):
         page.get_by_role("checkbox", name="keys").uncheck()
         page.locator(".list button.open").first.focus()
@@ -307,7 +312,7 @@ class TestReader:
         pressed(page, "Escape")
         assert page.locator("tr.open").count() == 0
 
-    @pytest.mark.sampled(1)
+    @pytest.mark.long
     @pytest.mark.parametrize(
         ("name", "first"), [("Size", "tour.gif"), ("Pages", "overview.png"), ("Pixels", "edit.png")]
     )
@@ -320,6 +325,7 @@ class TestReader:
         assert names(page)[0].endswith(first)
         assert page.locator("[aria-sort]").get_attribute("aria-sort") == "descending"
 
+    @pytest.mark.long
     def test_focus_is_seen(self, page):
         for control in (".show", ".list thead button", ".list button.open", ".bars a", "#words"):
             page.locator(control).first.focus()
@@ -375,6 +381,7 @@ class TestReader:
         assert not row.locator(".px").is_visible()
         assert page.get_by_role("combobox", name="Order").is_visible()
 
+    @pytest.mark.long
     def test_print_has_every_row_and_no_control(self, page):
         page.get_by_role("searchbox").fill("")
         page.emulate_media(media="print")

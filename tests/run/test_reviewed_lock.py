@@ -69,6 +69,7 @@ def test_a_line_that_does_not_say_it_counts_as_before(project, served: object) -
     assert main(["verify", *flags]) == 0
 
 
+@pytest.mark.long
 def test_a_host_is_held_to_what_it_served_at_first(project, capsys) -> None:
     folder, double, flags = project
     assert main(["verify", *flags]) == 0
@@ -100,6 +101,7 @@ def test_another_images_url_of_the_same_size_is_altered(project, capsys) -> None
     assert "altered" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_swap_that_takes_the_served_digest_along_is_told_by_its_line(project, capsys) -> None:
     """The reviewer sees it: the digest of one image beside the address of another that the lock has."""
     folder, double, flags = project
@@ -132,6 +134,7 @@ def test_a_lock_that_the_commit_had_not_is_new_as_a_whole(project) -> None:
     assert len(double.server.log) == 4
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("ahead", "is_read"), [(timedelta(hours=23), True), (timedelta(hours=25), False)])
 def test_a_record_from_the_future_is_an_error_that_names_the_line(project, ahead: timedelta, is_read: bool) -> None:
     """Else it would win over every other one for its image, for ever."""

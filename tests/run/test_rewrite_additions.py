@@ -186,6 +186,7 @@ class TestResponsive:
 class TestDimensions:
     """What is below an image does not move when it is loaded."""
 
+    @pytest.mark.long
     def test_no_layout_shifts_when_images_arrive(self, project, capsys, host, site, browser):
         write(
             project / "site",
@@ -225,6 +226,7 @@ class TestDimensions:
 class TestLazy:
     """What is far below is fetched when the reader comes near."""
 
+    @pytest.mark.long
     def test_a_far_image_waits(self, project, capsys, host, site, browser):
         far = '<img src="a.png"><div style="height:20000px"></div><img src="b.png">'
         write(project / "site", {"a.png": picture(1), "b.png": picture(2), "index.html": page_with(far)})
@@ -241,6 +243,7 @@ class TestLazy:
 class TestFallback:
     """When the host is gone the reader still sees the page."""
 
+    @pytest.mark.long
     def test_the_local_copies_are_shown(self, project, capsys, site, browser):
         write(
             project / "site",
@@ -309,6 +312,7 @@ class TestIncremental:
 
     CHOICES = ((), EVERY, ("--dimensions",), ("--format", "avif", "--responsive"), ("--lazy", "--fallback"), ())
 
+    @pytest.mark.long
     def test_each_choice_of_options_leaves_the_pages_of_a_clean_build(self, project, capsys, host):
         small(project)
         for choice in self.CHOICES:
@@ -435,6 +439,7 @@ class TestHosts:
 class TestGenerators:
     """The options work in a generator's configuration, and what a host cannot do is no warning there."""
 
+    @pytest.mark.long
     def test_mkdocs_builds_strictly(self, project):
         write(
             project,

@@ -129,7 +129,7 @@ def test_builds_of_several_repositories_at_once_upload_each_image_once(
         assert [(it["claim"], it["generation"]) for it in states(place)] == [(None, 1)] * (4 + 2 * BUILDS)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 def test_builds_that_were_killed_leave_what_others_complete(tmp_path: Path, engine: Engine) -> None:
     """The host can be asked, so that nothing is there twice, wherever a build dies."""
     store = engine.fresh()

@@ -60,6 +60,7 @@ def check_refused(folder: Path, url: str, line: str, **raw: Any) -> None:
 
 
 class TestDown:
+    @pytest.mark.long
     def test_a_server_that_is_not_there(self, tmp_path: Path, s3: Moto, monkeypatch: pytest.MonkeyPatch) -> None:
         (port,) = free_ports(1)
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{port}")

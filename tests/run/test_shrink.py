@@ -155,6 +155,7 @@ def test_a_branch_that_only_a_remote_has_becomes_a_local_one(tmp_path: Path) -> 
     assert shrink(find_branch(clone, "gh-pages"), job(clone)).commit
 
 
+@pytest.mark.long
 def test_a_branch_that_somebody_moves_meanwhile_stays_as_they_left_it(tmp_path: Path) -> None:
     folder = published(tmp_path)
     branch = find_branch(folder, "gh-pages")
@@ -165,6 +166,7 @@ def test_a_branch_that_somebody_moves_meanwhile_stays_as_they_left_it(tmp_path: 
     assert git(folder, "rev-parse", "gh-pages") == moved
 
 
+@pytest.mark.long
 def test_what_cannot_be_shrunk_is_said(tmp_path: Path) -> None:
     folder = published(tmp_path / "r")
     with pytest.raises(SettingsError, match="there is no branch 'pages'"):
@@ -176,6 +178,7 @@ def test_what_cannot_be_shrunk_is_said(tmp_path: Path) -> None:
         find_branch(tmp_path / "plain", "main")
 
 
+@pytest.mark.long
 def test_files_come_back_byte_for_byte_whatever_git_is_told_of_them(tmp_path: Path) -> None:
     """Line ends, filters and export rules are for work trees; a published file is what it is."""
     folder = published(tmp_path)

@@ -128,7 +128,7 @@ def test_any_name_is_found_in_its_usual_spellings(name):
         assert names(text, f"{name}.png")
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize(
     "piece", ["a.png", '"+n+".png', "\\", "%", "&", "${", "%25", "&#45;", "\\2d ", "[.png", "*.png", "{a.png"]
 )

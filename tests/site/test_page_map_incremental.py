@@ -12,6 +12,7 @@ from generator import CSS, NAMES, PAGES, SNIPPETS, Generator, naming
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from trust.place import counted
 
 SEEDS = st.integers(0, 5)
 
@@ -165,11 +166,11 @@ def bounded(machine: type[Steps], examples: int) -> type:
         max_examples=examples, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
     )
     machine.TestCase.settings = chosen
-    return pytest.mark.timeout(600)(machine.TestCase)
+    return pytest.mark.more_in_all(pytest.mark.timeout(600)(machine.TestCase))
 
 
-TestSteps = bounded(Steps, 9)
-TestCommandSteps = bounded(CommandSteps, 4)
+TestSteps = bounded(Steps, counted("MAP_ORDERS", 3, of_all=9))
+TestCommandSteps = bounded(CommandSteps, counted("MAP_ORDERS", 2, of_all=4))
 
 
 @pytest.mark.parametrize(

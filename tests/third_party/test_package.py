@@ -72,6 +72,7 @@ def run(installed: Path, project: Path) -> Run:
     return Run(installed, project)
 
 
+@pytest.mark.long
 def test_the_host_is_listed_with_its_limits_and_credential(run: Run) -> None:
     rows = json.loads(run("hosts", "--json").stdout)["hosts"]
     (row,) = (row for row in rows if row["host"] == "shelf")

@@ -120,7 +120,7 @@ def silent() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/v1"
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize("dead", [refusing, silent])
 def test_a_host_that_is_not_there_ends_the_build_in_time(project: Project, dead: object) -> None:
     """Three connections in a row that fail are enough: not each of the images has to wait."""
@@ -136,7 +136,7 @@ def test_a_host_that_is_not_there_ends_the_build_in_time(project: Project, dead:
     assert {path: content for path, content in tree(project.site).items() if path in before} == before
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [Fault.DRIP_HEADERS, Fault.DRIP_BODY, Fault.OVERSIZE_BODY])
 def test_a_host_that_never_ends_its_answers_takes_neither_time_nor_memory(project: Project, fault: Fault) -> None:
     before = tree(built_site(project.site, count=12))

@@ -46,12 +46,14 @@ def sites(root: Path, host: ImgPro) -> list[Project]:
     return [Project(root, host, name=f"site{number}") for number in range(BUILDS)]
 
 
+@pytest.mark.sampled(1)
+@pytest.mark.more_in_all
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("generation", ["images", "upload"])
 def test_eight_builds_on_one_cache_and_lock_store_each_image_once(
     tmp_path: Path, builders: list[Tracer], generation: str
 ) -> None:
-    rounds = counted("ROUNDS", 5)
+    rounds = counted("ROUNDS", 2, of_all=5)
     for number in range(rounds):
         with ImgPro(generation) as host:
             projects = sites(tmp_path / str(number), host)
@@ -64,6 +66,7 @@ def test_eight_builds_on_one_cache_and_lock_store_each_image_once(
     tell(f"{rounds} rounds of {BUILDS} builds on one cache and lock ({generation}), 0 duplicates")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_eight_builds_of_one_site_leave_it_whole(tmp_path: Path, builders: list[Tracer]) -> None:
     rounds = counted("ROUNDS", 3)
@@ -79,6 +82,7 @@ def test_eight_builds_of_one_site_leave_it_whole(tmp_path: Path, builders: list[
     tell(f"{rounds} rounds of {BUILDS} builds of one site, 0 duplicates")
 
 
+@pytest.mark.long
 def test_builds_with_different_images_all_keep_their_records(tmp_path: Path, builders: list[Tracer]) -> None:
     """The lock is read again under the store's own, so that no build overwrites what another one added."""
     with ImgPro("images") as host:
@@ -91,11 +95,12 @@ def test_builds_with_different_images_all_keep_their_records(tmp_path: Path, bui
 
 
 @pytest.mark.sampled(1)
+@pytest.mark.more_in_all
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("generation", ["images", "upload"])
 def test_two_machines_at_once_store_each_image_once(tmp_path: Path, builders: list[Tracer], generation: str) -> None:
     """They share nothing but the account: each has its own cache and its own lock."""
-    rounds = counted("ROUNDS", 4)
+    rounds = counted("ROUNDS", 1, of_all=4)
     for number in range(rounds):
         with ImgPro(generation) as host:
             machines = [Project(tmp_path / f"{number}-{name}", host) for name in "ab"]

@@ -184,6 +184,7 @@ def test_a_store_that_is_read_only_from_the_beginning_hinders_no_page(project: P
     assert_done(project, before)
 
 
+@pytest.mark.long
 def test_mkdocs_goes_by_the_lock_where_the_store_is_read_only(project: Project) -> None:
     """What the lock knows is shown from the host, and what is new stays local with one warning."""
     ground = Ground(project.root, project.host)

@@ -52,7 +52,7 @@ def all_killed(rounds: list[tuple[Point, str]]) -> int:
 def test_a_build_killed_at_any_call_is_completed_by_the_next_without_a_second_copy(tmp_path: Path) -> None:
     """Pages are old or new, no image is stored twice, and a third build asks nobody."""
     known = every_point(tmp_path)
-    count = counted("KILLS", 25, of_all=60)
+    count = counted("KILLS", 10, of_all=60)
     chosen = repeated(known, count)
     # A point that comes again has the other generation.
     kinds = [GENERATIONS[(number + number // len(known)) % 2] for number in range(count)]
@@ -67,6 +67,7 @@ def test_a_build_killed_at_any_call_is_completed_by_the_next_without_a_second_co
     assert hits >= 0.75 * count
 
 
+@pytest.mark.long
 def test_a_build_killed_again_and_again_comes_to_its_end(tmp_path: Path) -> None:
     """Every attempt dies somewhat later than the one before, as on a machine that lacks memory."""
     with ImgPro("images") as host, Tracer() as tracer:

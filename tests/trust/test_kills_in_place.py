@@ -45,6 +45,7 @@ def pages(site: Path) -> dict[str, bytes]:
     return {path: content for path, content in tree(site).items() if path.endswith(".html")}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("tool", TOOLS)
 def test_no_half_written_page_survives_the_next_build(tmp_path: Path, tool: str) -> None:
     sources, words, out = TOOLS[tool]

@@ -25,7 +25,7 @@ from trust.points import Tracer
 
 IMAGES = 4
 LIFE = 60 * DAY
-ORDERS = counted("ORDERS", 50, of_all=1000)
+ORDERS = counted("ORDERS", 15, of_all=1000)
 STEPS = counted("STEPS", 30)
 SOAKS = "IMGHOST_SOAK_ORDERS" in os.environ
 EVENTS = 210

@@ -29,6 +29,7 @@ def buy(task: dict[str, object]) -> tuple[int, list[dict[str, str]]]:
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()[1:]]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("seed", [1, 2])

@@ -201,11 +201,11 @@ def all_of(seeds: range) -> Counter[str]:
     return total
 
 
-@pytest.mark.more_in_all
+@pytest.mark.long
 @pytest.mark.timeout(14_400)
 def test_builds_killed_at_random_with_eight_threads_are_completed_without_a_second_copy() -> None:
     """Only a host that cannot be asked stores some twice: at most one for each thread, and the build says so."""
-    kills = counted("THREADED_KILLS", 6, of_all=16)
+    kills = counted("THREADED_KILLS", 16)
     first = random.randrange(10**9) if kills > 100 else 0
     with ThreadPoolExecutor(2) as pool:
         total = sum(pool.map(all_of, (range(first, first + kills, 2), range(first + 1, first + kills, 2))), Counter())

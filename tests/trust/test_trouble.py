@@ -198,6 +198,7 @@ def test_a_build_takes_little_memory_however_large_a_page_is(project: Project) -
     assert_done(project, before)
 
 
+@pytest.mark.long
 def test_a_pipe_or_a_socket_named_as_a_page_or_an_image_holds_nothing_up(project: Project) -> None:
     before = tree(built_site(project.site))
     write(project.site, {"more.html": '<img src="images/pipe.png"><img src="images/null.png">'})
@@ -212,6 +213,7 @@ def test_a_pipe_or_a_socket_named_as_a_page_or_an_image_holds_nothing_up(project
     assert (project.site / "more.html").read_text() == '<img src="images/pipe.png"><img src="images/null.png">'
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems take only Unicode names")
 def test_names_and_pages_that_are_no_text_and_a_plain_locale_are_no_trouble(project: Project) -> None:
     before = tree(built_site(project.site))
