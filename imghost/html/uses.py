@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from html import unescape
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -23,6 +24,14 @@ _RAW: Final = frozenset({"script", "style", "textarea", "xmp", "iframe", "noembe
 
 _SAYS: Final = frozenset({"title", "summary", "placeholder", "aria-label", "aria-description", "aria-roledescription"})
 """Attributes that readers read."""
+_SAYING_DATA: Final = re.compile(r"data-(?:[a-z]+-)*(?:title|caption|description|tooltip|alt|label)\Z")
+"""The same of lightboxes and tooltips."""
+_NAMES: Final = frozenset({"id", "for", "headers"})
+"""Attributes that name elements."""
+_ANCHOR: Final = re.compile(r"#[^#/=]*\Z")
+"""A place in a page, by which no browser loads a file."""
+_DROPPED: Final = str.maketrans("", "", "\t\n\r")
+"""What browsers leave out of URLs (URL standard, basic URL parser)."""
 _PICTURES: Final = frozenset({"img", "image", "area", "input"})
 """Elements whose `alt` stands for a picture."""
 _SAYING_META: Final = re.compile(r"(?:description|title|keywords|author|alt|label|data)[0-9]*\Z", re.I)
@@ -90,13 +99,26 @@ def _attributes(name: str, written: str) -> str:
         key in {"name", "property", "itemprop"} and _SAYING_META.search(value.strip("\"'")) for key, value in given
     )
     return "\n".join(
-        value
+        said
         for key, value in given
         if value
         and key not in _SAYS
+        and key not in _NAMES
         and not (key == "alt" and name in _PICTURES)
         and not (key == "content" and is_saying_meta)
+        and not _SAYING_DATA.match(key)
+        for said in _readings(name, key, value)
     )
+
+
+def _readings(name: str, key: str, value: str) -> Iterator[str]:
+    """Yield an attribute's value, and as the URL that it is where that is another one."""
+    value = _ANCHOR.sub("", value.strip("\"'")) if name == "a" and key == "href" else value
+    yield value
+    if "&" in value or not _DROPPED.keys().isdisjoint(map(ord, value)):
+        dropped = unescape(value).translate(_DROPPED)
+        if dropped != value:
+            yield dropped
 
 
 # What a script makes images' names from: the literals and elements near a place where it reads an image's URL.

@@ -44,6 +44,10 @@ _WIDE: Final = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _CHARSET: Final = re.compile(rb"""(?:charset|encoding)\s*+=\s*+["']?([\w.:-]{2,40})""", re.I | re.A)
 
 _PERCENTS: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_WIDE_PERCENT: Final = re.compile(r"%u([0-9A-Fa-f]{4})")
+"""How `escape` of the oldest scripts writes a letter."""
+_FORMAT: Final = re.compile(r"%0?[0-9]{1,2}[dsi]")
+_WORD_OF_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_\-])[A-Za-z0-9+/_\-]{8,}={0,2}")
 _NESTED_PERCENT: Final = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
 _SCRIPT_ESCAPE: Final = re.compile(
     r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([0-3]?[0-7]{1,2})|(\r\n|[\n\r\u2028\u2029])|([\s\S]))"
@@ -87,7 +91,7 @@ class Wanted:
 
     def named_in(self, text: str) -> set[str]:
         """Find the files that a text names, or that a name which it puts together could mean."""
-        folded = folded_text(text)
+        folded = folded_text(_put_together(text))
         names = {name for ending, end in self._places(folded) for name in self._ending_at(folded, ending, end)}
         files = {path for name in names for path in self._paths[name]}
         built = built_names(folded)
@@ -126,9 +130,9 @@ class Wanted:
 
 
 def _spelled(name: str) -> set[str]:
-    """Fold a file's name; a form's encoding writes its spaces as plus signs."""
+    """Fold a file's name; a form's encoding writes its spaces as plus signs, and what looks escaped in it is undone."""
     folded = folded_text(name)[:_LONGEST]
-    return {folded, folded.replace(" ", "+")}
+    return {folded, folded.replace(" ", "+"), folded_text(_plain(name))[:_LONGEST]}
 
 
 def folded_text(text: str) -> str:
@@ -138,14 +142,22 @@ def folded_text(text: str) -> str:
 
 def read(content: bytes, path: str = "") -> Reading:
     """Read a file's bytes as every text that they can be: unpacked, decoded, each escape undone."""
-    if content.startswith(b"\x1f\x8b"):
+    plain = read_plain(content, path)
+    return plain._replace(texts=tuple(dict.fromkeys(undone for text in plain.texts for undone in spellings(text))))
+
+
+def read_plain(content: bytes, path: str = "") -> Reading:
+    """Read a file's bytes as they stand there: unpacked and decoded."""
+    for _ in range(_ROUNDS):
+        if not content.startswith(b"\x1f\x8b"):
+            break
         unpacked = _unpacked(content)
         if unpacked is None:
             return Reading(problem="is a gzip file that cannot be unpacked")
         content = unpacked
     if content.startswith(b"\x28\xb5\x2f\xfd") or path.lower().endswith((".br", ".zst")):
         return Reading(problem="is packed in a way that is not read (Brotli or Zstandard)")
-    return Reading(tuple(dict.fromkeys(undone for text in decoded(content) for undone in spellings(text))))
+    return Reading(decoded(content))
 
 
 def _unpacked(content: bytes) -> bytes | None:
@@ -194,10 +206,35 @@ def spellings(text: str) -> tuple[str, ...]:
     A backslash also stands for itself, as a slash in a path of Windows.
     """
     readings = [_plain(text)]
+    if "%" in text and _FORMAT.search(text):
+        readings.append(text)  # `%02d` is a number's place as well as a letter
+    if "base64" in text or "atob" in text:
+        readings += _unpacked_words(text)
     if "\\" in readings[0]:
         readings += [_without_backslash(text, _script_letter, _SCRIPT_ESCAPE)]
         readings += [_without_backslash(text, _css_letter, _CSS_ESCAPE)]
     return tuple(dict.fromkeys(readings))
+
+
+def _unpacked_words(text: str) -> Iterator[str]:
+    """Yield what stands in a text as base64, where that is a text."""
+    for word in _WORD_OF_BASE64.findall(text):
+        digits = word.rstrip("=")
+        # What begins with no text is none, and most of it is pictures.
+        if _is_readable(_of_base64(digits[:16])) and _is_readable(content := _of_base64(digits)):
+            yield _plain(content.decode("utf-8", "replace"))
+
+
+def _of_base64(digits: str) -> bytes:
+    digits = digits[:-1] if len(digits) % 4 == 1 else digits
+    return base64.b64decode(f"{digits}{'=' * (-len(digits) % 4)}", altchars=b"-_" if {"-", "_"} & set(digits) else None)
+
+
+def _is_readable(content: bytes) -> bool:
+    try:
+        return bool(content) and content.decode("utf-8").replace("\n", "").replace("\t", "").isprintable()
+    except UnicodeDecodeError as problem:
+        return problem.reason == "unexpected end of data" and problem.start > 0
 
 
 def _without_backslash(text: str, letter: Callable[[re.Match[str]], str], pattern: re.Pattern[str]) -> str:
@@ -215,6 +252,7 @@ def _plain(text: str) -> str:
         if "&" in text:
             text = html.unescape(text)
         if "%" in text:
+            text = _WIDE_PERCENT.sub(lambda escaped: chr(int(escaped[1], 16)), text)
             text = _PERCENTS.sub(_percents, _NESTED_PERCENT.sub("%", text))
         if text == before:
             break
@@ -249,17 +287,43 @@ def _letter(code: int) -> str:
 _NEAR: Final = 160
 """Letters around an ending in which the parts of its name are looked for."""
 _ENDING: Final = re.compile(rf"\.(?:{endings()})")
-_PLACEHOLDER: Final = re.compile(r"%[0-9]*[dsi]|[$#]?\{[^{}]*\}|\[\[?\w*\]\]?|<\w+>|\*+|#+|\$\w+")
+_PLACEHOLDER: Final = re.compile(r"%[0-9]*[dsi]|[$#]?\{{1,3}[^{}]*\}{1,3}|\[\[?\w*\]\]?|<\w+>|\*+|#+|\$\w+")
 _WORD_START: Final = re.compile(r"[^\s\"'`/(),;=|]*\Z")
 _JOINED: Final = re.compile(r"""["'`]\s*,?\s*\]\s*\.\s*join\(""")
 _EXCHANGED: Final = re.compile(r"""["'`]\s*\.\s*replace(?:all)?\(\s*["'`/]([^"'`/]{1,30})["'`/]""")
 _GROWING: Final = re.compile(r"""["']\s*\+|["'`]\s*\.\s*concat\(|\$\{""")
 _OTHER_END: Final = re.compile(r"""[^"'`;{]*[+,]\s*["'`][^"'`]*?\.(\w{1,8})["'`]""")
 _LITERAL: Final = re.compile(r"""[^"'`]*\Z""")
+_ENDS_IN_VARIABLE: Final = re.compile(r"""[^"'`;\n]{0,80}\.(?:\$\{|["'`]\s*\+)""")
 _MARKS: Final = "\"'`"
+_SUM: Final = re.compile(r"""(?<=[^\s"'`(,=+])["'`]\s*\+\s*["'`](?=[^\s"'`),;+])""")
+"""Two literals that are put together."""
+_LIST: Final = re.compile(r"""\[([^\[\]\n]{1,300})\]\s*\.\s*join\(\s*["'`]([^"'`\n]{0,5})["'`]\s*\)""")
+_CODES: Final = re.compile(r"""(?:String\s*\.\s*)?from(?:CharCode|CodePoint)\(([\dxXa-fA-F,\s]{1,2000})\)""")
 
 Built = tuple[str, str, str]
 """A name that a script puts together: its folder (empty if unknown), how it begins, how it ends."""
+
+
+def _put_together(text: str) -> str:
+    """Write literals as one that a script puts together of several, or of letters' numbers."""
+    if "romC" in text:
+        text = _CODES.sub(_letters, text)
+    if "join" in text:
+        text = _LIST.sub(_list_joined, text)
+    return _SUM.sub("", text) if "+" in text else text
+
+
+def _letters(codes: re.Match[str]) -> str:
+    try:
+        return f'"{"".join(chr(int(code, 0)) for code in codes[1].split(",") if code.strip())}"'
+    except (ValueError, OverflowError):
+        return codes[0]
+
+
+def _list_joined(joined: re.Match[str]) -> str:
+    parts = (part.strip() for part in joined[1].split(","))
+    return f'"{joined[2].join(part[1:-1] if part[:1] in set(_MARKS) else "${}" for part in parts)}"'
 
 
 def built_names(text: str) -> set[Built]:
@@ -347,7 +411,9 @@ def _begun(text: str, growing: re.Match[str]) -> Built | None:
     """Give a name of which only the beginning is a literal: `"slide-" + n + ending`."""
     before = text[max(0, growing.start() - _NEAR) : growing.start()]
     start = _word(before)
-    if len(start) < 3 or start[-1] not in "-_.0123456789" or not (start[0].isalnum() or start[0] in "_@"):
+    if len(start) < 3 or not (start[0].isalnum() or start[0] in "_@"):
+        return None
+    if start[-1] not in "-_.0123456789" and not _ENDS_IN_VARIABLE.match(text, growing.start()):
         return None
     other = _OTHER_END.match(text[growing.end() : growing.end() + _NEAR])
     return None if other else ("", start, "")
@@ -361,6 +427,22 @@ _DECRYPTS: Final = re.compile(
     r"|crypt\w*\s*\(|\.subtle\b|\bCryptoJS\b|\bsjcl\b",
     re.I | re.A,
 )
+
+
+_OPENS: Final = re.compile(
+    r"""\bdecrypt\w*\(|["'](?:iv|salt)["']\s*:\s*["'](?=[\s\S]{0,400}["'](?:ct|data|cipher\w*|payload)["']\s*:)"""
+)
+_PICTURED: Final = re.compile(
+    r"""["']?\b(?:image|img|thumb(?:nail)?|cover|icon|poster|photo|picture|banner|src)["']?\s*:\s*["']([^"'\s]+)["']""",
+    re.I,
+)
+"""What an index tells of the picture beside a find."""
+_BROKEN: Final = re.compile(
+    r"""=["'][^"'<>\s&]{0,200}(?:[\t\n\r]|&(?:Tab|NewLine|#0*(?:9|10|13)|#[xX]0*[9aAdD])\b;?)[^"'<>\s]"""
+)
+"""An attribute in which a line ends, or a tab stands, within a word."""
+_LARGEST_SEALED: Final = 1_000_000
+"""Letters; a larger script is a library, which has tables of its own."""
 
 
 def is_sealed(page: str) -> bool:
@@ -389,17 +471,22 @@ def _is_cipher(run: str) -> bool:
 _NO_TEXTS: Final = (
     *(f".{ending}" for media_type in RASTER for ending in ENDINGS[media_type]),
     *(".ico", ".woff", ".woff2", ".ttf", ".otf", ".eot"),
-    *(".mp3", ".mp4", ".ogg", ".webm", ".pdf", ".zip", ".whl", ".bz2", ".xz", ".tgz", ".tar.gz", ".epub", ".wasm"),
+    *(".mp3", ".mp4", ".ogg", ".webm", ".pdf", ".zip", ".whl", ".bz2", ".xz", ".tgz", ".tar.gz", ".epub"),
 )
 """Endings of files that name no other; whatever else the site has is read as a text."""
 _NO_USES: Final = re.compile(
-    r"(?:.*/)?(?:_sources/.+\.txt|pagefind/.+\.pf_[a-z]+|doctools\.js|objects\.inv)", re.S | re.I
+    r"(?:.*/)?(?:_sources/.+(?<!html)(?<!\.htm)|pagefind/.+\.pf_[a-z]+|doctools\.js|objects\.inv|[^/]+\.(?:js|css|mjs)\.map)",
+    re.S | re.I,
 )
 """Texts by which no browser loads a picture: Sphinx's copies of a page's source, which are shown as plain text, and
-its script that works on the theme's own `plus.png` and `minus.png`; the words that Pagefind goes through."""
-_INDEX: Final = re.compile(r"(?:.*/)?(?:search(?:_|-)?index|@localSearchIndex)[^/]*\.(?:json|js)(?:\.gz)?", re.S | re.I)
+its script that works on the theme's own `plus.png` and `minus.png`; the words that Pagefind goes through; maps by which
+a debugger shows what scripts and styles were made of."""
+_INDEX: Final = re.compile(
+    r"(?:.*/)?(?:(?:local-)?search(?:[_-]?(?:index|data|doc|docs|content))?(?:[._-][^/]*)?|searchindex[^/]*|"
+    r"lunr[_-]?index[^/]*|tipuesearch_content|@localSearchIndex[^/]*)\.(?:json|js|xml)(?:\.gz)?",
+    re.S | re.I,
+)
 """Indexes of a site's words: prose, but for the markup in it."""
-_QUOTED: Final = re.compile(r"""\\(["'/])""")
 _PACKED: Final = (".br", ".zst")
 _OWN_NAME: Final = re.compile(r"""(?:sodipodi:docname|inkscape:export-filename|xml:base)\s*=\s*(?:"[^"]*+"|'[^']*+')""")
 """Where a drawing tells its own name, or that of a file which was made of it."""
@@ -477,28 +564,43 @@ def _named_in(path: str, file: Path, wanted: Wanted, named: Mapping[str, str]) -
         content = file.read_bytes()
     except OSError as problem:
         return set(), f"cannot be read: {problem.strerror or problem}"
-    reading = read(content, path)
+    reading = read_plain(content, path)
     if reading.problem:
         return set(), reading.problem
-    is_markup = is_page(path.removesuffix(".gz"))
-    if is_markup and any(map(is_sealed, reading.texts)):
-        return set(), "is encrypted"
     hits = set[str]()
     for text in reading.texts:
-        new = wanted.named_in(text)
-        # Most files name nothing that is asked for, and need not be taken apart.
-        hits |= wanted.named_in(_uses(path, text, is_markup=is_markup)) if new - named.keys() - hits else set()
+        if is_sealed_file(path.removesuffix(".gz"), text):
+            return set(), "is encrypted"
+        new = {hit for undone in spellings(text) for hit in wanted.named_in(undone)} - named.keys() - hits
+        # Most files name nothing that is asked for, and need not be taken apart. Escapes are undone after that, for
+        # they keep markup that is shown from being any.
+        if new or _BROKEN.search(text):
+            hits |= {hit for undone in spellings(_uses(path, text)) for hit in wanted.named_in(undone)}
     own = path.rpartition("/")[2]
     return {hit for hit in hits if hit.rpartition("/")[2] != own}, ""
 
 
-def _uses(path: str, text: str, *, is_markup: bool) -> str:
+def is_sealed_file(path: str, text: str) -> bool:
+    """Say whether a file holds what only a password makes a text: a page, or a script or a table that a page reads."""
+    if is_page(path):
+        return is_sealed(text)
+    lowered = path.lower()
+    if lowered.endswith((".js", ".mjs", ".json")) and len(text) <= _LARGEST_SEALED and _OPENS.search(text):
+        return any(map(_is_cipher, _CIPHER.findall(text)))
+    return False
+
+
+def _uses(path: str, text: str) -> str:
     """Give what of a text can load a file."""
     if path.lower().endswith(".svg"):
-        return _OWN_NAME.sub("", text)
-    if _INDEX.fullmatch(path) or (path.endswith(".json") and all(key in text for key in ('"location"', '"text"'))):
-        return loading_text("<i>" + _QUOTED.sub(r"\1", text))
-    return loading_text(text) if is_markup else text
+        return loading_text(_OWN_NAME.sub("", text))
+    is_index = _INDEX.fullmatch(path) or (
+        path.endswith(".json") and all(key in text for key in ('"location"', '"text"'))
+    )
+    if is_index:
+        prose = loading_text(f"<i>{_SCRIPT_ESCAPE.sub(_script_letter, text)}")
+        return "\n".join((prose, *_PICTURED.findall(text)))
+    return loading_text(text) if is_page(path.removesuffix(".gz")) else text
 
 
 def texts(found: Survey) -> Iterator[tuple[str, str, str]]:

@@ -55,8 +55,8 @@ def test_a_name_keeps_its_file_whatever_stands_around_it(tmp_path: Path, text: s
 @pytest.mark.parametrize(
     "name",
     [
-        *("app.js", "app.mjs", "site.css", "search.json", "feed.xml", "feed.rss", "feed.atom", "llms.txt"),
-        *("icon.svg", "site.webmanifest", "app.js.map", "page.md", "_redirects", "_headers", "old.htm", "data.yml"),
+        *("app.js", "app.mjs", "site.css", "images.json", "feed.xml", "feed.rss", "feed.atom", "llms.txt"),
+        *("icon.svg", "site.webmanifest", "app.map", "page.md", "_redirects", "_headers", "old.htm", "data.yml"),
     ],
 )
 def test_every_kind_of_text_can_keep_a_file(tmp_path: Path, name: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from sites import write
 
 from imghost.html.uses import loading_text
-from imghost.site.names import Wanted, is_sealed, read
+from imghost.site.names import Wanted, is_sealed, mentions, read
+from imghost.site.pages import survey
 
 
 def names(content: str | bytes, name: str = "slide-1.png", path: str = "app.js") -> bool:
@@ -121,6 +124,8 @@ def test_other_names_do_not_count(text):
         st.characters(exclude_characters="/\\\0", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=9
     )
 )
+@example("%00")
+@example("&#45;")
 def test_any_name_is_found_in_its_usual_spellings(name):
     from urllib.parse import quote
 
@@ -199,3 +204,73 @@ SECRET = "pO0q" + "Z9x+/Qw1" * 20
 )
 def test_page_that_only_a_password_opens_is_known(page, sealed):
     assert is_sealed(page) is sealed
+
+
+SECRET_BYTES = base64.b64encode(bytes(range(128, 256))).decode()
+USES: dict[str, dict[str, str | bytes]] = {
+    "two literals": {"x.js": "i.src='sli'+'de-1.png'"},
+    "an ending apart": {"x.js": "i.src='slide-1.'+\"png\""},
+    "many literals": {"x.js": "i.src='img/'+'slide'+'-'+n+'.'+'png'"},
+    "a list of literals": {"x.js": "i.src=['slide-1','png'].join('.')"},
+    "a list with a number": {"x.js": "i.src=['slide',n].join('-')+'.png'"},
+    "an ending that varies": {"x.js": "i.src=`slide${sep}${n}.${ext}`"},
+    "a format with zeros": {"x.js": "sprintf('slide-%02d.png',n)"},
+    "a template with two braces": {"x.js": "t='slide-{{n}}.png'"},
+    "base64 in a script": {"x.js": f"i.src=atob('{base64.b64encode(b'img/slide-1.png').decode()}')"},
+    "base64 in an address": {
+        "p.html": f'<iframe src="data:text/html;base64,{base64.b64encode(b"<img src=/slide-1.png>").decode()}">'
+    },
+    "a page in an attribute": {"d/p.html": '<iframe srcdoc="&lt;img src=&quot;slide-1.png&quot;&gt;"></iframe>'},
+    "quotes in an attribute": {"d/p.html": '<p style="--x:url(&quot;slide-1.png&quot;)">'},
+    "letters' numbers": {"x.js": f"i.src=String.fromCharCode({','.join(str(ord(one)) for one in 'slide-1.png')})"},
+    "escape of old": {"x.js": "i.src=unescape('slide%u002d1.png')"},
+    "a line's end in an address": {"p.html": '<div data-x="img/sli\nde-1.png">'},
+    "a tab in an address": {"p.html": '<object data="img/sli&Tab;de-1.png">'},
+    "packed twice": {"x.json.gz": gzip.compress(gzip.compress(b'["slide-1.png"]'))},
+    "a drawing, packed": {"x.svgz": gzip.compress(b'<svg><image href="slide-1.png"/></svg>')},
+    "a drawing's style": {"x.svg": "<svg><style><![CDATA[a{fill:url(slide-1.png)}]]></style></svg>"},
+    "a drawing's entity": {"x.svg": '<!DOCTYPE svg [<!ENTITY a "slide-1.png">]><svg><image href="&a;"/></svg>'},
+    "a program's strings": {"x.wasm": b"\0asm\1\0\0\0slide-1.png\0"},
+    "a sealed table": {"c.json": f'{{"iv":"q83vEjRWeJA","salt":"abc","ct":"{SECRET_BYTES}"}}'},
+    "a sealed script": {"d.js": f'var enc="{SECRET_BYTES}";document.write(CryptoJS.AES.decrypt(enc,p))'},
+    "a picture of a find": {"search.json": '[{"title":"x","image":"img/slide-1.png","text":"y"}]'},
+    "markup in an index": {"search/search_index.json": '{"docs":[{"text":"\\u003cimg src=\\"slide-1.png\\"\\u003e"}]}'},
+    "a feed, escaped": {"atom.xml": "<feed><content>&lt;img src=&quot;slide&amp;#45;1.png&quot;&gt;</content></feed>"},
+}
+NO_USES: dict[str, dict[str, str | bytes]] = {
+    "markup that is shown": {"p.html": "<pre>&lt;img src=&quot;img/slide-1.png&quot;&gt;</pre>"},
+    "a lightbox's texts": {
+        "p.html": '<a data-title="slide-1.png" data-description="of slide-1.png" data-caption="slide-1.png" href=x.html>'
+    },
+    "a tooltip": {"p.html": '<a data-bs-original-title="slide-1.png" data-tooltip="slide-1.png" href=x.html>x</a>'},
+    "an anchor": {
+        "p.html": '<h2 id="slide-1.png">x</h2><a href="#slide-1.png">x</a><a href="o.html#slide-1.png">x</a>'
+    },
+    "Quarto's index": {"search.json": '[{"href":"a.html","title":"slide-1.png","text":"see slide-1.png"}]'},
+    "Just the Docs' index": {"assets/js/search-data.json": '{"0":{"content":"see slide-1.png"}}'},
+    "Docusaurus' index": {"lunr-index.json": '{"a":["slide-1.png"]}', "search-doc-17.json": '{"a":["slide-1.png"]}'},
+    "Pelican's index": {"tipuesearch_content.js": 'var tipuesearch={"pages":[{"text":"see slide-1.png"}]}'},
+    "Hexo's index": {"search.xml": "<search><entry><content>see slide-1.png</content></entry></search>"},
+    "an escaped sample in an index": {"search/search_index.json": '{"docs":[{"text":"&lt;img src=slide-1.png&gt;"}]}'},
+    "copies of sources": {"_sources/index.rst": ".. image:: slide-1.png", "_sources/nb.ipynb": '"slide-1.png"'},
+    "a drawing's texts": {
+        "x.svg": "<svg><title>slide-1.png</title><desc>slide-1.png</desc><text>slide-1.png</text></svg>"
+    },
+    "a drawing's origin": {
+        "x.svg": "<svg inkscape:export-filename='/home/me/slide-1.png'><metadata>slide-1.png</metadata></svg>"
+    },
+    "a debugger's map": {
+        "x.css.map": '{"sourcesContent":["url(slide-1.png)"]}',
+        "x.js.map": '{"sources":["slide-1.png"]}',
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "is_kept"),
+    [*((files, True) for files in USES.values()), *((files, False) for files in NO_USES.values())],
+    ids=[*USES, *NO_USES],
+)
+def test_copy_stays_where_a_file_uses_it_and_only_there(files, is_kept, tmp_path):
+    who = mentions(survey(write(tmp_path, {"img/slide-1.png": b"x", **files})), ["img/slide-1.png"])
+    assert bool(who.doubts or who.named) is is_kept
