@@ -267,6 +267,8 @@ class Limits:
     formats: frozenset[str]
     """Media types."""
     max_bytes: int | None = None
+    sure_bytes: int | None = None
+    """What it takes for sure, where more depends on the account: to this `oversize: resize` makes an image fit."""
     keeps_animated_png: bool = True
     """False where the host makes a still of an animated PNG."""
     retention: timedelta | None = None

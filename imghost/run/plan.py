@@ -77,10 +77,11 @@ def variant_of(
         parts.append(f"edge{max_edge}")
     if width is not None:
         parts.append(f"width{width}")
-    if limits.max_bytes is not None and image.bytes > limits.max_bytes:
+    most = limits.sure_bytes if oversize == "resize" and scales and limits.sure_bytes else limits.max_bytes
+    if most is not None and image.bytes > most:
         if oversize != "resize" or not scales:
-            return _too_large(image.bytes, limits.max_bytes, host, can_resize=scales)
-        parts.append(f"fit{limits.max_bytes}")
+            return _too_large(image.bytes, most, host, can_resize=scales)
+        parts.append(f"fit{most}")
     if format and _converts(facts, limits, metadata, format):
         parts.append(format + (str(quality) if facts.media_type == "image/jpeg" else ""))
     return "+".join(parts)

@@ -769,6 +769,8 @@ def difference(
             return "dead", f"serves {len(body):,} bytes as {printable(told, 60)} that are no image which can be read"
         if _ALIASES.get(told, told) != own or expected not in {own, "image/*"}:
             return "altered", f"serves {printable(told, 60)} with the bytes of {own}, not {expected}"
+    elif expected and told != expected:
+        return "altered", f"serves {printable(told, 60)}, not {expected}"
     size = dimensions(body)
     if size and width and height and size != (width, height):
         return "altered", f"serves {size[0]} x {size[1]} pixels, not {width} x {height}"

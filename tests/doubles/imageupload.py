@@ -46,6 +46,10 @@ class ImageUpload:
     rate: int | None = None
     """Uploads that it takes within `span` seconds; None = any number."""
     span: float = 60.0
+    retry_after: str = ""
+    """What it says beside a refusal for the rate; empty = nothing, as is documented."""
+    shortens: int | None = None
+    """Seconds that every image lives at most, whatever was asked for, as a plan may have it."""
     used: dict[str, int] = field(default_factory=dict)
     """Uploads of this month, by key."""
     copies: dict[str, Copy] = field(default_factory=dict)
@@ -127,7 +131,10 @@ class ImageUpload:
             try:
                 return self._routed(request)
             except RefusedError as refused:
-                return Reply.json({"error": refused.text, **refused.more}, refused.status)
+                reply = Reply.json({"error": refused.text, **refused.more}, refused.status)
+                if refused.status != 429 or not self.retry_after:
+                    return reply
+                return replace(reply, headers=(*reply.headers, ("Retry-After", self.retry_after)))
 
     def _routed(self, request: Request) -> Reply:
         if request.method == "GET" and (found := re.fullmatch(r"/f/(\w+)\.\w+", request.path)):
@@ -182,7 +189,7 @@ class ImageUpload:
         if folder is not None and folder not in self.folders:
             raise RefusedError(400, "Unknown folder")
         body, form, (width, height) = stripped(part)
-        life = LIVES[expiration]
+        life = min((time for time in (LIVES[expiration], self.shortens) if time is not None), default=None)
         expires = None if life is None else int(self.now()) + life
         slug = f"s{len(self.copies):07d}"
         where = (owner, part.name, part.media_type, expiration, folder, self.now(), expires)

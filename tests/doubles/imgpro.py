@@ -79,6 +79,8 @@ class ImgPro:
     """Fields of an upload that it takes without a word and does not keep, as a plan may have it."""
     locked: set[str] = field(default_factory=set)
     """Ids of images that cannot be deleted."""
+    drawings: str = ""
+    """What drawings are served as, `svg` or `png`; empty = none is taken."""
     max_bytes: int = 20_000_000
     quota: int = 100
     used: int = 0
@@ -195,8 +197,8 @@ class ImgPro:
         copy = self.copies.get(name)
         if copy is None or (copy.expires is not None and copy.expires <= self.now()):
             return Reply(404, b"gone", (("Content-Type", "text/plain"),))
-        body, kind = varied(copy, query)
-        return Reply.image(body, f"image/{kind}")
+        body, kind = varied(copy, {} if copy.ending == "svg" else query)
+        return Reply.image(body, "image/svg+xml" if kind == "svg" else f"image/{kind}")
 
     def _usage(self, owner: str | None) -> Reply:
         if owner is None:
@@ -303,7 +305,7 @@ class ImgPro:
         self._check_allowance(owner)
         if len(part.body) > self.max_bytes:
             raise RefusedError(400 if self.generation == "upload" else 422, "file_too_large", "Too large")
-        if (known := encoded(part.body)) is None:
+        if (known := encoded(part.body, self.drawings)) is None:
             if self.generation == "upload":
                 raise RefusedError(400, "unsupported_format", "Not an image that we take")
             raise RefusedError(422, "validation_error", "Validation failed", details={"file": ["is not an image"]})

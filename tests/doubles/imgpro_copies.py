@@ -65,7 +65,9 @@ class Copy:
     def fits(self, query: dict[str, str], generation: str) -> bool:
         """Say whether a list that was asked for with this query has the image."""
         if generation == "upload":
-            return query.get("namespace") in {None, self.fields.get("namespace")}
+            wanted = set(query["tags"].split(",")) if "tags" in query else set()
+            has_tags = wanted <= set(self.fields.get("tags", "").split(",")) or query.get("tag_mode") != "all"
+            return query.get("namespace") in {None, self.fields.get("namespace")} and has_tags
         if "ids" in query:
             return self.id in query["ids"].split(",")[:50]
         wanted = {found[1]: text for name, text in query.items() if (found := re.fullmatch(r"label\[(.+)\]", name))}
@@ -168,8 +170,13 @@ def _flat(copy: Copy, address: str) -> dict[str, Any]:
     return media
 
 
-def encoded(body: bytes) -> tuple[bytes, str, tuple[int, int]] | None:
-    """Strip and re-encode as the CDN does, where that is cheap; None for what is no image."""
+def encoded(body: bytes, drawings: str = "") -> tuple[bytes, str, tuple[int, int]] | None:
+    """Strip and re-encode as the CDN does, where that is cheap; None for what is no image.
+
+    `drawings` is what a drawing is served as; without it none is taken.
+    """
+    if drawings and body.lstrip().startswith(b"<svg"):
+        return body, drawings, (300, 150)
     try:
         with Picture.open(io.BytesIO(body), formats=list(ENDINGS)) as picture:
             form, size = str(picture.format), picture.size

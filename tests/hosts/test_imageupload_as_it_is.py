@@ -15,6 +15,7 @@ from doubles.imageupload_store import Copy
 from hosts.imageupload_setup import a_host, a_payload, a_picture, opened, refused
 
 from imghost.errors import Action
+from imghost.hosts import Usage
 from imghost.net import Client
 
 DAY = 86_400
@@ -175,3 +176,92 @@ def test_a_copy_of_a_shorter_retention_shows_nothing_of_the_plan(tmp_path: Path)
         host.ready()
         assert host.upload(payload).expires is not None
     assert [copy.expiration for copy in double.copies.values()] == ["1w", "1mo"]
+
+
+@pytest.mark.parametrize("asked", [30, 60, None])
+def test_copies_without_a_date_that_end_too_soon_stop_the_third_upload(tmp_path: Path, asked: int | None) -> None:
+    """A fresh local store, as every CI has, at an account whose plan keeps images for a week."""
+    double, payload = Double(shortens=7 * DAY), a_payload(tmp_path)
+    kept = None if asked is None else timedelta(days=asked)
+    problems = []
+    with double, Client(5.0, environ={}) as client:
+        for _ in range(6):
+            host = a_host(double.api_url, client, FREE if asked == 30 else PRO, kept)
+            host.ready()
+            host._is_proven = False
+            problems.append(refused(host, payload))
+    assert len(double.copies) == 2
+    assert {problem.action for problem in problems} == {Action.STOP}
+    assert all("sooner than `retention` asks" in problem.reason for problem in problems)
+
+
+def test_one_old_copy_without_a_date_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    """What is left of it says nothing of the plan."""
+    double, payload = Double(), a_payload(tmp_path)
+    with double, Client(5.0, environ={}) as client:
+        first = a_host(double.api_url, client, FREE, timedelta(days=30)).upload(payload)
+        double.clock = 27 * DAY
+        host = a_host(double.api_url, client, FREE, timedelta(days=30))
+        host.ready()
+        again = host.upload(payload)
+    assert again.id != first.id
+    assert len(double.copies) == 2
+
+
+@pytest.mark.parametrize(
+    ("told", "is_refused"), [("image/webp", True), (" IMAGE/PNG ", False), (None, False), (7, False)]
+)
+def test_an_answer_about_another_type_is_no_success(tmp_path: Path, told: object, *, is_refused: bool) -> None:
+    with opened(Double(changes={"mime": told})) as host:
+        if is_refused:
+            problem = refused(host, a_payload(tmp_path))
+            assert (problem.action, problem.is_ambiguous, "image/webp" in problem.reason) == (Action.FILE, True, True)
+        else:
+            assert host.upload(a_payload(tmp_path)).url
+
+
+@pytest.mark.parametrize(
+    ("folder", "told", "note"),
+    [("docs", None, True), ("docs", "other", True), ("docs", {"slug": "docs"}, False), ("", None, False)],
+)
+def test_an_image_that_lies_in_another_folder_than_asked_is_told_once(
+    tmp_path: Path, folder: str, told: object, *, note: bool
+) -> None:
+    with opened(Double(changes={"folder": told}), folder=folder or None) as host:
+        host.ready()
+        for colour in ("red", "blue"):
+            host.upload(a_payload(tmp_path, a_picture(colour=colour)))
+        notes = host.notes()
+    assert len(notes) == note
+    assert all("2 images into the folder 'docs': `adopt` and `prune` will not find them" in line for line in notes)
+
+
+@pytest.mark.parametrize(
+    ("key", "count", "is_sent"),
+    [(FREE, 25_000_001, False), (PRO, 25_000_001, True), (PRO, 50_000_001, False), ("", 60_000_000, True)],
+)
+def test_what_is_over_the_plans_size_is_not_sent_once_the_plan_is_known(
+    tmp_path: Path, key: str, count: int, *, is_sent: bool
+) -> None:
+    """A plan that nobody knows is left to the host's answer."""
+    double = Double()
+    with opened(double, key or PRO, timedelta(days=7)) as host:
+        if key:
+            host.ready()
+        payload = replace(a_payload(tmp_path), bytes=count)
+        problem = None
+        try:
+            host._check_length(payload)
+        except Exception as refusal:
+            problem = refusal
+        assert (problem is None) is is_sent
+    assert not double.uploads
+    assert (host.limits.max_bytes, host.limits.sure_bytes) == (100_000_000, 25_000_000)
+
+
+def test_the_plans_storage_is_told() -> None:
+    told: dict[str, Usage] = {}
+    for key in (FREE, PRO):
+        with opened(Double(), key) as host:
+            told[host.usage().plan] = host.usage()
+    assert {plan: usage.bytes_limit for plan, usage in told.items()} == {"free": 500_000_000, "pro": 50_000_000_000}

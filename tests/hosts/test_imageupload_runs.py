@@ -111,3 +111,25 @@ def test_a_pull_request_uploads_nothing(project: Path) -> None:
         command = [sys.executable, "-m", "imghost", "rehost", "site", "--option", f"api_url={double.api_url}"]
         done = subprocess.run(command, env=environ, cwd=project, capture_output=True, text=True)
     assert (done.returncode, double.server.log) == (0, [])
+
+
+def test_two_builds_with_one_key_keep_the_pace_that_the_host_asks_both_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither knows of the other: what one has used up the other is refused, and both wait as they are told."""
+    with Double(rate=4, span=1.0, retry_after="1") as double:
+        builds = []
+        for name in ("one", "two"):
+            small_site(tmp_path / name / "site", 6)
+            flags = ["--option", f"api_url={double.api_url}", "--option", f"folder={name}", "--retries", "9"]
+            environ = os.environ | {"IMAGEUPLOAD_API_KEY": PRO}
+            command = [sys.executable, "-m", "imghost", "rehost", "site", "--strict", *flags]
+            pipes = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+            builds.append(subprocess.Popen(command, cwd=tmp_path / name, env=environ, **pipes))
+        ends = [build.communicate(timeout=60)[1] for build in builds]
+        assert [build.returncode for build in builds] == [0, 0], ends
+        assert len(double.copies) == 12
+        assert len(double.uploads) > 12
+        assert {copy.folder for copy in double.copies.values()} == {"one", "two"}
+    for name in ("one", "two"):
+        assert (tmp_path / name / "site/index.html").read_text("utf-8").count("/f/s") == 6

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from canaries import credential
 from doubles.imgpro import DAY, MONTH, VERIFIED
 from doubles.imgpro import ImgPro as Double
 from doubles.server import Reply
@@ -17,7 +18,9 @@ from imghost.errors import Action, SettingsError
 from imghost.hosts.imgpro import ImgProOptions
 from imghost.hosts.imgpro.api import read_account, read_media
 from imghost.hosts.imgpro.host import ImgPro
+from imghost.models import Facts, Image, Payload
 from imghost.net import Client
+from imghost.run.plan import Refusal, variant_of
 from imghost.settings import read_host_options
 
 URL = "https://src.img.pro/4j2/abc12345.jpg"
@@ -173,3 +176,77 @@ def test_an_age_that_only_one_field_tells_and_a_long_link_are_read() -> None:
     )
     assert media.uploaded == datetime(2026, 11, 1, tzinfo=UTC)
     assert media.link == link
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 3 2"><path d="M0 0h3v2z"/></svg>'
+
+
+def a_drawing(folder: Path, body: bytes = SVG) -> Payload:
+    return a_payload(folder, body, media_type="image/svg+xml", width=3, height=2)
+
+
+@EITHER
+def test_a_drawing_goes_only_where_it_is_asked_for_and_served_as_one(tmp_path: Path, generation: str) -> None:
+    with opened(Double(generation, drawings="svg"), svg=True) as host:
+        hosted = host.upload(a_drawing(tmp_path))
+        assert hosted.url.endswith(".svg")
+        assert "image/svg+xml" in host.limits.formats
+        large = refused(host, a_drawing(tmp_path, SVG + b" " * 10_000_000))
+        assert (large.action, "up to 10 MB" in large.reason) == (Action.FILE, True)
+    with opened(Double(generation, drawings="png"), svg=True) as host:
+        other = refused(host, a_drawing(tmp_path))
+    assert (other.action, other.reason) == (Action.FILE, "img.pro would not serve this drawing as one, but as png")
+    plain = offline()
+    assert "image/svg+xml" not in plain.limits.formats
+    assert not plain.accepts(URL.replace(".jpg", ".svg"))
+
+
+@pytest.mark.parametrize(("key", "most"), [(VERIFIED, 70_000_000), (None, 20_000_000)])
+def test_what_is_larger_than_sure_is_sent_with_a_key_alone_and_made_to_fit_where_that_is_asked_for(
+    key: str | None, most: int
+) -> None:
+    host = offline(key=key, retention=THIRTY_DAYS)
+    assert (host.limits.max_bytes, host.limits.sure_bytes) == (most, 20_000_000)
+    large = Image("a.gif", "a" * 64, 30_000_000, Facts("image/png", 9, 6))
+    asked = {"metadata": "keep", "max_edge": None}
+    assert variant_of(large, host.limits, oversize="resize", **asked) == "fit20000000"  # type: ignore[arg-type]
+    kept = variant_of(large, host.limits, oversize="keep", **asked)  # type: ignore[arg-type]
+    assert kept == "" if key else isinstance(kept, Refusal)
+
+
+@EITHER
+def test_an_apps_user_is_named_in_every_request_and_only_with_an_apps_key(tmp_path: Path, generation: str) -> None:
+    key = credential("img_sk_live_app")
+    double = Double(generation)
+    double.keys[key] = "app"
+    with opened(double, key, THIRTY_DAYS, user="reader-7") as host:
+        host.upload(a_payload(tmp_path))
+    asked = [request for request in double.server.requests() if request.path.startswith("/v1/")]
+    assert {request.headers.get("x-img-user") for request in asked} == {"reader-7"}
+    with opened(Double(generation)) as host:
+        host.upload(a_payload(tmp_path))
+        assert all("x-img-user" not in request.headers for request in double.server.requests()[len(asked) + 1 :])
+    with pytest.raises(SettingsError, match="'user' needs an App's secret key, which begins with img_sk_"):
+        offline(user="reader-7")
+    with pytest.raises(SettingsError, match="'user' should be"):
+        offline(key=key, user="a\r\nb: c")
+
+
+@pytest.mark.parametrize("namespace", [None, "docs"])
+def test_a_copy_is_looked_for_among_those_with_the_tags_where_no_namespace_makes_the_list_short(
+    tmp_path: Path, namespace: str | None
+) -> None:
+    double, payload = Double("upload", page=1), a_payload(tmp_path)
+    with double, Client(5.0, environ={}) as client:
+        for number, tags in enumerate([("other",), ("a", "b"), ("a",)]):
+            body = a_picture(colour=("red", "teal", "blue")[number])
+            a_host(double.api_url, client, tags=tags, namespace=namespace).upload(a_payload(tmp_path, body))
+        before = len(double.server.log)
+        found = a_host(double.api_url, client, tags=("a", "b"), namespace=namespace).find(payload)
+        lists = [request for request in double.server.log[before:] if request.path == "/v1/media"]
+        assert found is not None
+        assert ({"tags", "tag_mode"} <= lists[0].query.keys(), len(lists)) == (
+            (True, 1) if not namespace else (False, 3)
+        )
+        # One that was stored before it had tags is found all the same.
+        assert a_host(double.api_url, client, tags=("new",), namespace=namespace).find(payload) is not None

@@ -244,6 +244,8 @@ class ImageEntry(NamedTuple):
     """Whether the host tells when."""
     term: str = ""
     """The expiration that was asked for it, if the host says."""
+    media_type: str = ""
+    """Its type, if the host says."""
 
 
 class Allowance(NamedTuple):
@@ -286,6 +288,7 @@ def read_entry(raw: object) -> ImageEntry:
         uploaded=_told(raw) or _reckoned(raw),
         is_dated=_told(raw) is not None,
         term=raw["expiration"] if isinstance(raw.get("expiration"), str) else "",
+        media_type=raw["mime"].strip().lower() if isinstance(raw.get("mime"), str) else "",
     )
 
 
@@ -326,6 +329,24 @@ def read_slug(raw: object) -> str:
         inner = raw.get("folder")
         raw = raw.get("slug", inner.get("slug") if isinstance(inner, dict) else inner)
     return raw if isinstance(raw, str) and FOLDER.fullmatch(raw) else ""
+
+
+class PlanLimits(NamedTuple):
+    """What a plan takes, in bytes."""
+
+    image: int
+    storage: int
+
+
+PLANS: Final[Mapping[str, PlanLimits]] = MappingProxyType(
+    {
+        "free": PlanLimits(25_000_000, 500_000_000),
+        "starter": PlanLimits(25_000_000, 5_000_000_000),
+        "pro": PlanLimits(50_000_000, 50_000_000_000),
+        "business": PlanLimits(100_000_000, 500_000_000_000),
+    }
+)
+"""The plans of the host's price list; of another one its answers decide."""
 
 
 def read_allowance(found: Mapping[str, Any]) -> Allowance | None:
@@ -503,6 +524,11 @@ class Api:
         except ValueError as wrong:
             problem = unclear(NAME, f"has no image: {wrong}")
         raise problem
+
+    @staticmethod
+    def room_of(plan: str) -> PlanLimits | None:
+        """Tell what a plan takes; None of one that is not in the price list."""
+        return PLANS.get(plan.lower())
 
     def upgrade_link(self, allowance: Allowance) -> str:
         """Give the address where the plan can be changed."""

@@ -28,6 +28,7 @@ from imghost.hosts.imageupload import (
     read_folder,
 )
 from imghost.models import RASTER, Hosted, Limits, Payload, endings
+from imghost.wording import limit, many, printable, size
 
 if TYPE_CHECKING:
     from imghost.hosts.imageupload.api import Allowance, Api, ImageEntry
@@ -38,6 +39,10 @@ SLACK: Final = {"1mo": timedelta(days=3), "3mo": timedelta(days=5)}
 """How much sooner than asked an image may end: a month may have 28 days, and three 89."""
 MOMENT: Final = timedelta(hours=1)
 """The same of shorter terms, since host and client do not count from the same moment."""
+SURE: Final = 25_000_000
+"""Bytes that every plan takes of an image."""
+LARGEST: Final = 100_000_000
+"""Bytes that the largest plan takes; what is over the account's own is not sent once its plan is known."""
 MINUTE: Final = 61.0
 """Seconds in which the host takes 60 uploads and 120 calls of its tools, and one for the way there."""
 
@@ -53,7 +58,7 @@ class ImageUpload(HostBase):
 
     def __init__(self, options: ImageUploadOptions, setup: Setup) -> None:
         self._expiration, folder = read_expiration(options, setup.retention), read_folder(options)
-        self.limits = Limits(_FORMATS, 25_000_000, retention=LIVES[self._expiration])
+        self.limits = Limits(_FORMATS, LARGEST, sure_bytes=SURE, retention=LIVES[self._expiration])
         self.origins = (ORIGIN, *extra_origins(options.api_url, ORIGIN, options.url_hosts))
         self._urls = image_urls(r"https://imageupload\.io" + _FILE, _FILE, options.api_url, ORIGIN, options.url_hosts)
         self.lacks_credential = setup.credential is None
@@ -69,6 +74,8 @@ class ImageUpload(HostBase):
         self._doubts: set[tuple[str, int]] = set()
         self._forbidden = ""
         self._spent = ""
+        self._plan = ""
+        self._outside = 0
 
     @property
     def _api(self) -> Api:
@@ -106,6 +113,7 @@ class ImageUpload(HostBase):
         if allowance is None:
             self._is_proven = False
             return Quota(is_proven=False)
+        self._plan = allowance.plan.lower()
         is_proven = self._is_proven = allowance.plan.lower() not in {"", "free"}
         resets = _next_month(self._clock.now()) if allowance.limit else None
         return Quota(allowance.remaining, allowance.plan, api.upgrade_link(allowance), is_proven, resets)
@@ -115,7 +123,9 @@ class ImageUpload(HostBase):
         allowance = self._api.allowance()
         if allowance is None:
             raise HostError(Action.STOP, f"{NAME} does not tell the account's usage", remedy="check `mcp_url`")
+        room = self._api.room_of(allowance.plan)
         return Usage(
+            bytes_limit=room.storage if room else None,
             plan=allowance.plan,
             used=allowance.used,
             limit=allowance.limit,
@@ -129,6 +139,7 @@ class ImageUpload(HostBase):
         mark = (payload.sha256, payload.period)
         if self._spent:
             raise HostError(Action.STOP, f"{NAME} allows no more uploads this month", remedy=self._spent)
+        self._check_length(payload)
         if mark in self._doubts and (copy := self._arrived(payload)):
             return copy
         if (payload.period or not self._is_proven) and (copy := self._earlier(payload)):
@@ -144,6 +155,21 @@ class ImageUpload(HostBase):
         with self._guard:
             self._doubts.discard(mark)
         return hosted
+
+    def _check_length(self, payload: Payload) -> None:
+        """Send nothing that the account's plan is known to refuse."""
+        room = self._api.room_of(self._plan)
+        if room and payload.bytes > room.image:
+            why = f"it is {size(payload.bytes)}, and the plan {self._plan!r} at {NAME} takes {limit(room.image)}"
+            raise HostError(Action.FILE, why, remedy="set `oversize: resize`, upgrade the plan or `exclude` it")
+
+    def notes(self) -> tuple[str, ...]:
+        """Say how many images the host has put elsewhere than asked; they are well, but not found again."""
+        if not self._outside:
+            return ()
+        count = many(self._outside, "image")
+        text = f"{NAME} has not put {count} into the folder {self._listing.slug!r}: `adopt` and `prune` will not find"
+        return (f"{text} {'it' if self._outside == 1 else 'them'}; look at the folder at {NAME}",)
 
     def _earlier(self, payload: Payload) -> Hosted | None:
         """Find a copy that makes an upload needless, where that is likely or an upload costs one of few a month.
@@ -166,6 +192,15 @@ class ImageUpload(HostBase):
             is_same_term = entry.term in {"", self._expiration}
             if is_ours and is_same_term and entry.is_dated and entry.has_life and not payload.period:
                 self._check_life(entry, since=entry.uploaded)
+        # One that nobody dates may be old. Of two that both end too soon the later one was stored since the first did.
+        undated = [
+            entry
+            for entry in entries
+            if entry.name == payload.name and not self._problem(entry, payload)
+            if entry.term in {"", self._expiration} and entry.has_life and not entry.is_dated
+        ]
+        if len(undated) > 1 and not payload.period and (latest := longest_lived(undated)):
+            self._check_life(latest)
         return None
 
     def _arrived(self, payload: Payload) -> Hosted | None:
@@ -223,7 +258,17 @@ class ImageUpload(HostBase):
         entry = self._api.read_upload(image)
         if problem := self._problem(entry, payload):
             raise problem
+        if entry.media_type and entry.media_type != payload.media_type:
+            raise HostError(
+                Action.FILE,
+                f"{NAME} says that it has stored {printable(entry.media_type, 60)}, not {payload.media_type}",
+                remedy="report it to the host",
+                is_ambiguous=True,
+            )
         self._check_life(entry)
+        if self.project and entry.folder is not None and entry.folder not in {self.project, self._options.folder}:
+            with self._guard:
+                self._outside += 1
         return Hosted(entry.url, entry.slug, entry.expires)
 
     def _problem(self, entry: ImageEntry, payload: Payload) -> HostError | None:

@@ -21,6 +21,8 @@ from imghost.wording import nearest
 NAME: Final = "img.pro"
 APPS: Final = "https://img.pro/apps"
 """Where people make keys by hand."""
+APP_KEY: Final = "img_sk_"
+"""How an App's secret key begins, with which it acts for its own users."""
 _LEAST: Final = timedelta(hours=1)
 _FIELDS: Final = frozenset(
     {
@@ -72,6 +74,10 @@ class ImgProOptions:
     """What the host keeps beside each image, at most 20 short texts; never a function of one."""
     date: str | None = None
     """The day that the `upload` generation shows beside an image, like `2026-11-28`."""
+    user: str | None = None
+    """For whom an App uploads, with its secret key (`img_sk_live_…`): what its `X-Img-User` says."""
+    svg: bool = False
+    """Whether drawings go there, too: up to 10 MB, and only where the host serves them as drawings."""
 
 
 class Fields(NamedTuple):
@@ -84,6 +90,7 @@ class Fields(NamedTuple):
     retention: timedelta | None
     metadata: Mapping[str, str] = MappingProxyType({})
     date: str = ""
+    user: str = ""
 
     @property
     def is_long(self) -> bool:
@@ -158,9 +165,22 @@ def read_fields(options: ImgProOptions, retention: timedelta | None) -> Fields:
         )
     if options.date is not None and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", options.date):
         raise SettingsError(f"host {NAME!r}: option 'date' should be a day like 2026-11-28, not {options.date!r:.80}")
+    if options.user is not None and not re.fullmatch(r"[\x21-\x7e]{1,128}", options.user):
+        raise SettingsError(
+            f"host {NAME!r}: option 'user' should be 1 to 128 visible ASCII letters, not {options.user!r:.80}"
+        )
     metadata = _metadata(options.metadata or {})
     ttl = _ttl(options, retention)
-    return Fields(options.namespace, options.tags, options.public, ttl, retention, metadata, options.date or "")
+    return Fields(
+        options.namespace,
+        options.tags,
+        options.public,
+        ttl,
+        retention,
+        metadata,
+        options.date or "",
+        options.user or "",
+    )
 
 
 def _metadata(texts: Mapping[str, str]) -> Mapping[str, str]:

@@ -533,6 +533,11 @@ class Api:
         namespace = {"namespace": self._fields.namespace} if self._fields.namespace else {}
         return _page(self._listing("/media", {**namespace, **onward}))
 
+    def tagged_page(self, cursor: str) -> Page:
+        """Ask for the next hundred images that have all of the settings' tags (`upload` generation)."""
+        query = {"tags": ",".join(self._fields.tags), "tag_mode": "all"}
+        return _page(self._listing("/media", {**query, **({"cursor": cursor} if cursor else {})}))
+
     def chosen(self, ids: Sequence[str]) -> tuple[Media, ...]:
         """Ask for at most fifty images (`images` generation); those that are gone are left out."""
         return _page(self._send("GET", f"/images?{urlencode({'ids': ','.join(ids)})}", limit=LIST_LIMIT)).media
@@ -615,6 +620,8 @@ class Api:
     def _send(self, method: str, path: str, *, headers: Mapping[str, str] = _NONE, **parts: Any) -> Answer:
         key = self._secret.reveal() if self._secret else ""
         own = {"Authorization": f"Bearer {key}"} if key else {}
+        if key and self._fields.user:
+            own["X-Img-User"] = self._fields.user
         answer = self._client.send(method, self._url + path, headers={**headers, **own}, **parts)
         self._clock.hear(answer)
         self._spent = _spent(answer.headers) or ("" if method == "GET" else self._spent)

@@ -7,17 +7,19 @@ answer and a lost lock lead to the same stored copy.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from imghost.errors import Action, HostError
+from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Edit, HostBase, Quota, Setup, Stored, Terms, Usage
 from imghost.hosts.answers import CopyJudge, HostClock, extra_origins, image_urls, is_at, longest_lived, unclear
 from imghost.hosts.imgpro import (
     ANONYMOUS,
+    APP_KEY,
     APPS,
     GENERATIONS,
     NAME,
@@ -28,16 +30,30 @@ from imghost.hosts.imgpro import (
     is_id,
     read_fields,
 )
-from imghost.models import IMPORT, RASTER, Hosted, Limits, Payload, Record, endings
+from imghost.models import IMPORT, Hosted, Limits, Payload, Record, endings
+from imghost.wording import limit, size
 
 if TYPE_CHECKING:
     from imghost.hosts.imgpro.api import Account, Api, Media, Page
 
 _FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
+_SVG: Final = "image/svg+xml"
+MAX_SVG: Final = 10_000_000
+"""Bytes of a drawing that the host takes."""
+SURE: Final = 20_000_000
+"""Bytes that the host takes of every other image; its newest client sends no more."""
+WITH_KEY: Final = 70_000_000
+"""Bytes that it takes with a key, by its older pages; of what is larger than is sure its answer decides."""
 _VARIANT: Final = r"(?:size|format|w|h|fit)=[a-z0-9-]{1,16}"
-_NAME: Final = rf"[A-Za-z0-9_-]{{1,128}}\.(?:{endings(sorted(RASTER))})(?:\?{_VARIANT}(?:&{_VARIANT}){{0,3}})?"
-_OWN: Final = rf"https://src\.img\.pro/(?:[A-Za-z0-9_-]{{1,64}}/){{0,2}}{_NAME}"
-_ELSEWHERE: Final = rf"/(?:[A-Za-z0-9_-]{{1,64}}/){{0,8}}{_NAME}"
+_OPTIONS: Final = rf"(?:\?{_VARIANT}(?:&{_VARIANT}){{0,3}})?"
+
+
+def _addresses(formats: Set[str], api_url: str, others: Sequence[str]) -> re.Pattern[str]:
+    """Make the pattern of the images' addresses."""
+    name = rf"[A-Za-z0-9_-]{{1,128}}\.(?:{endings(sorted(formats))}){_OPTIONS}"
+    own = rf"https://src\.img\.pro/(?:[A-Za-z0-9_-]{{1,64}}/){{0,2}}{name}"
+    return image_urls(own, rf"/(?:[A-Za-z0-9_-]{{1,64}}/){{0,8}}{name}", api_url, ImgPro.origin, others)
+
 
 EDGES: Final = (("s", 320), ("m", 640), ("l", 1080))
 """The host's sizes, each with its shorter edge in pixels."""
@@ -67,10 +83,22 @@ class ImgPro(HostBase):
     def __init__(self, options: ImgProOptions, setup: Setup) -> None:
         fields = read_fields(options, setup.retention)
         self.origins = ("https://src.img.pro", *extra_origins(options.api_url, self.origin, options.url_hosts))
-        self._urls = image_urls(_OWN, _ELSEWHERE, options.api_url, self.origin, options.url_hosts)
+        formats = _FORMATS | {_SVG} if options.svg else _FORMATS
+        self._urls = _addresses(formats, options.api_url, options.url_hosts)
         self.lacks_credential = setup.credential is None and fields.is_long
         lives = [life for life in (fields.ttl, None if setup.credential else ANONYMOUS) if life is not None]
-        self.limits = Limits(_FORMATS, 20_000_000, keeps_animated_png=False, retention=min(lives, default=None))
+        if fields.user and setup.credential and not setup.credential.reveal().startswith(APP_KEY):
+            raise SettingsError(
+                f"host {NAME!r}: option 'user' needs an App's secret key, which begins with {APP_KEY}; "
+                "leave it out, or put such a key into IMGPRO_API_KEY"
+            )
+        self.limits = Limits(
+            formats,
+            WITH_KEY if setup.credential else SURE,
+            sure_bytes=SURE,
+            keeps_animated_png=False,
+            retention=min(lives, default=None),
+        )
         self.project = options.namespace or ""
         self._has_key = setup.credential is not None
         self._setup = setup
@@ -177,6 +205,9 @@ class ImgPro(HostBase):
     def upload(self, payload: Payload) -> Hosted:
         """Try once to store the payload, or find the copy that an earlier try has stored."""
         self._api.check_allowance()
+        if payload.media_type == _SVG and payload.bytes > MAX_SVG:
+            why = f"{NAME} takes drawings of up to {limit(MAX_SVG)}, and this one has {size(payload.bytes)}"
+            raise HostError(Action.FILE, why, remedy="make it smaller or `exclude` it")
         if payload.period and (copy := self._outlived(payload)):
             return copy
         return self._lasting(payload, payload.period, lambda period: self._fields.key(payload, period))
@@ -343,6 +374,11 @@ class ImgPro(HostBase):
         if media.has_failed:
             return HostError(Action.FILE, f"{NAME} could not read the image", remedy="look at the image")
         size = (media.width, media.height) if isinstance(what, str) else (what.width, what.height)
+        if not isinstance(what, str) and what.media_type == _SVG:
+            if self.accepts(media.url) and not media.url.partition("?")[0].endswith(".svg"):
+                why = f"{NAME} would not serve this drawing as one, but as {media.url.rpartition('.')[2][:8]}"
+                return HostError(Action.FILE, why, remedy="leave `svg` out, or `exclude` it")
+            size = (media.width, media.height)  # a drawing has no pixels of its own
         return self._judge.objection(media, size, is_ambiguous=False)
 
 
@@ -403,6 +439,7 @@ class Listing:
         self._pages_at_most = pages
         self._first: tuple[Page, HostError | None] | None = None
         self._whole: tuple[Media, ...] | None = None
+        self._of_tags: tuple[Media, ...] | None = None
         self._guard = threading.Lock()
 
     def labelled(self, wanted: Mapping[str, str]) -> Labelled:
@@ -423,7 +460,19 @@ class Listing:
 
     def named(self, name: str) -> tuple[Media, ...]:
         """Give the images that were sent under a name, with their size (`upload` generation)."""
-        return tuple(self._sized(media) for media in self.whole("upload") if media.name == name)
+        fitting = [media for media in self._tagged() if media.name == name]
+        fitting = fitting or [media for media in self.whole("upload") if media.name == name]
+        return tuple(self._sized(media) for media in fitting)
+
+    def _tagged(self) -> tuple[Media, ...]:
+        """Give the images with all of the project's tags, where no namespace makes the list short."""
+        if self._fields.namespace or not self._fields.tags:
+            return ()
+        with self._guard:
+            if self._of_tags is None:
+                pages = self._pages(lambda cursor: self._api().tagged_page(cursor))
+                self._of_tags = tuple(one for page in pages for one in page.media if self._is_own(one, "upload"))
+            return self._of_tags
 
     def whole(self, generation: Generation) -> tuple[Media, ...]:
         """Give all of the project's images.
@@ -461,7 +510,7 @@ class Listing:
 
     def _forget(self, ids: Set[str]) -> None:
         with self._guard:
-            self._first = None
+            self._first = self._of_tags = None
             if self._whole is not None:
                 self._whole = tuple(media for media in self._whole if media.id not in ids)
 
