@@ -43,6 +43,34 @@ def needs_renewal(record: Record, renew_before: timedelta, now: datetime) -> boo
     return record.expires - now <= min(renew_before, life / 4)
 
 
+_ASKED = "retention"
+_SLACK = timedelta(days=1)
+
+
+def asked_for(record: Record, retention: timedelta | None) -> Record:
+    """Tell in a record that ends sooner than is asked for that this was all that the host gave: it is not asked again.
+
+    `retention` is None where it is to last for ever.
+    """
+    if not falls_short(record, retention):
+        return record
+    return replace(record, extra={**record.extra, _ASKED: _retention_text(retention)})
+
+
+def falls_short(record: Record, retention: timedelta | None) -> bool:
+    """Say whether a record was stored for less than is asked for now, as by settings that asked for less.
+
+    A day, or a quarter of what is asked for, is no shortfall: clocks differ, and hosts count in days.
+    """
+    if record.expires is None or record.extra.get(_ASKED) == _retention_text(retention):
+        return False
+    return retention is None or record.expires - record.uploaded < retention - min(_SLACK, retention / 4)
+
+
+def _retention_text(retention: timedelta | None) -> str:
+    return "permanent" if retention is None else f"{int(retention.total_seconds())}s"
+
+
 def owns(record: Record, host: str, accepts: Callable[[str], bool]) -> bool:
     """Say whether a record is of an image that this host, with these settings, would have given."""
     return record.host == host and accepts(record.url)

@@ -21,8 +21,8 @@ from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
 from imghost.models import IMPORT, KINDS, MEDIA_TYPES, Failure, Image, Record, Reference, Scan, Served, served_of
 from imghost.net import Client
+from imghost.records import asked_for, needs_renewal
 from imghost.records import lock as locks
-from imghost.records import needs_renewal
 from imghost.records.cache import Cache
 from imghost.run import local_copies
 from imghost.run.job import Job, Outcome, Upload
@@ -210,7 +210,7 @@ def _found(upload: Upload, job: Job, host: Host, client: Client, folder: Path) -
         hosted = host.find(made)
         if hosted is None:
             return None
-        record = recorded(upload, made, hosted, host.name, job.now())
+        record = asked_for(recorded(upload, made, hosted, host.name, job.now()), job.settings.retention)
         record = record.with_served(served_of(confirm(record, client, job.settings.retries).body))
     except HostError as refusal:
         return Failure(path, refusal.reason, refusal.remedy)

@@ -119,6 +119,8 @@ class Plan(NamedTuple):
     """False where some uploads may cost nothing."""
     sizes: Mapping[str, tuple[Record, ...]] = MappingProxyType({})
     """Path in the site -> the records of its smaller sizes."""
+    short: tuple[str, ...] = ()
+    """Images that were stored for less than is asked for now; those that the budget has room for are uploads, too."""
 
     @property
     def bytes(self) -> int:

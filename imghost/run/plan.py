@@ -19,7 +19,7 @@ from imghost.errors import BudgetError
 from imghost.hosts import Deletes, Host, Sorts, Varies, limits_at, registry
 from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
 from imghost.net import Client
-from imghost.records import covers, needs_renewal, owns
+from imghost.records import covers, falls_short, needs_renewal, owns
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
@@ -148,6 +148,7 @@ def plan(
     reused: dict[str, Record] = {}
     uploads: dict[tuple[str, str], Upload] = {}
     sizes: dict[str, tuple[Record, ...]] = {}
+    short: set[tuple[str, str]] = set()
     for path in sorted(needed):
         image = images[path]
         for variant in (variants[path], *(_sizes(image, host, settings) if path in sized else ())):
@@ -157,14 +158,27 @@ def plan(
                     sizes[path] = (*sizes.get(path, ()), record)
                 else:
                     reused[path] = record
-            if record is None or needs_renewal(record, settings.renew_before, now):
+            is_due = record is None or needs_renewal(record, settings.renew_before, now)
+            if not is_due and record and host.place == "network" and falls_short(record, settings.retention):
+                short.add((image.sha256, variant))
+            if is_due or (image.sha256, variant) in short:
                 known = uploads.get((image.sha256, variant))
                 paths = (*known.paths, path) if known else (path,)
                 upload = Upload(known.image if known else image, variant, paths, record)
                 uploads[image.sha256, variant] = _on_terms(upload, host)
     staying |= _left_out(groups, staying, needed)
     chosen = tuple(sorted(uploads.values(), key=lambda upload: upload.is_size))
-    return Plan(reused, chosen, staying, host.limits.price, host.limits.is_price_certain, sizes)
+    planned = Plan(reused, chosen, staying, host.limits.price, host.limits.is_price_certain, sizes)
+    return _with_short(planned, short, settings) if short else planned
+
+
+def _with_short(plan: Plan, short: Collection[tuple[str, str]], settings: Settings) -> Plan:
+    """Store anew what was stored for less than is asked for now, as far as the budget goes: it lives meanwhile."""
+    again = [upload for upload in plan.uploads if (upload.image.sha256, upload.variant) in short]
+    chosen = [upload for upload in plan.uploads if upload not in again]
+    room = max(len(chosen), _room([*chosen, *again], plan, settings))
+    paths = tuple(sorted(path for upload in again for path in upload.paths))
+    return plan._replace(uploads=(*chosen, *again[: room - len(chosen)]), short=paths)
 
 
 def _on_terms(upload: Upload, host: Host) -> Upload:
@@ -406,6 +420,7 @@ def _with_spares(
     spares: dict[tuple[str, str, str], Record] = {}
     for record in sorted((*cache.records(owner_of(settings, host)), *lock.unconfirmed), key=_end):
         lasts = record.lives_at(now) and not needs_renewal(record, settings.renew_before, now)
+        lasts = lasts and not falls_short(record, settings.retention)
         if lasts and owns(record, host.name, host.accepts):
             spares[record.key] = record
     uploads = (

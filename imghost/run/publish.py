@@ -24,7 +24,7 @@ from imghost.hosts import Converts, Host, Imports, Notes, Prices, Quota, Sorts, 
 from imghost.html.edit import Additions
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net import Client
-from imghost.records import confirmed, covers, is_confirmed, needs_renewal, owns
+from imghost.records import confirmed, covers, falls_short, is_confirmed, needs_renewal, owns
 from imghost.records import lock as locks
 from imghost.records.cache import Cache, exclusive
 from imghost.run.job import (
@@ -263,7 +263,8 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         verify=job.settings.verify and host.place == "network",
         bound={record.url: record for record in planned.lock.records if record.host == host.name},
         twins=_twins(planned, host, job),
-        stored=tuple(record for record in planned.lock.records if record.host == host.name),
+        retention=job.settings.retention,
+        stored=tuple(record for record in planned.lock.records if record.host == host.name and _is_good(record, job)),
         sleep=job.sleep,
     )
 
@@ -329,9 +330,15 @@ class _Ledger:
 
 def _twins(planned: Planned, host: Host, job: Job) -> dict[str, Record]:
     """List the good records of images that were sent as they are: what they have, an equal payload needs no more."""
-    now, margin = job.now(), job.settings.renew_before
     own = (record for record in planned.lock.records if not record.variant and owns(record, host.name, host.accepts))
-    return {record.sha256: record for record in own if covers(record, now) and not needs_renewal(record, margin, now)}
+    return {record.sha256: record for record in own if _is_good(record, job)}
+
+
+def _is_good(record: Record, job: Job) -> bool:
+    """Say whether a record needs no other in its place, so that another image may share its URL."""
+    now, settings = job.now(), job.settings
+    is_due = needs_renewal(record, settings.renew_before, now) or falls_short(record, settings.retention)
+    return covers(record, now) and not is_due
 
 
 def _with_removed(origins: Origins, last_map: PageMap) -> Origins:

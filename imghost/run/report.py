@@ -369,15 +369,30 @@ def remarks(published: Published) -> tuple[str, ...]:
     reasons = Counter(stay.reason for stay in published.staying.values() if not stay.code and not stay.is_wish)
     for reason in [it for it in reasons if any(it.removeprefix(NOT_UPLOADED) in text for text in warned)]:
         del reasons[reason]
+    short = published.planned.plan.short
     wishes = sorted(path for path, stay in published.staying.items() if stay.is_wish)
     return (
         *_of_repeats(published),
+        *((_of_short(published),) if short else ()),
         *(
             f"{wording.stay(count)}: {clause(reason, 'each' if count > 1 else 'it')}"
             for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
         ),
         *((f"{wording.stay(len(wishes))}, as you asked: {listed(wishes)}",) if wishes else ()),
     )
+
+
+def _of_short(published: Published) -> str:
+    """Say what becomes of images that were stored for less than `retention` asks now."""
+    plan, leave = published.planned.plan, published.planned.leave
+    again = {path for upload in plan.uploads for path in upload.paths}.intersection(plan.short)
+    left = len(plan.short) - len(again)
+    text = f"{many(len(plan.short), 'image')} were stored for less than `retention` asks for now"
+    if not leave.may_upload:
+        return f"{text}; a build that may upload stores them anew"
+    if not left:
+        return f"{text}, and are stored anew"
+    return f"{text}; the budget has no room to store {'all of them' if again else 'them'} anew: raise it, or wait"
 
 
 def advice(published: Published, job: Job) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ from imghost.hosts import Finds, Host, limits_at, may_store_twice
 from imghost.image.inspect import dimensions, media_type_of
 from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
 from imghost.net import Answer, Client
-from imghost.records import confirmed, is_confirmed, unconfirmed
+from imghost.records import asked_for, confirmed, is_confirmed, unconfirmed
 from imghost.run.job import Outcome, Upload, whole_of
 from imghost.wording import lasted, printable
 
@@ -111,6 +111,8 @@ class UploadContext:
     """URLs that records already bind."""
     twins: Mapping[str, Record] = field(default_factory=dict)
     """Records that are good, by the digest of the payload that is at the host, where that is known."""
+    retention: timedelta | None = None
+    """How long images are to live; None = for ever."""
     told: set[str] = field(default_factory=set)
     """URLs whose receipts were told, since the lock could not be written."""
     stored: tuple[Record, ...] = ()
@@ -334,7 +336,7 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
         hosted = _as_hosted(twin) if twin else _sent_once(upload, payload, context, state)
         _check_address(hosted, context)
         since = twin.uploaded if twin else context.now()
-        record = recorded(upload, payload, hosted, context.host.name, since)
+        record = asked_for(recorded(upload, payload, hosted, context.host.name, since), context.retention)
         _bind(record, state, payload.sha256)
         return _earned(unconfirmed(record) if context.verify else record, context, state), hosted.is_new
     finally:
@@ -499,6 +501,7 @@ def _brought(
         upload.image.sha256, context.host.name, hosted.url, hosted.id, upload.variant, 0, "image/png", None, None,
         context.now().replace(microsecond=0), hosted.expires,
     )  # fmt: skip
+    record = asked_for(record, context.retention)
     _bind(record, state)
     return _earned(unconfirmed(record), context, state), hosted.is_new
 

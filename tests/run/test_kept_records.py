@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -124,6 +125,13 @@ class TestEqualPayloads:
         assert hosted(project) == 0
 
 
+def _noise(seed: int) -> bytes:
+    """Draw what WebP makes no smaller."""
+    file = io.BytesIO()
+    Image.frombytes("L", (4, 4), random.Random(seed).randbytes(16)).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
 class TestRenewal:
     @pytest.mark.parametrize("other", [{"bytes": 7}, {"uploaded": DAY}, {"extra": {"path": "b.png"}}])
     def test_a_record_in_the_cache_that_must_be_renewed_itself_stops_no_renewal(
@@ -143,6 +151,21 @@ class TestRenewal:
         project.show({"one.png": picture(1)}).build(now)
         assert store.stored == 2
         assert locks.read(project.lock).records[0].expires > now + 60 * DAY  # type: ignore[operator]
+
+    @pytest.mark.parametrize("names", [("one.png",), ("one.png", "two.png")])
+    def test_one_whose_variant_gained_nothing_is_renewed_too(
+        self, tmp_path: Path, store: FakeStore, names: tuple[str, ...]
+    ) -> None:
+        """What the host has of these bytes spares no upload where that is just what runs out."""
+        store.life = 2 * DAY
+        images = {name: _noise(number) for number, name in enumerate(names)}
+        project = Project(tmp_path / "p", store).show(images)
+        now = datetime.now(UTC)
+        project.build(now - 28 * DAY, format="webp")
+        assert {record.media_type for record in locks.read(project.lock).records} == {"image/png"}
+        store.life = 90 * DAY
+        project.show(images).build(now, format="webp")
+        assert store.stored == 2 * len(names)
 
     def test_renewals_come_first_out_of_a_budget_and_the_rest_waits(self, tmp_path: Path, store: FakeStore) -> None:
         store.life = 2 * DAY
@@ -176,6 +199,70 @@ class TestRenewal:
         assert ["put the file back into the site before" in notice.text for notice in result.notices] == [
             True
         ] * is_altered
+
+
+class TestRaisedRetention:
+    """What was stored for less than is asked for now is told, and stored anew where the budget allows."""
+
+    WEEK = {"retention": "7d"}  # noqa: RUF012
+
+    def stored_for_a_week(self, root: Path, store: FakeStore) -> Project:
+        store.life = 7 * DAY
+        images = {f"{number}.png": picture(number) for number in range(3)}
+        project = Project(root, store).show(images)
+        project.build(datetime.now(UTC), **self.WEEK)
+        store.life = None
+        return project.show(images)
+
+    @pytest.mark.parametrize("asked", ["permanent", "365d", "30d"])
+    def test_all_are_stored_anew(self, tmp_path: Path, store: FakeStore, asked: str) -> None:
+        project = self.stored_for_a_week(tmp_path / "p", store)
+        store.life = None if asked == "permanent" else timedelta(days=int(asked[:-1]))
+        said = project.build(datetime.now(UTC), retention=asked)
+        assert "3 images were stored for less than `retention` asks for now, and are stored anew" in said.remarks
+        assert (store.stored, hosted(project), said.notices) == (6, 3, ())
+        again = project.build(datetime.now(UTC), retention=asked)
+        assert (store.stored, again.report.requests, again.remarks) == (6, 0, ())
+
+    @pytest.mark.parametrize(("limit", "stored", "left"), [(2, 5, "all of them"), (0, 3, "them")])
+    def test_the_budget_decides_how_many(
+        self, tmp_path: Path, store: FakeStore, limit: int, stored: int, left: str
+    ) -> None:
+        project = self.stored_for_a_week(tmp_path / "p", store)
+        said = project.build(datetime.now(UTC), max_uploads=limit)
+        assert (store.stored, hosted(project), said.is_refused) == (stored, 3, False)
+        assert f"no room to store {left} anew" in said.remarks[0]
+
+    def test_new_images_come_first(self, tmp_path: Path, store: FakeStore) -> None:
+        project = self.stored_for_a_week(tmp_path / "p", store)
+        write(project.root / "site", {"new.html": '<img src="new.png">', "new.png": picture(9)})
+        said = project.build(datetime.now(UTC), max_uploads=1)
+        assert (store.stored, said.report.counts.uploaded, said.is_refused) == (4, 1, False)
+
+    @pytest.mark.parametrize("asked", ["permanent", "30d"])
+    def test_a_host_that_gives_no_more_is_not_asked_for_it_again(
+        self, tmp_path: Path, store: FakeStore, asked: str
+    ) -> None:
+        project = self.stored_for_a_week(tmp_path / "p", store)
+        store.life = 8 * DAY
+        project.build(datetime.now(UTC), retention=asked)
+        assert store.stored == 6
+        for cache in ("cache", "fresh"):
+            project.cache = tmp_path / cache
+            said = project.build(datetime.now(UTC), retention=asked)
+            assert (store.stored, said.report.requests, said.remarks) == (6, 0, ())
+
+    @pytest.mark.parametrize("asked", ["7d", "6d", "1d"])
+    def test_what_lasts_as_long_as_asked_is_left(self, tmp_path: Path, store: FakeStore, asked: str) -> None:
+        project = self.stored_for_a_week(tmp_path / "p", store)
+        said = project.build(datetime.now(UTC), retention=asked)
+        assert (store.stored, said.report.requests, said.remarks) == (3, 0, ())
+
+    def test_a_build_that_may_not_upload_tells_so(self, tmp_path: Path, store: FakeStore) -> None:
+        project = self.stored_for_a_week(tmp_path / "p", store)
+        said = project.build(datetime.now(UTC), {"GITHUB_EVENT_NAME": "pull_request"})
+        assert "a build that may upload stores them anew" in said.remarks[0]
+        assert (store.stored, hosted(project), said.notices) == (3, 3, ())
 
 
 class TestStamps:
