@@ -286,7 +286,7 @@ def fields_of(value: object, name: str = "") -> Iterator[str]:
 
 def test_each_field_of_the_lock_is_told():
     """What is beside a record's own fields stands in the code as `extra`."""
-    known = set(locks._FIELDS) | {rewrite.SEEN, rewrite.WAY, records._MARK}
+    known = set(locks._FIELDS) | {rewrite.SEEN, rewrite.WAY, records._MARK, records._ASKED}
     for node in (node for tree in TREES for node in ast.walk(tree)):
         if (
             isinstance(node, ast.AnnAssign)

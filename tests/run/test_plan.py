@@ -152,13 +152,13 @@ def test_a_record_is_renewed_late_in_its_own_life(
     age: float, left: float, renew_before: str, *, is_renewed: bool
 ) -> None:
     known = record(A, age=age * DAY, left=left * DAY)
-    assert bool(planned([A], None, known, renew_before=renew_before).uploads) is is_renewed
+    assert bool(planned([A], None, known, renew_before=renew_before, retention="1h").uploads) is is_renewed
 
 
 def test_a_fresh_record_is_never_renewed_at_once() -> None:
     for days in (1, 7, 30, 365):
         known = record(A, age=timedelta(0), left=days * DAY)
-        assert planned([A], None, known, renew_before="9y").uploads == ()
+        assert planned([A], None, known, renew_before="9y", retention="1h").uploads == ()
 
 
 def test_a_permanent_record_is_never_renewed() -> None:
