@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 NPM_WORLD ?= $(or $(TMPDIR),/tmp)/imghost-world-npm
 NPM_PEERS ?= $(or $(TMPDIR),/tmp)/imghost-bench-npm
 
-.PHONY: demo test test-all soak fuzz lint types docs wheel matrix world world-images bench clean
+.PHONY: demo test test-all soak fuzz lint types docs wheel matrix world world-images world-versions bench clean
 
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
@@ -74,6 +74,11 @@ world: .venv-world/.ready
 world-images: .venv-world/.ready
 	.venv-world/bin/python -m tests.world.images $(or $(IMAGES),example_site/images) \
 		--folder $(or $(TMPDIR),/tmp)/imghost-world-images
+
+# A branch of thirteen versions with 200 images each, made as mike does, shrunk, and each version opened in Chromium.
+world-versions: .venv-world/.ready
+	.venv-world/bin/python -m tests.world.versions --versions $(or $(VERSIONS),13) --images $(or $(IMAGES),200) \
+		--folder $(or $(TMPDIR),/tmp)/imghost-world-versions
 
 .venv-world/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-world

@@ -109,20 +109,24 @@ def main() -> int:
     return _judge(chosen, tools, given.folder, given.option, given.least)
 
 
+def chromium(started: Any) -> Any:
+    """Start Chromium under Playwright; None where it is not installed."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    return started.chromium.launch(executable_path=program, args=arguments) if program else None
+
+
 def _judge(chosen: list[Project], tools: Tools, folder: Path, options: list[str], least: int) -> int:
     from playwright.sync_api import sync_playwright
 
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        print("no chromium is installed; install it")
-        return 2
     shutil.rmtree(folder, ignore_errors=True)
     totals = [0, 0, 0]
     built = 0
     with sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
+        browser = chromium(started)
+        if browser is None:
+            print("no chromium is installed; install it")
+            return 2
         for project in chosen:
             if lacking := missing(project, tools):
                 print(f"{project.name}: left out: {', '.join(lacking)} missing")
