@@ -475,7 +475,8 @@ def _twins(odd: _Odd) -> Remark:
     first, second = odd.findings[0].paths[:2]
     names = "two names" if all(len(finding.paths) == 2 for finding in odd.findings) else "several names"
     head = f"{many(count, 'image')} {'has' if count == 1 else 'have'} {names}"
-    sent = "Sent and paid once:" if odd.facts.spent else "Sent once:"
+    verb = "Collected" if odd.facts.is_collected else "Sent and paid" if odd.facts.spent else "Sent"
+    sent = f"{verb} once:"
     cause = sent if any(row.url for row in odd.rows) else ""
     details = (odd.jump(second, f"has the bytes of `{first}`"),)
     return Remark(head, count, cause=cause, details=details, more=count - 1, show="twin", shown=len(odd.rows))
@@ -487,7 +488,8 @@ def _telling(odd: _Odd) -> Remark:
     is_place = all("a place" in finding.text for finding in odd.findings)
     what = ("where it was taken" if count == 1 else "where they were taken") if is_place else "a place or a person"
     if odd.rows and all(row.is_stripped for row in odd.rows):
-        cause, fix = "The metadata was taken off before the upload:", "Your repository still has it."
+        copy = "in the collected copy" if odd.facts.is_collected else "before the upload"
+        cause, fix = f"The metadata was taken off {copy}:", "Your repository still has it."
     else:
         cause, fix = "The metadata stands in the file:", "Strip what you publish of it."
     head = f"{many(count, 'image')} {'tells' if count == 1 else 'tell'} {what}"
@@ -691,7 +693,7 @@ def gather(
         built=now,
         version=version(),
         commit=commit(settings.folder, job.environ),
-        title=seen.title,
+        title=_plain(seen.title),
         place=_place(host, published.records),
         notice=_notice(host, published.records),
         site_bytes=_site_bytes(published, rewritten_pages, job, listed),
@@ -811,6 +813,12 @@ def _paid(record: Record) -> Decimal:
 
 _NO_PRICE: Final = 1_000_000
 """US dollars that no image costs."""
+
+
+def _plain(title: str) -> str:
+    """Say once what a theme writes twice on a home page: the site's name as the page's, and the site's."""
+    half = title[: (len(title) - len(" - ")) // 2]
+    return half if half and any(title == f"{half} {mark} {half}" for mark in "-–—|·") else title
 
 
 def _place(host: Host | None, records: Mapping[str, Record]) -> str:

@@ -100,6 +100,44 @@ def test_no_name_can_end_a_command_or_begin_another():
     assert str(said).isprintable()
 
 
+REQUIRED = {
+    "": {"version", "runs"},
+    "runs": {"tool"},
+    "tool": {"driver"},
+    "driver": {"name"},
+    "rules": {"id"},
+    "results": {"message"},
+    "message": {"text"},
+    "shortDescription": {"text"},
+    "physicalLocation": {"artifactLocation"},
+}
+"""Members that each object has to have, by its place: SARIF 2.1.0, sections 3.13 to 3.49, and its schema."""
+
+
+def objects(value, place=""):
+    """Yield every object in a JSON value with the name of what it stands in."""
+    if isinstance(value, dict):
+        yield place, value
+        for name, member in value.items():
+            yield from objects(member, name)
+    for member in value if isinstance(value, list) else ():
+        yield from objects(member, place)
+
+
+@pytest.mark.parametrize("audit", [AUDIT, CLEAN])
+def test_sarif_has_what_its_schema_requires(audit):
+    sarif = json.loads(json.dumps(as_sarif(audit, FAILING, ".", "0.2.0")))
+    seen = set()
+    for place, found in objects(sarif):
+        seen.add(place)
+        assert REQUIRED.get(place, set()) <= found.keys(), place
+        assert "startLine" not in found or found["startLine"] >= 1
+        assert found.get("level", "note") in {"none", "note", "warning", "error"}
+        if "uri" in found:
+            assert re.fullmatch(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/%?#]+", found["uri"])
+    assert seen >= (REQUIRED.keys() if audit is AUDIT else {"", "runs", "tool", "driver", "rules"})
+
+
 def test_sarif_names_rules_levels_and_places():
     sarif = json.loads(json.dumps(as_sarif(AUDIT, FAILING, "my site", "0.2.0")))
     assert sarif["version"] == "2.1.0"

@@ -18,7 +18,7 @@ from imghost.run.report_html import commit
 
 DRAWING = "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
 SITE = {
-    "index.html": "<title>Acme &amp; sons</title>\n<img src=img/a.png alt=A width=40><img src=img/gone.png alt=x>"
+    "index.html": "<title>Acme &amp; sons - Acme &amp; sons</title>\n<img src=img/a.png alt=A width=40><img src=img/gone.png alt=x>"
     '<img src=img/drawing.svg alt="">',
     "guide/index.html": '<img src="../img/a.png"><img src="../img/b.png" alt=B><img src="../img/kept.png" alt=K>',
     "img/a.png": picture(1, (300, 200)),

@@ -122,6 +122,12 @@ class TestWords:
         facts = QUIET._replace(place="_imghost", is_collected=True)
         assert verdict(REPORT, facts).startswith("52 of 59 images are collected in _imghost, and")
 
+    def test_nothing_is_sent_to_a_directory(self, tmp_path):
+        text = written(tmp_path, facts=FACTS._replace(place="_imghost", is_collected=True)).read_text("utf-8")
+        assert "Collected once:" in text
+        assert "The metadata was taken off in the collected copy:" in text
+        assert not re.search(r"\bSent\b|before the upload", text)
+
     def test_one_image_is_one(self):
         assert verdict(self.counted(images=1, cached=1, uploaded=0), QUIET).startswith("1 of 1 image lives on img402")
 
