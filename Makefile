@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 NPM_WORLD ?= $(or $(TMPDIR),/tmp)/imghost-world-npm
 NPM_PEERS ?= $(or $(TMPDIR),/tmp)/imghost-bench-npm
 
-.PHONY: demo test test-all soak fuzz lint types docs wheel matrix world world-images world-versions bench clean
+.PHONY: demo test test-all soak fuzz lint types docs wheel matrix requirements world world-images world-versions bench clean
 
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
@@ -59,6 +59,20 @@ docs: $(READY)
 # The built wheel, in an environment of its own: three packages, entry points, licence.
 wheel: $(VENV)/.linted
 	$(BIN)/python tests/project/check_wheel.py
+
+# What the action installs, by hash: anew, from the newest of what pyproject.toml allows.
+requirements: .venv-lock/.ready
+	for extra in base x402 s3; do \
+		{ echo "# What action.yml installs, by hash; \`make requirements\` makes it anew from pyproject.toml."; \
+		echo hatchling | .venv-lock/bin/uv pip compile pyproject.toml - $$(test $$extra = base || echo --extra $$extra) \
+			--universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet; \
+		} > .github/requirements/$$extra.txt || exit 1; \
+	done
+
+.venv-lock/.ready:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet "uv>=0.5"
+	touch $@
 
 # The Sphinx versions that are not in the main environment.
 matrix:

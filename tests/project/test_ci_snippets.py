@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
@@ -173,6 +174,22 @@ def on_post_build(config):
 """
 
 
+MEANWHILE = """
+import subprocess
+from pathlib import Path
+from mkdocs.plugins import event_priority
+
+@event_priority(-2000)
+def on_post_build(config):
+    Path("docs/made.md").write_text("made by the build\\n", "utf-8")
+    work = Path({work!r})
+    if not (work / "docs/other.md").exists():
+        (work / "docs/other.md").write_text("meanwhile\\n", "utf-8")
+        commit = "git add . && git -c user.name=a -c user.email=a@b.test commit -qm meanwhile && git push -q origin main"
+        subprocess.run(commit, shell=True, check=True, cwd=work)
+"""
+
+
 class TestGitHub:
     @pytest.fixture
     def project(self, tmp_path, host):
@@ -258,6 +275,61 @@ class TestGitLab:
         self.job(project, "pages", project.fresh("second"), IMGPRO_API_KEY=VERIFIED)
         assert len(host.server.requests()) == asked
         assert len(host.uploads) == 1
+
+    def built_late(self, project: Project, hook: str, name: str = "late", **more: str) -> Path:
+        """Check out a project whose build runs a hook after the images are uploaded."""
+        config = (project.folder / "mkdocs.yml").read_text("utf-8")
+        project.run("git config receive.advertisePushOptions true", folder=project.origin)
+        project.commit({"mkdocs.yml": f"{config}hooks: [hook.py]\n", "hook.py": hook, **more})
+        return project.fresh(name)
+
+    @pytest.mark.long
+    def test_the_lock_is_committed_also_after_a_build_that_failed_late(self, project, host):
+        folder = self.built_late(project, FAILING)
+        with pytest.raises(AssertionError):
+            self.job(project, "pages", folder, IMGPRO_API_KEY=VERIFIED)
+        assert not (folder / "public").exists()
+        assert (len(host.uploads), project.committed()[0]) == (1, 1)
+        project.commit({"hook.py": ""}, "mended")
+        asked = len(host.server.requests())
+        self.job(project, "pages", project.fresh("mended"), IMGPRO_API_KEY=VERIFIED)
+        assert len(host.server.requests()) == asked
+
+    @pytest.mark.long
+    def test_a_push_in_between_and_a_tracked_file_that_the_build_changes_are_no_obstacle(self, project, host):
+        """Somebody pushes while the build runs, which writes into a file of the repository."""
+        folder = self.built_late(project, MEANWHILE.format(work=str(project.folder)), **{"docs/made.md": "first\n"})
+        self.job(project, "pages", folder, IMGPRO_API_KEY=VERIFIED)
+        count, texts = project.committed()
+        assert (count, texts[:2]) == (1, ["Record where the images live", "meanwhile"])
+        assert (folder / "docs/made.md").read_text("utf-8") == "made by the build\n"
+        assert project.run("git show main:docs/made.md", folder=project.origin) == "first\n"
+
+    @pytest.mark.long
+    def test_two_jobs_that_push_at_once_lose_no_record(self, project, host):
+        """Each sees the other's push only when its own is refused."""
+        project.run("git config receive.advertisePushOptions true", folder=project.origin)
+        first = project.fresh("first")
+        project.run("mkdocs build -q", {"IMGPRO_API_KEY": VERIFIED}, first)
+        project.commit({"docs/index.md": "![one](one.png)\n\n![two](two.png)\n", "docs/two.png": picture(2)})
+        folders = [first, project.fresh("second")]
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda folder: self.job(project, "pages", folder, IMGPRO_API_KEY=VERIFIED), folders))
+        assert project.committed()[0] >= 2
+        assert all("http://127.0.0.1" in (folder / "public/index.html").read_text("utf-8") for folder in folders)
+
+    def test_a_fork_without_a_secret_is_green_and_asks_nobody(self, project, host):
+        folder = project.fresh("fork")
+        self.job(project, "build", folder, CI_MERGE_REQUEST_IID="7", CI_PROJECT_PATH="somebody/docs")
+        assert host.server.requests() == []
+        assert 'src="one.png"' in (folder / "site/index.html").read_text("utf-8")
+
+    def test_a_missing_secret_on_the_default_branch_is_red_where_images_are_required(self, project, host):
+        config = (project.folder / "mkdocs.yml").read_text("utf-8")
+        project.commit({"mkdocs.yml": config.replace("host: img.pro", "host: img.pro\n      require: true")})
+        with pytest.raises(AssertionError):
+            self.job(project, "pages", project.fresh("red"), IMGPRO_API_KEY="")
+        assert (host.server.requests(), project.committed()[0]) == ([], 0)
 
     def test_a_merge_request_is_built_without_asking_anybody(self, project, host):
         self.job(project, "build", project.fresh("merge"), CI_MERGE_REQUEST_IID="7", IMGPRO_API_KEY=VERIFIED)
@@ -348,10 +420,22 @@ class TestAction:
 
     def test_it_installs_what_was_checked_out_with_it(self):
         install = parsed(ROOT / "action.yml")["runs"]["steps"][0]
-        assert '"$GITHUB_ACTION_PATH' in install["run"]
+        *others, own = [line for line in install["run"].splitlines() if "pip install" in line]
+        assert own.endswith('--no-deps --no-build-isolation "$GITHUB_ACTION_PATH"')
+        assert all("--require-hashes --only-binary :all:" in line for line in others)
+        assert others
 
-    def test_what_is_installed_sees_no_key(self, tmp_path):
-        """Packages of others run code of theirs while they are installed."""
+    @pytest.mark.parametrize("extras", ["", "x402", "s3,x402"])
+    def test_each_extra_is_a_list_of_hashes(self, tmp_path, extras):
+        """Nothing is asked of an index here: what would be installed is enough."""
+        told = self.installing(tmp_path, EXTRAS=extras)
+        lists = re.findall(r"-r (\S+)", told)
+        names = ["base", *filter(None, extras.split(","))]
+        assert lists == [str(ROOT / f".github/requirements/{name}.txt") for name in names]
+        assert all(Path(path).is_file() for path in lists)
+
+    def installing(self, tmp_path: Path, **given: str) -> str:
+        """Run the step that installs, with a Python that only notes what it is asked and sees; gives the notes."""
         install = parsed(ROOT / "action.yml")["runs"]["steps"][0]
         stub = tmp_path / "python"
         stub.write_text(
@@ -359,14 +443,19 @@ class TestAction:
             'if [ "$2" = venv ]; then mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; fi\n'
         )
         stub.chmod(0o755)
-        names = [name for kind in registry.installed() for name in registry.host_type(kind).credentials]
-        assert {"IMGPRO_API_KEY", "IMG402_PRIVATE_KEY", "IMAGEUPLOAD_API_KEY"} <= set(names)
         seen = tmp_path / "seen"
         environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RUNNER_TEMP": str(tmp_path / "temp"), "SEEN": str(seen)}
-        environ |= {"GITHUB_ACTION_PATH": str(ROOT), "EXTRAS": "", **dict.fromkeys(names, "secret-of-the-job")}
+        environ |= {"GITHUB_ACTION_PATH": str(ROOT), "EXTRAS": "", **given}
         subprocess.run(["bash", "-e", "-c", install["run"]], env=environ, check=True)
-        assert "pip install" in seen.read_text()
-        assert "secret-of-the-job" not in seen.read_text()
+        return seen.read_text()
+
+    def test_what_is_installed_sees_no_key(self, tmp_path):
+        """Packages of others run code of theirs while they are installed."""
+        names = [name for kind in registry.installed() for name in registry.host_type(kind).credentials]
+        assert {"IMGPRO_API_KEY", "IMG402_PRIVATE_KEY", "IMAGEUPLOAD_API_KEY"} <= set(names)
+        told = self.installing(tmp_path, **dict.fromkeys(names, "secret-of-the-job"))
+        assert told.count("pip install") == 2
+        assert "secret-of-the-job" not in told
 
 
 class TestPreCommit:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -41,6 +43,30 @@ def test_no_checkout_leaves_its_token_to_later_steps(file: Path) -> None:
     checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout@")]
     assert checkouts
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def listed(extra: str) -> dict[str, set[str]]:
+    """Read a list of what the action installs: each package's versions."""
+    text = (ROOT / ".github/requirements" / f"{extra}.txt").read_text()
+    entries = re.findall(r"^([a-z0-9-]+)==(\S+)[^\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.M)
+    assert text.count("==") - text.count("' ==") >= len(entries) > 0
+    assert len(re.findall(r"^[a-z]", text, re.M)) == len(entries)
+    found: dict[str, set[str]] = {}
+    for name, version, _ in entries:
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+@pytest.mark.parametrize("extra", ["base", "x402", "s3"])
+def test_the_action_installs_by_hash_what_the_project_depends_on(extra: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(project["optional-dependencies"][extra] if extra != "base" else ())]
+    found = listed(extra)
+    for requirement in map(Requirement, [*wanted, "hatchling"]):
+        assert found[requirement.name]
+        assert all(requirement.specifier.contains(version) for version in found[requirement.name])
+    base = listed("base")
+    assert {name: found[name] for name in base} == base
 
 
 def test_what_publishes_runs_nothing_of_ours_and_takes_what_was_built_apart_from_the_tests() -> None:
