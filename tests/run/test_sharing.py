@@ -20,7 +20,7 @@ from doubles.engines import Engine, Folder, end_claims, opened, states
 from doubles.imgpro import ImgPro
 from doubles.stores import Moto, Postgres, postgres_programs
 from sites import write
-from trust.place import Project, built_site, counted, crawl, picture, tree
+from trust.place import Project, built_site, counted, crawl, picture, tell, tree
 
 from imghost import settings
 from imghost.records import lock
@@ -33,6 +33,8 @@ from imghost.testing.fake import KEY, FakeStore, write_entry
 TESTS = Path(__file__).parents[1]
 USUAL = 4
 BUILDS = counted("BUILDS", USUAL)
+HALF = counted("SHARED_IMAGES", 8) // 2
+"""Of a build's images; every repository has these, and as many of its own."""
 PAIRS = [(engine, can) for engine in ("file", "s3", "postgresql") for can in (True, False)]
 if BUILDS == USUAL:  # each engine meets one of the two kinds of hosts
     PAIRS = [("file", True), ("s3", False), ("postgresql", True)]
@@ -104,7 +106,7 @@ def uploads(host: Any) -> Counter[str]:
 
 
 @pytest.mark.sampled(1)
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize(("engine", "can_be_asked"), PAIRS, indirect=["engine"])
 def test_builds_of_several_repositories_at_once_upload_each_image_once(
     tmp_path: Path, engine: Engine, can_be_asked: bool
@@ -115,18 +117,19 @@ def test_builds_of_several_repositories_at_once_upload_each_image_once(
         making = a_project if can_be_asked else a_mute_project
         projects = [making(tmp_path, f"{number}", host, store) for number in range(BUILDS)]
         for number, project in enumerate(projects):
-            own = 10 + 4 * (number % (BUILDS // 2))
-            illustrated(project.site, [0, 1, 2, 3, *range(own, own + 4)])
+            own = 10 + HALF + HALF * (number % (BUILDS // 2))
+            illustrated(project.site, [*range(HALF), *range(own, own + HALF)])
         before = [tree(project.site) for project in projects]
         running = [begun(project, engine, tmp_path) for project in projects]
-        told = [one.communicate(timeout=100) for one in running]
+        told = [one.communicate(timeout=2000) for one in running]
         assert [one.returncode for one in running] == [0] * BUILDS, told
-        assert sorted(uploads(host).values()) == [1] * (4 + 2 * BUILDS)
+        assert sorted(uploads(host).values()) == [1] * (distinct := HALF + HALF * (BUILDS // 2))
         assert "warning" not in "".join(err for _, err in told), told
         for project, was in zip(projects, before, strict=True):
-            assert crawl(project.site, was, host if can_be_asked else project.host)["index.html"] == 8
+            assert crawl(project.site, was, host if can_be_asked else project.host)["index.html"] == 2 * HALF
     with opened(engine, store) as place:
-        assert [(it["claim"], it["generation"]) for it in states(place)] == [(None, 1)] * (4 + 2 * BUILDS)
+        assert [(it["claim"], it["generation"]) for it in states(place)] == [(None, 1)] * distinct
+    tell(f"{BUILDS} builds of {2 * HALF} images with {engine.__class__.__name__}: {distinct} uploads of {distinct} images")
 
 
 @pytest.mark.long
