@@ -85,7 +85,10 @@ class _Addressed:
 def illustrated(site: Path, numbers: list[int]) -> Path:
     """Write a site of one page that shows these pictures."""
     shown = "".join(f'<p><img src="images/{number}.png"></p>\n' for number in numbers)
-    pictures: dict[str, str | bytes] = {f"images/{number}.png": picture(number) for number in numbers}
+    # A number has one of 256 colours, so those beyond are wider.
+    pictures: dict[str, str | bytes] = {
+        f"images/{number}.png": picture(number, (40 + number // 256, 30)) for number in numbers
+    }
     return write(site, {"index.html": f"<!doctype html><title>t</title>\n{shown}", **pictures})
 
 
@@ -112,7 +115,7 @@ def test_builds_of_several_repositories_at_once_upload_each_image_once(
     tmp_path: Path, engine: Engine, can_be_asked: bool
 ) -> None:
     """Two builds of each repository, on runners that share nothing but the store and the account."""
-    store = engine.fresh()
+    store, distinct = engine.fresh(), HALF + HALF * (BUILDS // 2)
     with ImgPro("images", quota=1000) if can_be_asked else FakeStore(is_idempotent=False) as host:
         making = a_project if can_be_asked else a_mute_project
         projects = [making(tmp_path, f"{number}", host, store) for number in range(BUILDS)]
@@ -123,13 +126,15 @@ def test_builds_of_several_repositories_at_once_upload_each_image_once(
         running = [begun(project, engine, tmp_path) for project in projects]
         told = [one.communicate(timeout=2000) for one in running]
         assert [one.returncode for one in running] == [0] * BUILDS, told
-        assert sorted(uploads(host).values()) == [1] * (distinct := HALF + HALF * (BUILDS // 2))
+        assert sorted(uploads(host).values()) == [1] * distinct
         assert "warning" not in "".join(err for _, err in told), told
         for project, was in zip(projects, before, strict=True):
             assert crawl(project.site, was, host if can_be_asked else project.host)["index.html"] == 2 * HALF
     with opened(engine, store) as place:
         assert [(it["claim"], it["generation"]) for it in states(place)] == [(None, 1)] * distinct
-    tell(f"{BUILDS} builds of {2 * HALF} images with {engine.__class__.__name__}: {distinct} uploads of {distinct} images")
+    tell(
+        f"{BUILDS} builds of {2 * HALF} images with {engine.__class__.__name__}: {distinct} uploads of {distinct} images"
+    )
 
 
 @pytest.mark.long

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles.engines import Folder, opened
+from doubles.engines import Engine, Folder, opened
 from doubles.imgpro import ImgPro
 from doubles.stores import Moto, Postgres, free_ports, postgres_programs
 from run.test_sharing import _built, _sha256, a_project, illustrated
@@ -41,6 +41,15 @@ def s3(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
         monkeypatch.setenv(name, text)
     yield moto
     moto.front.refused, moto.front.when, moto.front.delay = None, lambda: True, 0.0
+
+
+@pytest.fixture(params=["file", "s3", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
+    """Give each kind of store, which works as it should."""
+    if request.param == "file":
+        return Folder(tmp_path / "stores")
+    server: Engine = request.getfixturevalue("s3" if request.param == "s3" else "postgres")
+    return server
 
 
 @contextmanager
@@ -174,16 +183,16 @@ class TestFull:
 
 
 class TestStrangers:
-    def test_an_entry_that_is_not_ours(self, tmp_path: Path) -> None:
-        engine = Folder(tmp_path / "stores")
+    def test_an_entry_that_is_not_ours(self, tmp_path: Path, engine: Engine) -> None:
         url = engine.fresh()
         with opened(engine, url) as store:
             store.put(KEY.path, "hello", None)
         why = "it is not JSON (Expecting value at column 1); take it out of the store, or choose another prefix"
         check_refused(tmp_path, url, f"nothing is uploaded: the shared entry {KEY.path} cannot be read: {why}")
 
-    def test_a_record_whose_url_is_not_the_hosts_is_not_used_and_its_project_named(self, tmp_path: Path) -> None:
-        engine = Folder(tmp_path / "stores")
+    def test_a_record_whose_url_is_not_the_hosts_is_not_used_and_its_project_named(
+        self, tmp_path: Path, engine: Engine
+    ) -> None:
         url = engine.fresh()
         with one_image(tmp_path, url) as (project, host, said), opened(engine, url) as store:
             store.put(KEY.path, json.dumps(_stranger()), None)
@@ -192,8 +201,7 @@ class TestStrangers:
             assert said[-1].startswith(f"warning: 1 record in the store {store.address} name a URL that is not one of")
             assert "like https://evil.example/1.png by github.com/them/docs:imghost.lock" in said[-1]
 
-    def test_a_record_of_another_size_is_not_used(self, tmp_path: Path) -> None:
-        engine = Folder(tmp_path / "stores")
+    def test_a_record_of_another_size_is_not_used(self, tmp_path: Path, engine: Engine) -> None:
         url = engine.fresh()
         with one_image(tmp_path, url) as (project, host, said), opened(engine, url) as store:
             fields = _stranger()
