@@ -49,6 +49,8 @@ class _Cover:
 
 _CHANGING: Final = ("src", "href", "ackground", "poster")
 """What a script has at least that changes images' URLs."""
+_SELECTING: Final = ("[src", "[href", "[data-src", "[poster", "[style", "[ ")
+"""How selectors begin in a script that ask for a URL's text."""
 _CODE: Final = ("on", "@", ":", "_", "(", "x-", "v-", "hx-on", "ng-", "data-on")
 """How attributes begin that hold code: for events, and what frameworks read as such."""
 _KEPT_CODE: Final = 50_000
@@ -90,19 +92,23 @@ class _Code(NamedTuple):
     """Whether it mentions them as one does that changes them."""
     renames: Renames | None = None
     selectors: frozenset[Condition] = frozenset()
+    vouched: tuple[str, ...] = ()
+    """Style sheets that it loads with an `integrity`."""
 
 
 def _code_of(script: str) -> _Code:
     """Read a script; what its patterns are compiled for, few have."""
-    is_changing, has_selector = any(mark in script for mark in _CHANGING), "[src" in script
-    if not is_changing and not has_selector:
+    is_changing, has_selector = any(mark in script for mark in _CHANGING), any(mark in script for mark in _SELECTING)
+    is_vouching = "integrity" in script
+    if not is_changing and not has_selector and not is_vouching:
         return _NO_CODE
-    from imghost.html.uses import renames_of, selectors_of
+    from imghost.html.uses import renames_of, selectors_of, sheets_of
 
     return _Code(
         is_changing,
         renames_of(script) if is_changing else None,
         selectors_of(script) if has_selector else frozenset(),
+        tuple(sheets_of(script)) if is_vouching else (),
     )
 
 
@@ -207,6 +213,7 @@ class _Page:
                 if code is not _NO_CODE:
                     self._code.append(code)
                     self.selectors |= code.selectors
+                    self.vouched += code.vouched
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         """Yield the spans of the page's scripts."""
@@ -262,7 +269,7 @@ class _Page:
         elif name == "base" and self.base is None and not self._inert and "href" in element.given:
             self.base = value(self.text, element.given["href"])
             self._before_base = before
-        elif name == "link" and "integrity" in element.given and "href" in element.given:
+        elif name == "link" and element.is_vouched and "href" in element.given:
             self.vouched.append(value(self.text, element.given["href"]))
         elif name == "meta" and self.text.find("image:", element.body, element.end) >= 0:
             self._has_card_size = self._has_card_size or bool(_CARD_SIZE.search(self.text, element.body, element.end))
@@ -423,6 +430,7 @@ HELD_BY_ATTRIBUTE: Final = 'kept by data-imghost="off"'
 HELD_BY_CLASS: Final = "kept by the class no-imghost"
 HELD_BY_SCRIPT: Final = "a script renames it"
 HELD_BY_HASH: Final = "is in a style that a Content-Security-Policy admits by its hash"
+HELD_BY_INTEGRITY: Final = "has an integrity attribute, which vouches for its bytes"
 HELD_BY_BASE: Final = "stands before the page's <base>"
 
 SETS: Final = frozenset({"srcset", "imagesrcset", "data-srcset"})
@@ -455,6 +463,11 @@ class Element(NamedTuple):
         return ascii_lower(value(self.text, self.given.get(name)).strip(SPACE))
 
     @property
+    def is_vouched(self) -> bool:
+        """Say whether it vouches for the bytes of what it loads; an empty value asks for nothing."""
+        return self.name == "link" and "integrity" in self.given and bool(self.says("integrity"))
+
+    @property
     def held(self) -> str:
         """Why its own attributes keep its references local, or nothing."""
         if "data-imghost" in self.given and self.says("data-imghost") == "off":
@@ -462,6 +475,8 @@ class Element(NamedTuple):
         classes = value(self.text, self.given.get("class")).split()
         if "no-imghost" in classes:
             return HELD_BY_CLASS
+        if self.is_vouched:
+            return HELD_BY_INTEGRITY
         return HELD_BY_SCRIPT if self.name == "img" and "toggler" in classes else ""
 
 

@@ -632,12 +632,13 @@ def _ids_and_classes(written: str) -> set[str]:
 
 # Selectors that ask for a URL's text: they must match as much, and no more, when the URL is another.
 
-_ATTRIBUTES: Final = r"src|srcset|data-src|data-srcset|href|xlink\\?:href|poster|content|data"
+_ATTRIBUTES: Final = r"src|srcset|data-src|data-srcset|href|xlink\\?:href|poster|content|data|style"
 _STRING: Final = r"""\\?"(?:[^"\\\n]|\\[^"])*\\?"|\\?'(?:[^'\\\n]|\\[^'])*\\?'|(?:[^\]\s"'\\]|\\.)+"""
 _SELECTOR: Final = re.compile(
     rf"""\[\s*(?:\*?\|)?({_ATTRIBUTES})\s*([~|^$*]?=)\s*({_STRING})\s*([iIsS]?)\s*\]""", re.A | re.I
 )
 _ESCAPE: Final = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.S)
+_AROUND_URL: Final = re.compile(r"""\A.*url\(\s*["']?|["']?\s*\).*\Z""", re.S | re.I)
 _UP: Final = re.compile(r"(?:\.{0,2}/)*")
 _SUFFIX: Final = re.compile(r"\.[A-Za-z]{3,4}\Z")
 
@@ -684,6 +685,15 @@ def selectors_of(text: str) -> frozenset[Condition]:
     )
 
 
+_SHEET: Final = re.compile(r"""[^\s"'`=()<>]{1,500}\.css\b""")
+
+
+def sheets_of(script: str) -> Iterator[str]:
+    """Yield the style sheets that a script names which writes an `integrity`."""
+    for found in _SHEET.finditer(script):
+        yield found[0].replace("\\/", "/")
+
+
 def _read(written: str) -> str:
     """Read a selector's value: a string, one in a script's string, or an identifier."""
     bare = written.removeprefix("\\") if written[:2] in {'\\"', "\\'"} else written
@@ -699,6 +709,11 @@ def differs(selectors: Iterable[Condition], kind: str, old: str, new: str, *, in
     """
     attributes = _WRITTEN_IN.get(kind, (set[str](), set[str]()))[in_srcset]
     for selector in selectors:
+        if kind == "style" and selector.attribute == "style":
+            # A style is more than its URL, so what is asked of it is looked for in that.
+            part = _AROUND_URL.sub("", selector.value)
+            if len(part) > 1 and part in old and part not in new:
+                return selector
         if selector.attribute in attributes and matches(selector, old) is not matches(selector, new):
             return selector
     return None

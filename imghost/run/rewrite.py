@@ -424,7 +424,9 @@ def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) ->
 _ENDS: Final = (
     *(".gz", ".br", ".zst", "ngsw.json", "_headers", ".htaccess", "netlify.toml", "vercel.json", "web.config"),
     *("staticwebapp.config.json", "firebase.json", "sw.js", "worker.js", "worker.min.js", "hashmap.json"),
-    *("app-data.json", "search_index.js"),
+    *("app-data.json", "search_index.js", "now.json", "serve.json", "static.json", "nginx.conf", "Caddyfile"),
+    *("customHttp.yml", "offline.js", "pwa.js", "threads.js", "manifest.json", "manifest.js", "-assets.js"),
+    *("SUMS", "sums", "SUMS.txt", "sums.txt", "checksum", ".sha256", ".sha512", ".md5"),
 )
 _BEGINS: Final = ("assets/js/runtime~main.", "_next/", "_nuxt/", "workbox-", "precache-manifest")
 """How files begin or end that may say how pages reach a reader; most sites have none."""

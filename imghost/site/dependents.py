@@ -14,9 +14,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache
+from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from imghost.files import write_whole
 from imghost.html import blocks
@@ -32,13 +33,27 @@ HELD_BY_INTEGRITY: Final = "is in a style sheet for whose bytes a page vouches (
 
 _SCRIPTS: Final = (".js", ".mjs", ".cjs")
 _HEADERS: Final = frozenset(
-    {"_headers", ".htaccess", "netlify.toml", "vercel.json", "staticwebapp.config.json", "web.config", "firebase.json"}
+    {
+        *(
+            "_headers",
+            ".htaccess",
+            "netlify.toml",
+            "vercel.json",
+            "staticwebapp.config.json",
+            "web.config",
+            "firebase.json",
+        ),
+        *("now.json", "serve.json", "static.json", "nginx.conf", "Caddyfile", "customHttp.yml"),
+    }
 )
 """Files in a site by which servers choose the headers of its pages."""
 _DIGEST: Final = re.compile(r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]{1,100}={0,2}'", re.I)
 """How a policy names the digest of a style or a script (CSP level 3, hash-source)."""
 _CHANGING: Final = (b"src", b"href", b"ackground", b"poster")
 """What a script has at least that changes images' URLs."""
+_SELECTOR: Final = re.compile(
+    rb"\[\s*(?:\*?\|)?(?:(?:data-)?src|(?:xlink\\?:)?href|poster|content|data|style)\w*\s*[~|^$*]?=", re.I
+)
 _LARGEST: Final = 20_000_000
 """Bytes; a larger script or style sheet is data."""
 _APART: Final = frozenset({"searchindex.js", "doctools.js"})
@@ -55,6 +70,8 @@ class Dependents(NamedTuple):
     selectors: frozenset[Condition] = frozenset()
     files: frozenset[str] = frozenset()
     """The site's files; only a name that one of them has can be shown in another's place."""
+    sheets: frozenset[str] = frozenset()
+    """Style sheets that a script names which vouches for what it loads."""
 
     @property
     def mark(self) -> str:
@@ -67,7 +84,7 @@ class Dependents(NamedTuple):
 
         `origin` is the hosted images', empty where they lie in the site.
         """
-        if page.path in vouched:
+        if page.path in vouched or page.path in self.sheets:
             return lambda _, __: HELD_BY_INTEGRITY
         literals = self.literals.union(page.scan.renaming) if page.scan.renaming else self.literals
         selectors = self.selectors.union(page.scan.selectors) if page.scan.selectors else self.selectors
@@ -88,6 +105,7 @@ def dependents_of(found: Survey) -> Dependents:
     renames: list[Renames] = []
     selectors: set[Condition] = set()
     digests: set[str] = set()
+    vouched: set[str] = set()
     for path in sorted(path for path in found.files if path.lower().endswith((*_SCRIPTS, ".css", *_HEADERS))):
         content = _content(found, path)
         if path.rpartition("/")[2] in _HEADERS:
@@ -97,13 +115,18 @@ def dependents_of(found: Survey) -> Dependents:
             from imghost.html.uses import renames_of
 
             renames.append(renames_of(decode(content)))
-        if b"[src" in content or b"[href" in content or b"[poster" in content:
+        if is_script and b"integrity" in content:
+            from imghost.html.uses import sheets_of
+
+            vouched |= {name.rpartition("/")[2] for name in sheets_of(decode(content))}
+        if _SELECTOR.search(content):
             from imghost.html.uses import selectors_of
 
             selectors |= selectors_of(decode(content))
     literals = frozenset(literal for one in renames for literal in one.literals)
     words = frozenset(word for one in renames for word in one.words)
-    return Dependents(literals, words | digests, frozenset(selectors), found.files)
+    sheets = frozenset(path for path in found.stylesheets if path.rpartition("/")[2] in vouched) if vouched else vouched
+    return Dependents(literals, words | digests, frozenset(selectors), found.files, frozenset(sheets))
 
 
 def _content(found: Survey, path: str) -> bytes:
@@ -164,15 +187,34 @@ _PACKED: Final = (".br", ".zst")
 _LARGEST_LIST: Final = 2_000_000
 """Bytes; what is larger is no settings file."""
 _POLICY: Final = re.compile(
-    r"""Content-Security-Policy(?!-Report-Only)["']?\s*(?:[:=,]\s*)?(?:["']?value["']?\s*[:=]\s*)?["']?([^"\n]{1,8000})""",
+    r"""Content-Security-Policy(?!-Report-Only)["']?\s*(?:[:=,]\s*)?(?:["']?value["']?\s*[:=]\s*)?"""
+    r"""(?:(?:\'{3}|"{3})([^"]{1,8000}?)(?:\'{3}|"{3})|["']?([^"\n]{1,8000}))"""
+    r"""|\bvalue["']?\s*[:=]\s*"([^"]{1,8000})"\s*,?\s*["']?(?:key|name)["']?\s*[:=]\s*["']Content-Security-Policy["']""",
     re.I,
 )
 _EMBEDDER: Final = re.compile(
-    r"""Cross-Origin-Embedder-Policy["',:=\s]{1,12}(?:value["'\s:=]{1,8})?require-corp""", re.I
+    r"""Cross-Origin-Embedder-Policy["',:=\s]{1,12}(?:value["'\s:=]{1,8})?require-corp"""
+    r"""|require-corp["',\s]{1,8}(?:key|name)["'\s:=]{1,8}Cross-Origin-Embedder-Policy""",
+    re.I,
 )
-_PRECACHES: Final = re.compile(r"""precache|["']?revision["']?\s*:""", re.I)
-_LISTED: Final = re.compile(r"""["']?url["']?\s*:\s*["']([^"']{1,500})["']""")
-_WORKERS: Final = re.compile(r"(?:.*/)?(?:sw|service-?worker|precache-manifest[^/]*|workbox-[^/]*)\.js", re.I)
+_COMMENTS: Final = re.compile(r"^[\t ]*(?:#|//|;).*$|<!--[\s\S]*?(?:-->|\Z)|\\\r?\n|\bunset\b.*$", re.M)
+"""What says nothing in a settings file, and the ends of lines that go on."""
+_PRECACHES: Final = re.compile(r"""precache|["']?(?:revision|hash)["']?\s*:""", re.I)
+_ENTRY: Final = re.compile(r"\{([^{}]{1,2000})\}")
+_LISTED: Final = re.compile(r"""\burl["']?\s*:\s*["'`]([^"'`]{1,500})["'`]""")
+_DIGEST_OF: Final = re.compile(r"""\b(?:revision|hash|integrity)["']?\s*:\s*["'`][^"'`]""")
+_PAIR: Final = re.compile(r"""\[\s*["']([^"']{1,500})["']\s*,\s*["'][0-9a-f]{8,128}["']\s*\]""")
+_SUM: Final = re.compile(
+    r"^(?:\\?[0-9a-fA-F]{32,128} [ *](.{1,500})|\w+ \((.{1,500})\) = [0-9a-fA-F]{32,128})\s*$", re.M
+)
+"""A line of `sha256sum` and its kin, and of BSD's."""
+_WORKERS: Final = re.compile(
+    r"(?:.*/)?(?:[^/]*(?:sw|worker|workbox|precache|pwa|offline|thread|isolat)[^/]*\.m?js|[^/]*manifest[^/]*\.(?:js|json))",
+    re.I,
+)
+_SUMS: Final = re.compile(
+    r"(?:.*/)?(?:(?:sha\d*|md5|b2)sums?(?:\.txt)?|check-?sums?(?:\.\w+)?|[^/]+\.(?:sha\d+|md5))", re.I
+)
 _ISOLATING: Final = "coi-serviceworker"
 
 _HYDRATING: Final = (
@@ -238,7 +280,11 @@ def stale(root: Path, files: Collection[str], pages: Collection[str]) -> Iterato
             listed = _hashed(root / path)
         elif _WORKERS.fullmatch(path):
             listed = _precached(root / path)
+        elif _SUMS.fullmatch(path):
+            listed = {found[1] or found[2] for found in _SUM.finditer(_text(root / path))}
         else:
+            continue
+        if not listed:
             continue
         folder = path[: len(path) - len(name)]
         if page := next((page for page in sorted(pages) if _is_listed(page, folder, listed)), ""):
@@ -256,8 +302,13 @@ def _hashed(file: Path) -> set[str]:
 
 
 def _precached(file: Path) -> set[str]:
+    """Read the URLs of which a service worker keeps revisions; one that is null vouches for nothing."""
     text = _text(file)
-    return set(_LISTED.findall(text)) if _PRECACHES.search(text) else set()
+    if not _PRECACHES.search(text):
+        return set()
+    entries = (entry[1] for entry in _ENTRY.finditer(text))
+    urls = {url[1] for entry in entries if _DIGEST_OF.search(entry) and (url := _LISTED.search(entry))}
+    return urls | {pair[1] for pair in _PAIR.finditer(text)}
 
 
 def _is_listed(page: str, folder: str, listed: Collection[str]) -> bool:
@@ -265,7 +316,15 @@ def _is_listed(page: str, folder: str, listed: Collection[str]) -> bool:
     if not page.startswith(folder):
         return False
     own = page[len(folder) :]
-    return bool({own, f"/{own}", f"./{own}", f"/{page}", own.removesuffix("index.html") or "/"} & set(listed))
+    paths = {urlsplit(url).path.removeprefix("./") if "://" in url else url.removeprefix("./") for url in listed}
+    # A site that is published below its host's root is listed with that folder.
+    rooted = [path.rpartition("/")[0] for path in paths if path.startswith("/")]
+    around = f"{commonpath(rooted) if rooted and all(rooted) else ''}/"
+    below = {path.removeprefix(around) for path in paths}
+    shorter = own.removesuffix("index.html")
+    return bool({own, f"/{own}", f"/{page}", shorter or "/", f"/{shorter}"} & paths) or bool(
+        {own, shorter} & below - {""}
+    )
 
 
 def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Iterator[Warned]:
@@ -274,8 +333,9 @@ def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Ite
         return
     wanted = " ".join(origins)
     for path in sorted(path for path in files if path.rpartition("/")[2] in _HEADERS):
-        text = _text(root / path)
-        policies = [found[1].strip() for found in _POLICY.finditer(text)]
+        text = _COMMENTS.sub(" ", _text(root / path))
+        found = (next(filter(None, one.groups())) for one in _POLICY.finditer(text))
+        policies = [" ".join(policy.replace("\\ ", " ").split()) for policy in found]
         if blocks(policies, origins):
             yield Warned(
                 "policy",
@@ -283,10 +343,10 @@ def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Ite
             )
         if _EMBEDDER.search(text):
             yield _embedder(path)
-    for path in sorted(
-        path for path in files if path.rpartition("/")[2].startswith(_ISOLATING) and path.endswith(".js")
-    ):
-        yield _embedder(path)
+    for path in sorted(path for path in files if path.endswith(".js")):
+        is_isolating = path.rpartition("/")[2].startswith(_ISOLATING)
+        if is_isolating or (_WORKERS.fullmatch(path) and _EMBEDDER.search(_text(root / path))):
+            yield _embedder(path)
 
 
 def _embedder(path: str) -> Warned:

@@ -52,6 +52,7 @@ HELD = {
     "selector in a script": "<img src=img/a.png><script>document.querySelector(\"img[src*='/a.']\")</script>",
     "preload for a sheet": '<link rel=preload as=image href="img/a.png"><link rel=stylesheet href=own.css>',
     "preload for what is held": '<link rel=preload as=image href="img/a.png"><img class=no-imghost src=img/a.png>',
+    "preload with an integrity": '<link rel=preload as=image integrity=sha384-x href="img/a.png">',
     "late base": '<img src="img/a.png"><base href="sub/">',
     "mask": '<p style="mask-image:url(img/a.png)">',
 }
@@ -107,6 +108,7 @@ FREE = {
     ),
     "only named": "<img src='img/a.png'><script>load('img/a.png')</script>",
     "another hash": POLICY.format(sheet("p{}")) + f"<style>{HASHED}</style>",
+    "sheet of no integrity": '<link rel=stylesheet href=own.css integrity=""><img src="img/a.png">',
     "fragment": '<style>[src$="#only-dark"]{display:none}</style><img src="img/a.png#only-dark">',
     "ending": '<style>[src$=".png"]{width:20px}</style><img src="img/a.png">',
     "preload with its image": '<link rel=preload as=image href="img/a.png"><img src="img/a.png">',
@@ -172,11 +174,18 @@ def test_scripts_and_styles_of_the_site_hold_images_of_its_pages(files, page, tm
     [
         '<link rel=stylesheet href=own.css integrity="sha384-x">',
         "<link integrity=x rel=preload as=style href=/own.css>",
+        '<base href="/sub/"><LINK REL=STYLESHEET HREF="..\\own&#46;css?v=1" INTEGRITY=" sha384-x ">',
+        '<script>l.integrity="sha384-x";l.href="own.css"</script>',
+        '<script>document.write(\'<link href="/own.css" integrity="sha384-x">\')</script>',
+        "<script src=own.js></script>",
     ],
 )
 def test_style_sheet_for_which_a_page_vouches_is_not_touched(vouching, tmp_path, capsys):
     css = "h1{background:url(img/a.png)}"
-    site = write(tmp_path / "site", {"index.html": vouching, "own.css": css, "free.css": css, **PICTURES})
+    script = 'load({href: "own.css", integrity: "sha384-x"})' if "own.js" in vouching else ""
+    site = write(
+        tmp_path / "site", {"index.html": vouching, "own.css": css, "free.css": css, "own.js": script, **PICTURES}
+    )
     hosted(site, capsys, "--references", "css")
     assert (site / "own.css").read_text() == css
     assert MOVED.search((site / "free.css").read_text())
