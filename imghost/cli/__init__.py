@@ -230,6 +230,8 @@ class Call:
     @staticmethod
     def folder(name: str) -> Path:
         """Find a built site by the name that was typed; raises SettingsError for a folder that holds no page."""
+        if not name.strip():
+            raise SettingsError("a folder's name is empty, as of a variable that is not set; name the built site")
         folder = Path(name).absolute()
         if not folder.is_dir():
             raise SettingsError(f"there is no folder {name!r}; name the folder that holds the built site")

@@ -91,7 +91,7 @@ class Wanted:
 
     def named_in(self, text: str) -> set[str]:
         """Find the files that a text names, or that a name which it puts together could mean."""
-        folded = folded_text(_put_together(text))
+        folded = folded_text(_put_together(with_hidden(text)))
         names = {name for ending, end in self._places(folded) for name in self._ending_at(folded, ending, end)}
         files = {path for name in names for path in self._paths[name]}
         built = built_names(folded)
@@ -282,6 +282,74 @@ def _css_letter(escape: re.Match[str]) -> str:
 
 def _letter(code: int) -> str:
     return chr(code) if code <= 0x10FFFF else "\ufffd"
+
+
+# Proxies of images take the address of what they show in their own: as it is, percent-encoded, in base64 (imgproxy,
+# which may cut it by slashes), in hexadecimal digits (camo).
+_SIGNS: Final = ("http://", "https://", *(f".{ending}" for ending in endings().split("|")))
+"""What an address has that names an image."""
+_BASE64_RUN: Final = re.compile(r"[A-Za-z0-9+/_\-]{12,}")
+_HEX_RUN: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){8,}")
+_PIECE: Final = re.compile(r"[^\0-\x1f\ufffd]{4,}")
+_HIDDEN_ROUNDS: Final = 2
+"""How often what is hidden is looked for in what was hidden."""
+
+
+def _cores(sign: str) -> Iterator[str]:
+    """Give what base64 makes of a text at each of the three places that it may begin at, but for what it shares."""
+    raw = sign.encode()
+    for at in range(3):
+        written = base64.b64encode(bytes(at) + raw + bytes(2)).decode()
+        yield written[-(-at * 8 // 6) : (at + len(raw)) * 8 // 6]
+
+
+_CORES: Final = tuple(dict.fromkeys(core for sign in _SIGNS for core in _cores(sign)))
+_HEX_SIGNS: Final = tuple(sign.encode().hex() for sign in _SIGNS)
+_PLAIN_BASE64: Final = str.maketrans("-_", "+/")
+
+
+def with_hidden(text: str) -> str:
+    """Add to a text what it holds in base64 or hexadecimal digits, if that may be an image's address."""
+    parts, new = [text], text
+    for _ in range(_HIDDEN_ROUNDS):
+        new = "\n".join(map(_plain, _hidden(new)))
+        if not new:
+            break
+        parts.append(new)
+    return "\n".join(parts)
+
+
+def _hidden(text: str) -> Iterator[str]:
+    """Yield the legible pieces of what stands in base64 or hexadecimal digits; a text has few, or none."""
+    if _has_core(text):
+        for run in _BASE64_RUN.findall(text):
+            if _has_core(run):
+                yield from _legible(_from_base64(run))
+    lower = text.lower()
+    if any(sign in lower for sign in _HEX_SIGNS):
+        for run in _HEX_RUN.findall(text):
+            yield from _legible([bytes.fromhex(run)])
+
+
+def _has_core(text: str) -> bool:
+    return any(core in text for core in _CORES) or (
+        "/" in text and any(core in whole for whole in [text.replace("/", "")] for core in _CORES)
+    )
+
+
+def _from_base64(run: str) -> Iterator[bytes]:
+    """Decode a run of letters from each of the four places at which what is in it may begin."""
+    for letters in dict.fromkeys((run.translate(_PLAIN_BASE64), run.replace("/", "").translate(_PLAIN_BASE64))):
+        for at in range(4):
+            part = letters[at:]
+            yield base64.b64decode(part + "A" * (-len(part) % 4))
+
+
+def _legible(contents: Iterable[bytes]) -> Iterator[str]:
+    for content in contents:
+        for piece in _PIECE.findall(content.decode("utf-8", "replace")):
+            if "." in piece or "/" in piece:
+                yield piece
 
 
 _NEAR: Final = 160
@@ -569,8 +637,8 @@ def _named_in(path: str, file: Path, wanted: Wanted, named: Mapping[str, str]) -
         return set(), reading.problem
     hits = set[str]()
     for text in reading.texts:
-        if is_sealed_file(path.removesuffix(".gz"), text):
-            return set(), "is encrypted"
+        if why := _sealed(path, text):
+            return set(), why
         new = {hit for undone in spellings(text) for hit in wanted.named_in(undone)} - named.keys() - hits
         # Most files name nothing that is asked for, and need not be taken apart. Escapes are undone after that, for
         # they keep markup that is shown from being any.
@@ -590,6 +658,19 @@ def is_sealed_file(path: str, text: str) -> bool:
     return False
 
 
+_SEALED_ADDRESS: Final = re.compile(r"/enc/[A-Za-z0-9_\-]{43,}")
+"""How imgproxy writes an address that only its server can read: its AES blocks are 32 bytes at least."""
+
+
+def _sealed(path: str, text: str) -> str:
+    """Say why a text that was read does not tell all that it names; empty where it does."""
+    if is_sealed_file(path.removesuffix(".gz"), text):
+        return "is encrypted"
+    if "/enc/" in text and _SEALED_ADDRESS.search(text):
+        return "has an image proxy's encrypted addresses"
+    return ""
+
+
 def _uses(path: str, text: str) -> str:
     """Give what of a text can load a file."""
     if path.lower().endswith(".svg"):
@@ -606,14 +687,15 @@ def _uses(path: str, text: str) -> str:
 def texts(found: Survey) -> Iterator[tuple[str, str, str]]:
     """Read every file of a site that may name another one: its path, and each text that it can be read as.
 
-    Escapes are undone. A file that cannot be read has no text, and why stands in the last place.
+    Escapes are undone, and what is hidden is added. A file that cannot be read, or not all of it, has no text, and
+    why stands in the last place.
     """
     for path, file in _texts(found):
         try:
-            reading = read(file.read_bytes(), path)
+            reading = read_plain(file.read_bytes(), path)
         except OSError as problem:
-            yield path, "", f"cannot be read: {problem.strerror or problem}"
+            reading = Reading(problem=f"cannot be read: {problem.strerror or problem}")
+        if why := reading.problem or next(filter(None, (_sealed(path, text) for text in reading.texts)), ""):
+            yield path, "", why
             continue
-        yield from ((path, text, "") for text in reading.texts)
-        if reading.problem:
-            yield path, "", reading.problem
+        yield from ((path, with_hidden(undone), "") for text in reading.texts for undone in spellings(text))

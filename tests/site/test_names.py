@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import gzip
+import re
 import tracemalloc
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from sites import write
 
 from imghost.html.uses import loading_text
-from imghost.site.names import Wanted, is_sealed, mentions, read
+from imghost.site.names import Wanted, is_sealed, mentions, read, texts, with_hidden
 from imghost.site.pages import survey
 
 
@@ -49,6 +51,56 @@ def names(content: str | bytes, name: str = "slide-1.png", path: str = "app.js")
 )
 def test_no_escape_hides_a_name(text):
     assert names(text)
+
+
+def base64url(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+ADDRESS = "https://img.test/t/slide-1.png"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"https://imgproxy.test/insecure/rs:fit:300:200/{base64url(ADDRESS)}.webp",
+        f"https://imgproxy.test/sig/w:9/{'/'.join(re.findall('.{1,7}', base64url(ADDRESS)))}",
+        f"https://camo.test/0123abcd/{ADDRESS.encode().hex()}",
+        f"/_next/image?url={quote(ADDRESS, safe='')}&amp;w=640",
+        f"https://wsrv.nl/?url={ADDRESS.removeprefix('https://')}&w=9",
+        f"https://res.cloudinary.test/demo/image/fetch/w_300/{ADDRESS}",
+        f"/.netlify/images?url={quote(ADDRESS)}",
+        f"data:text/html;base64,{base64.b64encode(f'<p>ä<img src={ADDRESS}>'.encode()).decode()}",
+        f"atob('{base64.b64encode(quote(ADDRESS, safe='').encode()).decode()}')",
+        base64.b64encode(b"slide-1.png, twelve").decode(),
+        base64url(f'{{"u": "/x/{base64url(ADDRESS)}.png"}}'),
+    ],
+)
+@pytest.mark.parametrize("escape", [str, lambda text: text.replace("/", r"\u002F"), lambda text: quote(text, safe="")])
+def test_no_proxys_address_hides_a_name(text, escape):
+    assert names(escape(text))
+
+
+@pytest.mark.parametrize(
+    "part", [base64url(ADDRESS), base64url(ADDRESS) + "/", ADDRESS.encode().hex(), "LnBuZ", "LnBuZ/", "2e706e67"]
+)
+def test_what_is_hidden_is_found_in_linear_space(part):
+    """Memory stands for time here: both go with what is decoded."""
+    sizes = [len(with_hidden(part * (count // len(part)))) for count in (50_000, 100_000)]
+    assert sizes[1] < 2.2 * sizes[0] + 100
+    assert sizes[1] < 12 * 100_000
+
+
+@pytest.mark.parametrize("text", ["/enc/" + "A-_9" * 16, f"https://p.test/sig/w:9/enc/{'x' * 43}.png"])
+def test_an_address_that_only_a_proxy_can_read_is_a_doubt(tmp_path, text):
+    for name in ("index.html", "app.js"):
+        (tmp_path / "index.html").write_text("<p>")
+        (tmp_path / name).write_text(f'<img src="{text}">')
+        assert [problem for _, _, problem in texts(survey(tmp_path)) if problem] == [
+            "has an image proxy's encrypted addresses"
+        ]
+        assert mentions(survey(tmp_path), ["img/a.png"]).doubts
+        (tmp_path / name).unlink()
 
 
 @pytest.mark.parametrize(
