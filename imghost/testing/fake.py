@@ -42,7 +42,8 @@ class FakeStore:
     """The store, in memory or in a folder; a context manager.
 
     Without `is_idempotent` every upload is a new copy. `life` is how long it keeps what it gets from now on;
-    None = for ever. `quota` is how many images it takes.
+    None = for ever. `quota` is how many images it takes. `clock` tells its time, by which images end, and which its
+    answers have. With `lingers` what is deleted is served until `flush`, as a CDN does with what it has in its cache.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class FakeStore:
         is_idempotent: bool = True,
         life: timedelta | None = None,
         quota: int | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        lingers: bool = False,
     ) -> None:
         self.folder = folder
         self.is_idempotent = is_idempotent
@@ -61,10 +64,13 @@ class FakeStore:
         """Digests of payloads that it refuses."""
         self.uploads: Counter[str] = Counter()
         """How often each payload came and was stored, by its digest."""
+        self._clock = clock
+        self._lingers = lingers
+        self._lingering: dict[str, bytes] = {}
         self._images: dict[str, bytes] = {}
         self._ends: dict[str, datetime] = {}
         self._guard = threading.Lock()
-        self._server = Loopback(self._route)
+        self._server = Loopback(self._route, clock=clock)
 
     @property
     def url(self) -> str:
@@ -83,11 +89,19 @@ class FakeStore:
 
     @property
     def images(self) -> Mapping[str, bytes]:
-        """The stored images by their paths."""
+        """The stored images by their paths; those that have come to their end are gone."""
         if self.folder is None:
-            return dict(self._images)
-        found = sorted(file for file in self.folder.rglob("*.*") if file.is_file())
-        return {file.relative_to(self.folder).as_posix(): file.read_bytes() for file in found}
+            every = dict(self._images)
+        else:
+            found = sorted(file for file in self.folder.rglob("*.*") if file.is_file())
+            every = {file.relative_to(self.folder).as_posix(): file.read_bytes() for file in found}
+        now = self._clock()
+        return {path: body for path, body in every.items() if path not in self._ends or self._ends[path] > now}
+
+    @property
+    def ends(self) -> Mapping[str, datetime]:
+        """When images end, by their paths; those that do not are not in it."""
+        return dict(self._ends)
 
     def fail(self, *faults: Fault) -> None:
         """Let each of the next uploads have one of these faults."""
@@ -106,6 +120,10 @@ class FakeStore:
         for path in list(self._ends):
             self._remove(path)
 
+    def flush(self) -> None:
+        """Serve nothing any more of what is deleted."""
+        self._lingering.clear()
+
     def __enter__(self) -> Self:
         self._server.__enter__()
         return self
@@ -116,9 +134,10 @@ class FakeStore:
     def _route(self, seen: Seen) -> Reply:
         path = seen.target.removeprefix("/")
         with self._guard:
-            if seen.method in {"GET", "HEAD"} and path in self.images:
+            served = {**self._lingering, **self.images}
+            if seen.method in {"GET", "HEAD"} and path in served:
                 media_type = next(kind for kind, ending in MEDIA_TYPES.items() if path.endswith(f".{ending}"))
-                return Reply(200, self.images[path], {"Content-Type": media_type})
+                return Reply(200, served[path], {"Content-Type": media_type})
             if seen.headers.get("authorization") != f"Bearer {KEY}":
                 return Reply.json({"error": "unauthorized"}, 401)
             if seen.method == "PUT":
@@ -146,8 +165,12 @@ class FakeStore:
         return Reply.json({**self._entry(path), "is_new": is_new}, 201)
 
     def _keep(self, path: str, body: bytes) -> None:
-        if self.life is not None:
-            self._ends[path] = datetime.now(UTC) + self.life
+        end = None if self.life is None else self._clock() + self.life
+        # A copy that is there lasts as long as was promised before.
+        if end and (path not in self.images or self._ends.get(path, end) < end):
+            self._ends[path] = end
+        elif end is None:
+            self._ends.pop(path, None)
         if self.folder is None:
             self._images[path] = body
             return
@@ -155,9 +178,12 @@ class FakeStore:
         (self.folder / path).write_bytes(body)
 
     def _remove(self, path: str) -> bool:
+        images = self.images
         self._ends.pop(path, None)
-        if path not in self.images:
+        if path not in images:
             return False
+        if self._lingers:
+            self._lingering[path] = images[path]
         if self.folder is None:
             del self._images[path]
         else:
@@ -241,10 +267,12 @@ class FakeHost(HostBase):
         raise problem
 
     def find(self, payload: Payload) -> Hosted | None:
-        """Find a stored copy of these bytes."""
+        """Find a stored copy of these bytes; one that does not outlast what is renewed is no renewal."""
         for found in self._list():
             if str(found.get("id")).startswith(payload.sha256) and found.get("bytes") == payload.bytes:
-                return replace(self._hosted(found), is_new=False)
+                hosted = replace(self._hosted(found), is_new=False)
+                if hosted.expires is None or hosted.expires.timestamp() > payload.period:
+                    return hosted
         return None
 
     def listed(self) -> Iterator[Stored]:
@@ -377,10 +405,17 @@ def is_sending(seen: Seen) -> bool:
 class Loopback:
     """The server; a context manager. `route` gives the reply to a request, from any thread.
 
-    `fail` lets the next uploads go wrong, each with one fault; `is_upload` says which requests these are.
+    `fail` lets the next uploads go wrong, each with one fault; `is_upload` says which requests these are, and `clock`
+    what the time is that answers have.
     """
 
-    def __init__(self, route: Callable[[Seen], Reply], is_upload: Callable[[Seen], bool] = is_sending) -> None:
+    def __init__(
+        self,
+        route: Callable[[Seen], Reply],
+        is_upload: Callable[[Seen], bool] = is_sending,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.clock = clock
         self.log: list[Seen] = []
         self._route = route
         self._is_upload = is_upload
@@ -477,7 +512,11 @@ class _Speaker(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length", "0")))
+        length = int(headers.get("content-length", "0"))
+        body = self.rfile.read(length)
+        if len(body) < length:  # its sender was killed
+            self.close_connection = True
+            return
         self.server.owner.answer(Seen(self.command, self.path, headers, body), self)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the library's names
@@ -493,6 +532,10 @@ class _Speaker(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body if body is None else body)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Tell the time by the double's own clock."""
+        return super().date_time_string(self.server.owner.clock().timestamp() if timestamp is None else timestamp)
 
     def log_message(self, format: str, *_: object) -> None:  # noqa: A002 - the library's name
         """Print nothing."""
