@@ -229,7 +229,7 @@ class _Page:
         if "[" in text:
             from imghost.html.uses import selectors_of
 
-            self.selectors |= selectors_of(text)
+            self.selectors |= selectors_of(text, is_style=True)
 
     def _open(self, tag: Tag) -> None:
         self._groups += 1

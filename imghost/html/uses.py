@@ -675,10 +675,15 @@ def matches(condition: Condition, text: str) -> bool:
     return text == value or text.startswith(f"{value}-")
 
 
-def selectors_of(text: str) -> frozenset[Condition]:
-    """Find the selectors that ask for a URL's text, in a style sheet or a script."""
+_COMMENT: Final = re.compile(r"/\*[\s\S]*?(?:\*/|\Z)")
+
+
+def selectors_of(text: str, *, is_style: bool = False) -> frozenset[Condition]:
+    """Find the selectors that ask for a URL's text, in a style sheet or a script, but commented-out ones."""
     if "[" not in text:
         return frozenset()
+    if is_style and "/*" in text:
+        text = _COMMENT.sub(" ", text)
     return frozenset(
         Condition(found[1].lower().replace("\\", ""), found[2], _read(found[3]), found[4].lower() == "i")
         for found in _SELECTOR.finditer(text)

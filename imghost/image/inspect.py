@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import re
 import struct
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -127,13 +128,36 @@ def _walk(data: Data) -> Outline:
     for format_ in FORMATS:
         if format_.matches(head):
             return format_.outline(data)
-    if head.lstrip(b"\xef\xbb\xbf\t\n\f\r ")[:14].lower().startswith((b"<!doctype html", b"<html")):
+    if _is_html(data):
         raise NotAnImage("it is not an image but HTML")
     from imghost.image import svg  # expat, for sites that have drawings
 
     if svg.is_svg(head):
         return svg.outline(data)
     raise _unknown(head)
+
+
+_BEFORE: Final = re.compile(rb"(?:[\t\n\f\r ]++|<!--[\s\S]*?-->|<\?xml\b[^>]*+>)*+")
+_HTML: Final = re.compile(
+    rb"<(?:!doctype[\t\n\f\r ]+html|(?:html|head|body|script|iframe|h1|div|font|table|a|style|title|b|br|p|meta|link|"
+    rb"frameset)(?=[\t\n\f\r />]))",
+    re.I,
+)
+"""How a page begins (MIME Sniffing standard, 7.1, and what generators write as redirects)."""
+_MOST_BEFORE: Final = 65_536
+"""Bytes of comments before a page in which its beginning is looked for."""
+
+
+def _is_html(data: Data) -> bool:
+    """Say whether a file is a page under an image's name."""
+    if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        head = data[:2048].decode("utf-16", "ignore").encode("ascii", "ignore")
+    elif data[:1] in b"<\xef\t\n\f\r ":
+        head = bytes(data[:_MOST_BEFORE]).removeprefix(b"\xef\xbb\xbf")
+    else:
+        return False
+    before = _BEFORE.match(head)
+    return bool(_HTML.match(head, before.end() if before else 0))
 
 
 def _unknown(head: bytes) -> NotAnImage:

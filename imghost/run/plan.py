@@ -465,9 +465,14 @@ def _groups(
     origins = host.origins if host else ()
     vouched = _vouched(views, site, depending.files)
     own, origin = urls.origin_of(site), origins[0] if origins else ""
-    return tuple(
-        (view, pages.groups_of(view, origins, own, depending.asked_of(view, origin, vouched))) for view in views
-    )
+
+    def groups_of(view: PageView, moving: frozenset[str] = frozenset()) -> Mapping[int, Group]:
+        return pages.groups_of(view, origins, own, depending.asked_of(view, origin, vouched), moving)
+
+    # What style sheets show from the host, pages may preload from there.
+    sheets = {view.path: groups_of(view) for view in views if view.path.endswith(".css")}
+    moving = frozenset[str]().union(*(one.paths for of in sheets.values() for one in of.values() if not one.held))
+    return tuple((view, sheets[view.path] if view.path in sheets else groups_of(view, moving)) for view in views)
 
 
 def _pages_linked(views: Iterable[PageView], stays: Mapping[str, Stay]) -> set[str]:

@@ -28,6 +28,7 @@ from imghost.site import page_map
 from imghost.site.page_map import PageEntry, digest_of
 from imghost.site.pages import (
     UNSEEN_BY_CSP,
+    UNSHOWN,
     Group,
     PageView,
     Survey,
@@ -148,10 +149,11 @@ def _is_barred(page: PageView, reference: Reference, url: str, own: str) -> bool
 
 
 def _with_users(page: PageView, edits: dict[Reference, str]) -> dict[Reference, str]:
-    """Let a preload stay where what it is for stays."""
-    users = {target.path for reference, target in page.resolved() if reference in edits and reference.kind != "preload"}
+    """Let a preload stay where what it is for stays; one of an image that no element shows is for a style sheet."""
+    shown = {target.path for reference, target in page.resolved() if reference.kind not in UNSHOWN}
+    users = {target.path for one, target in page.resolved() if one in edits and one.kind not in UNSHOWN}
     paths = {reference: target.path for reference, target in page.resolved() if reference.kind == "preload"}
-    alone = {reference.group for reference, path in paths.items() if path not in users}
+    alone = {reference.group for reference, path in paths.items() if path in shown - users}
     return {one: url for one, url in edits.items() if one.kind != "preload" or one.group not in alone}
 
 

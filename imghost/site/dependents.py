@@ -122,7 +122,7 @@ def dependents_of(found: Survey) -> Dependents:
         if _SELECTOR.search(content):
             from imghost.html.uses import selectors_of
 
-            selectors |= selectors_of(decode(content))
+            selectors |= selectors_of(decode(content), is_style=path.lower().endswith(".css"))
     literals = frozenset(literal for one in renames for literal in one.literals)
     words = frozenset(word for one in renames for word in one.words)
     sheets = frozenset(path for path in found.stylesheets if path.rpartition("/")[2] in vouched) if vouched else vouched

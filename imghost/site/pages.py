@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -253,15 +253,21 @@ def link(path: str, seen: Seen, site: Place, means: Meaning) -> PageView:
     return PageView(path, seen.stamp, seen.scan, targets, base or "/", seen.entry, seen.is_read, seen.origin)
 
 
+UNSHOWN: Final = frozenset({"link", "meta", "preload", "icon"})
+"""Kinds by which a page shows nothing itself."""
+
+
 def groups_of(
     page: PageView,
     origins: tuple[str, ...],
     own: str = "",
     depends: Callable[[Reference, str], str] | None = None,
+    moving: frozenset[str] = frozenset(),
 ) -> dict[int, Group]:
     """Collect what moves together in a page, by group number; `origins` are the hosted images', `own` the site's.
 
-    `depends` says why a reference stays that something else depends on.
+    `depends` says why a reference stays that something else depends on; `moving` are the images that style sheets show
+    from the host.
     """
     held: dict[int, str] = {}
     paths: dict[int, set[str]] = {}
@@ -275,15 +281,9 @@ def groups_of(
         if why := _held(reference, origins, blocked) or (depends and target and depends(reference, target.path)):
             held.setdefault(reference.group, why)
     if early:
-        held = _with_preloads(paths, held, early)
+        shown = {target.path for one, target in page.resolved() if one.kind not in UNSHOWN and one.group not in held}
+        held = {number: _PRELOADED for number in early if not paths[number] <= shown | moving} | held
     return {number: Group(page.path, frozenset(found), held.get(number, "")) for number, found in paths.items()}
-
-
-def _with_preloads(paths: Mapping[int, set[str]], held: dict[int, str], early: set[int]) -> dict[int, str]:
-    """Hold each preload that no image of the page moves with: else browsers would fetch the image twice."""
-    moving = {path for number, found in paths.items() if number not in early and number not in held for path in found}
-    alone = {number: _PRELOADED for number in early if not paths[number] <= moving}
-    return alone | held
 
 
 def _blocked(policies: tuple[str, ...], origins: tuple[str, ...], own: str) -> frozenset[str]:

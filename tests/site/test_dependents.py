@@ -49,6 +49,10 @@ HELD = {
     + '<p style="background:url(img/a.png)">',
     "selector": '<style>img[src$="a.png"]{width:20px}</style><img src="img/a.png">',
     "selector of a folder": "<style>[src^='img/']{width:20px}</style><img src=img/a.png>",
+    "selector with spaces": '<style>img[ SRC *= "a.PNG" i ]{width:20px}</style><img src="img/a.png">',
+    "selector that excludes": '<style>img:not([src*="img/"]){width:20px}</style><img src="img/a.png">',
+    "selector of a style": '<style>p[style*="url(img/a"]{color:red}</style><p style="background:url(img/a.png)">',
+    "preload for a link": '<link rel=preload as=image href="img/a.png"><img class=no-imghost src=img/a.png>',
     "selector in a script": "<img src=img/a.png><script>document.querySelector(\"img[src*='/a.']\")</script>",
     "preload for a sheet": '<link rel=preload as=image href="img/a.png"><link rel=stylesheet href=own.css>',
     "preload for what is held": '<link rel=preload as=image href="img/a.png"><img class=no-imghost src=img/a.png>',
@@ -111,6 +115,8 @@ FREE = {
     "sheet of no integrity": '<link rel=stylesheet href=own.css integrity=""><img src="img/a.png">',
     "fragment": '<style>[src$="#only-dark"]{display:none}</style><img src="img/a.png#only-dark">',
     "ending": '<style>[src$=".png"]{width:20px}</style><img src="img/a.png">',
+    "commented out": '<style>/* img[src$="a.png"]{width:20px} */</style><img src="img/a.png">',
+    "what is no part of its URL": '<style>p[style*="background"]{color:red}</style><p style="background:url(img/a.png)">',
     "preload with its image": '<link rel=preload as=image href="img/a.png"><img src="img/a.png">',
     "base in noscript": '<img src="img/a.png"><noscript><base href="sub/"></noscript>',
     "policy with a path": '<meta http-equiv=Content-Security-Policy content="img-src https://images.test/"><img src=img/a.png>',
@@ -154,6 +160,10 @@ def test_policy_for_another_path_of_the_host_keeps_the_image(path, tmp_path, cap
         ),
         ({"own.js": "function swap(i){i.src=i.src.replace(x,y)}"}, "<img src=img/a.png onclick=swap(this)>"),
         ({"own.css": 'main img[src*="/a.png"]{width:20px}'}, "<img src=img/a.png>"),
+        ({"own.css": 'IMG[ SRC $= "A.png" i]{width:20px}'}, "<img src=img/a.png>"),
+        ({"own.css": 'img[data-src*="/a.png"]{width:20px}'}, "<img data-src=img/a.png>"),
+        ({"own.css": 'image[*|href*="a.png"]{width:20px}'}, "<svg><image xlink:href=img/a.png /></svg>"),
+        ({"Own.CSS": 'div[style*="a.png"]{width:20px}'}, "<div style='background:url(img/a.png)'></div>"),
     ],
 )
 def test_scripts_and_styles_of_the_site_hold_images_of_its_pages(files, page, tmp_path, capsys):
@@ -281,3 +291,24 @@ def test_reason_is_the_true_one(tmp_path, capsys):
     reasons = {kept["path"]: kept["reason"] for kept in hosted(site, capsys)[0]["kept"]}
     assert "CSS" in reasons["img/a.png"]
     assert "crossorigin" in reasons["img/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("page", "kinds", "count"),
+    [
+        ("<link rel=stylesheet href=own.css>", ("preload", "css"), 1),
+        ("<link rel=stylesheet href=own.css><a href=img/a.png>x</a>", ("preload", "link"), 1),
+        ("<link rel=stylesheet href=own.css><meta property=og:image content=img/a.png>", ("preload", "meta"), 1),
+        ("<link rel=stylesheet href=own.css><video poster=img/a.png></video>", ("preload", "poster"), 2),
+    ],
+)
+def test_a_preload_moves_with_what_shows_its_image(page, kinds, count, tmp_path, capsys):
+    """In a style sheet that moves, it goes with that; a link and a preview show nothing."""
+    preload = "<link rel=preload as=image href=img/a.png>"
+    css = "h1{background:url(img/a.png)}"
+    site = write(tmp_path / "site", {"index.html": f"{preload}{page}", "own.css": css, **PICTURES})
+    hosted(site, capsys, *(option for kind in kinds for option in ("--references", kind)))
+    after = (site / "index.html").read_text()
+    assert len(MOVED.findall(after)) == count
+    has_moved = preload not in after
+    assert has_moved is ("css" in kinds or "poster" in kinds)

@@ -180,7 +180,19 @@ def test_site_of_pages_without_an_ending_alone_says_what_it_has(tmp_path, capsys
     assert "about begins as a page does" in told
 
 
-@pytest.mark.parametrize("page", ["<!DOCTYPE html><p>Photo</p>", "\n<html><body>Photo</body></html>"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<!DOCTYPE html><p>Photo</p>",
+        "\n<html><body>Photo</body></html>",
+        f"<!-- saved from url -->\n<!-- {'x' * 3000} --><HTML>",
+        '<?xml version="1.0"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN"><html>',
+        '<meta http-equiv="refresh" content="0; url=../photo/">',
+        "\ufeff<title>Photo</title>",
+        "<script>location='x.html'</script>",
+        "<!doctype html>".encode("utf-16"),
+    ],
+)
 def test_link_to_a_page_under_an_images_name_is_no_word(page, tmp_path, capsys):
     site = write(
         tmp_path / "site", {"index.html": f"{PAGE}<a href=photo.jpg>x</a>", "a.png": picture(1), "photo.jpg": page}
