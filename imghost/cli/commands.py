@@ -32,7 +32,7 @@ from imghost.errors import BudgetError, HostError, SettingsError, StateError
 from imghost.hosts import Deletes, Edits, Host, Tells, registry
 from imghost.models import MEDIA_TYPES, Limits, Record
 from imghost.net import Client
-from imghost.records import covers
+from imghost.records import covers, needs_renewal, owns
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.records.lock import Lock
@@ -464,8 +464,8 @@ def _host_status(name: str, records: Sequence[Record], settings: Settings, now: 
         "records": len(records),
         "bytes": sum(record.bytes for record in records),
         "permanent": len(records) - len(dated),
-        "expiring": sum(1 for expires in dated if now < expires <= now + settings.renew_before),
-        "expired": sum(1 for expires in dated if expires <= now),
+        "expiring": sum(1 for it in records if covers(it, now) and needs_renewal(it, settings.renew_before, now)),
+        "expired": sum(1 for it in records if not covers(it, now)),
         "next_expiry": dated[0].isoformat().replace("+00:00", "Z") if dated else None,
     }
 
@@ -572,7 +572,7 @@ def verify(call: Call) -> int:
             return 0
     with Client(settings.timeout, environ=call.environ) as client:
         hosts, skipped = _hosts_of(lock, call, client)
-        own = [record for record in lock.records if record.host in hosts and hosts[record.host].accepts(record.url)]
+        own = [record for record in lock.records if any(owns(record, name, it.accepts) for name, it in hosts.items())]
         with call.showing(len(own), ("checking", "record")) as step:
             verdicts = care.verdicts(own, client, now, settings.renew_before, settings.concurrency, lambda: step("", 0))
         verdicts = [changed.held_to(verdict) for verdict in verdicts] if changed else verdicts
@@ -674,7 +674,8 @@ def prune(call: Call) -> int:
     with Client(call.settings.timeout, environ=call.environ) as client:
         host = _chosen(call, client)
         try:
-            records = locks.read(call.settings.lock).records
+            lock = locks.read(call.settings.lock)
+            records = (*lock.records, *lock.unconfirmed)  # what nobody has seen yet is used by whoever has its file
             found = care.find_unused(host, sites, grace, datetime.now(UTC), records)
             is_deleting = bool(call.given["yes"]) and bool(found.unused)
             failed = {}
@@ -705,7 +706,7 @@ def edit(call: Call) -> int:
         host = _chosen(call, client)
         if not isinstance(host, Edits):
             raise SettingsError(f"the host {host.name!r} keeps nothing beside an image that could be changed")
-        records = [it for it in locks.read(call.settings.lock).records if host.accepts(it.url)]
+        records = [it for it in locks.read(call.settings.lock).records if owns(it, host.name, host.accepts)]
         is_editing, failed = bool(call.given["yes"]), {}
         try:
             edits = host.outdated(records)
@@ -908,8 +909,7 @@ def _immovable(call: Call) -> str:
     if planned.host is None:
         return "no host is chosen; name one with --to, and set its credential"
     is_closed = planned.host.place == "network" and not planned.leave.may_upload
-    is_there = any(record.host == planned.host.name for record in planned.lock.records)
-    return planned.leave.reason if is_closed and not is_there else ""
+    return planned.leave.reason if is_closed and not planned.plan.reused else ""
 
 
 def _restored(call: Call, published: Settings) -> Restored:

@@ -478,11 +478,14 @@ def hosted_by(records: Iterable[Record], settings: Settings, now: datetime) -> d
     """Say what is known of hosted images by a lock's records."""
     from imghost.records import needs_renewal
 
-    copies = {}
-    for record in records:
+    copies, named = {}, set[str]()
+    for record in sorted(records, key=lambda record: record.uploaded, reverse=True):
         path = record.extra.get("path")
+        # What the site had there before goes by its URL: other versions may still show it.
+        name = path if isinstance(path, str) and path not in named else record.url
+        named.add(name)
         copies[record.url] = HostedCopy(
-            path if isinstance(path, str) else record.url,
+            name,
             record.bytes,
             record.width,
             record.height,

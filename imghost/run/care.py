@@ -21,7 +21,7 @@ from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
 from imghost.models import IMPORT, KINDS, MEDIA_TYPES, Failure, Image, Record, Reference, Scan, Served, served_of
 from imghost.net import Client
-from imghost.records import asked_for, needs_renewal
+from imghost.records import asked_for, covers, needs_renewal
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
@@ -176,7 +176,7 @@ def adopt(job: Job) -> Adopted:
             raise SettingsError(f"{name} can be asked what it has; adopt works with img.pro, imageupload.io and s3")
         if not planned.leave.may_upload:
             raise SettingsError(f"nothing can be asked: {planned.leave.reason}")
-        wanted = [upload for upload in planned.plan.uploads if upload.renewed is None]
+        wanted = [upload for upload in planned.plan.uploads if not covers(upload.renewed, job.now())]
         taken: list[Outcome] = []
         if is_shared:  # what others have uploaded, from the store of shared records, before the host is asked
             from imghost.run.sharing import sharing

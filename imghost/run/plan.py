@@ -19,7 +19,7 @@ from imghost.errors import BudgetError
 from imghost.hosts import Deletes, Host, Sorts, Varies, limits_at, registry
 from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
 from imghost.net import Client
-from imghost.records import covers, falls_short, needs_renewal, owns
+from imghost.records import confirmed, covers, falls_short, needs_renewal, owns
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
@@ -419,7 +419,7 @@ def _with_spares(
         return chosen
     spares: dict[tuple[str, str, str], Record] = {}
     for record in sorted((*cache.records(owner_of(settings, host)), *lock.unconfirmed), key=_end):
-        lasts = record.lives_at(now) and not needs_renewal(record, settings.renew_before, now)
+        lasts = covers(confirmed(record), now) and not needs_renewal(record, settings.renew_before, now)
         lasts = lasts and not falls_short(record, settings.retention)
         if lasts and owns(record, host.name, host.accepts):
             spares[record.key] = record
@@ -572,7 +572,7 @@ def usable(
                 f"{odd[0].url}; take such lines out, or correct the options",
             )
         )
-    return {record.key: record for record in own if host.accepts(record.url)}, notices
+    return {record.key: record for record in own if owns(record, host.name, host.accepts)}, notices
 
 
 def _stored(

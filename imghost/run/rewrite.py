@@ -20,9 +20,10 @@ from imghost.html import allows_inline, blocks
 from imghost.html.edit import Additions, HostedImage, Improvements, Shaping, splice
 from imghost.models import DEFAULT_KINDS, IMPORT, Image, Record, Reference
 from imghost.net import Client
+from imghost.records import covers, owns
 from imghost.records import lock as locks
 from imghost.run import local_copies
-from imghost.run.job import Job, Notice, Planned, RewrittenPages, WrittenPage
+from imghost.run.job import Job, Notice, Planned, RewrittenPages, WrittenPage, is_size
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.page_map import PageEntry, digest_of
@@ -527,11 +528,14 @@ def _records_of(lock: Path, _: Stamp) -> locks.Lock:
 
 
 def _counting(records: Iterable[Record], host: Host, now: datetime) -> dict[str, Record]:
-    """Choose the record of each image: one that lives, and of several variants the one uploaded last."""
+    """Choose the record of each image: one that lives, no smaller size, and of several variants the last."""
     own = [
         record
         for record in records
-        if record.host == host.name and record.variant != IMPORT and record.lives_at(now) and host.accepts(record.url)
+        if owns(record, host.name, host.accepts)
+        and covers(record, now)
+        and record.variant != IMPORT
+        and not is_size(record.variant)
     ]
     return {record.sha256: record for record in sorted(own, key=lambda record: (record.uploaded, record.variant))}
 

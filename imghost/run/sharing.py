@@ -15,14 +15,14 @@ from collections.abc import Callable, Container, Generator, Iterable, Iterator, 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.environment import project_name
 from imghost.errors import Action, HostError, ImghostError, SettingsError, StoreError
 from imghost.hosts import Host, Stored
 from imghost.models import Failure, Payload, Record, served_of
-from imghost.records import needs_renewal, shared
+from imghost.records import covers, falls_short, needs_renewal, owns, shared
 from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
 from imghost.run.job import Job, Notice, Outcome, Upload
 from imghost.settings import Settings
@@ -170,11 +170,8 @@ class Sharing:
             return False
         if record.url in self._refused or record == upload.renewed:
             return False
-        if record.expires is None:
-            return True
-        life = record.expires - record.uploaded
-        lasts = not needs_renewal(record, settings.renew_before, now)
-        return lasts and settings.retention is not None and life >= settings.retention - timedelta(hours=1)
+        is_due = needs_renewal(record, settings.renew_before, now) or falls_short(record, settings.retention)
+        return covers(record, now) and not is_due
 
     def _key(self, upload: Upload) -> Key:
         return self._named(upload.image.sha256, upload.variant)
@@ -488,7 +485,7 @@ def share(
     live = {
         _key(record, hosts[record.host]): record
         for record in every
-        if record.host in hosts and hosts[record.host].accepts(record.url) and record.lives_at(now)
+        if record.host in hosts and owns(record, record.host, hosts[record.host].accepts) and covers(record, now)
     }
     seen = shared.ask_all(store, live)
     lacking = {key: record for key, record in live.items() if not _is_there(seen[key], now)}
@@ -505,11 +502,11 @@ def share(
 
 
 def _publish(store: Store, key: Key, record: Record, writer: Writer, now: datetime) -> None:
-    shared.publish(store, key, None, record, writer, lambda there: there.lives_at(now))
+    shared.publish(store, key, None, record, writer, lambda there: covers(there, now))
 
 
 def _is_there(seen: Seen, now: datetime) -> bool:
-    return seen.state.record is not None and seen.state.record.lives_at(now)
+    return covers(seen.state.record, now)
 
 
 def holdings(store: Store) -> Holdings:

@@ -19,7 +19,7 @@ from imghost.hosts import Finds, Host, limits_at, may_store_twice
 from imghost.image.inspect import dimensions, media_type_of
 from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
 from imghost.net import Answer, Client
-from imghost.records import asked_for, confirmed, is_confirmed, unconfirmed
+from imghost.records import asked_for, confirmed, covers, is_confirmed, unconfirmed
 from imghost.run.job import Outcome, Upload, whole_of
 from imghost.wording import lasted, printable
 
@@ -522,7 +522,7 @@ def _same_bytes(upload: Upload, payload: Payload, context: UploadContext, state:
     if context.host.place != "network":
         return None
     with state.guard:
-        records = [record for record in state.stored.get(upload.image.sha256, ()) if record.lives_at(context.now())]
+        records = [record for record in state.stored.get(upload.image.sha256, ()) if covers(record, context.now())]
     whole = next((record for record in records if upload.is_size and record.variant == whole_of(upload.variant)), None)
     if whole and whole.bytes <= payload.bytes:
         return _as_variant(whole, upload.variant)
