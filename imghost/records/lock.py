@@ -285,13 +285,19 @@ def append(path: Path, record: Record, host: str) -> None:
     loss of power takes the local store has. Raises OSError and LockError.
     """
     line = render_record(whole(record)) + "\n"
-    with _held(path), path.resolve().open("a+b") as file:
+    with _held(path), path.resolve().open("a+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         before = "" if size else _header(Lock(host)) + "\n"
         if size:
             file.seek(size - 1)
             before = "" if file.read(1) == b"\n" else "\n"
-        file.write(f"{before}{line}".encode("ascii"))
+        left = memoryview(f"{before}{line}".encode("ascii"))
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            file.truncate(size)  # a disk that is full takes a part of a line, which would be an error ever after
+            raise
 
 
 def drop(path: Path, urls: Container[str]) -> int:
@@ -314,21 +320,42 @@ _LONGEST_WAIT: Final = 30.0
 def _held(path: Path) -> Iterator[None]:
     """Hold the lock file itself against other processes that write it; made where there is none. Raises OSError.
 
-    A write replaces the file, so what was waited for may be the old one: then the new one is held instead.
+    A write replaces the file, so what was waited for may be the old one: then the new one is held instead. One that
+    was made for this and got nothing, as on a full disk, goes again.
     """
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + _LONGEST_WAIT
     while True:
-        file = os.open(target, os.O_RDONLY | os.O_CREAT, 0o666)
+        file, is_new = _made(target)
         try:
             _lock_file(file, deadline)
-            with suppress(FileNotFoundError):
-                if os.fstat(file).st_ino == target.stat().st_ino:
-                    yield
-                    return
+            if not _is_at(target, file):
+                continue
+            try:
+                yield
+            finally:
+                if is_new and _is_at(target, file) and not os.fstat(file).st_size:
+                    with suppress(OSError):  # Windows deletes no open file
+                        target.unlink()
+            return
         finally:
             os.close(file)
+
+
+def _made(target: Path) -> tuple[int, bool]:
+    """Open a file, made where there is none; gives its descriptor, and whether it is new."""
+    with suppress(FileExistsError):
+        return os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o666), True
+    return os.open(target, os.O_RDONLY | os.O_CREAT, 0o666), False
+
+
+def _is_at(target: Path, file: int) -> bool:
+    """Say whether an open file is still the one at a path."""
+    try:
+        return os.fstat(file).st_ino == target.stat().st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _lock_file(file: int, deadline: float) -> None:

@@ -325,7 +325,7 @@ class _Ledger:
             except (OSError, LockError):
                 if record.url not in self.told:
                     self.told.add(record.url)
-                    self._job.say(f"receipt: {locks.render_record(record)}")
+                    self._job.say(f"receipt: {json_in_log(locks.render_record(record))}")
 
 
 def _twins(planned: Planned, host: Host, job: Job) -> dict[str, Record]:

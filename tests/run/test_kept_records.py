@@ -9,7 +9,10 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,8 +21,10 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 from sites import picture, write
+from trust.disks import SMALL, disk
 
 from imghost import settings
+from imghost.errors import LockError
 from imghost.files import stamp
 from imghost.records import confirmed, is_confirmed, unconfirmed
 from imghost.records import lock as locks
@@ -378,7 +383,7 @@ def signalled(project: Project, at: int, name: str, environ: dict[str, str], *, 
         "    return upload(self, payload)\n"
         "fake.FakeHost.upload = counted\n"
         f"root = Path({str(project.root)!r})\n"
-        f"job = Job(root / 'site', settings.read({raw!r}, root), { ({'FAKE_HOST_KEY': KEY} | environ)!r})\n"
+        f"job = Job(root / 'site', settings.read({raw!r}, root), { ({'FAKE_HOST_KEY': KEY} | environ)!r}, say=print)\n"
         "rehost(job)\n"
     )
 
@@ -438,8 +443,60 @@ class TestKills:
         assert any(line.startswith("receipt: ") for line in said)
         assert {notice.code for notice in result.notices} == {"lock"}
 
+    @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGKILL"])
+    def test_a_build_that_is_ended_while_the_disk_is_full_has_told_what_it_earned(
+        self, tmp_path: Path, store: FakeStore, name: str
+    ) -> None:
+        """The receipts in the log are lines of the lock: with them nothing is sent again."""
+        images = {f"{number}.png": picture(number) for number in range(12)}
+        project = Project(tmp_path / "p", store).show(images)
+        folder = tmp_path / "locks"
+        folder.mkdir()
+        project.lock.symlink_to(folder / "imghost.lock")
+        with disk(folder, SMALL, "64k") as small:
+            small.fill()
+            program = signalled(project, 5, name, {"CI": "1"}, concurrency=1)
+            command = ["env", "--default-signal=INT", sys.executable, "-u", "-c", program]
+            done = subprocess.run(
+                [*small.inside, str(project.root), *command], check=False, capture_output=True, text=True
+            )
+            assert [path.name for path in small.seen(folder).iterdir()] == ["filler"]
+        assert done.returncode != 0
+        lines = [line.partition("receipt: ")[2] for line in done.stdout.splitlines() if "receipt: " in line]
+        assert len(lines) == store.stored >= 4
+        project.lock.unlink()
+        project.lock.write_text("\n".join(['{"imghost_lock": 1, "host": "fake"}', *lines, ""]), "utf-8")
+        project.cache = tmp_path / "fresh"
+        assert project.show(images).build().notices == ()
+        assert (store.stored, hosted(project)) == (12, 12)
+
 
 class TestLockFile:
+    @pytest.mark.parametrize("content", [None, b"", b"\n"])
+    def test_a_write_that_fails_leaves_the_file_that_was_there_or_none(
+        self, tmp_path: Path, content: bytes | None
+    ) -> None:
+        path = tmp_path / "imghost.lock"
+        if content is not None:
+            path.write_bytes(content)
+        record = replace(locks.parse_record(LINE), url="no URL")
+        for write_to in (lambda: locks.add(path, [record], "fake"), lambda: locks.append(path, record, "fake")):
+            with pytest.raises(LockError):
+                write_to()
+            assert (path.read_bytes() if path.exists() else None) == content
+        assert locks.drop(path, {"https://fake.example/a"}) == 0
+        assert (path.read_bytes() if path.exists() else None) == content
+
+    def test_one_that_waits_for_a_file_that_went_again_makes_its_own(self, tmp_path: Path) -> None:
+        path, record = tmp_path / "imghost.lock", locks.parse_record(LINE)
+        waiting = threading.Thread(target=lambda: locks.append(path, record, "fake"))
+        with suppress(KeyError), locks._held(path):
+            waiting.start()
+            time.sleep(0.05)
+            raise KeyError
+        waiting.join()
+        assert locks.read(path).records == (record,)
+
     def test_two_projects_with_one_lock_lose_no_line(self, tmp_path: Path) -> None:
         """Each process adds what it earned to the file as it is then."""
         path = tmp_path / "imghost.lock"

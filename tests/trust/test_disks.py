@@ -105,13 +105,41 @@ def test_a_lock_on_a_full_disk_costs_no_image_and_its_lines_are_printed(project:
         receipts = [line.partition("receipt: ")[2] for line in done.stderr.splitlines() if "receipt: " in line]
         assert {json.loads(line)["sha256"] for line in receipts} == {it.sent for it in project.host.copies.values()}
         assert_done(project, before)
-        # The lock is made to be locked, and is empty where nothing could be written to it.
-        assert [path for path, content in tree(small.seen(folder)).items() if content] == ["filler"]
+        assert list(tree(small.seen(folder))) == ["filler"]
         filler.unlink()
         built_site(project.site)
         assert small.run(project, "--lock", "locks/imghost.lock").returncode == 0
         assert len((small.seen(folder) / "imghost.lock").read_text().splitlines()) == 4
     assert len(project.host.copies) == 3
+
+
+@pytest.mark.parametrize("count", [7, 8, 9])
+def test_a_lock_that_a_disk_has_room_for_a_part_of_a_line_of_stays_whole(project: Project, count: int) -> None:
+    """What the disk takes of a line before it is full would be a broken line to every later build."""
+    built_site(project.site, count=count)
+    assert project.run().returncode == 0
+    folder = project.root / "locks"
+    folder.mkdir()
+    known = (project.root / "imghost.lock").read_bytes()
+    with disk(folder, SMALL, "64k") as small:
+        lock = small.seen(folder) / "imghost.lock"
+        lock.write_bytes(known)
+        filler = small.fill()
+        shutil.rmtree(project.root / ".cache")
+        before = tree(built_site(project.site, count=count, first=40))
+        done = small.run(project, "--lock", "locks/imghost.lock", "--concurrency", "1", "--strict")
+        assert done.returncode == 1
+        kept = lock.read_bytes()
+        assert kept.startswith(known)
+        assert kept.endswith(b"\n")
+        receipts = {line.partition("receipt: ")[2] for line in done.stderr.splitlines() if "receipt: " in line}
+        told = {json.loads(line)["sha256"] for line in (*kept.decode().splitlines()[1:], *receipts)}
+        assert told >= {it.sent for it in project.host.copies.values()}
+        assert_done(project, before)
+        filler.unlink()
+        built_site(project.site, count=count, first=40)
+        assert small.run(project, "--lock", "locks/imghost.lock").returncode == 0
+    assert len(project.host.copies) == 2 * count
 
 
 def test_a_page_that_the_disk_has_no_room_for_stays_and_smaller_ones_move(project: Project) -> None:
