@@ -20,14 +20,14 @@ test-all: $(READY)
 	IMGHOST_TEST_ALL=$(or $(WHAT),1) $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --reruns 2 -rR
 
 # The tests of trust with the counts of a release: kill points, failing calls, orders of events, mutated inputs,
-# answers and payments, images in bad weather. Some orders end early: 1,150 of 30 events come to 30,000 events.
+# answers and payments, images in bad weather and behind slow doors. Some orders end early: 1,150 of 30 events come to 30,000 events.
 soak: $(READY)
 	IMGHOST_SOAK_KILLS=$(or $(KILLS),1000) IMGHOST_SOAK_THREADED_KILLS=$(or $(THREADED_KILLS),500) \
 	IMGHOST_SOAK_ERRORS=$(or $(ERRORS),1000) \
 	IMGHOST_SOAK_ROUNDS=$(or $(ROUNDS),50) IMGHOST_SOAK_ORDERS=$(or $(ORDERS),1150) \
 	IMGHOST_SOAK_STEPS=$(or $(STEPS),30) IMGHOST_SOAK_FUZZ=$(or $(FUZZ),100000) \
 	IMGHOST_SOAK_ANSWERS=$(or $(ANSWERS),5000) IMGHOST_SOAK_CHALLENGES=$(or $(CHALLENGES),10000) \
-	IMGHOST_SOAK_IMAGES=$(or $(IMAGES),2000) IMGHOST_SOAK_BUILDS=$(or $(BUILDS),16) \
+	IMGHOST_SOAK_IMAGES=$(or $(IMAGES),2000) IMGHOST_SOAK_BUILDS=$(or $(BUILDS),16) IMGHOST_SOAK_DOOR=$(or $(DOOR),10) \
 	IMGHOST_SOAK_WORLD=$(or $(WORLDS),500) \
 	$(BIN)/python -m pytest tests/trust tests/fuzz tests/hosts/test_img402_pay_once_hostile.py tests/hosts/test_mutated_answers.py \
 		tests/hosts/test_img402_paid.py tests/run/test_world.py -s
