@@ -844,3 +844,26 @@ def test_the_host_pays_nothing_without_a_wallet(tmp_path: Path) -> None:
         host = Img402(Img402Options(api_url=shop.double.url), setup)
         assert refused(host, tmp_path).action is Action.STOP
         assert shop.double.server.log == []
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("step", range(1, 13))
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_clock_that_steps_at_any_moment_of_a_purchase_pays_once(tmp_path: Path, step: int, days: int) -> None:
+    """Asked for the time so often, the machine's clock is a day off from then on; and right again for the next build."""
+    with a_shop(tmp_path) as shop:
+        asked = iter(range(1, 1_000))
+
+        def clock() -> float:
+            return datetime.now(UTC).timestamp() + (days * 86_400 if next(asked) >= step else 0)
+
+        host = changed(shop.host(), clock=clock)
+        with suppress(HostError):
+            host.upload(a_payload(tmp_path))
+        with suppress(HostError):
+            host.upload(a_payload(tmp_path))
+        assert shop.paid <= 1_000_000
+        hosted = shop.host().upload(a_payload(tmp_path))
+        again = shop.host().upload(a_payload(tmp_path))
+        assert (again.url, shop.paid, len(shop.double.images)) == (hosted.url, 1_000_000, 1)
+        assert len({message["nonce"] for message in shop.signer.messages}) == 1

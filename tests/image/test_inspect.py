@@ -252,6 +252,58 @@ def test_a_bomb_is_refused_from_its_header() -> None:
     assert time.perf_counter() - start < 0.05
 
 
+def claiming(format_: str, width: int, height: int) -> bytes:
+    """Save a small picture and let its header claim another size, in each place where its format says one."""
+    how = {"webp-lossless": {"lossless": True}, "webp-extended": {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"}}
+    form = format_.partition("-")[0]
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (24, 16), "teal").save(file, form, **how.get(format_, {}))
+    raw = bytearray(file.getvalue())
+    if form == "jpeg":
+        at = raw.index(b"\xff\xc0")
+        raw[at + 5 : at + 9] = struct.pack(">HH", height, width)
+    elif form == "gif":
+        at = raw.index(b",", 13)
+        raw[6:10] = raw[at + 5 : at + 9] = struct.pack("<HH", width, height)
+    elif form == "avif":
+        at = raw.index(b"ispe") + 8
+        raw[at : at + 8] = struct.pack(">II", width, height)
+    elif format_ == "webp-lossless":
+        at = raw.index(b"VP8L") + 9
+        raw[at : at + 4] = struct.pack("<I", (width - 1) | (height - 1) << 14)
+    else:
+        at = raw.index(b"VP8 ") + 14
+        raw[at : at + 4] = struct.pack("<HH", width, height)
+        if format_ == "webp-extended":
+            at = raw.index(b"VP8X") + 12
+            raw[at : at + 6] = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("format_", ["jpeg", "gif", "avif", "webp", "webp-lossless", "webp-extended"])
+def test_a_bomb_of_any_format_is_refused_from_its_header(format_: str) -> None:
+    assert inspect(claiming(format_, 24, 16)).width == 24
+    text = reason(claiming(format_, 16_000, 12_000))
+    assert "192 megapixels (16000 x 12000)" in text
+
+
+@pytest.mark.parametrize("place", [13, 24])
+def test_a_frame_that_is_larger_than_its_gif_is_no_bomb_either(place: int) -> None:
+    """What decodes it would make room for the frame, whatever the screen's size."""
+    raw = bytearray(claiming("gif", 24, 16))
+    at = raw.index(b",", 13)
+    raw[at + 5 : at + 9] = struct.pack("<HH", 65_535, 65_535)
+    assert reason(bytes(raw))
+
+
+@pytest.mark.parametrize("depth", [3, 9])
+def test_a_drawing_that_unfolds_is_refused(depth: int) -> None:
+    """Entities of entities: gigabytes from a few lines."""
+    entities = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10 if n else "x"}">' for n in range(depth + 1))
+    raw = f'<!DOCTYPE svg [{entities}]><svg xmlns="http://www.w3.org/2000/svg"><text>&e{depth};</text></svg>'
+    assert reason(raw.encode())
+
+
 @pytest.mark.parametrize(("width", "height"), [(0, 5), (5, 0), (2**31, 2**31), (10_000, 5_001)])
 def test_a_size_that_cannot_be_is_refused(width: int, height: int) -> None:
     reason(bomb(width, height))

@@ -1,6 +1,7 @@
 """TLS and proxies: certificates are always verified, and a proxy only ever leads to TLS."""
 
 import datetime
+import re
 import socket
 import ssl
 import threading
@@ -44,6 +45,26 @@ def test_a_good_certificate_connects_and_the_body_arrives(authority: tuple[objec
     with Server(echo, certificate(issuer)) as server, Client(5, environ={"SSL_CERT_FILE": file}) as client:
         assert client.send("POST", server.url, file=part).status == 200
         assert server.log[0].form()[1]["image"].body == part.file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [("expired", "expired"), ("name", "localhost"), ("self-signed", "self-signed|self signed|issuer"), ("", "")],
+)
+def test_each_kind_of_certificate_is_one_clear_line(authority: tuple[object, str], wrong: str, words: str) -> None:
+    issuer, file = authority
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    given = {"not_before": past, "not_after": past + datetime.timedelta(days=1)} if wrong == "expired" else {}
+    name = "other.example" if wrong == "name" else "localhost"
+    context = certificate(trustme.CA() if wrong == "self-signed" else issuer, name, **given)
+    with Server(echo, context) as server, Client(5, environ={"SSL_CERT_FILE": file}) as client:
+        if not wrong:
+            assert client.send("GET", server.url).status == 200
+            return
+        error = refused(client, f"https://localhost:{server.port}/")
+    assert str(error).isprintable()
+    assert re.search(words, error.reason), error.reason
+    assert "cannot be trusted" in error.reason
 
 
 @pytest.mark.parametrize("wrong", ["host", "authority", "date", "no TLS"])

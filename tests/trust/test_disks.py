@@ -54,6 +54,30 @@ def test_a_disk_that_fills_up_at_any_step_loses_nothing(project: Project, pages_
         assert len(project.host.copies) == max(stored, 3)
 
 
+LENGTHS = (0, 1, 60, 500, 1_500, 3_000, 4_096, 5_000, 20_000, 33_000, 50_000, 90_000)
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_writes_that_are_cut_short_at_any_length_lose_nothing(tmp_path: Path, length: int) -> None:
+    """No file may grow beyond it: lock, store, payloads, pages and the report end in the middle of a write."""
+    import resource
+
+    with ImgPro("images") as host:
+        project = Project(tmp_path, host)
+        before = tree(built_site(project.site))
+
+        def cut() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (length, length))
+
+        done = project.run("--report", "report.json", preexec_fn=cut)
+        assert done.returncode in {0, 1, 2}, done.stderr
+        assert "Traceback" not in done.stderr
+        crawl(project.site, before, host)
+        project.build()
+        assert_done(project, before)
+
+
 def test_where_an_upload_cannot_be_noted_none_is_made(project: Project) -> None:
     before = tree(built_site(project.site))
     store = project.root / ".cache"

@@ -73,7 +73,18 @@ def rehosted(
     line = held.enter_context(SlowLine(port, RATE))
     double.server.port = line.port  # what it says of itself is the door's address
     held.callback(setattr, double.server, "port", port)
-    command = [sys.executable, "-m", "imghost", "rehost", "site", "--host", name.split(maxsplit=1)[0], "--strict", *more, *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "imghost",
+        "rehost",
+        "site",
+        "--host",
+        name.split(maxsplit=1)[0],
+        "--strict",
+        *more,
+        *flags,
+    ]
     given = os.environ | environ | {"IMGHOST_STATE_DIR": str(folder / "state")}
     address = ["--option", f"api_url=http://127.0.0.1:{line.port}{below}"]
 
