@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from imghost.errors import LockError
 from imghost.models import Record
 from imghost.records import lock as locks
+from imghost.records import unconfirmed
 from imghost.records.lock import Lock, load_object, quick_record, record_of
 
 HEADER = '{"imghost_lock": 1, "host": "img.pro"}'
@@ -190,6 +191,38 @@ def test_a_hostile_line_is_one_error_that_names_the_line(bad: str) -> None:
 def test_an_error_says_what_to_do(bad: str, words: str) -> None:
     with pytest.raises(LockError, match=words):
         locks.parse(f"{HEADER}\n{bad}", "imghost.lock")
+
+
+@pytest.mark.parametrize("length", [2_000, 20_000, 32_700])
+def test_unknown_fields_of_a_length_that_is_allowed_survive(length: int) -> None:
+    text = f"{HEADER}\n{line(later='x' * length)}\n"
+    assert locks.render(locks.parse(text, "imghost.lock")) == text
+
+
+@pytest.mark.parametrize("text", ["", HEADER, f"{HEADER}\n", f"{HEADER}\n{LINE}", f"{HEADER}\r\n{LINE}\r\n"])
+def test_a_line_that_is_appended_is_one_more_line_and_nothing_else(tmp_path: Path, text: str) -> None:
+    path, other = tmp_path / "imghost.lock", replace(RECORD, sha256="f" * 64)
+    path.write_bytes(text.encode())
+    locks.append(path, other, "img.pro")
+    before = text or f"{HEADER}\n"
+    whole = before if before.endswith("\n") else f"{before}\n"
+    assert path.read_bytes().decode() == f"{whole}{locks.render_record(other)}\n"
+    assert other in locks.read(path).records
+
+
+def test_an_unconfirmed_record_waits_until_one_that_is_as_late_counts() -> None:
+    """A later upload of the same image is not forgotten for an older record that counts."""
+    waiting = unconfirmed(replace(RECORD, url="https://src.img.pro/ab/2.png", uploaded=NOON))
+    early, late = replace(RECORD, uploaded=NOON - timedelta(days=1)), replace(RECORD, uploaded=NOON + timedelta(days=1))
+    for records, counting, left in (
+        ((waiting,), (), (waiting,)),
+        ((waiting, early), (early,), (waiting,)),
+        ((late, waiting), (late,), ()),
+        ((waiting, replace(early, url=waiting.url)), (replace(early, url=waiting.url),), ()),
+    ):
+        lock = locks.merged(Lock(), records, "img.pro")
+        assert (lock.records, lock.unconfirmed) == (counting, left)
+        assert locks.parse(locks.render(lock), "imghost.lock") == lock
 
 
 def test_records_without_a_header_are_refused() -> None:
