@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Host, HostType, Secret, Setup
-from imghost.hosts.img402 import TIERS, Img402Options
+from imghost.hosts.img402 import TIERS, Img402Options, outlasts
 from imghost.hosts.img402.buying import ROUTES
 from imghost.hosts.img402.host import Img402
 from imghost.hosts.img402.x402 import ATOMS
@@ -289,6 +289,32 @@ def test_a_paid_tier_is_records_only_without_a_credential_and_wants_a_wallets_ke
 def test_a_mistyped_tier_names_the_right_one() -> None:
     with pytest.raises(SettingsError, match="did you mean 'permanent'"):
         Img402(Img402Options(tier="permanant"), a_setup())
+
+
+@pytest.mark.parametrize(
+    ("left", "retention", "is_enough"),
+    [
+        (WEEK, WEEK, True),
+        (WEEK - timedelta(hours=1), WEEK, True),
+        (WEEK - timedelta(hours=1, seconds=1), WEEK, False),
+        (WEEK, None, False),
+        (None, WEEK, True),
+        (None, None, True),
+    ],
+)
+def test_an_image_outlasts_what_is_asked_give_or_take_an_hour(
+    left: timedelta | None, retention: timedelta | None, *, is_enough: bool
+) -> None:
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    assert outlasts(None if left is None else now + left, now, retention) is is_enough
+
+
+def test_a_key_that_cannot_sign_matters_to_paid_tiers_alone() -> None:
+    broken = Secret("no key of a wallet")
+    assert not Img402(Img402Options(tier="free"), a_setup(credential=broken)).lacks_credential
+    for options in (Img402Options(tier="1-year"), Img402Options(tier="free", tiers={"hero/*": "permanent"})):
+        with pytest.raises(SettingsError):
+            Img402(options, a_setup(credential=broken))
 
 
 TIERED = {"hero/*.png": "permanent", "**/draft/": "free", "shots/": "1-year", "!shots/keep.png": "permanent"}
