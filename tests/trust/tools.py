@@ -1,7 +1,8 @@
 """A process with all three front ends loaded that forks a build for each line it reads: `python tools.py`.
 
 A line is JSON: the front end, the folder, the environment, the arguments, and a file for what it prints. The exit
-status comes back, which is a shell's: what the front end's own command would give.
+status comes back, which is a shell's: what the front end's own command would give. Before that, where the line asks
+for it (`is_named`), comes the build's id.
 """
 
 from __future__ import annotations
@@ -55,8 +56,11 @@ def build(task: dict[str, Any]) -> int:
 
 def main() -> None:
     for line in sys.stdin:
+        task = json.loads(line)
         if (child := os.fork()) == 0:
-            os._exit(build(json.loads(line)))
+            os._exit(build(task))
+        if task.get("is_named"):
+            print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
