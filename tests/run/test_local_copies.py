@@ -140,6 +140,24 @@ def test_what_stands_behind_a_link_to_a_folder_keeps_files(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    "links",
+    [
+        {"site/latest": "../v2"},
+        {"site/latest": "stable", "site/stable": "../v2"},
+        {"site/all": "..", "v2/deeper": "."},
+        {"site/page.html": "../v2/deep/page.html"},
+        {"site/deep/er": "../../v2"},
+    ],
+)
+def test_a_page_behind_any_link_keeps_what_it_names(tmp_path: Path, links: dict[str, str]) -> None:
+    """Links to links, to a folder above, round in a circle, to a single page, in a folder of the site."""
+    write(tmp_path, {"v2/deep/page.html": '<img src="../../img/a.png">', "site/index.html": "<p>", "site/deep/x": ""})
+    for place, target in links.items():
+        (tmp_path / place).symlink_to(target)
+    assert unnamed(survey(tmp_path / "site"), ["img/a.png", "img/b.png"]) == ("img/b.png",)
+
+
+@pytest.mark.parametrize(
     ("name", "content"),
     [
         ("page.html.br", b"\x1b\x00"),
