@@ -31,7 +31,7 @@ from imghost.run.publish import downloaded
 from imghost.run.upload import concurrently, confirm, difference, recorded, shown
 from imghost.settings import Settings
 from imghost.site import pages
-from imghost.site.images import opened
+from imghost.site.images import opened_any
 from imghost.site.page_map import PageEntry, PageMap, digest_of
 from imghost.site.pages import Survey, decode, encode, survey
 from imghost.urls import Place
@@ -204,7 +204,7 @@ def _found(upload: Upload, job: Job, host: Host, client: Client, folder: Path) -
         if upload.variant == IMPORT:
             made = downloaded(upload, host, job, folder)
         else:
-            with opened(path, job.site, job.origins) as source:
+            with opened_any(upload.paths, job.site, job.origins) as source:
                 made = payload.prepare(upload.image, source, upload.variant, folder)
         assert isinstance(host, Finds)
         hosted = host.find(made)

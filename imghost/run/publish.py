@@ -43,7 +43,7 @@ from imghost.run.plan import Refusal, decide, owner_of, replanned, within_budget
 from imghost.run.report import announce, failure_notices, reporting
 from imghost.run.rewrite import SEEN, WAY, additions_of, hosted_image, kinds_of, seen_kinds
 from imghost.settings import Settings
-from imghost.site.images import Origins, Stay, opened
+from imghost.site.images import Origins, Stay, opened_any
 from imghost.site.page_map import PageMap
 from imghost.wording import json_in_log, many, stay
 
@@ -230,7 +230,7 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
             copy = downloaded(upload, host, job, folder)
         else:
             try:
-                with opened(upload.paths[0], job.site, origins) as source:
+                with opened_any(upload.paths, job.site, origins) as source:
                     copy = payload.prepare(upload.image, source, upload.variant, folder)
             except FileNotFoundError:
                 if upload.renewed is None:

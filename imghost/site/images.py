@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, Final, NamedTuple
@@ -229,3 +229,15 @@ def opened(path: str, site: Path, origins: Origins) -> BinaryIO:
     if source and stamp(site / path) is None:
         return open_beneath(source.resolve().parent, source.resolve().name)
     return open_beneath(site, path)
+
+
+def opened_any(paths: Sequence[str], site: Path, origins: Origins) -> BinaryIO:
+    """Open the first file that is there of those with the same bytes: of some the local copy may be removed.
+
+    Raises OSError, of the first one where none is there.
+    """
+
+    def is_there(path: str) -> bool:
+        return any(file is not None and stamp(file) is not None for file in (site / path, origins.sources.get(path)))
+
+    return opened(next(filter(is_there, paths), paths[0]), site, origins)

@@ -65,7 +65,7 @@ class FakeStore:
         self.uploads: Counter[str] = Counter()
         """How often each payload came and was stored, by its digest."""
         self._clock = clock
-        self._lingers = lingers
+        self.lingers = lingers
         self._lingering: dict[str, bytes] = {}
         self._images: dict[str, bytes] = {}
         self._ends: dict[str, datetime] = {}
@@ -106,6 +106,10 @@ class FakeStore:
     def fail(self, *faults: Fault) -> None:
         """Let each of the next uploads have one of these faults."""
         self._server.fail(*faults)
+
+    def calm(self) -> None:
+        """Forget the faults that no upload has had."""
+        self._server.calm()
 
     def lose(self, times: int = 1) -> None:
         """Store each of the next uploads and give no answer, so that nobody can know."""
@@ -182,7 +186,7 @@ class FakeStore:
         self._ends.pop(path, None)
         if path not in images:
             return False
-        if self._lingers:
+        if self.lingers:
             self._lingering[path] = images[path]
         if self.folder is None:
             del self._images[path]
@@ -434,6 +438,10 @@ class Loopback:
     def fail(self, *faults: Fault) -> None:
         """Let each of the next uploads have one of these faults."""
         self._faults.extend(faults)
+
+    def calm(self) -> None:
+        """Forget the faults that no upload has had."""
+        self._faults.clear()
 
     def __enter__(self) -> Self:
         self._server = _Server(("127.0.0.1", 0), _Speaker)

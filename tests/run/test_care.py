@@ -167,7 +167,7 @@ def test_what_is_deleted_is_forgotten_first_in_the_lock_and_in_the_local_store(p
     place.double.server.pick = lambda request: None
     capsys.readouterr()
     assert len((project / "imghost.lock").read_text().splitlines()) == 1
-    assert Cache.load(project / ".cache/imghost").records() == ()
+    assert list(Cache.load(project / ".cache/imghost").every_record()) == []
     ran(capsys, "prune", "--keep", "empty", "--grace", "0s", "--yes", *place.flags)
     assert place.count() == 0
 

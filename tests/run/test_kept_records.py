@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -26,9 +27,12 @@ from trust.disks import SMALL, disk
 from imghost import settings
 from imghost.errors import LockError
 from imghost.files import stamp
+from imghost.hosts.registry import open_host
+from imghost.net import Client
 from imghost.records import confirmed, is_confirmed, unconfirmed
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
+from imghost.run import care
 from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.site.images import Origins
@@ -78,11 +82,21 @@ class Project:
         return self
 
     def build(self, now: datetime = NOW, environ: Mapping[str, str] | None = None, **more: Any) -> Result:
+        return rehost(self.job(now, environ, **more))
+
+    def job(self, now: datetime = NOW, environ: Mapping[str, str] | None = None, **more: Any) -> Job:
         raw = {"host": "fake", "options": self.options, "cache_dir": str(self.cache), "retries": 1, **more}
         given = settings.read(raw, self.root)
         environ = {"FAKE_HOST_KEY": KEY, **(environ or {})}
-        job = Job(self.root / "site", given, environ, self.origins, self.root / "map.json", now=lambda: now)
-        return rehost(job)
+        return Job(self.root / "site", given, environ, self.origins, self.root / "map.json", now=lambda: now)
+
+    def prune(self) -> None:
+        """Delete what the site does not show."""
+        job = self.job()
+        with Client(5, environ={}) as client:
+            host = open_host("fake", job.settings, job.environ, client, job.site)
+            unused = care.find_unused(host, [job.site], timedelta(0), NOW, locks.read(self.lock).records).unused
+            care.delete(host, unused, self.lock, self.cache)  # type: ignore[arg-type]
 
     @property
     def page(self) -> str:
@@ -530,3 +544,58 @@ class TestLockFile:
         cache.close()
         again = Cache.load(tmp_path)
         assert (again.records("mine"), len(again.records("theirs"))) == ((), 1)
+
+
+class TestPruned:
+    """What `prune` has deleted no record brings back, though a CDN still serves it."""
+
+    @pytest.mark.parametrize("is_lock_lost", [False, True])
+    def test_a_deleted_image_that_comes_back_is_sent_again(
+        self, tmp_path: Path, store: FakeStore, *, is_lock_lost: bool
+    ) -> None:
+        store.lingers = True
+        one, both = {"one.png": picture(1)}, {"one.png": picture(1), "two.png": picture(2)}
+        project = Project(tmp_path / "p", store).show(both)
+        project.build()
+        project.show(one).build()
+        if is_lock_lost:
+            project.lock.unlink()
+        project.prune()
+        assert store.stored == 1
+        project.show(both).build()
+        assert (store.stored, hosted(project)) == (2, 2)
+
+    def test_so_are_two_that_shared_its_url(self, tmp_path: Path, store: FakeStore) -> None:
+        store.lingers = True
+        images = {"a.png": picture(1), "b.png": png_with_text("by B"), "c.png": png_with_text("by C")}
+        project = Project(tmp_path / "p", store).show(images)
+        project.build()
+        project.show({"a.png": picture(1)}).build()
+        project.prune()
+        assert store.stored == 1
+        project.show(images).build()
+        urls = re.findall(r'src="([^"]+)"', project.page)
+        assert {url.removeprefix(f"{store.url}/") for url in urls} == set(store.images)
+
+
+class TestAlikeFiles:
+    """Of files with the same bytes the one that is there is read, where `remove_local` has taken another."""
+
+    @pytest.fixture
+    def project(self, tmp_path: Path, store: FakeStore) -> Project:
+        """Give a project that lost its records, and whose script names the later one of two files."""
+        project = Project(tmp_path / "p", store).show({"one.png": picture(1), "two.png": picture(1)})
+        write(project.root / "site", {"app.js": "show('two.png')"})
+        project.build(remove_local=True)
+        assert sorted(file.name for file in (project.root / "site").glob("*.png")) == ["two.png"]
+        project.lock.unlink()
+        shutil.rmtree(project.cache)
+        return project
+
+    def test_it_is_uploaded_from_there(self, project: Project, store: FakeStore) -> None:
+        result = project.build(remove_local=True)
+        assert (result.notices, hosted(project), store.stored) == ((), 2, 2)
+
+    def test_it_is_found_at_the_host_from_there(self, project: Project, store: FakeStore) -> None:
+        found = care.adopt(project.job())
+        assert (len(found.records), found.failures, store.stored) == (1, (), 1)
