@@ -67,9 +67,14 @@ def quoted(path: str | bytes) -> str:
 
 
 def base_of(page: str, base: str | None, site: Place) -> str | None:
-    """Give the path that a page's relative references start from; None where `<base href>` leads elsewhere."""
+    """Give the path that a page's relative references start from; None where `<base href>` leads elsewhere.
+
+    One that is data or a script counts as none (HTML, set the frozen base URL).
+    """
     own = site.prefix + quoted(page)
     if base is None or base.strip(_BLANKS)[:1] in {"", "#", "?"}:
+        return own
+    if base.strip(_BLANKS).lower().startswith(("javascript:", "data:")):
         return own
     found = _absolute_path(base, own, site)
     return found[0] if found else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -155,11 +155,12 @@ class SizeRule(NamedTuple):
 
 
 class Shaping(NamedTuple):
-    """What styles decide of images: of all of them, of those with these classes, and of those in these places."""
+    """What styles decide of images, each in the places that its rules name."""
 
     heights: frozenset[SizeRule] = frozenset()
-    has_widths: bool = False
-    width_classes: frozenset[str] = frozenset()
+    widths: frozenset[SizeRule] = frozenset()
+    loose: frozenset[SizeRule] = frozenset()
+    """Rules by which an image is as wide as its file, whatever width it is told."""
     is_bounded: bool = False
     """Whether no image is shown wider than a part of the window or of what it stands in."""
     stretching: frozenset[frozenset[str]] = frozenset()
@@ -169,15 +170,16 @@ class Shaping(NamedTuple):
         """Put two style sheets together."""
         return Shaping(
             self.heights | other.heights,
-            self.has_widths or other.has_widths,
-            self.width_classes | other.width_classes,
+            self.widths | other.widths,
+            self.loose | other.loose,
             self.is_bounded or other.is_bounded,
             self.stretching | other.stretching,
         )
 
-    def decides_width(self, classes: Collection[str]) -> bool:
-        """Say whether a style may outweigh the width that an image with these classes is told."""
-        return self.has_widths or not self.width_classes.isdisjoint(classes)
+    @property
+    def rules(self) -> frozenset[SizeRule]:
+        """All of its rules."""
+        return self.heights | self.widths | self.loose
 
 
 class Improvements(NamedTuple):
@@ -187,3 +189,5 @@ class Improvements(NamedTuple):
     known: Mapping[Reference, HostedImage] = MappingProxyType({})
     shaping: Shaping = Shaping()
     """What the site's style sheets decide of images' sizes."""
+    policies: tuple[str, ...] = ()
+    """The policies that its servers' headers set, beside the page's own."""

@@ -33,7 +33,7 @@ _HARMLESS: Final = re.compile(
     re.I,
 )
 """A style attribute that leaves an image's height to its own shape."""
-_OWN_WIDTH: Final = re.compile(r"(?:\A|[;\s])width\s*:\s*([0-9]{1,6})px\s*(?:;|\Z)", re.I)
+_OWN_WIDTH: Final = re.compile(r"(?:\A|[;\s])width\s*:\s*([0-9]{1,6})px\s*(?:!\s*important\s*)?(?:;|\Z)", re.I)
 _BOUND: Final = re.compile(r"(?:\A|[;\s])(?:max-)?width\s*:\s*[0-9.]+(?:%|vw)", re.I)
 _INERT: Final = frozenset({"noscript", "template"})
 """Elements whose images a browser does not show where they stand."""
@@ -69,11 +69,12 @@ def improve(
 ) -> tuple[dict[Reference, str], tuple[tuple[int, str, str], ...]]:
     """Choose the URLs anew, and list what is added to the page: where, nothing, and the text that comes there."""
     images, title = _read(text, scan, edits)
-    has_rule = title is not None and allows_inline(scan.policies, "style-src-elem")
+    policies = (*scan.policies, *improvements.policies)
+    has_rule = title is not None and allows_inline(policies, "style-src-elem")
     may_size = improvements.additions.dimensions and has_rule
     shaping = improvements.shaping.joined(_own_shaping(text))
     known = improvements.known
-    squeezed = _squeezed(text, shaping) if may_size else frozenset()
+    styled = _styled(text, shaping) if may_size or improvements.additions.responsive else _Styled()
     # A browser fetches what is preloaded by its plain address, so nothing else may be asked for in its place.
     preloaded = {url for reference, url in edits.items() if reference.kind == "preload"}
     chosen = dict(edits)
@@ -83,8 +84,8 @@ def improve(
         is_early = any(edits[reference] in preloaded for reference in image.moved)
         if image.picture is None and not is_early:
             chosen |= {one: known[one].url for one in image.moved if known[one].url}
-        is_sizable = may_size and image.at not in squeezed
-        if new := _attributes(image, scan, improvements, shaping, is_early=is_early, may_size=is_sizable):
+        is_sizable = may_size and image.at not in styled.heights
+        if new := _attributes(image, policies, improvements, styled, is_early=is_early, may_size=is_sizable):
             added.append((image.at, "", "".join(f' {name}="{_escaped(told)}"' for name, told in new.items())))
             is_sized = is_sized or "width" in new
     if is_sized and title is not None:
@@ -117,7 +118,13 @@ def _own_shaping(text: str) -> Shaping:
 
 
 def _attributes(
-    image: _Shown, scan: Scan, improvements: Improvements, shaping: Shaping, *, is_early: bool, may_size: bool
+    image: _Shown,
+    policies: Sequence[str],
+    improvements: Improvements,
+    styled: _Styled,
+    *,
+    is_early: bool,
+    may_size: bool,
 ) -> dict[str, str]:
     """List what an image gets that the author did not write; `is_early` is one that the page preloads.
 
@@ -131,8 +138,8 @@ def _attributes(
     if additions.lazy and not is_early:
         new |= _lazy(image)
     if additions.responsive and not is_early:
-        new |= _responsive(image, improvements.known, new, shaping)
-    if additions.fallback and allows_inline(scan.policies, "script-src-attr"):
+        new |= _responsive(image, improvements.known, new, styled)
+    if additions.fallback and allows_inline(policies, "script-src-attr"):
         new |= _fallback(image)
     marks = [mark for name, mark in _MARKED.items() if name in new]
     return new | {_MARK: " ".join(marks)} if marks else {}
@@ -174,6 +181,7 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
     open_pictures: list[int] = []
     inert = 0
     first: Tag | None = None
+    early: list[tuple[Tag, str]] = []
     title: int | None = None
     for tag in tags(text, with_styles=False):
         if tag.namespace != HTML:
@@ -187,12 +195,38 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
         elif tag.name[1:] in _INERT:
             inert = max(0, inert - 1)
         elif tag.name == "img":
-            first = first or (None if inert else tag)
+            if first is None and not inert:
+                first = _judged_first(text, tag, early)
+                # One of a pair for a dark and a light page was seen before it.
+                first = early[0][0] if first and len({scheme for _, scheme in early}) > 1 else first
             found.append((tag, open_pictures[-1] if open_pictures else None))
         elif tag.name == "title" and title is None:
             title = tag.body - len("<title")
+    hasty = {tag for tag, _ in early}
     spans = (None if start is None else (start, ends.get(start, len(text))) for _, start in found)
-    return [_Place(tag, span, tag is first) for (tag, _), span in zip(found, spans, strict=True)], title
+    return [_Place(tag, span, tag is first or tag in hasty) for (tag, _), span in zip(found, spans, strict=True)], title
+
+
+_UNSHOWN: Final = re.compile(r"(?:\A|[;\s])(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.I)
+_ONE_SCHEME: Final = frozenset(
+    {"only-dark", "only-light", "dark-only", "light-only", "dark-mode-only", "light-mode-only"}
+)
+_FOR_ONE_SCHEME: Final = re.compile(r"#(?:gh-)?(?:only-(?:dark|light)|(?:dark|light)-mode-only)\Z")
+
+
+def _judged_first(text: str, tag: Tag, early: list[tuple[Tag, str]]) -> Tag | None:
+    """Give an image that a reader is sure to see; of two for a dark and a light page each goes to `early`."""
+    element = Element("img", HTML, text, attributes(text, tag.body, tag.end))
+    source = element.says("src")
+    is_pixel = element.says("width") in {"0", "1"} and element.says("height") in {"0", "1"}
+    is_empty = (not source or source.startswith("data:")) and "srcset" not in element.given
+    if is_pixel or is_empty or "hidden" in element.given or _UNSHOWN.search(element.says("style")):
+        return None
+    classes = value(text, element.given.get("class")).split()
+    if (fragment := _FOR_ONE_SCHEME.search(source)) or not _ONE_SCHEME.isdisjoint(classes):
+        early.append((tag, "dark" if "dark" in (fragment[0] if fragment else " ".join(classes)) else "light"))
+        return None
+    return tag
 
 
 def _dimensions(image: _Shown, known: Mapping[Reference, HostedImage]) -> dict[str, str]:
@@ -218,7 +252,7 @@ def _lazy(image: _Shown) -> dict[str, str]:
 
 
 def _responsive(
-    image: _Shown, known: Mapping[Reference, HostedImage], new: Mapping[str, str], shaping: Shaping
+    image: _Shown, known: Mapping[Reference, HostedImage], new: Mapping[str, str], styled: _Styled
 ) -> dict[str, str]:
     """Add the sizes to choose from; the image is shown as large as it was, and by a file that is large enough.
 
@@ -232,14 +266,16 @@ def _responsive(
     if not choices:
         return {}
     style = image.element.says("style")
-    width, height = (_pixels(name, image, new) for name in ("width", "height"))
+    is_decided = image.at in styled.widths
+    is_loose = bool(_LOOSE.search(style)) or (image.at in styled.loose and not is_decided)
+    width, height = (0 if is_loose else _pixels(name, image, new) for name in ("width", "height"))
     slot = width or _natural(known[image.source], height)
     if (own := _OWN_WIDTH.search(style)) is not None:
         slot = int(own[1])
-    elif shaping.decides_width(image.classes) or "width" in style:
+    elif is_decided or "width" in style:
         slot = _natural(known[image.source], 0)
-    is_told = image.has("width") or width or height or own or _BOUND.search(style)
-    is_bounded = is_told or shaping.is_bounded or shaping.decides_width(image.classes)
+    is_told = (image.has("width") and not is_loose) or width or height or own or _BOUND.search(style)
+    is_bounded = is_told or styled.is_bounded or is_decided
     sizes = f"(max-width: {slot}px) 100vw, {slot}px" if is_bounded else f"{slot}px"
     srcset = ", ".join(f"{url.replace(',', '%2C').replace(' ', '%20')} {wide}" for url, wide in choices)
     return {"srcset": srcset, "sizes": sizes}
@@ -288,7 +324,10 @@ _COMMENT: Final = re.compile(r"/\*.*?(?:\*/|\Z)", re.S)
 _BLOCK: Final = re.compile(r"\{([^{}]*)\}")
 _KEEPS: Final = r"\s*:\s*(?!(?:auto|none|initial|unset|revert|0)\s*(?:!|;|\Z))"
 _HEIGHT: Final = re.compile(rf"(?<![\w-])(?:(?:max-|min-)?(?:height|block-size)|aspect-ratio){_KEEPS}", re.I)
-_WIDTH: Final = re.compile(rf"(?<![\w-])(?:width|inline-size){_KEEPS}", re.I)
+_WIDTH: Final = re.compile(rf"(?<![\w-])(?:min-)?(?:width|inline-size){_KEEPS}", re.I)
+_LOOSE: Final = re.compile(
+    r"(?<![\w-])(?:width|inline-size)\s*:\s*(?:auto|initial|unset|revert|(?:max|min|fit)-content)", re.I
+)
 _BOUNDING: Final = re.compile(r"(?<![\w-])(?:max-)?(?:width|inline-size)\s*:\s*[0-9.]+(?:%|vw)", re.I)
 # Flex lays out a column as wide as its widest, a row with a height as high as that (CSS Flexbox, align-items).
 _STRETCHING: Final = re.compile(
@@ -315,17 +354,20 @@ def shaping_of(css: str) -> Shaping:
     """Read one style sheet, each rule once."""
     css = _COMMENT.sub(" ", css)
     heights: set[SizeRule] = set()
+    widths: set[SizeRule] = set()
+    loose: set[SizeRule] = set()
     stretching: set[frozenset[str]] = set()
-    found = Shaping()
+    is_bounded = False
     at = 0
     for block in _BLOCK.finditer(css):
         before = css[at : block.start()]
         at = block.end()
         declared = block[1]
         has_height, has_width = bool(_HEIGHT.search(declared)), bool(_WIDTH.search(declared))
+        is_loose = bool(_LOOSE.search(declared))
         is_bounding = bool(_BOUNDING.search(declared))
         stretches = bool(_STRETCHING.search(declared)) or (has_height and bool(_FLEX.search(declared)))
-        if not (has_height or has_width or is_bounding or stretches):
+        if not (has_height or has_width or is_loose or is_bounding or stretches):
             continue
         for around, last in _selectors(before[max(map(before.rfind, "{};")) + 1 :]):
             own = frozenset(part for part in last if part[:1] != ":")
@@ -334,19 +376,12 @@ def shaping_of(css: str) -> Shaping:
                 stretching.add(own)
             if names - {"img"} or not _NOT_IMAGES.isdisjoint(last):
                 continue
-            if has_height:
-                heights.add(SizeRule(frozenset(around), own))
-            found = found.joined(_width_of(around, own, has_width=has_width, is_bounding=is_bounding))
-    return found.joined(Shaping(frozenset(heights), stretching=frozenset(stretching)))
-
-
-def _width_of(around: Sequence[frozenset[str]], own: frozenset[str], *, has_width: bool, is_bounding: bool) -> Shaping:
-    """Say what a rule decides of images' width; one that asks for more around them than elements only bounds it."""
-    if any(part[0] in ".#" for parts in around for part in parts):
-        return Shaping(is_bounded=is_bounding and own == {"img"})
-    is_any = own <= {"img"}
-    classes = frozenset(part[1:] for part in own if part[0] == ".") if has_width else frozenset[str]()
-    return Shaping(has_widths=is_any and has_width, width_classes=classes, is_bounded=is_any and is_bounding)
+            rule = SizeRule(frozenset(around), own)
+            for told, rules in ((has_height, heights), (has_width, widths), (is_loose, loose)):
+                if told:
+                    rules.add(rule)
+            is_bounded = is_bounded or (is_bounding and own <= {"img"})
+    return Shaping(frozenset(heights), frozenset(widths), frozenset(loose), is_bounded, frozenset(stretching))
 
 
 def _selectors(written: str) -> Iterator[tuple[list[frozenset[str]], list[str]]]:
@@ -413,7 +448,7 @@ class _Around:
     def __init__(self, shaping: Shaping) -> None:
         self._stretching = shaping.stretching
         self._steps: dict[str, set[frozenset[str]]] = {}
-        for step in {step for rule in shaping.heights for step in rule.around}:
+        for step in {step for rule in shaping.rules for step in rule.around}:
             self._steps.setdefault(max(step), set()).add(step)
         self._stack: list[_Open] = []
         self._open: Counter[str] = Counter()
@@ -455,12 +490,23 @@ class _Around:
         return False
 
 
-def _squeezed(text: str, shaping: Shaping) -> frozenset[int]:
-    """Find the images, by where their attributes begin, whose height a style may decide."""
+class _Styled(NamedTuple):
+    """The images of a page, by where their attributes begin, whose sizes a style may decide."""
+
+    heights: frozenset[int] = frozenset()
+    widths: frozenset[int] = frozenset()
+    loose: frozenset[int] = frozenset()
+    is_bounded: bool = False
+
+
+def _styled(text: str, shaping: Shaping) -> _Styled:
+    """Follow a page's elements, and find the images whose sizes a style may decide."""
     from imghost.html.uses import TAG
 
     around = _Around(shaping)
-    found: list[int] = []
+    heights: list[int] = []
+    widths: list[int] = []
+    loose: list[int] = []
     at = 0
     while (start := text.find("<", at)) >= 0:
         tag = TAG.match(text, start)
@@ -476,11 +522,15 @@ def _squeezed(text: str, shaping: Shaping) -> frozenset[int]:
         if name in _LITERAL:
             at = _end_of(text, name, at)
         elif name == "img":
+            place = start + len("<img")
             if around.is_stretched() or any(around.fulfils(rule, has) for rule in shaping.heights):
-                found.append(start + len("<img"))
+                heights.append(place)
+            for rules, places in ((shaping.widths, widths), (shaping.loose, loose)):
+                if any(around.fulfils(rule, has) for rule in rules):
+                    places.append(place)
         elif name not in _EMPTY:
             around.push(name, has, style)
-    return frozenset(found)
+    return _Styled(frozenset(heights), frozenset(widths), frozenset(loose), shaping.is_bounded)
 
 
 def _told(name: str, written: str) -> tuple[set[str], str]:

@@ -61,6 +61,7 @@ def rewrite_pages(
     is_in_site = host is not None and host.place == "site"
     additions = additions_of(job.settings, host)
     shaping = _shaping(planned.survey) if additions.dimensions or additions.responsive else Shaping()
+    policies = _policies(planned.survey) if additions.dimensions or additions.fallback else ()
     pages: list[tuple[PageView, WrittenPage]] = []
     local: set[str] = set()
     notices: list[Notice] = []
@@ -82,6 +83,7 @@ def rewrite_pages(
             pages.append((page, WrittenPage(page.entry, 0)))
             continue
         improvements = improvements_of(page, edits, records, planned.images, host, additions, shaping, sizes, maker)
+        improvements = improvements and improvements._replace(policies=policies)
         written = write_page(
             job.site, page, edits, improvements, set_aside, is_in_place=is_in_place, keeps_query=keeps_query
         )
@@ -267,13 +269,21 @@ def _wanted(edits: Mapping[Reference, str], improvements: Improvements | None) -
     told: object = sorted((reference.start, url) for reference, url in edits.items())
     if improvements:
         told = (
-            "marked",  # an earlier version told of sizes alone what was added
+            "placed",  # earlier versions took other images for sized, bounded or first
             told,
             improvements.additions,
             sorted((one.start, repr(known)) for one, known in improvements.known.items()),
-            [sorted(part) if isinstance(part, frozenset) else part for part in improvements.shaping],
+            _in_order(improvements.shaping),
+            improvements.policies,
         )
     return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _in_order(told: object) -> str:
+    """Write values down alike in every process: sets have an order of their own in each."""
+    if isinstance(told, frozenset):
+        return f"{{{','.join(sorted(map(_in_order, told)))}}}"
+    return f"({','.join(map(_in_order, told))})" if isinstance(told, tuple) else repr(told)
 
 
 _CONVERTED: Final = frozenset({"image/png", "image/jpeg"})
@@ -330,6 +340,15 @@ def improvements_of(
         if one.kind == "img"
     }
     return Improvements(additions, known, shaping)
+
+
+def _policies(found: Survey) -> tuple[str, ...]:
+    """Read the policies that a site's servers set by their headers; most sites hold no such file."""
+    if not any(path.endswith(_ENDS) for path in found.files):
+        return ()
+    from imghost.site.dependents import header_policies
+
+    return header_policies(found.root, found.files)
 
 
 def _shaping(found: Survey) -> Shaping:

@@ -327,6 +327,17 @@ def _is_listed(page: str, folder: str, listed: Collection[str]) -> bool:
     )
 
 
+def _policies_in(text: str) -> list[str]:
+    found = (next(filter(None, one.groups())) for one in _POLICY.finditer(text))
+    return [" ".join(policy.replace("\\ ", " ").split()) for policy in found]
+
+
+def header_policies(root: Path, files: Collection[str]) -> tuple[str, ...]:
+    """Read the policies that files for a site's servers set; each may be for some of its pages alone."""
+    paths = sorted(path for path in files if path.rpartition("/")[2] in _HEADERS)
+    return tuple(policy for path in paths for policy in _policies_in(_COMMENTS.sub(" ", _text(root / path))))
+
+
 def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Iterator[Warned]:
     """Warn of headers that keep browsers from loading images of these origins, with the line to add."""
     if not origins:
@@ -334,8 +345,7 @@ def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Ite
     wanted = " ".join(origins)
     for path in sorted(path for path in files if path.rpartition("/")[2] in _HEADERS):
         text = _COMMENTS.sub(" ", _text(root / path))
-        found = (next(filter(None, one.groups())) for one in _POLICY.finditer(text))
-        policies = [" ".join(policy.replace("\\ ", " ").split()) for policy in found]
+        policies = _policies_in(text)
         if blocks(policies, origins):
             yield Warned(
                 "policy",

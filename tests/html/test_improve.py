@@ -194,6 +194,36 @@ class TestLazy:
         page = f'<{inert}><img src="a.png"></{inert}><img src="b.png"><img src="c.png">'
         assert [image.get("loading") for image in attributes(page, self.WISHES)][1:] == [None, "lazy"]
 
+    @pytest.mark.parametrize(
+        "unseen",
+        [
+            '<img hidden src="a.png">',
+            '<img style="color:red; display: none" src="a.png">',
+            '<img width=1 height=1 src="a.png">',
+            "<template><template></template><img src=a.png></template>",
+        ],
+    )
+    def test_what_no_reader_sees_is_not_the_first(self, unseen):
+        page = f'{unseen}<img src="b.png"><img src="c.png">'
+        assert [image.get("loading") for image in attributes(page, self.WISHES)][1:] == [None, "lazy"]
+
+    @pytest.mark.parametrize(
+        ("dark", "light"),
+        [
+            ('<img src="a.png#only-dark">', '<img src="b.png#only-light">'),
+            ('<img src="a.png#gh-dark-mode-only">', '<img src="b.png#gh-light-mode-only">'),
+            ('<img class="sidebar-logo only-dark" src="a.png">', '<img class="sidebar-logo only-light" src="b.png">'),
+        ],
+    )
+    def test_each_of_a_pair_for_two_schemes_may_be_the_first(self, dark, light):
+        rest = '<img src="c.png"><img src="d.png">'
+        for page, loading in (
+            (f"{dark}{light}{rest}", [None, None, "lazy", "lazy"]),
+            (f"{light}{dark}{rest}", [None, None, "lazy", "lazy"]),
+            (f"{dark}{rest}", [None, None, "lazy"]),
+        ):
+            assert [image.get("loading") for image in attributes(page, self.WISHES)] == loading
+
     def test_the_first_counts_though_it_stays_local(self):
         found = attributes('<img src="a.png"><img src="b.png">', self.WISHES, stays={"a.png"})
         assert [image.get("loading") for image in found] == [None, "lazy"]
@@ -232,6 +262,20 @@ class TestResponsive:
                 "<style>.wide{width:50vw}</style><img class=wide src=a.png width=200>",
                 "(max-width: 4000px) 100vw, 4000px",
             ),
+            (
+                "<style>.wide img{width:100%}</style><p class=wide><img src=a.png width=200></p>",
+                "(max-width: 4000px) 100vw, 4000px",
+            ),
+            ("<style>.wide img{width:100%}</style><p><img src=a.png width=200></p>", "(max-width: 200px) 100vw, 200px"),
+            ("<style>#w{width:100%}</style><img id=w src=a.png width=200>", "(max-width: 4000px) 100vw, 4000px"),
+            ("<style>img{min-width:100%}</style><img src=a.png width=200>", "(max-width: 4000px) 100vw, 4000px"),
+            ("<style>img{width:auto}</style><img src=a.png width=200>", "4000px"),
+            (
+                "<style>.md img{width:auto;max-width:100%}</style><p class=md><img src=a.png width=200></p>",
+                "(max-width: 4000px) 100vw, 4000px",
+            ),
+            ("<img src=a.png width=200 style='width:auto'>", "4000px"),
+            ("<img src=a.png style='width: 300px !important'>", "(max-width: 300px) 100vw, 300px"),
             ("<img src=a.png width=200>", "(max-width: 200px) 100vw, 200px"),
             ("<img src=a.png width=200 style='width: 300px'>", "(max-width: 300px) 100vw, 300px"),
             ("<img src=a.png style='max-width: 100%'>", "(max-width: 4000px) 100vw, 4000px"),
@@ -239,6 +283,12 @@ class TestResponsive:
     )
     def test_the_windows_width_counts_only_where_the_images_is_bounded(self, page, sizes):
         assert attributes(page, self.WISHES)[-1]["sizes"] == sizes
+
+    def test_an_image_that_a_style_lets_be_as_wide_as_its_file_is(self):
+        """A width that is told shows 4000 pixels in 400 where a rule takes it back: `100vw` would then be its size."""
+        additions = Additions(responsive=True, dimensions=True, lazy=True)
+        page = "<title>t</title><style>img{width:auto}</style><img src=z.png><img src=a.png>"
+        assert [image["sizes"] for image in attributes(page, additions)] == ["4000px", "4000px"]
 
     def test_no_size_is_larger_than_the_image(self):
         assert attributes('<img src="a.png">', self.WISHES, size=(500, 400))[0]["srcset"].endswith(

@@ -312,3 +312,47 @@ def test_a_preload_moves_with_what_shows_its_image(page, kinds, count, tmp_path,
     assert len(MOVED.findall(after)) == count
     has_moved = preload not in after
     assert has_moved is ("css" in kinds or "poster" in kinds)
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("<base href='javascript:x'><img src=img/a.png>", ["img/a.png"]),
+        ("<base href=' DATA:text/html,x'><img src=img/a.png>", ["img/a.png"]),
+        ("<noscript><base href='sub/'></noscript><img src=img/a.png>", ["img/a.png"]),
+        ("<template><base href='sub/'></template><img src=img/a.png>", ["img/a.png"]),
+        ("<base target=_blank><base href=' sub/ '><base href=x/><img src=img/a.png>", ["sub/img/a.png"]),
+        (
+            "<img src=img/b.png><base href='sub/'><img src=img/a.png><img src=/img/b.png>",
+            ["sub/img/a.png", "img/b.png"],
+        ),
+    ],
+)
+def test_a_base_counts_as_it_does_for_browsers(page, names, tmp_path, capsys):
+    files = {**PICTURES, "sub/img/a.png": picture(70), "sub/img/b.png": picture(71)}
+    site = write(tmp_path / "site", {"index.html": page, **files})
+    hosted(site, capsys)
+    shown = {hashlib.sha256(content).hexdigest()[:32]: path for path, content in files.items()}
+    moved = [url.rpartition("/")[2].removesuffix(".png") for url in MOVED.findall((site / "index.html").read_text())]
+    assert [shown[name] for name in moved] == names
+
+
+@pytest.mark.parametrize(
+    ("policy", "option", "added"),
+    [
+        ("style-src 'self'", "--dimensions", "width="),
+        ("default-src 'self' https://images.test", "--dimensions", "width="),
+        ("script-src 'self'", "--fallback", "onerror="),
+    ],
+)
+def test_what_a_servers_policy_forbids_is_not_added(policy, option, added, tmp_path, capsys):
+    """Without our rule beside it, a width and a height show an image out of its shape."""
+    header = f"/*\n  Content-Security-Policy: {policy}; img-src *\n"
+    page = "<title>x</title><img src=img/a.png>"
+    site = write(tmp_path / "site", {"index.html": page, "_headers": header, **PICTURES})
+    hosted(site, capsys, option)
+    assert MOVED.search((site / "index.html").read_text())
+    assert added not in (site / "index.html").read_text()
+    (site / "_headers").write_text("/*\n  X-Frame-Options: DENY\n")
+    hosted(site, capsys, option)
+    assert added in (site / "index.html").read_text()
