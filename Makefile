@@ -29,9 +29,11 @@ soak: $(READY)
 	IMGHOST_SOAK_ANSWERS=$(or $(ANSWERS),5000) IMGHOST_SOAK_CHALLENGES=$(or $(CHALLENGES),10000) \
 	IMGHOST_SOAK_IMAGES=$(or $(IMAGES),2000) IMGHOST_SOAK_BUILDS=$(or $(BUILDS),16) IMGHOST_SOAK_DOOR=$(or $(DOOR),10) \
 	IMGHOST_SOAK_WORLD=$(or $(WORLDS),500) IMGHOST_SOAK_CI_KILLS=$(or $(CI_KILLS),200) \
-	IMGHOST_SOAK_PRUNE_WORLDS=$(or $(PRUNE_WORLDS),200) \
+	IMGHOST_SOAK_PRUNE_WORLDS=$(or $(PRUNE_WORLDS),200) IMGHOST_SOAK_SHRINK_KILLS=$(or $(SHRINK_KILLS),20) \
+	IMGHOST_SOAK_SHARED_IMAGES=$(or $(SHARED_IMAGES),200) IMGHOST_TEST_ALL=1 \
 	$(BIN)/python -m pytest tests/trust tests/fuzz tests/hosts/test_img402_pay_once_hostile.py tests/hosts/test_mutated_answers.py \
-		tests/hosts/test_img402_paid.py tests/run/test_world.py tests/run/test_prune_worlds.py -s
+		tests/hosts/test_img402_paid.py tests/run/test_world.py tests/run/test_prune_worlds.py tests/run/test_sharing.py \
+		tests/run/test_shrink.py -s
 
 # A search guided by coverage, with atheris: `make fuzz TARGET=page SECONDS=600`; without a target each in turn.
 fuzz: .venv-fuzz/.ready

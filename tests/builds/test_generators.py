@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from sites import image_urls, local_file, picture, tree, write
+from world.projects import recipe
 
 from imghost.cli.main import main
 
@@ -76,13 +77,6 @@ def test_a_generators_site_is_rehosted_and_the_next_build_uploads_nothing(tmp_pa
     generate(tmp_path)
     assert main(["rehost", str(site), "--host", "directory", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"]["failed"] == 0
-
-
-def recipe(name: str) -> list[str]:
-    """Read the commands below a generator's heading in the documentation."""
-    page = (Path(__file__).parents[2] / "docs/everywhere.md").read_text("utf-8")
-    text = re.split(rf"^## {name}$", page, flags=re.M)[1].split("\n## ")[0]
-    return re.findall(r"^\$ (.+)$", "".join(re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)), re.M)
 
 
 RECIPES: dict[str, dict[str, str | bytes]] = {

@@ -126,7 +126,7 @@ def test_builds_of_several_repositories_at_once_upload_each_image_once(
         running = [begun(project, engine, tmp_path) for project in projects]
         told = [one.communicate(timeout=2000) for one in running]
         assert [one.returncode for one in running] == [0] * BUILDS, told
-        assert sorted(uploads(host).values()) == [1] * distinct
+        assert sorted(uploads(host).values()) == [1] * distinct, [err[-600:] for _, err in told]
         assert "warning" not in "".join(err for _, err in told), told
         for project, was in zip(projects, before, strict=True):
             assert crawl(project.site, was, host if can_be_asked else project.host)["index.html"] == 2 * HALF

@@ -60,7 +60,7 @@ def hosted_copy(site: Path, hosted: Path, images: Path, address: str, options: l
     return (ended.stdout + ended.stderr).strip()
 
 
-def compared(browser: Any, path: str, plain: str, moved: str, address: str) -> tuple[list[Difference], int]:
+def compared(browser: Any, path: str, plain: str, moved: str, address: str) -> tuple[list[Difference], Seen]:
     """Compare a page with its hosted copy; what is not between each look at one and each at the other was the moment's."""
     looks: list[tuple[Seen, Seen]] = []
     found: list[Difference] = []
@@ -70,7 +70,7 @@ def compared(browser: Any, path: str, plain: str, moved: str, address: str) -> t
         found = [one for one in pairs[-1] if all(one in others for others in pairs)]
         if not found:
             break
-    return found, looks[0][0].clicks
+    return found, looks[0][1]
 
 
 def judged(
@@ -84,11 +84,15 @@ def judged(
         with served(hosted) as moved:
             found: list[Difference] = []
             clicks = pages = 0
+            sources: list[str] = []
             for file in sorted(site.rglob("*.html")):
                 path = file.relative_to(site).as_posix()
-                different, count = compared(browser, path, plain, moved, address)
+                different, seen = compared(browser, path, plain, moved, address)
                 found += different
-                pages, clicks = pages + 1, clicks + count
+                pages, clicks = pages + 1, clicks + seen.clicks
+                sources += seen.sources
+            files = [source for source in sources if source.startswith("http")]
+            print(f"{sum(source.startswith(address) for source in files)} of {len(files)} images come from the host")
     return pages, clicks, found
 
 

@@ -58,6 +58,8 @@ class Seen(NamedTuple):
     errors: tuple[str, ...]
     """What the console says is wrong, and requests that failed."""
     clicks: int
+    sources: tuple[str, ...] = ()
+    """The addresses that the images come from, once scripts have run."""
 
 
 class Difference(NamedTuple):
@@ -96,7 +98,8 @@ def look(browser: Any, origin: str, path: str, allowed: Iterable[str]) -> Seen:
     images = [*before["images"], *after["images"]]
     failing = tuple(f"{image[0]} {image[4]}" for image in images if not image[1])
     shown = tuple((image[0], image[1], image[2], image[3]) for image in images)
-    return Seen(shown, failing, (*before["drawn"], *after["drawn"]), tuple(map(_nameless, errors)), clicks)
+    drawn, sources = (*before["drawn"], *after["drawn"]), tuple(image[4] for image in after["images"])
+    return Seen(shown, failing, drawn, tuple(map(_nameless, errors)), clicks, sources)
 
 
 def _nameless(error: str) -> str:

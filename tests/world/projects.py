@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -317,6 +318,21 @@ def _linked(folder: Path, tools: Tools, name: str) -> None:
     (folder / "node_modules").symlink_to(tools.npm / name / "node_modules")
 
 
+def recipe(name: str) -> list[str]:
+    """Read the commands below a generator's heading in the documentation."""
+    page = (Path(__file__).parents[2] / "docs/everywhere.md").read_text("utf-8")
+    text = re.split(rf"^## {name}$", page, flags=re.M)[1].split("\n## ")[0]
+    return re.findall(r"^\$ (.+)$", "".join(re.findall(r"^```console\n(.*?)^```", text, re.M | re.S)), re.M)
+
+
+def _by_recipe(folder: Path, name: str, **environ: str) -> Path:
+    """Build as the documentation says, up to the call of imghost; gives the site that it is called with."""
+    (command,) = recipe(name)
+    building, _, calling = command.partition(" && imghost rehost ")
+    run(["sh", "-c", building], folder, **environ)
+    return folder / calling
+
+
 def _vitepress(folder: Path, tools: Tools) -> Path:
     write(folder, {"package.json": '{"private": true, "type": "module"}'})
     _linked(folder, tools, "vitepress")
@@ -329,8 +345,7 @@ def _vitepress(folder: Path, tools: Tools) -> Path:
     drawn = pictures(tools.pages)
     files |= {f"docs/{place}/{name}": content for name, content in drawn.items() for place in ("img", "public/img")}
     write(folder, files)
-    run(["node", folder / "node_modules/vitepress/bin/vitepress.js", "build", "docs"], folder)
-    return folder / "docs/.vitepress/dist"
+    return _by_recipe(folder, "VitePress")
 
 
 def _docusaurus(folder: Path, tools: Tools) -> Path:
@@ -354,8 +369,7 @@ def _docusaurus(folder: Path, tools: Tools) -> Path:
     drawn = pictures(tools.pages)
     files |= {f"{place}/{name}": content for name, content in drawn.items() for place in ("img", "static/img")}
     write(folder, files)
-    run(["node", folder / "node_modules/@docusaurus/core/bin/docusaurus.mjs", "build"], folder, CI="true")
-    return folder / "build"
+    return _by_recipe(folder, "Docusaurus", CI="true")
 
 
 def _starlight(folder: Path, tools: Tools) -> Path:
@@ -375,8 +389,7 @@ def _starlight(folder: Path, tools: Tools) -> Path:
     drawn = pictures(tools.pages)
     files |= {f"{place}/{name}": content for name, content in drawn.items() for place in ("src/img", "public/img")}
     write(folder, files)
-    run([folder / "node_modules/.bin/astro", "build"], folder, ASTRO_TELEMETRY_DISABLED="1", CI="true")
-    return folder / "dist"
+    return _by_recipe(folder, "Starlight", ASTRO_TELEMETRY_DISABLED="1", CI="true")
 
 
 PROJECTS: Final = (
