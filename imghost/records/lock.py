@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import stat
+import sys
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,18 +83,19 @@ def quick_record(line: str) -> Record | None:
     if match is None:
         return None
     sha256, host, url, identity, variant, size, media_type, width, height, uploaded, expires, *more = match.groups()
+    # What a million lines repeat is kept once.
     return Record(
         sha256,
-        host,
+        sys.intern(host),
         url,
         identity,
-        variant,
+        sys.intern(variant),
         int(size),
-        media_type,
+        sys.intern(media_type),
         int(width) if width else None,
         int(height) if height else None,
-        _moment("uploaded", uploaded),
-        _moment("expires", expires) if expires else None,
+        _known_moment("uploaded", uploaded),
+        _known_moment("expires", expires) if expires else None,
         _quick_extra(*more) if any(more) else {},
     )
 
@@ -186,6 +191,10 @@ def _moment(name: str, found: object) -> datetime:
         except ValueError:
             pass
     raise ValueError(f"its '{name}' is not a time like 2026-01-31T12:00:00Z")
+
+
+_known_moment: Final = lru_cache(maxsize=4096)(_moment)
+"""The same for times that stand in many lines."""
 
 
 def _written(moment: datetime) -> str:
@@ -382,8 +391,9 @@ def parse(content: str | bytes, name: str, now: datetime | None = None) -> Lock:
     latest = (now or datetime.now(UTC)) + _AHEAD
     records: list[Record] = []
     headers: list[dict[str, object]] = []
-    for number, line in enumerate(_decoded(content, name).split("\n"), 1):
+    for number, raw in enumerate(content.split("\n") if isinstance(content, str) else io.BytesIO(content), 1):
         try:
+            line = _decoded(raw, number)
             if record := quick_record(line):
                 records.append(_in_time(record, latest))
             elif stripped := line.strip(" \t\r"):
@@ -422,14 +432,14 @@ def render(lock: Lock) -> str:
     return text
 
 
-def _decoded(content: str | bytes, name: str) -> str:
-    if isinstance(content, str):
-        return content.removeprefix("\ufeff")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-    raise LockError(f"{name}, line {number}: it is not UTF-8; {_RESTORE}")
+def _decoded(line: str | bytes, number: int) -> str:
+    """Decode one line, without its end and the mark that may stand before the first; raises ValueError."""
+    if isinstance(line, bytes):
+        try:
+            line = line.decode("utf-8").removesuffix("\n")
+        except UnicodeDecodeError:
+            raise _BrokenLineError("it is not UTF-8") from None
+    return line.removeprefix("\ufeff") if number == 1 else line
 
 
 def _parsed(line: str) -> Record | dict[str, object]:
@@ -469,6 +479,9 @@ def _key(record: Record) -> tuple[str, str, str]:
 
 def _counting(records: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[Record, ...]]:
     """Keep the record that counts for each key, and beside it one that is not confirmed yet; both sorted."""
+    records = tuple(records)
+    if all(map(is_confirmed, records)) and all(_key(one) < _key(two) for one, two in pairwise(records)):
+        return records, ()  # as we write it: each key once, and sorted
     kept: dict[tuple[str, str, str], Record] = {}
     left: dict[tuple[str, str, str], Record] = {}
     for record in records:
