@@ -391,7 +391,8 @@ def parse(content: str | bytes, name: str, now: datetime | None = None) -> Lock:
     latest = (now or datetime.now(UTC)) + _AHEAD
     records: list[Record] = []
     headers: list[dict[str, object]] = []
-    for number, raw in enumerate(content.split("\n") if isinstance(content, str) else io.BytesIO(content), 1):
+    lines: Iterable[str | bytes] = content.split("\n") if isinstance(content, str) else io.BytesIO(content)
+    for number, raw in enumerate(lines, 1):
         try:
             line = _decoded(raw, number)
             if record := quick_record(line):
