@@ -34,7 +34,7 @@ PRICES = {"get": 0.0004 / 1000, "put": 0.005 / 1000}
 """US dollars a request: S3 Standard's list for us-east-1."""
 STORAGE = 0.023
 """US dollars a GB and month, of the same list."""
-WIDTH = {"s3": 32, "postgresql": 8, "file": 1}
+WIDTH = {"s3": 32, "postgresql": 4, "file": 1}
 """Questions at a time, as the stores ask them."""
 
 

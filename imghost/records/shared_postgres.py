@@ -6,9 +6,10 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from queue import LifoQueue
+from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -18,8 +19,10 @@ from imghost.records.shared import Entry
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
 
-WIDTH: Final = 8
-"""Connections at most: a server takes a hundred by default, and a dozen runners may be at work."""
+WIDTH: Final = 4
+"""Connections at most: a server takes a hundred by default, and two dozen builds may be at work."""
+_PAUSE: Final = 0.2
+"""Seconds between two tries at a server that takes no more connections."""
 
 _BATCH: Final = 1000
 _OPTIONS: Final = frozenset({"schema", "sslmode", "sslrootcert", "application_name"})
@@ -105,21 +108,44 @@ class PostgresStore:
     @contextmanager
     def _connected(self) -> Iterator[Connection[Any]]:
         """Take a connection that is free, or a new one; one that broke is not used again."""
-        psycopg = _library()
         connection = self._free.get()
         try:
-            if connection is None or connection.closed or connection.broken:
-                patience = max(2, int(min(self._timeout, 10.0)))
-                connection = psycopg.connect(
-                    **self._parameters,
-                    autocommit=True,
-                    connect_timeout=patience,
-                    fallback_application_name="imghost",
-                    prepare_threshold=None,  # behind PgBouncer a prepared statement may be on another connection
-                )
+            if not _is_usable(connection):
+                connection = self._opened()
+            assert connection is not None
             yield connection
         finally:
             self._free.put(connection)
+
+    def _opened(self) -> Connection[Any]:
+        """Open a connection; where the server takes no more, wait for one, within the time, or for one of ours."""
+        psycopg = _library()
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return psycopg.connect(  # type: ignore[no-any-return]
+                    **self._parameters,
+                    autocommit=True,
+                    connect_timeout=max(2, int(min(self._timeout, 10.0))),
+                    fallback_application_name="imghost",
+                    prepare_threshold=None,  # behind PgBouncer a prepared statement may be on another connection
+                )
+            except psycopg.OperationalError as refusal:
+                if not _is_full(refusal) or time.monotonic() > deadline:
+                    raise
+            if (ours := self._given_back()) is not None:
+                return ours
+            time.sleep(_PAUSE)
+
+    def _given_back(self) -> Connection[Any] | None:
+        """Take a connection that another thread has given back, for a place without one."""
+        with suppress(Empty):
+            connection = self._free.get_nowait()
+            if _is_usable(connection):
+                self._free.put(None)
+                return connection
+            self._free.put(connection)
+        return None
 
     @contextmanager
     def _deadline(self, connection: Connection[Any]) -> Iterator[None]:
@@ -159,7 +185,7 @@ class PostgresStore:
             return StoreError(
                 f"{reason}: it refuses user, password or database", "check PGUSER, PGPASSWORD and the URL"
             )
-        if state == "53300" or "too many clients" in words or "connection slots" in words:
+        if _is_full(broken):
             why = "takes no more connections"
             return StoreError(f"the store {self.address} {why}", "raise max_connections", is_passing=True)
         if state in {"42501", "25006"}:
@@ -176,6 +202,17 @@ class PostgresStore:
             is_passing=is_passing,
             is_ambiguous=is_passing,
         )
+
+
+def _is_usable(connection: Connection[Any] | None) -> bool:
+    return connection is not None and not connection.closed and not connection.broken
+
+
+def _is_full(broken: Exception) -> bool:
+    """Say whether a server takes no more connections; a refused one has no SQLSTATE, and tells by its words alone."""
+    state = getattr(broken, "sqlstate", None) or ""
+    words = "" if state else str(broken)
+    return state == "53300" or "too many clients" in words or "connection slots" in words
 
 
 def _library() -> Any:

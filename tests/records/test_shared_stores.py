@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,13 +63,19 @@ class TestPostgres(StoreContract):
     def test_a_server_that_takes_no_more_connections_is_told_as_one(self) -> None:
         import psycopg
 
-        store, held = PostgresStore(self.server.fresh(), {}, 5.0), []
+        store, other, held = PostgresStore(url := self.server.fresh(), {}, 0.3), PostgresStore(url, {}, 20.0), []
         try:
             while True:
                 held.append(psycopg.connect(self.server.url))
         except psycopg.OperationalError:
             with pytest.raises(StoreError, match="takes no more connections; raise max_connections"):
                 store.get("k")
+            # A build waits for a connection, and goes on with as many as it has got.
+            with ThreadPoolExecutor(4) as several:
+                writes = [several.submit(other.put, f"k{number}", "x", None) for number in range(8)]
+                held.pop().close()
+                assert all(write.result() for write in writes)
+            other.close()
         finally:
             for line in held:
                 line.close()
