@@ -328,6 +328,22 @@ class World(RuleBasedStateMachine):
         self.draw(it[0], slot, number)
         self.build(it, host, "dirty", None, removes=False)
 
+    @rule(it=checkouts, mode=modes, limit=st.sampled_from([1, 2]))
+    def build_without_lock(self, it: tuple[str, str], mode: str, limit: int) -> None:
+        """Build where the lock is lost, on a budget: what the local store knows takes none of it."""
+        self.build_as_always(it, mode)
+        self.lose_lock(it)
+        self.build(it, "fake", mode, limit, removes=False)
+
+    @rule(it=checkouts, slot=slots, number=pictures)
+    def prune_between(self, it: tuple[str, str], slot: str, number: int) -> None:
+        """Show another picture for a while, and prune meanwhile."""
+        before = self.places[it[0]][slot]
+        self.build_as_always(it, "dirty")
+        self.change_and_build(it, number, slot, "fake")
+        self.prune(it, "fake")
+        self.change_and_build(it, before, slot, "fake")
+
     def plan(self, it: Checkout, host: str) -> Plan:
         """Say what a build has to do."""
         plan, life = Plan({}, {}, set(), set(), set(), set(), set(), set()), self.lives[it.name]
