@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections import Counter
 from contextlib import suppress
@@ -516,6 +517,9 @@ class World(RuleBasedStateMachine):
         os.write(theirs, b"!")
         is_killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
         store.victim = 0
+        for thread in threading.enumerate():  # that still answer who is dead
+            if "process_request_thread" in thread.name:
+                thread.join(5)
         os.close(mine)
         os.close(theirs)
         self.tally["kill that hit"] += is_killed
