@@ -31,7 +31,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[1]
 ROOMS: Final = {
     "records/__init__.py": ("tests/records/test_lock.py", "tests/run/test_rehost.py"),
-    "records/lock.py": ("tests/records/test_lock.py",),
+    "records/lock.py": ("tests/records/test_lock.py", "tests/run/test_kept_records.py"),
     "records/cache.py": ("tests/records/test_cache.py",),
     "records/safe_diskcache.py": ("tests/records/test_cache.py", "tests/trust/test_guards.py"),
     "records/shared.py": ("tests/records/test_shared.py",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import string
 import time
@@ -154,6 +155,7 @@ HOSTILE = {
     "no time": line(uploaded=None),
     "a number as time": line(expires=1772366400),
     "a line of 64 KB": line(extra="x" * 65_536),
+    "a line of blanks": LINE[:-1] + " " * 70_000 + "}",
     "unknown fields of 33 KB": line(extra="x" * 33_000),
     "a newer version": '{"imghost_lock": 2, "host": "img.pro"}',
     "version 0": '{"imghost_lock": 0, "host": "img.pro"}',
@@ -208,6 +210,29 @@ def test_a_line_that_is_appended_is_one_more_line_and_nothing_else(tmp_path: Pat
     whole = before if before.endswith("\n") else f"{before}\n"
     assert path.read_bytes().decode() == f"{whole}{locks.render_record(other)}\n"
     assert other in locks.read(path).records
+
+
+def test_a_lock_is_made_with_its_folder_and_may_be_read_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "imghost.lock"
+    for number in range(2):
+        locks.append(path, replace(RECORD, sha256=f"{number:064x}"), "img.pro")
+    assert len(locks.read(path).records) == 2
+    if os.name == "posix":
+        assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    os.umask(before := os.umask(0))
+    return before
+
+
+@pytest.mark.parametrize("path", ["a.png", "ä b/č.png", 'q"uote.png', "back\\slash.png", "", "x" * 150])
+@pytest.mark.parametrize("served", [None, {"bytes": 12, "sha256": "e" * 64}])
+def test_what_is_written_with_a_path_is_read_the_same_in_both_ways(path: str, served: object) -> None:
+    extra = {"path": path} | ({"served": served} if served else {})
+    written = locks.render_record(replace(RECORD, extra=extra))
+    assert record_of(load_object(written)).extra == extra
+    assert (quick_record(written) or record_of(load_object(written))).extra == extra
 
 
 def test_an_unconfirmed_record_waits_until_one_that_is_as_late_counts() -> None:
