@@ -112,30 +112,49 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
     # What uploads need is loaded where one begins, here and below: most builds have none.
     from imghost.run.upload import recover, with_retries
 
+    known: list[Outcome] = []
+
+    def left_out(code: str, why: str, *, is_refused: bool = False) -> Published:
+        return _with_known(refused(planned, code, why, is_refused=is_refused), known, why, job, host)
+
     try:
         with _among_others(job, host) as among, _workshop() as folder:
             context = _context(host, planned, job, client, cache, folder)
             spared, left = recover(planned.plan.uploads, context)
+            known += spared
             if spared:
                 again = many(sum(1 for outcome in spared if outcome.record), "image")
                 job.say(f"{again} found at the host again, so that nothing is sent")
             taken, left = among.take(left, client) if among else ([], left)
+            known += taken
             ask = partial(with_retries, context=context)
             plan = priced(planned.plan._replace(uploads=tuple(left)), host, job.settings, ask)
             going, waiting = within_budget(plan, job.settings, job.now())
             quota = with_retries(host.ready, context) if going.uploads else Quota()
             context = replace(context, is_first_alone=not quota.is_proven)
-            done = _upload_planned(planned._replace(plan=going), job, context, quota, [*spared, *taken], among)
+            done = _upload_planned(planned._replace(plan=going), job, context, quota, known, among)
         done = _with_waiting(done, waiting, job)
         if isinstance(host, Notes):
             done = done._replace(notices=(*done.notices, *(Notice("upload", line) for line in host.notes())))
         return done._replace(notices=(*done.notices, *among.notices)) if among else done
     except StoreError as problem:
-        return refused(planned, "shared", f"nothing is uploaded: {problem}")
+        return left_out("shared", f"nothing is uploaded: {problem}")
     except BudgetError as over:
-        return refused(planned, "budget", str(over), is_refused=True)
+        return left_out("budget", str(over), is_refused=True)
     except HostError as refusal:
-        return refused(planned, "upload", f"nothing is uploaded to {host.name}: {refusal}")
+        return left_out("upload", f"nothing is uploaded to {host.name}: {refusal}")
+
+
+def _with_known(refusal: Published, known: Sequence[Outcome], why: str, job: Job, host: Host) -> Published:
+    """Show, though nothing is uploaded, what was known without that: by the local store, or from others."""
+    records = [outcome.record for outcome in known if outcome.record]
+    if not records:
+        return refusal
+    planned, answered = refusal.planned, {id(outcome.upload) for outcome in known}
+    beyond = [upload for upload in planned.plan.uploads if id(upload) not in answered]
+    done = _sorted_out(planned, known, beyond, why)
+    notices = (*refusal.notices, *_add_to_lock(job, host, records), *failure_notices(done.failures))
+    return done._replace(notices=notices, is_refused=refusal.is_refused)
 
 
 def priced(
@@ -400,7 +419,7 @@ def _upload_planned(
         fatal = str(problem)
     finally:
         records = [outcome.record for outcome in outcomes if outcome.record]
-        notices += _add_to_lock(job, context, records)
+        notices += _add_to_lock(job, context.host, records, context.told)
     tried = {id(outcome.upload) for outcome in outcomes}
     beyond = [upload for upload in uploads if id(upload) not in tried]
     done = _sorted_out(planned, outcomes, beyond, fatal or over)
@@ -477,17 +496,16 @@ def _name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:
     return _written(job, (), planned.host.name)
 
 
-def _add_to_lock(job: Job, context: UploadContext, records: Sequence[Record]) -> tuple[Notice, ...]:
+def _add_to_lock(job: Job, host: Host, records: Sequence[Record], told: Container[str] = ()) -> tuple[Notice, ...]:
     """Sort the records into the lock; a host on this machine has none there, since its files tell.
 
     Lines that the workers appended are sorted too, also where none of their URLs could be confirmed.
     """
-    host = context.host
     if host.place != "network" or not (records or job.settings.lock.exists()):
         return ()
     if not records:
         return _written(job, (), None)
-    notices = _written(job, records, host.name, context.told)
+    notices = _written(job, records, host.name, told)
     if job.environ.get("CI"):
         name = job.settings.lock.name
         new = "1 record is" if len(records) == 1 else f"{len(records):,} records are"

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from imghost.run.rehost import Result, rehost
 from imghost.site.images import Origins
 from imghost.site.page_map import location
 from imghost.testing import FakeStore, write_entry
-from imghost.testing.fake import KEY
+from imghost.testing.fake import KEY, FakeHost, Reply
 
 
 def png_with_text(author: str) -> bytes:
@@ -200,13 +201,14 @@ class TestRenewal:
         second = project.show(new).build(late, max_uploads=2)
         assert (store.stored, hosted(project), second.notices) == (7, 4, ())
 
+    @pytest.mark.parametrize("image", [picture(1), picture(1, form="GIF"), png_with_text("by A")])
     @pytest.mark.parametrize("is_altered", [False, True])
     def test_what_has_no_local_copy_any_more_is_renewed_from_the_host(
-        self, tmp_path: Path, store: FakeStore, *, is_altered: bool
+        self, tmp_path: Path, store: FakeStore, image: bytes, *, is_altered: bool
     ) -> None:
         """`remove_local` on the command line leaves no source to read."""
         store.life = 2 * DAY
-        project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
+        project = Project(tmp_path / "p", store).show({"one.png": image})
         now = datetime.now(UTC)
         project.build(now - 28 * DAY, remove_local=True)
         assert not (project.root / "site/one.png").exists()
@@ -332,15 +334,58 @@ class TestBudgetAfterReuse:
         assert (result.notices, store.stored, hosted(project)) == ((), 6, 6)
 
 
+class PricedHost(FakeHost):
+    """A store that takes a cent for each image."""
+
+    name = "priced"
+
+    def __init__(self, options: Any, setup: Any) -> None:
+        super().__init__(options, setup)
+        self.limits = replace(self.limits, price=Decimal("0.01"))
+
+
+@pytest.mark.parametrize(("max_cost", "fits"), [("0.01", True), ("0.05", True), ("0", False)])
+def test_what_the_local_store_knows_costs_nothing(
+    tmp_path: Path, store: FakeStore, max_cost: str, *, fits: bool
+) -> None:
+    write_entry(tmp_path / "entry", "priced", f"{__name__}:PricedHost")
+    images = {f"{number}.png": picture(number) for number in range(5)}
+    project = Project(tmp_path / "p", store).show(images)
+    assert project.build(host="priced", max_cost="0.05").notices == ()
+    project.lock.unlink()
+    result = project.show({**images, "new.png": picture(9)}).build(host="priced", max_cost=max_cost)
+    assert (result.is_refused, store.stored, hosted(project)) == ((False, 6, 6) if fits else (True, 5, 5))
+    assert len(locks.read(project.lock).records) == (6 if fits else 5)
+
+
+@pytest.mark.parametrize("trouble", ["quota", "max_uploads", "the host's refusal"])
+def test_what_is_known_is_shown_also_where_nothing_can_be_uploaded(
+    tmp_path: Path, store: FakeStore, trouble: str
+) -> None:
+    images = {f"{number}.png": picture(number) for number in range(5)}
+    project = Project(tmp_path / "p", store).show(images)
+    project.build()
+    project.lock.unlink()
+    store.quota = 5 if trouble == "quota" else None
+    if trouble == "the host's refusal":
+        serve = store._server._route
+        store._server._route = lambda seen: Reply(403) if seen.target == "/usage" else serve(seen)
+    limit = {"max_uploads": 0} if trouble == "max_uploads" else {}
+    result = project.show({**images, "new.png": picture(9)}).build(**limit)
+    assert (store.stored, hosted(project), len(result.notices)) == (5, 5, 1)
+    assert 'src="new.png"' in project.page
+    assert len(locks.read(project.lock).records) == 5
+
+
 class TestUnconfirmed:
-    @pytest.mark.parametrize("is_gone", [True, False])
+    @pytest.mark.parametrize("answer", [Reply(404), Reply(503), Reply(200, b"<html>", {"Content-Type": "text/html"})])
     def test_what_cannot_be_confirmed_is_in_the_lock_and_not_uploaded_again(
-        self, tmp_path: Path, store: FakeStore, *, is_gone: bool
+        self, tmp_path: Path, store: FakeStore, answer: Reply
     ) -> None:
         """In CI there is no local store: the lock alone must know."""
         project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
         serve = store._server._route
-        store._server._route = lambda seen: _unserved(serve, seen, is_gone=is_gone)
+        store._server._route = lambda seen: _unserved(serve, seen, answer)
         project.build()
         lock = locks.read(project.lock)
         assert (lock.records, [is_confirmed(record) for record in lock.unconfirmed]) == ((), [False])
@@ -371,14 +416,8 @@ LINE = json.dumps(
 )  # fmt: skip
 
 
-def _unserved(serve: Any, seen: Any, *, is_gone: bool) -> Any:
-    from imghost.testing.fake import Reply
-
-    return (
-        Reply(404 if is_gone else 503)
-        if seen.method == "GET" and "fake" not in seen.target and seen.target.endswith(".png")
-        else serve(seen)
-    )
+def _unserved(serve: Any, seen: Any, answer: Reply) -> Any:
+    return answer if seen.method == "GET" and seen.target.endswith(".png") else serve(seen)
 
 
 def signalled(project: Project, at: int, name: str, environ: dict[str, str], *, concurrency: int) -> str:
