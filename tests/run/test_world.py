@@ -345,6 +345,14 @@ class World(RuleBasedStateMachine):
         self.prune(it, "fake")
         self.change_and_build(it, before, slot, "fake")
 
+    @rule(it=checkouts, life=st.sampled_from([8, 40, 120]))
+    def renew_what_is_nowhere_else(self, it: tuple[str, str], life: int) -> None:
+        """Build again in the last days of pictures that have no local copy any more."""
+        self.retain(it[0], life * DAY)
+        self.build(it, "fake", "command", None, removes=True)
+        self.wait(life - 2)
+        self.build_again(it)
+
     def plan(self, it: Checkout, host: str) -> Plan:
         """Say what a build has to do."""
         plan, life = Plan({}, {}, set(), set(), set(), set(), set(), set()), self.lives[it.name]
@@ -387,10 +395,8 @@ class World(RuleBasedStateMachine):
             going |= plan.short
         if not (plan.vague or is_faulty or (limit and plan.doubted)):
             # What is renewed at another time is another copy.
-            sendings = {
-                (DIGESTS[one], it.lock[one, host].end if one in plan.renewed | plan.short else None)
-                for one in going | plan.lost
-            }
+            periods = {one: it.lock[one, host].end for one in it.wanted() if (one, host) in it.lock}
+            sendings = {(DIGESTS[one], periods.get(one, EVER)) for one in going | plan.lost}
             assert (store.uploads - sent).total() <= len(sendings), "nothing is sent twice"
         if not is_faulty:
             for shown in (one for page in it.pages.values() for one in page):
