@@ -320,8 +320,8 @@ _renames_of_event: Final = lru_cache(maxsize=256)(renames_of)
 """The code for an event is written with each of the elements that have it."""
 
 
-def handlers_renames(page: str, scripts: Iterable[tuple[int, int]]) -> Renames:
-    """Read the code in a page's attributes for events, where it mentions images' URLs; `scripts` are the others' spans.
+def handlers_renames(page: str, places: Iterable[int]) -> Renames:
+    """Read the code in a page's attributes for events around these places, where it mentions images' URLs.
 
     That it is code shows the tag's beginning, near before the mention.
     """
@@ -329,7 +329,7 @@ def handlers_renames(page: str, scripts: Iterable[tuple[int, int]]) -> Renames:
 
     whole = NOTHING
     end = 0
-    for place in _places_outside(page, scripts):
+    for place in places:
         tag = _tag_around(page, end, place) if place >= end else -1
         if tag < 0:
             continue  # prose, most often
@@ -348,27 +348,9 @@ def _tag_around(page: str, first: int, place: int) -> int:
     tag = place
     for _ in range(3):
         tag = page.rfind("<", first, tag)
-        if tag < 0 or _HANDLER_NAME.search(page, tag, place):
+        if tag < 0 or (page.find("=", tag, place) >= 0 and _HANDLER_NAME.search(page, tag, place)):
             break
     return tag
-
-
-def _places_outside(page: str, scripts: Iterable[tuple[int, int]]) -> Iterator[int]:
-    """Yield where URLs may be changed outside of scripts; one search serves the marks that end alike."""
-    start = 0
-    for opened, closed in (*scripts, (len(page), len(page))):
-        if opened > start:
-            place = page.find("src", start, opened)
-            while place >= 0:
-                if page.startswith((".src", "'src'", '"src"'), place - 1):
-                    yield place - 1
-                place = page.find("src", place + 3, opened)
-            for word in (".currentSrc", "ackgroundImage"):
-                place = page.find(word, start, opened)
-                while place >= 0:
-                    yield place
-                    place = page.find(word, place + 1, opened)
-        start = max(start, closed)
 
 
 def _places(text: str, words: Iterable[str]) -> list[int]:
