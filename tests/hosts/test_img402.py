@@ -317,6 +317,15 @@ def test_a_key_that_cannot_sign_matters_to_paid_tiers_alone() -> None:
             Img402(options, a_setup(credential=broken))
 
 
+@pytest.mark.parametrize(
+    "address", ["", "0x77f3", "77f3c9bCb898Ad1d30e9a336E2cC3108d88D6c09", "0x" + "g" * 40, "0x" + "1" * 41]
+)
+def test_a_payee_that_is_no_address_is_refused_in_the_settings(address: str) -> None:
+    with pytest.raises(SettingsError, match="pay_to should be an address"):
+        Img402(Img402Options(tier="free", pay_to=address), a_setup())
+    assert Img402(Img402Options(tier="free", pay_to="0x" + "aB" * 20), a_setup())
+
+
 TIERED = {"hero/*.png": "permanent", "**/draft/": "free", "shots/": "1-year", "!shots/keep.png": "permanent"}
 
 
