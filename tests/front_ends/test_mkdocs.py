@@ -218,6 +218,21 @@ def test_dirty_build_without_the_map_leaves_what_is_not_its_own(tmp_path):
     assert drop(tree(tmp_path / "site")) == clean | {path: text.encode() for path, text in others.items()}
 
 
+@pytest.mark.parametrize("more", ["exclude: ['**/one.png']", "references: [poster]"])
+def test_dirty_build_without_the_map_undoes_what_the_settings_no_longer_ask_for(tmp_path, more):
+    """Nothing tells what an earlier build rewrote, so the pages are written again, though their sources are old."""
+    project(tmp_path)
+    assert build(tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / ".cache")
+    project(tmp_path, f"host: directory\n{more}")
+    for file in (path for path in (tmp_path / "docs").rglob("*") if path.is_file()):
+        os.utime(file, (1, 1))
+    assert build(tmp_path, "--dirty").returncode == 0
+    dirty = drop(tree(tmp_path / "site", ".html"))
+    assert build(tmp_path).returncode == 0
+    assert drop(tree(tmp_path / "site", ".html")) == dirty
+
+
 @pytest.mark.parametrize("drops", [False, True])
 def test_files_that_the_docs_have_where_the_host_puts_its_own_go_with_their_sources(tmp_path, drops):
     project(tmp_path, "host: directory\noptions: {path: pictures}")
