@@ -334,3 +334,13 @@ def test_the_picture_of_the_line_is_drawn_without_anything_from_elsewhere():
     text = (DOCS / "images/line.svg").read_text("utf-8")
     assert not re.search(r"<script|href=|<image|@import", text)
     assert re.findall(r"url\((?!#)", text) == []
+
+
+def test_limits_of_images_are_documented_as_they_are():
+    from imghost.image import inspect, payload, svg
+
+    told = (ROOT / "docs/lighter-pages.md").read_text("utf-8")
+    assert f"{inspect.MAX_BYTES:,} bytes" in told
+    assert f"{inspect.MAX_PIXELS // 10**6} megapixels |" in told
+    assert f"{svg._MAX_BYTES:,} bytes" in told
+    assert f"{payload._MAX_ANIMATED // 10**6} megapixels in all" in told
