@@ -159,15 +159,15 @@ def _run(uploads: Sequence[Upload], context: UploadContext, state: SharedState) 
     for upload in uploads:
         line.waiting.put(upload)
     count = min(context.concurrency, len(uploads))
-    workers: list[threading.Thread] = []
-    problem = _start(lambda: _serve(line, context, state), count, workers)
-    if problem and not workers:
-        raise StateError(f"no more is uploaded, since the system says: {problem}; {MORE}")
-    for _ in workers:
+    for _ in range(count):
         line.waiting.put(None)
-    if context.verify or any(upload.variant == IMPORT for upload in uploads):
-        _start(lambda: _serve_unseen(line, context, state), count, line.seers)
-    try:
+    workers: list[threading.Thread] = []
+    try:  # the first may be sending while the others are started
+        problem = _start(lambda: _serve(line, context, state), count, workers)
+        if problem and not workers:
+            raise StateError(f"no more is uploaded, since the system says: {problem}; {MORE}")  # noqa: TRY301 - nothing runs
+        if context.verify or any(upload.variant == IMPORT for upload in uploads):
+            _start(lambda: _serve_unseen(line, context, state), count, line.seers)
         for _ in uploads:
             yield line.outcomes.get()
     except BaseException as end:
@@ -196,14 +196,14 @@ class _Line:
 
 
 def _start(serve: Callable[[], None], count: int, workers: list[threading.Thread]) -> RuntimeError | None:
-    """Start so many threads, and list each once it runs; gives why the system gave no more, if it did not."""
+    """Start so many threads, and list each; gives why the system gave no more, if it did not."""
     for _ in range(count):
-        worker = threading.Thread(target=serve, daemon=True)
+        workers.append(threading.Thread(target=serve, daemon=True))  # an interrupt may come while it is started
         try:
-            worker.start()
+            workers[-1].start()
         except RuntimeError as problem:
+            workers.pop()
             return problem
-        workers.append(worker)
     return None
 
 
@@ -211,11 +211,22 @@ def _end(line: _Line, workers: Sequence[threading.Thread]) -> None:
     """Let those who send finish, then those who look, for a while in all."""
     deadline = time.monotonic() + _GRACE
     for worker in workers:
-        worker.join(timeout=max(0.0, deadline - time.monotonic()))
+        _join(worker, deadline)
     for _ in line.seers:
         line.unseen.put(None)
     for worker in line.seers:
-        worker.join(timeout=max(0.0, deadline - time.monotonic()))
+        _join(worker, deadline)
+
+
+def _join(worker: threading.Thread, deadline: float) -> None:
+    """Wait for a thread; for one that an interrupt found at its start, the moment that it takes to begin."""
+    for _ in range(20):
+        try:
+            worker.join(timeout=max(0.0, deadline - time.monotonic()))
+        except RuntimeError:
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _serve(line: _Line, context: UploadContext, state: SharedState) -> None:
