@@ -19,7 +19,6 @@ from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
 from imghost import files
-from imghost.html.uses import loading_text
 from imghost.models import ENDINGS, RASTER, endings
 from imghost.site.pages import Survey, is_page
 
@@ -673,6 +672,8 @@ def _sealed(path: str, text: str) -> str:
 
 def _uses(path: str, text: str) -> str:
     """Give what of a text can load a file."""
+    from imghost.html.uses import loading_text  # a build that removes no copy does without
+
     if path.lower().endswith(".svg"):
         return loading_text(_OWN_NAME.sub("", text))
     is_index = _INDEX.fullmatch(path) or (
