@@ -57,6 +57,8 @@ def _measured(folder: Path, size: float, npm: Path | None) -> list[Row]:
     site.mkdir()
     steps: tuple[Callable[[], list[Row]], ...] = (
         lambda: builds.mkdocs(site, sized(1000)),
+        lambda: builds.light(folder / "light", sized(300), sized(200)),
+        lambda: builds.light(folder / "small", 20, 20, is_small=True),
         lambda: pages.beside_others(site / "site-plain"),
         lambda: reports.audit(site / "site-plain"),
         lambda: reports.page(folder / "report", sized(3000)),
@@ -64,7 +66,9 @@ def _measured(folder: Path, size: float, npm: Path | None) -> list[Row]:
         lambda: builds.sphinx(folder / "sphinx", sized(200)),
         lambda: images.many(folder / "images", sized(5000), 200_000),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1),
-        lambda: uploads.cold(folder / "cold", 200, 16, 0.5),
+        lambda: uploads.cold(folder / "cold", 200, 16, 0.1, 1.25, verify=True),
+        lambda: uploads.cold(folder / "cold", 200, 16, 0.5, 1.08),
+        lambda: uploads.cold(folder / "cold", 200, 16, 0.5, 1.25, verify=True),
         lambda: uploads.memory(folder / "memory", 8, sized(70_000_000)),
         lambda: uploads.beside_others(folder / "beside", sized(200), npm),
     )

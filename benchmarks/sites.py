@@ -74,7 +74,9 @@ def markdown(number: int, count: int, paragraphs: int) -> str:
     return "\n".join(parts)
 
 
-def mkdocs(folder: Path, pages: int, pictures: int, plugins: dict[str, str], length: int = 20_000) -> None:
+def mkdocs(
+    folder: Path, pages: int, pictures: int, plugins: dict[str, str], length: int = 20_000, paragraphs: int = 60
+) -> None:
     """Write a MkDocs project with Material, and a configuration for each name with its plugins."""
     docs = folder / "docs"
     images(docs / "images", pictures, length)
@@ -82,7 +84,7 @@ def mkdocs(folder: Path, pages: int, pictures: int, plugins: dict[str, str], len
     for number in range(pages):
         page = docs / f"part{number // _PER_FOLDER}" / f"page{number}.md"
         page.parent.mkdir(exist_ok=True)
-        page.write_text(markdown(number, pictures, 60))
+        page.write_text(markdown(number, pictures, paragraphs))
     for name, lines in plugins.items():
         (folder / f"{name}.yml").write_text(
             f"site_name: Bench\nsite_url: https://docs.example.com/\nsite_dir: site-{name}\n"
@@ -113,8 +115,9 @@ def sphinx(folder: Path, pages: int, pictures: int, extension: str) -> None:
         (source / f"page{number}.rst").write_text(f"Page {number}\n{'=' * 12}\n\n{text}\n\n{shown}\n")
 
 
-def imghost_settings(url: str, folder: Path) -> str:
+def imghost_settings(url: str, folder: Path, *, verify: bool = False) -> str:
     """Write an imghost.toml's options for a local server."""
-    text = f'host = "img.pro"\nconcurrency = 16\nverify = false\n[options]\napi_url = "{url}/v1"\n'
+    told = str(verify).lower()
+    text = f'host = "img.pro"\nconcurrency = 16\nverify = {told}\n[options]\napi_url = "{url}/v1"\n'
     (folder / "imghost.toml").write_text(text)
     return text
