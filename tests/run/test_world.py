@@ -42,7 +42,7 @@ from imghost.site.images import Origins
 from imghost.testing import FakeHost, FakeStore, Reply, Seen, write_entry
 from imghost.testing.fake import KEY
 
-ROUNDS = counted("WORLD", 15, of_all=500)
+ROUNDS = counted("WORLD", 15, of_all=100)
 STEPS = counted("WORLD_STEPS", 25, of_all=40)
 SOAKS = "IMGHOST_SOAK_WORLD" in os.environ
 PICTURES = [picture(1), picture(2), png_with_text(""), png_with_text("by A"), png_with_text("by B"), picture(3)]
