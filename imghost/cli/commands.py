@@ -103,7 +103,7 @@ def plan(call: Call) -> int:
     job = call.job(is_asking=True)
     with Client(call.settings.timeout, environ=call.environ) as client, Cache.load(call.settings.cache_dir) as cache:
         planned = plan_run(job, client, cache)
-        quota = _quota(planned)
+        quota, over = _quota(planned), _over_budget(planned, job)
     warn(notice.text for notice in planned.notices)
     found = _as_planned(planned, quota)
     if planned.plan.price or planned.plan.cost:
@@ -118,7 +118,7 @@ def plan(call: Call) -> int:
         print_json(found)
     else:
         _print_plan(call, planned, found)
-    if over := _over_budget(planned, job):
+    if over:
         call.say(over)
     return 1 if call.is_strict and (planned.notices or over) else 0
 
