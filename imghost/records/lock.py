@@ -283,8 +283,12 @@ def add(path: Path, new_records: Iterable[Record], host: str | None, now: dateti
 
     Whatever else wrote meanwhile, another build or `git pull`, stays. Raises OSError and LockError.
     """
+    new = tuple(new_records)
+    if now:
+        # A clock that was set back during the run makes none of its own records one from the future.
+        now = max([now, *(record.uploaded for record in new)])
     with _held(path):
-        return write(path, merged(read(path, now), new_records, host))
+        return write(path, merged(read(path, now), new, host))
 
 
 def append(path: Path, record: Record, host: str) -> None:

@@ -342,5 +342,5 @@ def test_hosts_say_how_long_images_live_and_what_is_missing(project, capsys, mon
     assert [part.strip() for part in re.split(r"  +", lines[1])] == [
         "directory", "any", "as long as the folder", "none", "none needed",
     ]  # fmt: skip
-    assert any(re.match(r"img\.pro +20 MB +permanently, 30 days unkeyed +by plan +present$", line) for line in lines)
+    assert any(re.match(r"img\.pro +70 MB +permanently, 30 days unkeyed +by plan +present$", line) for line in lines)
     assert any(line.strip() == "png jpg gif webp; set IMG402_PRIVATE_KEY" for line in lines)

@@ -76,6 +76,14 @@ def test_what_git_and_editors_make_of_a_lock_is_read(text: str) -> None:
     assert locks.parse(text.encode(), "imghost.lock") == wanted
 
 
+@pytest.mark.parametrize("days", [2, 40, 4000])
+def test_a_clock_that_is_set_back_during_the_run_costs_no_record(tmp_path: Path, days: int) -> None:
+    path, other = tmp_path / "imghost.lock", replace(RECORD, sha256="f" * 64)
+    locks.append(path, RECORD, "img.pro")
+    assert locks.add(path, [other, RECORD], "img.pro", RECORD.uploaded - timedelta(days=days))
+    assert locks.read(path).records == (RECORD, other)
+
+
 HOSTILE = {
     "conflict marker, ours": "<<<<<<< HEAD",
     "conflict marker, base": "||||||| 1234567",
