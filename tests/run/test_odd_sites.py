@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,6 @@ from test_kept_records import Project
 from imghost import settings
 from imghost.cli.main import main
 from imghost.errors import SettingsError
-from imghost.testing import FakeStore, write_entry
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStore]:
-    write_entry(tmp_path / "entry", "fake", "imghost.testing:FakeHost")
-    monkeypatch.syspath_prepend(str(tmp_path / "entry"))
-    with FakeStore() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -28,18 +28,10 @@ from imghost.net import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import care
-from imghost.testing import FakeStore, write_entry
+from imghost.testing import FakeStore
 from imghost.testing.fake import KEY
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStore]:
-    write_entry(tmp_path / "entry", "fake", "imghost.testing:FakeHost")
-    monkeypatch.syspath_prepend(str(tmp_path / "entry"))
-    with FakeStore() as opened:
-        yield opened
 
 
 @contextmanager

@@ -30,19 +30,11 @@ from imghost.run.job import Job
 from imghost.run.rewrite import _counting
 from imghost.settings import Settings
 from imghost.site.images import Origins
-from imghost.testing import FakeStore, write_entry
+from imghost.testing import FakeStore
 from imghost.testing.fake import KEY
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStore]:
-    write_entry(tmp_path / "entry", "fake", "imghost.testing:FakeHost")
-    monkeypatch.syspath_prepend(str(tmp_path / "entry"))
-    with FakeStore() as opened:
-        yield opened
 
 
 def record(seed: int, url: str, age: timedelta = 9 * DAY, left: timedelta | None = None, **more: object) -> Record:
