@@ -254,14 +254,14 @@ CASES = [(800_000, *case) for case in LARGE.values()] + [(200_000, *case) for ca
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(("size", "start", "piece"), CASES, ids=[*LARGE, *SMALLER])
 def test_hostile_pages_take_linear_time(size: int, start: str, piece: str) -> None:
-    """Twice the page takes at most 2.6 times as long, and 1.6 MB under two seconds even on a slow machine."""
+    """Twice the page takes at most 2.6 times as long, and 1.6 MB under three seconds even on a slow machine."""
     count = size // len(piece) // 2 * 2
     pages = [start + piece * times + "'>" for times in (count, 2 * count)]
     short = long = 0.0
     for attempt in range(1, 6):
         short, long = (_seconds(page, attempt) for page in pages)
         # Of a few milliseconds a ratio says nothing.
-        if long < 2 * size / 800_000 and (long < 0.02 or long < 2.6 * short):
+        if long < 3 * size / 800_000 and (long < 0.02 or long < 2.6 * short):
             return
     pytest.fail(f"{short:.3f} s became {long:.3f} s")
 
