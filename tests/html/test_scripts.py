@@ -449,7 +449,7 @@ RENAMED = {
         "<img id=\"dynsection-0-trigger\" src=\"img/closed.png\"><script>function toggleVisibility(linkObj){const base=linkObj.getAttribute('id');const trigger=document.getElementById(base+'-trigger');const src=trigger.getAttribute('src');trigger.setAttribute('src',src.substring(0,src.length-10)+'open.png')}</script>",
         ("closed.png",),
     ),
-    "table P1": (
+    "an opened image by its name": (
         "<img id=\"dyn-trigger\" src=\"img/closed.png\"><script>var t=document.getElementById('dyn-trigger');t.onclick=function(){t.src=t.src.substring(0,t.src.length-n)+'open.png'}</script>",
         ("closed.png",),
     ),
