@@ -233,19 +233,20 @@ def test_dirty_build_without_the_map_undoes_what_the_settings_no_longer_ask_for(
     assert drop(tree(tmp_path / "site", ".html")) == dirty
 
 
-@pytest.mark.parametrize("drops", [False, True])
-def test_files_that_the_docs_have_where_the_host_puts_its_own_go_with_their_sources(tmp_path, drops):
+@pytest.mark.parametrize("dropped", ["mine.png", f"{'ab' * 32}.png", "the folder"])
+def test_files_that_the_docs_have_where_the_host_puts_its_own_go_with_their_sources(tmp_path, dropped):
+    """Also one that is called as the host's own are, though its bytes are others."""
     project(tmp_path, "host: directory\noptions: {path: pictures}")
-    names = {"docs/pictures/mine.png": picture(7), "docs/pictures/deep/note.txt": "a", "docs/pictures/b.svg": "<svg/>"}
-    write(tmp_path, names)
+    own = {"mine.png": picture(7), f"{'ab' * 32}.png": picture(8), "deep/note.txt": "a", "b.svg": "<svg/>"}
+    write(tmp_path / "docs/pictures", own)
     assert build(tmp_path).returncode == 0
-    hosted = {path for path in tree(tmp_path / "site/pictures") if len(path) > 32}
+    hosted = set(tree(tmp_path / "site/pictures")) - own.keys()
     assert len(hosted) == 2
-    if drops:
+    if dropped == "the folder":
         shutil.rmtree(tmp_path / "docs/pictures")
     else:
-        (tmp_path / "docs/pictures/mine.png").unlink()
-    left = set() if drops else {"deep/note.txt", "b.svg"}
+        (tmp_path / "docs/pictures" / dropped).unlink()
+    left = set() if dropped == "the folder" else own.keys() - {dropped}
     for _ in range(2):
         assert build(tmp_path).returncode == 0
         assert report(tmp_path)["images"]["uploaded"] == 0
