@@ -67,6 +67,12 @@ def falls_short(record: Record, retention: timedelta | None) -> bool:
     return retention is None or record.expires - record.uploaded < retention - min(_SLACK, retention / 4)
 
 
+def lasts(record: Record, renew_before: timedelta, retention: timedelta | None, now: datetime) -> bool:
+    """Say whether a record needs no other in its place: it covers, is not due, and has all that is asked for."""
+    is_due = needs_renewal(record, renew_before, now) or falls_short(record, retention)
+    return covers(record, now) and not is_due
+
+
 def _retention_text(retention: timedelta | None) -> str:
     return "permanent" if retention is None else f"{int(retention.total_seconds())}s"
 

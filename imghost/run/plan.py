@@ -19,7 +19,7 @@ from imghost.errors import BudgetError
 from imghost.hosts import Deletes, Host, Sorts, Varies, limits_at, registry
 from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
 from imghost.net import Client
-from imghost.records import confirmed, covers, falls_short, needs_renewal, owns
+from imghost.records import confirmed, covers, falls_short, lasts, needs_renewal, owns
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import local_copies
@@ -419,9 +419,8 @@ def _with_spares(
         return chosen
     spares: dict[tuple[str, str, str], Record] = {}
     for record in sorted((*cache.records(owner_of(settings, host)), *lock.unconfirmed), key=_end):
-        lasts = covers(confirmed(record), now) and not needs_renewal(record, settings.renew_before, now)
-        lasts = lasts and not falls_short(record, settings.retention)
-        if lasts and owns(record, host.name, host.accepts):
+        is_good = lasts(confirmed(record), settings.renew_before, settings.retention, now)
+        if is_good and owns(record, host.name, host.accepts):
             spares[record.key] = record
     uploads = (
         upload._replace(spare=spares.get((upload.image.sha256, host.name, upload.variant))) for upload in chosen.uploads

@@ -24,7 +24,7 @@ from imghost.hosts import Converts, Host, Imports, Notes, Prices, Quota, Sorts, 
 from imghost.html.edit import Additions
 from imghost.models import IMPORT, Failure, Hosted, Payload, Record
 from imghost.net import Client
-from imghost.records import confirmed, covers, falls_short, is_confirmed, needs_renewal, owns
+from imghost.records import confirmed, covers, is_confirmed, lasts, owns
 from imghost.records import lock as locks
 from imghost.records.cache import Cache, exclusive
 from imghost.run.job import (
@@ -355,9 +355,7 @@ def _twins(planned: Planned, host: Host, job: Job) -> dict[str, Record]:
 
 def _is_good(record: Record, job: Job) -> bool:
     """Say whether a record needs no other in its place, so that another image may share its URL."""
-    now, settings = job.now(), job.settings
-    is_due = needs_renewal(record, settings.renew_before, now) or falls_short(record, settings.retention)
-    return covers(record, now) and not is_due
+    return lasts(record, job.settings.renew_before, job.settings.retention, job.now())
 
 
 def _with_removed(origins: Origins, last_map: PageMap) -> Origins:

@@ -22,7 +22,7 @@ from imghost.environment import project_name
 from imghost.errors import Action, HostError, ImghostError, SettingsError, StoreError
 from imghost.hosts import Host, Stored
 from imghost.models import Failure, Payload, Record, served_of
-from imghost.records import covers, falls_short, needs_renewal, owns, shared
+from imghost.records import covers, lasts, owns, shared
 from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
 from imghost.run.job import Job, Notice, Outcome, Upload
 from imghost.settings import Settings
@@ -170,8 +170,7 @@ class Sharing:
             return False
         if record.url in self._refused or record == upload.renewed:
             return False
-        is_due = needs_renewal(record, settings.renew_before, now) or falls_short(record, settings.retention)
-        return covers(record, now) and not is_due
+        return lasts(record, settings.renew_before, settings.retention, now)
 
     def _key(self, upload: Upload) -> Key:
         return self._named(upload.image.sha256, upload.variant)

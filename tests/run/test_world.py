@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sites import picture, write
 from test_kept_records import png_with_text
-from trust.place import MEMORY, counted, tell
+from trust.place import MEMORY, counted, of_orders, tell
 
 from imghost.errors import SettingsError
 from imghost.hosts.answers import image_urls
@@ -45,7 +44,6 @@ from imghost.testing.fake import KEY
 # The whole of `make test-all` has 500; a push, which runs its rest, has a fifth of that.
 ROUNDS = counted("WORLD", 15, of_all=500 if os.environ.get("IMGHOST_TEST_ALL") == "1" else 100)
 STEPS = counted("WORLD_STEPS", 25, of_all=40)
-SOAKS = "IMGHOST_SOAK_WORLD" in os.environ
 PICTURES = [picture(1), picture(2), png_with_text(""), png_with_text("by A"), png_with_text("by B"), picture(3)]
 """Three of them are one payload once they are stripped."""
 PAYLOADS = [PICTURES[number] for number in (0, 1, 2, 2, 2, 5)]
@@ -763,15 +761,6 @@ def page_of(slots_shown: list[str]) -> str:
 def test_any_order_of_events_leaves_pages_as_they_should_be() -> None:
     """The number of orders is raised for a soak."""
     World.tally.clear()
-    World.TestCase.settings = settings(
-        max_examples=ROUNDS,
-        stateful_step_count=STEPS,
-        deadline=None,
-        derandomize=not SOAKS,
-        database=None,
-        print_blob=True,
-        phases=[Phase.generate] if SOAKS else [Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
+    World.TestCase.settings = of_orders("WORLD", ROUNDS, STEPS)
     World.TestCase().runTest()
     tell(", ".join(f"{count} {event}" for event, count in World.tally.items()))

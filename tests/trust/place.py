@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+import hypothesis
 from doubles.imgpro import VERIFIED, ImgPro
 from doubles.imgpro_copies import Copy
+from hypothesis import HealthCheck, Phase
 from sites import picture as drawn
 from sites import tree, write
 
@@ -44,6 +46,21 @@ def counted(name: str, usual: int, of_all: int | None = None) -> int:
     """Give how many rounds a test makes: those of a soak, those of `make test-all`, or the usual ones."""
     is_all = of_all is not None and _GIVEN.get("IMGHOST_TEST_ALL") in {"1", "rest"}
     return int(_GIVEN.get(f"IMGHOST_SOAK_{name}", of_all if is_all else usual))
+
+
+def of_orders(name: str, count: int, steps: int) -> hypothesis.settings:
+    """Give a state machine's settings: the same orders each time, and in a soak new ones, not made small."""
+    is_soak = f"IMGHOST_SOAK_{name}" in _GIVEN
+    return hypothesis.settings(
+        max_examples=count,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=not is_soak,
+        database=None,
+        print_blob=True,
+        phases=[Phase.generate] if is_soak else [Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 TOLD: list[str] = []

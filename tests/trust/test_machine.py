@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -16,18 +15,16 @@ from typing import ClassVar
 import pytest
 from doubles.imgpro import DAY, ImgPro
 from doubles.server import Reply, Request
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sites import tree, write
-from trust.place import MEMORY, Project, assert_done, counted, crawl, duplicates, pages, picture, tell, today
+from trust.place import MEMORY, Project, assert_done, counted, crawl, duplicates, of_orders, pages, picture, tell, today
 from trust.points import Tracer
 
 IMAGES = 4
 LIFE = 60 * DAY
 ORDERS = counted("ORDERS", 15, of_all=1000)
 STEPS = counted("STEPS", 30)
-SOAKS = "IMGHOST_SOAK_ORDERS" in os.environ
 EVENTS = 210
 """Events of Python in a build that uploads, of which a kill hits one."""
 MACHINES = st.integers(0, 1)
@@ -177,16 +174,7 @@ def test_any_order_of_events_leaves_working_sites_and_one_copy_of_each_image() -
     """The numbers of orders and of steps in each are raised for a soak."""
     machine = Publishing
     machine.tally.clear()
-    machine.TestCase.settings = settings(
-        max_examples=ORDERS,
-        stateful_step_count=STEPS,
-        deadline=None,
-        derandomize=not SOAKS,
-        database=None,
-        print_blob=True,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate] if SOAKS else [Phase.generate, Phase.shrink],
-    )
+    machine.TestCase.settings = of_orders("ORDERS", ORDERS, STEPS)
     with Tracer() as builder:
         machine.builder = builder
         machine.TestCase().runTest()
