@@ -26,6 +26,16 @@ from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Planned, RewrittenPages, WrittenPage, is_size
 from imghost.settings import Settings
 from imghost.site import page_map
+from imghost.site.dependents import (
+    barring,
+    drawn_by_scripts,
+    header_policies,
+    may_matter,
+    renew_twins,
+    seen_elsewhere,
+    stale,
+    works_offline,
+)
 from imghost.site.page_map import PageEntry, digest_of
 from imghost.site.pages import (
     UNSEEN_BY_CSP,
@@ -344,11 +354,7 @@ def improvements_of(
 
 def _policies(found: Survey) -> tuple[str, ...]:
     """Read the policies that a site's servers set by their headers; most sites hold no such file."""
-    if not any(path.endswith(_ENDS) for path in found.files):
-        return ()
-    from imghost.site.dependents import header_policies
-
-    return header_policies(found.root, found.files)
+    return header_policies(found.root, found.files) if may_matter(found.files) else ()
 
 
 def _shaping(found: Survey) -> Shaping:
@@ -443,16 +449,6 @@ def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) ->
 
 # What stands beside the changed pages: packed twins renewed, and the user told of what only they can mend.
 
-_ENDS: Final = (
-    *(".gz", ".br", ".zst", "ngsw.json", "_headers", ".htaccess", "netlify.toml", "vercel.json", "web.config"),
-    *("staticwebapp.config.json", "firebase.json", "sw.js", "worker.js", "worker.min.js", "hashmap.json"),
-    *("app-data.json", "search_index.js", "now.json", "serve.json", "static.json", "nginx.conf", "Caddyfile"),
-    *("customHttp.yml", "offline.js", "pwa.js", "threads.js", "manifest.json", "manifest.js", "-assets.js"),
-    *("SUMS", "sums", "SUMS.txt", "sums.txt", "checksum", ".sha256", ".sha512", ".md5"),
-)
-_BEGINS: Final = ("assets/js/runtime~main.", "_next/", "_nuxt/", "workbox-", "precache-manifest")
-"""How files begin or end that may say how pages reach a reader; most sites have none."""
-
 
 class Tended(NamedTuple):
     """What is worth a warning, and what is worth a line."""
@@ -468,10 +464,8 @@ def tend(planned: Planned, rewritten: RewrittenPages, job: Job) -> Tended:
     lines = () if job.settings.site_url else _absolute(planned)
     if unread := pages_without_ending(job.site, files):
         lines += (endless_text(unread),)
-    if not hosted or host is None or not any(path.endswith(_ENDS) or path.startswith(_BEGINS) for path in files):
+    if not hosted or host is None or not may_matter(files):
         return Tended(remarks=lines)
-    from imghost.site.dependents import barring, drawn_by_scripts, renew_twins, stale, works_offline
-
     renewed, problems = renew_twins(job.site, files, hosted)
     warned = (
         *problems,
@@ -492,8 +486,6 @@ def _absolute(planned: Planned) -> tuple[str, ...]:
     addresses = set(_unresolved(planned))
     if not addresses:
         return ()
-    from imghost.site.dependents import seen_elsewhere
-
     count, example, file = seen_elsewhere(addresses, planned.survey.files)
     if not count:
         return ()

@@ -228,6 +228,24 @@ _HYDRATING: Final = (
 """How files begin and end by which to know that a site's scripts draw the pages after the first."""
 
 
+_ENDS: Final = (*_HEADERS, *_PACKED, ".gz", "ngsw.json", "hashmap.json", "app-data.json", "search_index.js")
+_BEGINS: Final = ("assets/js/runtime~main.", "_next/", "_nuxt/")
+
+
+def may_matter(files: Collection[str]) -> bool:
+    """Say whether any file of a site may be one that this is about, by its name alone; most sites have none."""
+    return any(map(_may_matter, files))
+
+
+def _may_matter(path: str) -> bool:
+    if path.endswith(_ENDS) or path.startswith(_BEGINS):
+        return True
+    name = path.rpartition("/")[2].lower()
+    if name.endswith((".js", ".mjs", ".json")):
+        return _WORKERS.fullmatch(name) is not None
+    return ("sum" in name or ".sha" in name or ".md5" in name) and _SUMS.fullmatch(name) is not None
+
+
 class Warned(NamedTuple):
     """Something of the site that needs the user's hand: a stable code, and one line."""
 

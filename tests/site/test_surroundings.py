@@ -66,6 +66,10 @@ def test_gzip_twin_of_a_changed_page_is_renewed_and_others_are_not(tmp_path, cap
         ("assets-manifest.json", json.dumps([{"url": "index.html", "revision": "1"}])),
         ("SHA256SUMS", f"{'0a' * 32}  index.html\n"),
         ("checksums.md5", f"{'0a' * 16} *index.html\n"),
+        ("sw.min.js", 'precacheAndRoute([{"url":"index.html","revision":"1"}])'),
+        ("sw-v2.js", 'precacheAndRoute([{"url":"/index.html","revision":"1"}])'),
+        ("sw.mjs", 'precacheAndRoute([{"url":"index.html","revision":"1"}])'),
+        ("checksum.txt", f"{'0a' * 32}  index.html\n"),
     ],
 )
 def test_file_that_vouches_for_a_changed_page_is_warned_of_once(name, content, tmp_path, capsys):
