@@ -327,20 +327,21 @@ def check(call: Call) -> int:
         cache.close()
     expired = [path for path in _uncovered(planned) if path not in set(_missing(planned))]
     uncovered = _missing(planned) if planned.host else sorted(planned.images)
+    incomplete = _incomplete(planned, job.settings)
     warn(notice.text for notice in planned.notices)
+    covered = len(planned.plan.reused)
     if call.is_json:
-        print_json({"imghost_check": 1, "covered": len(planned.plan.reused), "missing": uncovered, "expired": expired})
+        listed = {"missing": uncovered, "expired": expired, "incomplete": incomplete}
+        print_json({"imghost_check": 1, "covered": covered, **listed})
     else:
-        for path in (*uncovered, *expired):
+        for path in (*uncovered, *expired, *incomplete):
             put(path)
-        remedy = f": {_way_to_cover(call, planned.host)}" if uncovered or expired else ""
-        covered = len(planned.plan.reused)
+        remedy = f": {_way_to_cover(call, planned.host)}" if uncovered or expired or incomplete else ""
         ended = f", {len(expired)} expired" if expired else ""
-        text = (
-            f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{ended}{remedy}"
-        )
-        put_sentence(text)
-    return 1 if uncovered or expired or (call.is_strict and planned.notices) else 0
+        part = f", {len(incomplete)} without a size or format that is asked for" if incomplete else ""
+        text = f"{many(covered, 'image')} {'is' if covered == 1 else 'are'} covered, {len(uncovered)} not{ended}{part}"
+        put_sentence(f"{text}{remedy}")
+    return 1 if uncovered or expired or incomplete or (call.is_strict and planned.notices) else 0
 
 
 def _way_to_cover(call: Call, host: Host | None) -> str:
@@ -353,12 +354,27 @@ def _way_to_cover(call: Call, host: Host | None) -> str:
 
 def _missing(planned: Planned) -> list[str]:
     """List the images that could move and have no record."""
-    return [path for upload in planned.plan.uploads if upload.renewed is None for path in upload.paths]
+    whole = (upload for upload in planned.plan.uploads if not upload.is_size)
+    return [path for upload in whole if upload.renewed is None for path in upload.paths]
 
 
 def _uncovered(planned: Planned) -> list[str]:
     """List the images that could move and have no record that counts: none, or one that has expired."""
-    return [path for upload in planned.plan.uploads for path in upload.paths if path not in planned.plan.reused]
+    whole = (upload for upload in planned.plan.uploads if not upload.is_size)
+    return [path for upload in whole for path in upload.paths if path not in planned.plan.reused]
+
+
+def _incomplete(planned: Planned, settings: Settings) -> list[str]:
+    """List the covered images of which nobody has tried a size or format that is asked for.
+
+    What was tried and gained nothing has a record, or a note in one, that says so.
+    """
+    from imghost.run.publish import untried
+
+    known = {(path, record.variant) for path, records in planned.plan.sizes.items() for record in records}
+    sizes = (upload for upload in planned.plan.uploads if upload.is_size)
+    paths = {path for upload in sizes for path in upload.paths if (path, upload.variant) not in known}
+    return sorted((paths | untried(planned, settings)) & planned.plan.reused.keys())
 
 
 def status(call: Call) -> int:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.models import Hosted, Image, Limits, Payload, Record
@@ -410,7 +410,29 @@ class Sorts(Protocol):
 
 def limits_at(host: Host, paths: Sequence[str]) -> Limits:
     """Tell what a host takes of an image that the site has at these paths."""
-    return host.limits_in(host.tier_of(paths)) if isinstance(host, Sorts) else host.limits
+    return host.limits_in(host.tier_of(paths)) if sorts(host) else host.limits
+
+
+# What a host can do follows from its class. Python looks at each member of a protocol at each question: 35 µs, and a
+# plan asks several times for each image.
+_ABILITIES: dict[tuple[type[object], type[object]], bool] = {}
+
+
+def _can(host: object, ability: type[object]) -> bool:
+    key = type(host), ability
+    if key not in _ABILITIES:
+        _ABILITIES[key] = isinstance(host, ability)
+    return _ABILITIES[key]
+
+
+def sorts(host: object) -> TypeGuard[Sorts]:
+    """Say whether a host `Sorts`; for what is asked once for each image."""
+    return _can(host, Sorts)
+
+
+def varies(host: object) -> TypeGuard[Varies]:
+    """Say whether a host `Varies`; for what is asked once for each image."""
+    return _can(host, Varies)
 
 
 @runtime_checkable

@@ -108,6 +108,8 @@ def _is_remade(variant: str) -> bool:
 
 def _media_types(image: Image, variant: str) -> tuple[str, ...]:
     """Say what a file with this variant may be: the format that was asked for, or the image's own."""
+    if not variant.endswith(("webp", "avif")) and not variant[-1:].isdigit():
+        return (image.facts.media_type,)
     asked = next((kind for kind in ("image/webp", "image/avif") if re.search(rf"\b{kind[6:]}\d*\Z", variant)), "")
     return tuple(dict.fromkeys(filter(None, (asked, image.facts.media_type))))
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import PIL.Image
 
 _CHUNK: Final = 1 << 18
+_WHOLE: Final = 1 << 20
+"""Bytes up to which an image is worked on in memory, and written once: nearly every one."""
 _VARIANT: Final = re.compile(
     r"(?:(?P<strip>strip)(?:\+(?!\Z)|\Z))?(?:edge(?P<edge>[1-9][0-9]{0,8})(?:\+(?!\Z)|\Z))?"
     r"(?:width(?P<width>[1-9][0-9]{0,8})(?:\+(?!\Z)|\Z))?(?:fit(?P<fit>[1-9][0-9]{0,9})(?:\+(?!\Z)|\Z))?"
@@ -50,6 +52,8 @@ def prepare(image: Image, source: BinaryIO, variant: str, folder: Path) -> Paylo
     Raises: `ChangedError` where it is not the image that was planned, `PayloadError` where it is no
     image or the variant cannot be made, `OSError`.
     """
+    if image.bytes <= _WHOLE:
+        return _prepared_whole(image, source, variant, folder)
     strips, wanted = _read_variant(variant)
     copy = _copy(image, source, folder)
     target: Path | None = None
@@ -70,6 +74,23 @@ def prepare(image: Image, source: BinaryIO, variant: str, folder: Path) -> Paylo
     return _finished(image, target, variant, plain)
 
 
+def _prepared_whole(image: Image, source: BinaryIO, variant: str, folder: Path) -> Payload:
+    """Make the private copy of an image that fits into memory: read once, written once."""
+    strips, wanted = _read_variant(variant)
+    raw = b"".join(_checked(image, source))
+    outline = _outline_of(raw)
+    made, plain = None, None
+    if wanted:
+        made = _remade_of(raw, outline, wanted)
+        plain = None if made else "strip" * strips
+    if made is None and strips and outline.pieces != (slice(0, len(raw)),):
+        made = _lean(raw, outline)
+    if made is None:
+        return _payload(image, _write(folder, image.sha256, iter((raw,))), image.sha256, outline, variant, plain)
+    outline, sha256 = _outline_of(made), hashlib.sha256(made).hexdigest()
+    return _payload(image, _write(folder, image.sha256, iter((made,))), sha256, outline, variant, plain)
+
+
 def _read_variant(variant: str) -> tuple[bool, Wanted | None]:
     """Read a variant's text: whether metadata goes, and what else is wanted."""
     match = _VARIANT.fullmatch(variant)
@@ -84,23 +105,21 @@ def _read_variant(variant: str) -> tuple[bool, Wanted | None]:
 
 
 def _copy(image: Image, source: BinaryIO, folder: Path) -> Path:
-    """Copy an open file, and check that it is the image; never more of it than the image has."""
+    """Copy an open file, and check that it is the image."""
+    return _write(folder, image.sha256, _checked(image, source))
+
+
+def _checked(image: Image, source: BinaryIO) -> Iterator[bytes]:
+    """Read an open file, never more of it than the image has; raises `ChangedError` where it is not the image."""
     source.seek(0)
     known = hashlib.sha256()
     length = 0
-
-    def parts() -> Iterator[bytes]:
-        nonlocal length
-        while length <= image.bytes and (part := source.read(_CHUNK)):
-            length += len(part)
-            known.update(part)
-            yield part
-
-    copy = _write(folder, image.sha256, parts())
+    while length <= image.bytes and (part := source.read(_CHUNK)):
+        length += len(part)
+        known.update(part)
+        yield part
     if length != image.bytes or known.hexdigest() != image.sha256:
-        copy.unlink(missing_ok=True)
         raise ChangedError("it changed while the build ran; build again")
-    return copy
 
 
 def _write(folder: Path, name: str, parts: Iterator[bytes]) -> Path:
@@ -121,13 +140,17 @@ def _write(folder: Path, name: str, parts: Iterator[bytes]) -> Path:
 
 
 def _outline(copy: Path, size: int) -> Outline:
+    with copy.open("rb") as file:
+        return _outline_of(file.read() if size <= _WHOLE else Window(file, size))
+
+
+def _outline_of(data: bytes | Window) -> Outline:
     from imghost.image.inspect import NotAnImage, outline
 
-    with copy.open("rb") as file:
-        try:
-            return outline(file.read() if size <= 1 << 20 else Window(file, size))
-        except NotAnImage as verdict:
-            raise PayloadError("; ".join(filter(None, (str(verdict), verdict.remedy)))) from None
+    try:
+        return outline(data)
+    except NotAnImage as verdict:
+        raise PayloadError("; ".join(filter(None, (str(verdict), verdict.remedy)))) from None
 
 
 def _stripped(copy: Path, found: Outline) -> Path:
@@ -167,16 +190,26 @@ def _payload(image: Image, file: Path, sha256: str, outline: Outline, variant: s
 
 def _remade(copy: Path, outline: Outline, wanted: Wanted) -> Path | None:
     """Write a smaller file of a copy; None where the image itself is better."""
+    made = _remade_of(copy.read_bytes(), outline, wanted)
+    return _write(copy.parent, copy.name, iter((made,))) if made else None
+
+
+def _lean(raw: bytes, outline: Outline) -> bytes:
+    """Join the pieces that stay."""
+    return b"".join(raw[piece] if isinstance(piece, slice) else piece for piece in outline.pieces)
+
+
+def _remade_of(raw: bytes, outline: Outline, wanted: Wanted) -> bytes | None:
+    """Make a smaller file of an image; None where the image itself is better."""
     if outline.media_type not in RASTER:
         raise PayloadError("it is drawn, so it cannot be resized; make it smaller, or exclude it")
-
-    raw = copy.read_bytes()
-    lean = b"".join(raw[piece] if isinstance(piece, slice) else piece for piece in outline.pieces)
     try:
-        result = remade(lean, outline, wanted)
+        result = remade(_lean(raw, outline), outline, wanted)
     except CannotResizeError as error:
-        raise PayloadError(f"{error}; exclude it") from error
-    return _write(copy.parent, copy.name, iter((result[1],))) if result else None
+        if wanted.edge or wanted.limit:
+            raise PayloadError(f"{error}; exclude it") from error
+        return None  # a format, and sizes beside it, are for what gains by them; browsers show more than Pillow reads
+    return result[1] if result else None
 
 
 # Smaller pictures: fewer pixels, or another format, by Pillow, which is imported when the first one is made.
@@ -276,7 +309,7 @@ def remade(lean: bytes, outline: Outline, wanted: Wanted) -> tuple[str, bytes] |
                 _check_limit(lean, wanted)
                 return None
             return _best(lean, picture, wanted)
-        except CannotResizeError:
+        except (CannotResizeError, MemoryError):
             raise
         # A decoder may raise anything for a broken file; its text may name a path of this machine, or memory.
         except Exception as error:
@@ -754,17 +787,31 @@ def _converted(picture: _Picture, wanted: Wanted) -> bytes | None:
         return _written(frame, "AVIF", quality=wanted.quality, speed=6, icc_profile=picture.icc)
     if picture.media_type not in {"image/png", "image/gif"} or (picture.icc and frame.mode in {"L", "LA"}):
         return None
-    if not is_webp:
-        return None  # Pillow turns colours into luminance and chroma first, which loses some
     seen = _fewest_bands(frame)
-    raw = _webp(seen.convert("RGBA" if "A" in seen.mode else "RGB"), picture.icc, None)
-    return raw if _is_same(raw, frame) else None
+    seen = seen.convert("RGBA" if "A" in seen.mode else "RGB")
+    if is_webp:
+        raw = _webp(seen, picture.icc, None)
+    elif picture.icc or seen.mode == "RGBA" or not _is_grey(seen):
+        # Pillow turns colours into luminance and chroma first, and no quality brings all of them back. Chromium (156)
+        # takes an opacity of 254 in a still AVIF for 255, and one of 128 for 130.
+        return None
+    else:
+        raw = _written(seen, "AVIF", quality=100, subsampling="4:0:0", speed=6)
+    return raw if _is_same(raw, frame, "WEBP" if is_webp else "AVIF") else None
 
 
-def _is_same(raw: bytes, frame: PIL.Image.Image) -> bool:
+def _is_grey(frame: PIL.Image.Image) -> bool:
+    """Say whether each pixel's colours are equal."""
+    from PIL import ImageChops
+
+    red, green, blue = frame.split()
+    return not (ImageChops.difference(red, green).getbbox() or ImageChops.difference(red, blue).getbbox())
+
+
+def _is_same(raw: bytes, frame: PIL.Image.Image, name: str) -> bool:
     """Decode what was written, and compare it with what it was written of, pixel by pixel as they are seen."""
     import PIL.Image
 
-    with PIL.Image.open(io.BytesIO(raw), formats=["WEBP"]) as opened:
+    with PIL.Image.open(io.BytesIO(raw), formats=[name]) as opened:
         again = opened.convert("RGBA").convert("RGBa")
     return again.tobytes() == frame.convert("RGBA").convert("RGBa").tobytes()

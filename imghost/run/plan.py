@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.errors import BudgetError
-from imghost.hosts import Deletes, Host, Sorts, Varies, limits_at, registry
+from imghost.hosts import Deletes, Host, limits_at, registry, sorts, varies
 from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
 from imghost.net import Client
 from imghost.records import confirmed, covers, falls_short, lasts, needs_renewal, owns
@@ -33,8 +33,8 @@ from imghost.site.pages import Group, PageView, Survey, survey
 from imghost.urls import key_of, selected
 from imghost.wording import limit, many, money, size
 
-_CONVERTED: Final = {"webp": frozenset({"image/png", "image/jpeg", "image/gif"}), "avif": frozenset({"image/jpeg"})}
-"""What is worth another format, by its name: Pillow writes no AVIF without loss."""
+_CONVERTED: Final = frozenset({"image/png", "image/jpeg", "image/gif"})
+"""What may be smaller in another format; the payload tells, and each image is tried once, ever."""
 
 
 class Refusal(NamedTuple):
@@ -91,7 +91,7 @@ def _converts(facts: Facts, limits: Limits, metadata: str, name: str) -> bool:
     """Say whether an image may become smaller in another format, and still be shown as it was."""
     if f"image/{name}" not in limits.formats or facts.is_animated or facts.natural:
         return False
-    return facts.media_type in _CONVERTED[name] and not (metadata == "keep" and facts.has_metadata)
+    return facts.media_type in _CONVERTED and not (metadata == "keep" and facts.has_metadata)
 
 
 def _too_large(count: int, most: int, host: str, *, can_resize: bool) -> Refusal:
@@ -183,7 +183,7 @@ def _with_short(plan: Plan, short: Collection[tuple[str, str]], settings: Settin
 
 def _on_terms(upload: Upload, host: Host) -> Upload:
     """Name the terms that an upload's paths choose, and what it costs on them."""
-    tier = host.tier_of(upload.paths) if isinstance(host, Sorts) else ""
+    tier = host.tier_of(upload.paths) if sorts(host) else ""
     return upload._replace(tier=tier, price=limits_at(host, upload.paths).price) if tier else upload
 
 
@@ -202,7 +202,7 @@ def _sizes(image: Image, host: Host, settings: Settings) -> list[str]:
 
 def makes_sizes(settings: Settings, host: Host) -> bool:
     """Say whether smaller sizes are made here: only where the host does not make them."""
-    return settings.responsive and not isinstance(host, Varies)
+    return settings.responsive and not varies(host)
 
 
 def _sized(views: Iterable[PageView]) -> frozenset[str]:
@@ -245,7 +245,7 @@ def decide(image: Image, host: Host, settings: Settings, width: int | None = Non
         max_edge=settings.max_edge if may_resize else None,
         oversize=settings.oversize if may_resize else "keep",
         host=host.name,
-        format=None if isinstance(host, Varies) else settings.format,
+        format=None if varies(host) else settings.format,
         quality=settings.quality,
         width=width,
     )

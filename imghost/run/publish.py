@@ -41,7 +41,7 @@ from imghost.run.job import (
 )
 from imghost.run.plan import Refusal, decide, owner_of, replanned, within_budget
 from imghost.run.report import announce, failure_notices, reporting
-from imghost.run.rewrite import SEEN, WAY, additions_of, hosted_image, kinds_of, seen_kinds
+from imghost.run.rewrite import REFUSED, SEEN, WAY, additions_of, hosted_image, kinds_of, seen_kinds
 from imghost.settings import Settings
 from imghost.site.images import Origins, Stay, opened_any
 from imghost.site.page_map import PageMap
@@ -527,7 +527,8 @@ def _written(job: Job, records: Sequence[Record], host: str | None, told: Contai
 # Addresses that a host makes of a hosted image's: fetched once for each image before a page names them.
 #
 # A host may refuse to convert one image, and a page that names the address then shows nothing. So one of each kind
-# is fetched, and the record tells which were seen; what was not keeps its plain address.
+# is fetched, and the record tells which were seen; what was not keeps its plain address. It also tells which the host
+# answered otherwise: builds ask for them again, but `check` is not red for ever.
 
 _BREAKER: Final = 3
 """Addresses that cannot be reached, after which no more are asked for in this run."""
@@ -561,9 +562,10 @@ def confirm_derived(published: Published, job: Job, client: Client) -> Confirmed
             text = f"{many(len(wanted), 'image')} keep the plain address: {problem.reason}; build again"
             return Confirmed(published, (Notice("derived", text),))
         wanted = _wanted(published, host, additions)
-    seen, problems = _asked(wanted, client, job.settings.concurrency)
-    published = _with(published, seen)
-    notices = _noted(published, job, seen.keys()) if any(seen.values()) else ()
+    seen, odd, problems = _asked(wanted, client, job.settings.concurrency)
+    was, published = published.records, _with(_with(published, seen), odd, REFUSED)
+    told = {record.url for path, record in published.records.items() if record != was[path]}
+    notices = _noted(published, job, told) if told else ()
     if problems:
         text = f"{many(len(problems), 'image')} keep the plain address: {problems[0]}; build again, or ask the host"
         notices += (Notice("derived", text),)
@@ -580,6 +582,16 @@ def _wanted(published: Published, host: Host, additions: Additions) -> dict[str,
     return wanted
 
 
+def untried(planned: Planned, settings: Settings) -> set[str]:
+    """List the images with a record for which a build would fetch an address of a kind that none has asked for yet."""
+    host, additions = planned.host, additions_of(settings, planned.host)
+    if not isinstance(host, Varies) or not settings.verify or not (additions.format or additions.responsive):
+        return set()
+    reused = planned.plan.reused
+    wanted = _wanted(Published(planned, reused, planned.plan.staying), host, additions)
+    return {path for path, record in reused.items() if wanted.get(record.url, {}).keys() - seen_kinds(record, REFUSED)}
+
+
 def _told_way(published: Published, way: str, urls: Container[str]) -> Published:
     """Tell the records of these addresses how the host names their copies, since an idle build asks nobody."""
     records = {
@@ -591,24 +603,33 @@ def _told_way(published: Published, way: str, urls: Container[str]) -> Published
 
 def _asked(
     wanted: Mapping[str, Mapping[str, str]], client: Client, concurrency: int
-) -> tuple[dict[str, frozenset[str]], list[str]]:
-    """Fetch the addresses; gives the kinds that were seen of each image, and what was wrong with the others."""
+) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]], list[str]]:
+    """Fetch the addresses; gives the kinds that were seen of each image, those that the host refused, and why."""
     from imghost.run.upload import concurrently
 
     unreachable: list[str] = []
 
-    def look(kinds: Mapping[str, str]) -> dict[str, str]:
+    def look(kinds: Mapping[str, str]) -> dict[str, _Trouble]:
         return {kind: _problem(url, kind, client, unreachable) for kind, url in kinds.items()}
 
     looks = concurrently(look, list(wanted.values()), concurrency)
-    seen = {
-        plain: frozenset(kind for kind, problem in found.items() if not problem)
-        for plain, found in zip(wanted, looks, strict=True)
-    }
-    return seen, [problem for found in looks if (problem := next(filter(None, found.values()), ""))]
+    by_image = dict(zip(wanted, looks, strict=True))
+    seen = {url: frozenset(kind for kind, it in found.items() if not it.text) for url, found in by_image.items()}
+    odd = {url: frozenset(kind for kind, it in found.items() if it.is_answer) for url, found in by_image.items()}
+    return seen, odd, [text for found in looks if (text := next(filter(None, (it.text for it in found.values())), ""))]
 
 
-def _problem(url: str, kind: str, client: Client, unreachable: list[str]) -> str:
+class _Trouble(NamedTuple):
+    """Why an address shows no image of its kind, and whether that is the host's answer rather than a bad moment."""
+
+    text: str = ""
+    is_answer: bool = False
+
+
+_BAD_MOMENTS: Final = {408, 425, 429}
+
+
+def _problem(url: str, kind: str, client: Client, unreachable: list[str]) -> _Trouble:
     """Say why an address shows no image of its kind; empty where it does. What cannot be reached is noted.
 
     A host that does not know a parameter serves the original, which is no conversion.
@@ -616,16 +637,16 @@ def _problem(url: str, kind: str, client: Client, unreachable: list[str]) -> str
     from imghost.run.upload import difference
 
     if len(unreachable) >= _BREAKER:
-        return unreachable[0]
+        return _Trouble(unreachable[0])
     try:
         answer = client.fetch(url)
     except HostError as problem:
         unreachable.append(f"{url}: {problem.reason}")
-        return unreachable[-1]
+        return _Trouble(unreachable[-1])
     if answer.status != 200:
-        return f"{url} answers {answer.status}"
+        return _Trouble(f"{url} answers {answer.status}", answer.status < 500 and answer.status not in _BAD_MOMENTS)
     found = difference(None, None, answer.headers.get("content-type", ""), answer.body, _type_of(kind))
-    return f"{url} {found[1]}" if found else ""
+    return _Trouble(f"{url} {found[1]}", is_answer=True) if found else _Trouble()
 
 
 def _type_of(kind: str) -> str:
@@ -634,11 +655,11 @@ def _type_of(kind: str) -> str:
     return f"image/{form}" if mark else "image/*"
 
 
-def _with(published: Published, seen: Mapping[str, frozenset[str]]) -> Published:
-    """Tell the records what was seen of them."""
+def _with(published: Published, kinds: Mapping[str, frozenset[str]], field: str = SEEN) -> Published:
+    """Tell the records what was seen of them; or, in another field, what else came of it."""
     records = {
-        path: replace(record, extra={**record.extra, SEEN: sorted(seen_kinds(record) | seen[record.url])})
-        if seen.get(record.url)
+        path: replace(record, extra={**record.extra, field: sorted(seen_kinds(record, field) | kinds[record.url])})
+        if kinds.get(record.url)
         else record
         for path, record in published.records.items()
     }

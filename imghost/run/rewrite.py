@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from imghost import files, urls
 from imghost.files import Stamp, digest, open_beneath, stamp
-from imghost.hosts import Converts, Host, Varies, registry
+from imghost.hosts import Converts, Host, Varies, registry, varies
 from imghost.html import allows_inline, blocks
 from imghost.html.edit import Additions, HostedImage, Improvements, Shaping, splice
 from imghost.models import DEFAULT_KINDS, IMPORT, Image, Record, Reference
@@ -52,9 +52,12 @@ from imghost.site.pages import (
     survey,
 )
 from imghost.urls import Place, SiteTarget, base_of, resolve
+from imghost.wording import many
 
 SEEN: Final = "shown"
 """The field of a record that lists the kinds of derived addresses that were fetched and shown an image."""
+REFUSED: Final = "unshown"
+"""The field that lists the kinds that the host was asked for and does not serve: `check` does not wait for them."""
 WAY: Final = "converts"
 """The field of a record that keeps in which way the host names converted copies, where it has several."""
 
@@ -103,7 +106,9 @@ def rewrite_pages(
             notices.append(Notice("page", text))
         pages.append((page, written))
     hosted = (page for page, written in pages if written.rewritten)
-    return RewrittenPages(tuple(pages), frozenset(local), tuple(notices), remarks(job.settings, host, hosted))
+    return RewrittenPages(
+        tuple(pages), frozenset(local), tuple(notices), remarks(planned, records, job.settings, hosted)
+    )
 
 
 def _links_first(planned: Planned) -> Sequence[tuple[PageView, Mapping[int, Group]]]:
@@ -385,7 +390,7 @@ def hosted_image(
         # Its pixels are not what it is shown by, and a choice by width would count them.
         return HostedImage("", *image.facts.natural)
     form = image.facts.media_type if image and not image.facts.is_animated else ""
-    if not isinstance(host, Varies) or form not in _STILL:
+    if not varies(host) or form not in _STILL:
         made = dict(sorted(size for size in sizes if record.width and size[0] < record.width))
         whole = ((url or record.url, f"{record.width}w"),) if made else ()
         return HostedImage("", record.width, record.height, (*((at, f"{wide}w") for wide, at in made.items()), *whole))
@@ -394,8 +399,8 @@ def hosted_image(
     if not additions.format or form not in _CONVERTED:
         return HostedImage("", record.width, record.height, choices)
     converted = tuple((_converted(url, record, host, additions.format), width) for url, width in choices)
-    whole = _converted(record.url, record, host, additions.format)
-    return HostedImage(whole, record.width, record.height, converted)
+    plain = _converted(record.url, record, host, additions.format)
+    return HostedImage(plain, record.width, record.height, converted)
 
 
 def _converted(url: str, record: Record, host: Varies, form: str) -> str:
@@ -415,7 +420,7 @@ def kinds_of(hosted: HostedImage, additions: Additions) -> dict[str, str]:
 
 def only_seen(hosted: HostedImage, record: Record, additions: Additions, host: Host | None) -> HostedImage:
     """Leave out the addresses of the kinds that nobody has seen; those of sizes made here are records' own."""
-    if not isinstance(host, Varies):
+    if not varies(host):
         return hosted
     kinds, seen = kinds_of(hosted, additions), seen_kinds(record)
     if seen.issuperset(kinds):
@@ -425,17 +430,25 @@ def only_seen(hosted: HostedImage, record: Record, additions: Additions, host: H
     return hosted._replace(url=hosted.url if has_format else "", choices=hosted.choices if has_sizes else ())
 
 
-def seen_kinds(record: Record) -> frozenset[str]:
-    """List the kinds of derived addresses of an image that were fetched and shown one."""
-    kinds = record.extra.get(SEEN)
+def seen_kinds(record: Record, field: str = SEEN) -> frozenset[str]:
+    """List the kinds of derived addresses of an image that were fetched and shown one; or that another field lists."""
+    kinds = record.extra.get(field)
     return frozenset(map(str, kinds)) if isinstance(kinds, list) else frozenset()
 
 
-def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) -> tuple[str, ...]:
+def remarks(
+    planned: Planned, records: Mapping[str, Record], settings: Settings, pages: Iterable[PageView]
+) -> tuple[str, ...]:
     """Say what is asked for and cannot be done, a line for each; `pages` are those with hosted images."""
+    host = planned.host
     if host is None:
         return ()
     said = []
+    if settings.format == "avif" and not isinstance(host, Varies) and (count := _never_avif(planned, records)):
+        said.append(
+            f"{many(count, 'PNG or GIF image')} {'stays' if count == 1 else 'stay'} as uploaded: 'format: avif' is "
+            "without loss for opaque greys alone, and only where it saves 5 %; 'webp' keeps every colour"
+        )
     if settings.format and not isinstance(host, Varies) and f"image/{settings.format}" not in host.limits.formats:
         said.append(f"'format' changes nothing: {host.name} does not take {settings.format}")
     if settings.fallback and host.place == "site":
@@ -445,6 +458,15 @@ def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView]) ->
         text = f"{barred} {'page has' if barred == 1 else 'pages have'} no fallback: a Content-Security-Policy forbids"
         said += [f"{text} inline scripts there"] * bool(barred)
     return tuple(said)
+
+
+def _never_avif(planned: Planned, records: Mapping[str, Record]) -> int:
+    """Count the still images that AVIF would have to keep each pixel of, and that were not made one."""
+    pairs = ((planned.images.get(path), record) for path, record in records.items())
+    facts = {
+        image.sha256: image.facts for image, record in pairs if image and record.media_type == image.facts.media_type
+    }
+    return sum(1 for it in facts.values() if it.media_type in {"image/png", "image/gif"} and not it.is_animated)
 
 
 # What stands beside the changed pages: packed twins renewed, and the user told of what only they can mend.

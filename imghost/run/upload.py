@@ -377,7 +377,12 @@ def _earned(record: Record, context: UploadContext, state: SharedState) -> Recor
 
 
 def _sent_once(upload: Upload, payload: Payload, context: UploadContext, state: SharedState) -> Hosted:
-    """Send a payload, or wait for the image with the same one that is on its way: equal bytes are one upload."""
+    """Send a payload, or wait for the image with the same one that is on its way: equal bytes are one upload.
+
+    A host on this machine has no records but its files, which are named by the images: each has its own.
+    """
+    if context.host.place != "network":
+        return _stored(upload, payload, context, state)
     key = payload.sha256, payload.period, payload.tier
     with state.guard:
         sending = state.sending.get(key)

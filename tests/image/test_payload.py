@@ -79,7 +79,7 @@ DRAWING = Facts("image/svg+xml", 4_000, 3_000)
         (image(MOVING, 1_001), {"oversize": "resize"}, "fit1000"),
         (image(MOVING._replace(media_type="image/avif")), {"max_edge": 99}, ""),
         (image(PLAIN), {"format": "webp"}, "webp"),
-        (image(PLAIN), {"format": "avif"}, ""),
+        (image(PLAIN), {"format": "avif"}, "avif"),
         (image(TAGGED), {"format": "webp"}, "strip+webp80"),
         (image(TAGGED), {"format": "avif", "quality": 50, "max_edge": 64}, "strip+edge64+avif50"),
         (image(TAGGED), {"format": "webp", "metadata": "keep"}, ""),

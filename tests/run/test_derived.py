@@ -187,3 +187,48 @@ def test_the_query_of_an_old_address_asks_nothing_of_a_host_that_reads_queries(o
     url = report["uploads"][0]["url"]
     for name, (_, dropped, kept) in QUERIES.items():
         assert Path("site", name).read_text() == (dropped if obeys else kept).format(url)
+
+
+def check(capsys: pytest.CaptureFixture[str], host: ImgPro, *arguments: str) -> tuple[int, list[str]]:
+    """Ask what is missing, which asks no host; gives the status, and the images without what is asked for."""
+    capsys.readouterr()
+    asked = len(host.server.requests())
+    status = main(["check", "site", "--json", "--host", "img.pro", "--option", f"api_url={host.api_url}", *arguments])
+    assert len(host.server.requests()) == asked
+    return status, json.loads(capsys.readouterr().out)["incomplete"]
+
+
+@pytest.mark.parametrize("asked", [("--format", "webp"), ("--responsive",), ("--format", "avif", "--responsive")])
+def test_check_sees_addresses_that_nobody_has_fetched(project, capsys, host, asked):
+    plain = ["rehost", "site", "--host", "img.pro", "--option", f"api_url={host.api_url}"]
+    assert main(plain) == 0
+    assert check(capsys, host) == (0, [])
+    assert check(capsys, host, *asked) == (1, ["a.png"])
+    assert check(capsys, host, *asked, "--no-verify") == (0, [])  # nothing would be fetched
+    assert main([*plain, *asked]) == 0
+    assert check(capsys, host, *asked) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_final"),
+    [
+        (Odd.answer, True),
+        (Reply(200, PNG, (("Content-Type", "image/png"),)), True),
+        (Reply(404, b"no", (("Content-Type", "text/plain"),)), True),
+        (Reply(503, b"no", (("Content-Type", "text/plain"),)), False),
+        (Reply(429, b"no", (("Content-Type", "text/plain"),)), False),
+    ],
+)
+def test_check_is_not_red_for_ever_for_what_the_host_does_not_make(project, capsys, host, answer, is_final):
+    host.refuses, host.answer = ("format",), answer
+    asked = ("--format", "webp", "--responsive", "--retries", "1")
+    run(capsys, host, "--retries", "1")
+    before = Path("imghost.lock").read_bytes()
+    assert check(capsys, host, *asked) == ((0, []) if is_final else (1, ["a.png"]))
+    again = run(capsys, host, "--retries", "1")
+    assert again["requests"] > 0  # a build asks again, and warns
+    assert "plain address" in again["err"]
+    assert Path("imghost.lock").read_bytes() == before
+    host.refuses = ()
+    assert "format=webp" in run(capsys, host)["page"]
+    assert check(capsys, host, *asked) == (0, [])

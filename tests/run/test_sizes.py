@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import random
 import re
+import zlib
 from pathlib import Path
 
 import PIL.Image
+import PIL.ImageChops
 import PIL.ImageDraw
+import PIL.PngImagePlugin
 import pytest
 from doubles.img402 import Img402
 from sites import write
 
 from imghost.cli.main import main
+from imghost.image import payload
 
 WHERE = ("--host", "img402", "--option", "tier=free", "--retention", "7d")
 
@@ -57,6 +62,15 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) ->
     return (json.loads(printed.out) if printed.out else {}) | {"err": printed.err}
 
 
+def check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict]:
+    """Ask what is missing; this asks no host and makes no picture."""
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(payload, "remade")
+        status = main(["check", "site", "--json", *arguments])
+    return status, json.loads(capsys.readouterr().out)
+
+
 def records(project: Path) -> list[dict]:
     return [json.loads(line) for line in (project / "imghost.lock").read_text("utf-8").splitlines()[1:]]
 
@@ -90,8 +104,6 @@ def test_a_warm_build_makes_nothing_again(project, capsys, monkeypatch):
         arguments = (*WHERE, "--option", f"api_url={host.url}", "--format", "webp", "--responsive", "--widths", "300")
         run(capsys, *arguments)
         first = {path.name: path.read_text() for path in (project / "site").glob("*.html")}
-        from imghost.image import payload
-
         monkeypatch.delattr(payload, "remade")  # whatever made a picture now would end the run
         report = run(capsys, *arguments)
         assert (report["images"]["uploaded"], report["requests"]) == (0, 0)
@@ -144,11 +156,7 @@ def test_a_format_that_saves_nothing_sends_no_image_twice(project, capsys):
 
 def test_a_size_with_more_bytes_than_the_image_is_not_named(project, capsys):
     """A drawing of few colours has more of them when it is mixed, and more bytes."""
-    board = PIL.Image.new("1", (800, 600), 1)
-    draw = PIL.ImageDraw.Draw(board)
-    for at in range(0, 800, 4):
-        draw.line((at, 0, at, 600), fill=0)
-    write(project / "site", {"a.png": encoded(board, "PNG"), "index.html": '<img src="a.png">', "p.html": "<p>"})
+    write(project / "site", {"a.png": chequered(), "index.html": '<img src="a.png">', "p.html": "<p>"})
     with Img402() as host:
         address = ("--option", f"api_url={host.url}")
         run(capsys, *WHERE, *address, "--responsive", "--widths", "790")
@@ -233,3 +241,159 @@ def test_a_second_name_of_the_same_bytes_is_told_and_counts_once(project, capsys
         once = {it["path"]: it for it in report["by_image"]}
         assert once["twin.png"] == once["a.png"] | {"path": "twin.png"}
         assert report["image_bytes"]["before"] == sum(it["before"] for it in once.values()) - once["a.png"]["before"]
+
+
+def chequered() -> bytes:
+    """Draw lines so close that any smaller size of them has more bytes."""
+    board = PIL.Image.new("1", (800, 600), 1)
+    draw = PIL.ImageDraw.Draw(board)
+    for at in range(0, 800, 4):
+        draw.line((at, 0, at, 600), fill=0)
+    return encoded(board, "PNG")
+
+
+@pytest.mark.parametrize("where", [("--host", "directory"), WHERE])
+def test_check_sees_sizes_that_nobody_has_made_and_not_those_that_gained_nothing(project, capsys, where):
+    write(project / "site", {"d.png": chequered(), "q.html": '<img src="d.png">'})
+    asked = ("--responsive", "--widths", "300", "--widths", "500", "--widths", "790")
+    with Img402() as host:
+        where = (*where, *(("--option", f"api_url={host.url}") if where is WHERE else ()))
+        run(capsys, *where)
+        assert check(capsys, *where)[0] == 0
+        status, found = check(capsys, *where, *asked)
+        assert (status, found["covered"], found["missing"], found["expired"]) == (1, 4, [], [])
+        assert found["incomplete"] == ["a.png", "b.jpg", "d.png"]  # c.png is smaller than any
+        assert main(["check", "site", *where, *asked]) == 1
+        assert "4 images are covered, 0 not, 3 without a size or format" in capsys.readouterr().out
+        run(capsys, *where, *asked)
+        assert ", " not in re.sub(r'[^"]* 300w, ', "", (project / "site/q.html").read_text())  # 790 px gained nothing
+        status, found = check(capsys, *where, *asked)
+        assert (status, found["incomplete"]) == (0, [])
+        assert check(capsys, *where, *asked, "--widths", "310")[1]["incomplete"] == ["a.png", "b.jpg", "d.png"]
+
+
+def test_check_sees_sizes_that_have_expired(project, capsys):
+    asked = ("--responsive", "--widths", "150")
+    with Img402() as host:
+        where = (*WHERE, "--option", f"api_url={host.url}")
+        run(capsys, *where, *asked)
+        lock = project / "imghost.lock"
+        old = [json.loads(line) for line in lock.read_text("utf-8").splitlines()]
+        for line in old:
+            if line.get("variant") == "width150" and line["width"] == 150 and line["media_type"] == "image/jpeg":
+                line |= {"uploaded": "2020-01-01T00:00:00Z", "expires": "2020-01-08T00:00:00Z"}
+        lock.write_text("".join(json.dumps(line) + "\n" for line in old), "utf-8")
+        status, found = check(capsys, *where, *asked)
+        assert (status, found["covered"], found["missing"], found["expired"]) == (1, 3, [], [])
+        assert found["incomplete"] == ["b.jpg"]
+
+
+@pytest.mark.parametrize("where", [("--host", "directory"), WHERE])
+def test_check_sees_a_format_that_nobody_has_made_and_not_one_that_gained_nothing(project, capsys, where):
+    tiny = encoded(PIL.Image.effect_noise((40, 40), 90).convert("RGB"), "JPEG", quality=5)
+    write(project / "site", {"b.jpg": tiny})
+    with Img402() as host:
+        where = (*where, *(("--option", f"api_url={host.url}") if where is WHERE else ()))
+        run(capsys, *where)
+        asked = ("--format", "webp", "--quality", "100")
+        assert check(capsys, *where, *asked) == (
+            1,
+            {"imghost_check": 1, "covered": 0, "missing": ["a.png", "b.jpg", "c.png"], "expired": [], "incomplete": []},
+        )
+        report = run(capsys, *where, *asked)
+        assert {it["path"] for it in report["by_image"]} == {"a.png", "c.png"}
+        assert check(capsys, *where, *asked)[0] == 0
+
+
+def torn(raw: bytes) -> bytes:
+    """Spoil the pixels of a PNG, whose chunks stay whole: browsers show what there is, Pillow reads nothing."""
+    at = raw.index(b"IDAT")
+    length = int.from_bytes(raw[at - 4 : at], "big")
+    body = raw[at + 4 : at + 4 + length // 2] + bytes(length - length // 2)
+    return raw[: at + 4] + body + zlib.crc32(b"IDAT" + body).to_bytes(4, "big") + raw[at + 8 + length :]
+
+
+@pytest.mark.parametrize("asked", [("--format", "webp"), ("--responsive", "--widths", "300")])
+def test_what_pillow_cannot_read_goes_as_it_is_and_check_does_not_wait_for_it(project, capsys, asked):
+    write(project / "site", {"a.png": torn(screenshot())})
+    with Img402() as host:
+        where = (*WHERE, "--option", f"api_url={host.url}", *asked)
+        report = run(capsys, *where)
+        assert (report["images"]["uploaded"], report["failures"]) == (3, [])
+        assert check(capsys, *where)[0] == 0
+        assert "a.png" not in (project / "site/index.html").read_text()
+        sent = [body for body, _ in host.images.values()]
+        assert sent.count((project / "site/a.png").read_bytes()) == 1
+
+
+def drawn(mode: str, seed: int = 1) -> PIL.Image.Image:
+    """Draw greys in this mode, in each of 256 levels."""
+    grey = PIL.Image.linear_gradient("L").resize((400, 300)).rotate(seed)
+    noisy = PIL.ImageChops.add(grey, PIL.Image.effect_noise(grey.size, 3), 2)
+    if mode == "P":
+        return noisy.quantize(64)
+    picture = noisy.convert(mode)
+    if mode.endswith("A"):
+        picture.putalpha(PIL.Image.radial_gradient("L").resize(picture.size))
+    return picture
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_greys_become_avif_without_a_changed_pixel(project, capsys, mode):
+    raw = encoded(drawn(mode), "PNG", compress_level=0)
+    write(project / "site", {"a.png": raw})
+    run(capsys, "--host", "directory", "--format", "avif")
+    (file,) = (project / "site/_imghost").glob(f"{hashlib.sha256(raw).hexdigest()[:32]}*")
+    assert file.name.endswith("-avif.avif")
+    assert file.stat().st_size <= len(raw) * 0.95
+    with PIL.Image.open(file) as hosted, PIL.Image.open(io.BytesIO(raw)) as was:
+        assert hosted.convert("RGBA").convert("RGBa").tobytes() == was.convert("RGBA").convert("RGBa").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("PNG", lambda picture: picture.putpixel((5, 5), (200, 30, 77))),
+        ("GIF", lambda picture: picture.putpixel((5, 5), (200, 30, 77))),
+        ("PNG", lambda picture: picture.putalpha(200)),
+    ],
+)
+def test_what_avif_cannot_keep_stays_as_it_is_which_one_line_tells(project, capsys, name, spoil):
+    """One pixel of colour is enough, since no quality brings back each colour; browsers differ about opacity."""
+    picture = drawn("RGB")
+    spoil(picture)
+    picture = picture.quantize(200) if name == "GIF" else picture
+    raw = encoded(picture, name, **({"compress_level": 0} if name == "PNG" else {}))
+    write(project / "site", {f"e.{name.lower()}": raw, "r.html": f'<img src="e.{name.lower()}">'})
+    where = ("--host", "directory", "--format", "avif")
+    report = run(capsys, *where)
+    types = {it["path"]: it["media_type"] for it in report["by_image"]}
+    assert types == {"b.jpg": "image/avif"}
+    line = "3 PNG or GIF images stay as uploaded: 'format: avif' is without loss for opaque greys alone"
+    assert line in report["err"]
+    assert "warning" not in report["err"]
+    report = run(capsys, *where)
+    assert (report["images"]["uploaded"], line in report["err"]) == (0, True)
+    assert "PNG or GIF" not in run(capsys, "--host", "directory", "--format", "webp")["err"]
+
+
+def test_images_of_one_payload_have_a_file_each_in_the_directory(project, capsys):
+    """A file is known by its image, so one that stood for two was made again at each build, at another address."""
+    text = PIL.PngImagePlugin.PngInfo()
+    text.add_text("Author", "somebody")
+    other = PIL.PngImagePlugin.PngInfo()
+    other.add_text("Author", "somebody else")
+    picture = PIL.Image.open(io.BytesIO(screenshot()))
+    images = {"a.png": text, "c.png": other}
+    write(project / "site", {path: encoded(picture, "PNG", pnginfo=info) for path, info in images.items()})
+    for options in ((), ("--format", "webp"), ("--responsive", "--widths", "300")):
+        where = ("--host", "directory", *options)
+        first = run(capsys, *where)
+        assert first["images"]["uploaded"] + first["images"]["cached"] == 3
+        pages = {path.name: path.read_bytes() for path in (project / "site").glob("*.html")}
+        files = {path: path.stat().st_mtime_ns for path in (project / "site/_imghost").iterdir()}
+        assert check(capsys, *where)[0] == 0
+        again = run(capsys, *where)
+        assert (again["images"]["uploaded"], again["images"]["cached"]) == (0, 3)
+        assert {path.name: path.read_bytes() for path in (project / "site").glob("*.html")} == pages
+        assert {path: path.stat().st_mtime_ns for path in (project / "site/_imghost").iterdir()} == files
