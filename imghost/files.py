@@ -295,6 +295,23 @@ def remedy(problem: OSError) -> str:
     return "mend that"
 
 
+NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a system says of a file on a drive that has no locks, as some network drives have none."""
+
+
+def check_locks(path: Path) -> None:
+    """Raise OSError where a file cannot be locked, so that nobody could know who else is at work on it."""
+    if sys.platform == "win32":
+        return
+    # For writing, since NFS locks no other file.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _BINARY, 0o666)
+    try:
+        with suppress(BlockingIOError):  # somebody has locked it
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a folder's own entries survive a loss of power; Windows does so by itself."""
     if os.name == "nt":

@@ -396,6 +396,7 @@ def exclusive(folder: Path, wait: float = 30.0) -> Iterator[bool]:
         prepare(folder)
         if path.is_symlink():
             path.unlink()  # opening it would cut off the file it leads to
+        files.check_locks(path)  # without locks the library would make do with a file that a kill leaves behind
         held = FileLock(path)
         held.acquire(timeout=wait)
     except Timeout:
@@ -412,6 +413,8 @@ def exclusive(folder: Path, wait: float = 30.0) -> Iterator[bool]:
 
 def _told(problem: OSError) -> str:
     """Say why the store cannot be written, and what to change; SQLite's own words have no number."""
+    if problem.errno in files.NO_LOCKS:
+        return f"it cannot be locked there ({problem.strerror}); set 'cache_dir' to a folder on a drive of this machine"
     remedy = files.remedy(problem) if problem.errno else "make room"
     return f"{problem.strerror or problem}; {remedy}, or change 'cache_dir'"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from imghost import files
-from imghost.errors import LockError
+from imghost.errors import LockError, StateError
 from imghost.models import Record
 from imghost.records import is_confirmed
 from imghost.wording import printable
@@ -325,6 +325,21 @@ def drop(path: Path, urls: Container[str]) -> int:
         return count
 
 
+def check_place(path: Path) -> None:
+    """Refuse a place without locks, before anything is sent whose record two builds there could spoil.
+
+    What cannot be written for another reason costs no image: each record is told. Raises StateError.
+    """
+    try:
+        with _held(path):
+            return
+    except OSError as problem:
+        if problem.errno not in files.NO_LOCKS:
+            return
+        reason = f"{path} cannot be locked: {problem.strerror}"
+    raise StateError(f"{reason}; set 'lock' to a file on a drive of this machine")
+
+
 _LONGEST_WAIT: Final = 30.0
 """Seconds to wait for another process that writes the lock, which takes it milliseconds."""
 
@@ -334,10 +349,13 @@ def _held(path: Path) -> Iterator[None]:
     """Hold the lock file itself against other processes that write it; made where there is none. Raises OSError.
 
     A write replaces the file, so what was waited for may be the old one: then the new one is held instead. One that
-    was made for this and got nothing, as on a full disk, goes again.
+    was made for this and got nothing, as on a full disk, goes again. Windows has no such locks, and goes without.
     """
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:  # Windows puts no file in the place of one that is open
+        yield
+        return
     deadline = time.monotonic() + _LONGEST_WAIT
     while True:
         file, is_new = _made(target)
@@ -345,22 +363,20 @@ def _held(path: Path) -> Iterator[None]:
             _lock_file(file, deadline)
             if not _is_at(target, file):
                 continue
-            try:
-                yield
-            finally:
-                if is_new and _is_at(target, file) and not os.fstat(file).st_size:
-                    with suppress(OSError):  # Windows deletes no open file
-                        target.unlink()
+            yield
             return
         finally:
+            if is_new and _is_at(target, file) and not os.fstat(file).st_size:
+                with suppress(OSError):
+                    target.unlink()
             os.close(file)
 
 
 def _made(target: Path) -> tuple[int, bool]:
     """Open a file, made where there is none; gives its descriptor, and whether it is new."""
     with suppress(FileExistsError):
-        return os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o666), True
-    return os.open(target, os.O_RDONLY | os.O_CREAT, 0o666), False
+        return os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), True
+    return os.open(target, os.O_RDWR | os.O_CREAT, 0o666), False  # NFS locks no file that is open for reading alone
 
 
 def _is_at(target: Path, file: int) -> bool:
@@ -372,9 +388,7 @@ def _is_at(target: Path, file: int) -> bool:
 
 
 def _lock_file(file: int, deadline: float) -> None:
-    """Wait for a file to be ours alone; where the system has no such locks, go on without. Raises OSError."""
-    if fcntl is None:
-        return
+    """Wait for a file to be ours alone. Raises OSError."""
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

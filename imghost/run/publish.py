@@ -72,6 +72,7 @@ def publish(planned: Planned, job: Job, client: Client, cache: Cache) -> Publish
             if not is_alone:
                 why = f"another build holds the local store {job.settings.cache_dir}; build again when it is done"
                 return refused(planned, "busy", f"nothing is uploaded: {why}")
+            locks.check_place(job.settings.lock)
             with Cache.load(job.settings.cache_dir) as fresh, ending_in_order():
                 planned = replanned(planned, job, locks.read(job.settings.lock, job.now()), fresh)
                 planned, job, notices = _by_the_hosts_clock(planned, job, client, fresh)

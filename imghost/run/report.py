@@ -398,8 +398,8 @@ def _of_short(published: Published) -> str:
 def advice(published: Published, job: Job) -> tuple[str, ...]:
     """Say what is left to do on a machine where somebody can commit the lock; a CI gets a warning instead."""
     count, name = len(_new_records(published)), job.settings.lock.name
-    if not count or job.environ.get("CI"):
-        return ()
+    if not count or job.environ.get("CI") or any(notice.code == "lock" for notice in published.notices):
+        return ()  # where the lock could not be written, its lines were told
     records = f"{count:,} new {'record' if count == 1 else 'records'}"
     if is_ignored(job.settings.lock):
         return (f"{name} has {records} and git ignores it: take it out of .gitignore, and commit it",)

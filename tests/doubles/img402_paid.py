@@ -154,6 +154,10 @@ class PaidImg402(Img402):
         reply = self._given(self._sales[key])
         return Reply(reply.status, reply.body, (*reply.headers, *receipt))
 
+    def has_sold(self, header: str, nonce: str) -> bool:
+        """Say whether a payment has settled that is known again by what the till remembers of it."""
+        return self.memory != "none" and (header if self.memory == "header" else nonce) in self._sales
+
     def _given(self, sale: Sale) -> Reply:
         if sale.image is not None:
             return Reply.json(sale.image)

@@ -1,8 +1,8 @@
-"""A process with all modules loaded that forks a build for each line it reads: `python forked.py`.
+"""A process with all modules loaded that forks a build for each line it reads: `python forked.py MODULE...`.
 
-A line is JSON: the folder, the environment, the command's arguments, and files for what it prints. The build
-stops itself before it begins, so that a tracer can take hold of it, or kills itself at an event that is named by
-its number. Two lines come back: its id, and how it ended.
+The modules that are named are loaded, too. A line is JSON: the folder, the environment, the command's arguments, and
+files for what it prints. The build stops itself before it begins, so that a tracer can take hold of it, or kills
+itself at an event that is named by its number. Two lines come back: its id, and how it ended.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 import signal
 import sys
 import traceback
@@ -39,6 +40,7 @@ LOADED = (
         for module in pkgutil.walk_packages(imghost.__path__, "imghost.")
         if not module.name.endswith("__main__")
     ),
+    *map(importlib.import_module, sys.argv[1:]),
 )
 """What a build loads when it first needs it: a call that fails there fails for Python, not for us."""
 ALLOW_TRACING = 0x59616D61
@@ -51,6 +53,8 @@ def build(task: dict[str, Any]) -> int:
     os.environ.update(task["environ"])
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(task[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    if room := task.get("room"):
+        limit(int(room))
     if dies := task.get("dies"):
         sys.addaudithook(Death(dies).look)
     else:
@@ -60,6 +64,15 @@ def build(task: dict[str, Any]) -> int:
     except BaseException:
         traceback.print_exc()
         return 120
+
+
+def limit(room: int) -> None:
+    """Let this process have so many bytes more of address space than it has."""
+    import resource
+
+    size = re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text("ascii"))
+    assert size is not None
+    resource.setrlimit(resource.RLIMIT_AS, (int(size[1]) * 1024 + room,) * 2)
 
 
 def build_at(task: dict[str, Any]) -> int:

@@ -46,10 +46,16 @@ class Ended:
 
 
 class Tracer:
-    """Runs builds under strace, each forked from one process that has loaded all modules; a context manager."""
+    """Runs builds under strace, each forked from one process that has loaded all modules; a context manager.
+
+    What builds load beside these is named where a test's builds do.
+    """
+
+    def __init__(self, *loads: str) -> None:
+        self._loads = loads
 
     def __enter__(self) -> Self:
-        script = [sys.executable, str(Path(__file__).with_name("forked.py"))]
+        script = [sys.executable, str(Path(__file__).with_name("forked.py")), *self._loads]
         environ = {**os.environ, "PYTHONPATH": str(Path(imghost.__file__).parents[1])}
         self._forker = subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ)
         return self
@@ -80,9 +86,12 @@ class Tracer:
         self._start(project, (), dies=event, **({"ahead": ahead, **where} if ahead else {}))
         return self.end(project)
 
-    def begin(self, project: Project, *more: str, dies: int = NEVER) -> int:
-        """Begin a build without strace, and give its process; `end` waits for it."""
-        return self._start(project, more, dies=dies)
+    def begin(self, project: Project, *more: str, dies: int = NEVER, **kept: object) -> int:
+        """Begin a build without strace, and give its process; `end` waits for it.
+
+        It may have another environment (`environ`), and no more than so many bytes of memory (`room`).
+        """
+        return self._start(project, more, dies=dies, **kept)
 
     def end(self, project: Project) -> Ended:
         """Wait for the build that was begun."""

@@ -24,6 +24,7 @@ INCREMENTAL = "builds/test_incremental_builds.py::"
 DISKS = "trust/test_disks.py::"
 TROUBLE = "trust/test_trouble.py::"
 MEANWHILE = "trust/test_meanwhile.py::"
+MONEY = "trust/test_money_faults.py::"
 
 FAULTS: dict[str, tuple[str, ...]] = {
     "F1 nobody listens": (
@@ -166,6 +167,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "F39 no room for a page": (DISKS + "test_a_page_that_the_disk_has_no_room_for_stays_and_smaller_ones_move",),
     "F40 a write or a sync that fails": (
         "trust/test_errno.py::test_a_build_in_which_any_call_fails_ends_in_order_and_the_next_completes_it",
+        MONEY + "test_a_build_that_pays_and_in_which_any_call_fails_pays_once_with_the_next",
+        MONEY + "test_a_write_that_is_cut_in_the_middle_loses_no_payment",
         "records/test_cache.py::test_a_full_disk_stops_the_upload_before_it_begins",
         "test_files_whole.py::test_a_full_disk_leaves_the_old_file_and_nothing_else",
     ),
@@ -199,6 +202,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "F47 a kill": (
         "trust/test_kills.py::test_a_build_killed_at_any_call_is_completed_by_the_next_without_a_second_copy",
         THREADED + "test_builds_killed_at_random_with_eight_threads_are_completed_without_a_second_copy",
+        "trust/test_money_kills.py::test_builds_that_are_killed_and_lose_what_they_know_pay_for_each_image_once",
     ),
     "F48 a loss of power": (
         "trust/test_power.py::test_no_record_is_lost_with_the_power",
@@ -212,6 +216,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "F50 two builds on two machines": (
         "trust/test_concurrency.py::test_two_machines_at_once_store_each_image_once",
         "hosts/test_img402_pay_once.py::test_a_build_on_another_machine_pays_nothing_for_what_was_paid",
+        MONEY + "test_where_files_cannot_be_locked_nothing_is_paid_and_one_line_says_why",
     ),
     "F51 a holder of the store that was killed": (
         "records/test_cache.py::test_one_build_at_a_time_and_a_killed_one_holds_nothing",
@@ -241,6 +246,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "F57 no memory, no descriptors": (
         BOUNDS + "test_a_build_that_runs_out_of_memory_says_so_and_leaves_a_site_that_works",
         TROUBLE + "test_a_limit_that_is_reached_leaves_a_site_that_works",
+        MONEY + "test_a_build_that_pays_in_too_little_memory_says_so_and_pays_once_with_the_next",
     ),
     "F58 an output that is closed": (
         TROUBLE + "test_a_closed_or_full_output_leaves_no_page_undone",
