@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from doubles.imgpro import VERIFIED, ImgPro
@@ -39,7 +40,16 @@ SIGNED = Signed("X-PAYMENT", "cheque", 1, "0xpayer", "0xpayee", 10_000, "0xn", 2
 
 @pytest.mark.parametrize("barrier", ["a pull request", "frozen"])
 @pytest.mark.parametrize(
-    "command", [["plan", "site"], ["status"], ["adopt", "site"], ["prune", "--keep", "site"]], ids=str
+    "command",
+    [
+        ["plan", "site"],
+        ["status"],
+        ["adopt", "site"],
+        ["prune", "--keep", "site"],
+        ["rehost", "site"],
+        ["edit", "--yes"],
+    ],
+    ids=str,
 )
 def test_no_command_asks_the_host_in_a_pull_request_or_a_frozen_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], barrier: str
@@ -96,7 +106,18 @@ def test_while_a_payment_is_signed_no_other_process_can_reserve(tmp_path: Path) 
     assert seen == ["database is locked"]
 
 
-def test_a_cheque_leaves_no_trace_in_the_file_once_it_is_cashed(tmp_path: Path) -> None:
+def test_a_cheque_leaves_no_trace_in_the_file_once_it_is_cashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some systems build SQLite so that it deletes securely by itself; others do not, as here."""
+    connect = sqlite3.connect
+
+    def connected(*place: Any, **kept: Any) -> sqlite3.Connection:
+        connection = connect(*place, **kept)
+        connection.execute("PRAGMA secure_delete = OFF")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connected)
     journal, payload = a_journal(tmp_path), a_payload(tmp_path)
     purchase = Purchase("https://img402.dev", payload.image)
     made, _ = journal.reserve(purchase, sent_as(payload), 10_000, Budget(10_000, ""), lambda _: SIGNED)
