@@ -447,6 +447,8 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
         f'<!DOCTYPE svg [<!ENTITY l0 "lol">{LAUGHS}]>' + SVG.format("<text>&l9;</text>"),
         '<!DOCTYPE svg [<!ENTITY % p SYSTEM "http://example.com/x.dtd"> %p;]>' + SVG.format(""),
         '<!DOCTYPE svg [<!ATTLIST svg onload CDATA "alert(1)">]>' + SVG.format(""),
+        # What a declaration adds is not among the bytes that metadata is taken out of.
+        '<!DOCTYPE svg [<!ATTLIST svg id CDATA "made by somebody">]>' + SVG.format(""),
         '<!DOCTYPE svg SYSTEM "x.dtd">' + SVG.format("<text>&x;</text>"),
         '<?xml-stylesheet href="https://example.com/x.css"?>' + SVG.format(""),
         '<?xml version="1.0" encoding="utf-7"?>' + SVG.format(""),
