@@ -46,7 +46,6 @@ _PERCENTS: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _WIDE_PERCENT: Final = re.compile(r"%u([0-9A-Fa-f]{4})")
 """How `escape` of the oldest scripts writes a letter."""
 _FORMAT: Final = re.compile(r"%0?[0-9]{1,2}[dsi]")
-_WORD_OF_BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_\-])[A-Za-z0-9+/_\-]{8,}={0,2}")
 _NESTED_PERCENT: Final = re.compile(r"%(?:25)+(?=[0-9A-Fa-f]{2})")
 _SCRIPT_ESCAPE: Final = re.compile(
     r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|([0-3]?[0-7]{1,2})|(\r\n|[\n\r\u2028\u2029])|([\s\S]))"
@@ -207,33 +206,10 @@ def spellings(text: str) -> tuple[str, ...]:
     readings = [_plain(text)]
     if "%" in text and _FORMAT.search(text):
         readings.append(text)  # `%02d` is a number's place as well as a letter
-    if "base64" in text or "atob" in text:
-        readings += _unpacked_words(text)
     if "\\" in readings[0]:
         readings += [_without_backslash(text, _script_letter, _SCRIPT_ESCAPE)]
         readings += [_without_backslash(text, _css_letter, _CSS_ESCAPE)]
     return tuple(dict.fromkeys(readings))
-
-
-def _unpacked_words(text: str) -> Iterator[str]:
-    """Yield what stands in a text as base64, where that is a text."""
-    for word in _WORD_OF_BASE64.findall(text):
-        digits = word.rstrip("=")
-        # What begins with no text is none, and most of it is pictures.
-        if _is_readable(_of_base64(digits[:16])) and _is_readable(content := _of_base64(digits)):
-            yield _plain(content.decode("utf-8", "replace"))
-
-
-def _of_base64(digits: str) -> bytes:
-    digits = digits[:-1] if len(digits) % 4 == 1 else digits
-    return base64.b64decode(f"{digits}{'=' * (-len(digits) % 4)}", altchars=b"-_" if {"-", "_"} & set(digits) else None)
-
-
-def _is_readable(content: bytes) -> bool:
-    try:
-        return bool(content) and content.decode("utf-8").replace("\n", "").replace("\t", "").isprintable()
-    except UnicodeDecodeError as problem:
-        return problem.reason == "unexpected end of data" and problem.start > 0
 
 
 def _without_backslash(text: str, letter: Callable[[re.Match[str]], str], pattern: re.Pattern[str]) -> str:
@@ -287,9 +263,11 @@ def _letter(code: int) -> str:
 # which may cut it by slashes), in hexadecimal digits (camo).
 _SIGNS: Final = ("http://", "https://", *(f".{ending}" for ending in endings().split("|")))
 """What an address has that names an image."""
-_BASE64_RUN: Final = re.compile(r"[A-Za-z0-9+/_\-]{12,}")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-]{8,}")
 _HEX_RUN: Final = re.compile(r"(?:[0-9A-Fa-f]{2}){8,}")
 _PIECE: Final = re.compile(r"[^\0-\x1f\ufffd]{4,}")
+_NAMING: Final = re.compile(r"[./%&]")
+"""What a text has at least that names a file, its escapes undone or not."""
 _HIDDEN_ROUNDS: Final = 2
 """How often what is hidden is looked for in what was hidden."""
 
@@ -308,7 +286,7 @@ _PLAIN_BASE64: Final = str.maketrans("-_", "+/")
 
 
 def with_hidden(text: str) -> str:
-    """Add to a text what it holds in base64 or hexadecimal digits, if that may be an image's address."""
+    """Add to a text what it holds in base64 or hexadecimal digits, if that may name an image."""
     parts, new = [text], text
     for _ in range(_HIDDEN_ROUNDS):
         new = "\n".join(map(_plain, _hidden(new)))
@@ -320,10 +298,10 @@ def with_hidden(text: str) -> str:
 
 def _hidden(text: str) -> Iterator[str]:
     """Yield the legible pieces of what stands in base64 or hexadecimal digits; a text has few, or none."""
-    if _has_core(text):
-        for run in _BASE64_RUN.findall(text):
-            if _has_core(run):
-                yield from _legible(_from_base64(run))
+    is_told = "base64" in text or "atob" in text
+    if is_told or _has_core(text):
+        for run in _BASE64.findall(text):
+            yield from _legible(_from_base64(run, is_told=is_told))
     lower = text.lower()
     if any(sign in lower for sign in _HEX_SIGNS):
         for run in _HEX_RUN.findall(text):
@@ -336,18 +314,37 @@ def _has_core(text: str) -> bool:
     )
 
 
-def _from_base64(run: str) -> Iterator[bytes]:
-    """Decode a run of letters from each of the four places at which what is in it may begin."""
-    for letters in dict.fromkeys((run.translate(_PLAIN_BASE64), run.replace("/", "").translate(_PLAIN_BASE64))):
-        for at in range(4):
-            part = letters[at:]
-            yield base64.b64decode(part + "A" * (-len(part) % 4))
+def _from_base64(run: str, *, is_told: bool) -> Iterator[bytes]:
+    """Decode a run of letters that may name an image.
+
+    With a sign of that in it, from each of the four places at which what is in it may begin, since a proxy's address
+    runs on with names of its own. Where the text tells of base64, also what is a text from its beginning on, whose
+    escapes may hide the sign: most such runs are words of a language, or pictures.
+    """
+    if _has_core(run):
+        for letters in dict.fromkeys((run, run.replace("/", ""))):
+            yield from (_of_base64(letters[at:]) for at in range(4))
+    elif is_told and _is_readable(_of_base64(run[:16])) and _is_readable(content := _of_base64(run)):
+        yield content
+
+
+def _of_base64(letters: str) -> bytes:
+    """Decode base64 without its padding, in the letters of either alphabet."""
+    content = base64.b64decode(letters.translate(_PLAIN_BASE64) + "A" * (-len(letters) % 4))
+    return content[: len(letters) * 6 // 8]
+
+
+def _is_readable(content: bytes) -> bool:
+    try:
+        return bool(content) and content.decode("utf-8").replace("\n", "").replace("\t", "").isprintable()
+    except UnicodeDecodeError as problem:
+        return problem.reason == "unexpected end of data" and problem.start > 0
 
 
 def _legible(contents: Iterable[bytes]) -> Iterator[str]:
     for content in contents:
         for piece in _PIECE.findall(content.decode("utf-8", "replace")):
-            if "." in piece or "/" in piece:
+            if _NAMING.search(piece):
                 yield piece
 
 
@@ -524,7 +521,7 @@ def _is_cipher(run: str) -> bool:
         if re.fullmatch(r"[0-9A-Fa-f]+", digits):
             content = bytes.fromhex(digits[: len(digits) & ~1])
         else:
-            content = base64.b64decode(digits[: len(digits) & ~3], altchars=b"-_" if {"-", "_"} & set(digits) else None)
+            content = _of_base64(digits[: len(digits) & ~3])
         content.decode("utf-8")
     except UnicodeDecodeError:
         return True

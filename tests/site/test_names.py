@@ -74,6 +74,10 @@ ADDRESS = "https://img.test/t/slide-1.png"
         f"atob('{base64.b64encode(quote(ADDRESS, safe='').encode()).decode()}')",
         base64.b64encode(b"slide-1.png, twelve").decode(),
         base64url(f'{{"u": "/x/{base64url(ADDRESS)}.png"}}'),
+        # Without a sign of an address in the letters, only the text around tells what they are.
+        f"atob('{base64.b64encode(b'<img src=SLIDE-1.PNG>').decode()}')",
+        f"Buffer.from('{base64url('slide%2D1%2Epng')}', 'base64')",
+        f"data:text/css;base64,{base64.b64encode(b'p{background:url(slide&#45;1&#46;png)}').decode()}",
     ],
 )
 @pytest.mark.parametrize("escape", [str, lambda text: text.replace("/", r"\u002F"), lambda text: quote(text, safe="")])
