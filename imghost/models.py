@@ -96,6 +96,10 @@ ASKED: Final = "\\?"
 is not known."""
 
 
+ANY: Final = "\\*"
+"""The literal in `Scan.renaming` of a script that changes more URLs than can be followed: any image may be one."""
+
+
 class Scan(NamedTuple):
     """What one page refers to."""
 
@@ -112,6 +116,8 @@ class Scan(NamedTuple):
     """URLs of style sheets for whose bytes it vouches (`integrity`)."""
     fixed: tuple[int, ...] = ()
     """Which of the references count on their image's size in pixels, by their places in `references`."""
+    early: tuple[int, ...] = ()
+    """Which of them fetch an image for a page that comes after this one (`rel=prefetch`), by their places."""
 
 
 class Facts(NamedTuple):

@@ -13,6 +13,8 @@ from typing import Final
 from urllib.parse import unquote
 
 _PORTS: Final = {"http": "80", "https": "443"}
+_ALONE: Final = frozenset({"base-uri", "form-action", "frame-ancestors"})
+"""Directives for which `default-src` does not stand in."""
 _SOURCE: Final = re.compile(
     r"(?:([a-z][a-z0-9+.\-]*)://)?(\*|\[[0-9a-f:.]+\]|(?:\*\.)?[^/:*']+)(?::([0-9]+|\*))?(/.*)?"
 )
@@ -36,6 +38,17 @@ def blocks(
     """
     addresses = tuple(addresses)
     return any(not _allows(policy, address, directive, own, any_path) for policy in policies for address in addresses)
+
+
+def forbids_all(policies: Iterable[str], directive: str) -> bool:
+    """Say whether any of the policies lets this directive's things come from nowhere."""
+    found = (_directives(policy).get(directive) for policy in policies)
+    return any(sources is not None and {"'none'"}.issuperset(map(str.lower, sources)) for sources in found)
+
+
+def without(policy: str, directive: str) -> str:
+    """Take a directive out of a policy."""
+    return ";".join(part for part in policy.split(";") if (part.split() or [""])[0].lower() != directive)
 
 
 def allows_inline(policies: Iterable[str], directive: str) -> bool:
@@ -92,8 +105,8 @@ def _sources(policy: str, wanted: str) -> list[str] | None:
 
 def _allows(policy: str, address: str, wanted: str, own: str, any_path: bool) -> bool:
     directives = _directives(policy)
-    images = directives.get(wanted, directives.get("default-src"))
-    return images is None or any(_matches(source, address, own, any_path) for source in images)
+    sources = directives.get(wanted, None if wanted in _ALONE else directives.get("default-src"))
+    return sources is None or any(_matches(source, address, own, any_path) for source in sources)
 
 
 def _matches(source: str, address: str, own: str, any_path: bool) -> bool:
@@ -104,7 +117,7 @@ def _matches(source: str, address: str, own: str, any_path: bool) -> bool:
     if lowered == "*":
         return True
     if lowered == "'self'":
-        return bool(own) and _parts(own) == (scheme, host, port)
+        return bool(own) and _is_self(_parts(own), (scheme, host, port))
     if lowered.endswith(":"):
         return lowered[:-1] in _upgraded(scheme)
     found = _SOURCE.fullmatch(lowered)
@@ -114,6 +127,13 @@ def _matches(source: str, address: str, own: str, any_path: bool) -> bool:
     is_scheme = found[1] is None or found[1] in _upgraded(scheme)
     is_path = (any_path and not slash) or _leads(source[found.start(4) :] if found[4] else "", f"/{path}")
     return is_host and is_scheme and is_path and _is_port(found[1], found[3], scheme, port)
+
+
+def _is_self(own: tuple[str, str, str | None], asked: tuple[str, str, str | None]) -> bool:
+    """Compare an origin with the page's own, which is upgraded to https by the usual ports (CSP level 3, 'self')."""
+    is_upgraded = asked[0] == "https" and own[0] == "http"
+    usual = own[2] == _PORTS.get(own[0]) and asked[2] == _PORTS.get(asked[0])
+    return own == asked or (is_upgraded and own[1] == asked[1] and (usual or own[2] == asked[2]))
 
 
 def _is_port(source_scheme: str | None, written: str | None, scheme: str, port: str | None) -> bool:

@@ -6,7 +6,7 @@ Nothing that the author wrote is replaced: attributes are added where they are m
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from imghost.html import allows_inline
 from imghost.html.edit import HostedImage, Improvements, Shaping, SizeRule
 from imghost.html.scan import Element
-from imghost.html.tokenizer import HTML, Tag, attributes, tags, value
+from imghost.html.tokenizer import CLOSING_P, HTML, Tag, attributes, tags, value
 from imghost.models import Reference, Scan
 
 _MARK: Final = "data-imghost"
@@ -183,6 +183,7 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
     first: Tag | None = None
     early: list[tuple[Tag, str]] = []
     title: int | None = None
+    edges = _unshown(text)
     for tag in tags(text, with_styles=False):
         if tag.namespace != HTML:
             continue
@@ -195,7 +196,7 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
         elif tag.name[1:] in _INERT:
             inert = max(0, inert - 1)
         elif tag.name == "img":
-            if first is None and not inert:
+            if first is None and not inert and bisect_right(edges, tag.body) % 2 == 0:
                 first = _judged_first(text, tag, early)
                 # One of a pair for a dark and a light page was seen before it.
                 first = early[0][0] if first and len({scheme for _, scheme in early}) > 1 else first
@@ -208,6 +209,8 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
 
 
 _UNSHOWN: Final = re.compile(r"(?:\A|[;\s])(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.I)
+_HIDING: Final = frozenset({"hidden", "popover"})
+"""Attributes by which a browser does not show an element at first."""
 _ONE_SCHEME: Final = frozenset(
     {"only-dark", "only-light", "dark-only", "light-only", "dark-mode-only", "light-mode-only"}
 )
@@ -220,7 +223,8 @@ def _judged_first(text: str, tag: Tag, early: list[tuple[Tag, str]]) -> Tag | No
     source = element.says("src")
     is_pixel = element.says("width") in {"0", "1"} and element.says("height") in {"0", "1"}
     is_empty = (not source or source.startswith("data:")) and "srcset" not in element.given
-    if is_pixel or is_empty or "hidden" in element.given or _UNSHOWN.search(element.says("style")):
+    is_hidden = not element.given.keys().isdisjoint(_HIDING) or bool(_UNSHOWN.search(element.says("style")))
+    if is_pixel or is_empty or is_hidden:
         return None
     classes = value(text, element.given.get("class")).split()
     if (fragment := _FOR_ONE_SCHEME.search(source)) or not _ONE_SCHEME.isdisjoint(classes):
@@ -501,12 +505,30 @@ class _Styled(NamedTuple):
 
 def _styled(text: str, shaping: Shaping) -> _Styled:
     """Follow a page's elements, and find the images whose sizes a style may decide."""
-    from imghost.html.uses import TAG
-
     around = _Around(shaping)
     heights: list[int] = []
     widths: list[int] = []
     loose: list[int] = []
+    for place, name, written in _elements(text):
+        if name[0] == "/":
+            around.close(name[1:])
+            continue
+        has, style = _told(name, written)
+        if name == "img":
+            if around.is_stretched() or any(around.fulfils(rule, has) for rule in shaping.heights):
+                heights.append(place)
+            for rules, places in ((shaping.widths, widths), (shaping.loose, loose)):
+                if any(around.fulfils(rule, has) for rule in rules):
+                    places.append(place)
+        elif name not in _EMPTY and name not in _LITERAL:
+            around.push(name, has, style)
+    return _Styled(frozenset(heights), frozenset(widths), frozenset(loose), shaping.is_bounded)
+
+
+def _elements(text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield a page's tags: where their attributes begin, their names in lower case, and their attributes."""
+    from imghost.html.uses import TAG
+
     at = 0
     while (start := text.find("<", at)) >= 0:
         tag = TAG.match(text, start)
@@ -515,22 +537,67 @@ def _styled(text: str, shaping: Shaping) -> _Styled:
             continue
         at = tag.end()
         name = tag[1].lower()
-        if name[0] == "/":
-            around.close(name[1:])
-            continue
-        has, style = _told(name, tag[2])
+        yield tag.start(2), name, tag[2]
         if name in _LITERAL:
             at = _end_of(text, name, at)
-        elif name == "img":
-            place = start + len("<img")
-            if around.is_stretched() or any(around.fulfils(rule, has) for rule in shaping.heights):
-                heights.append(place)
-            for rules, places in ((shaping.widths, widths), (shaping.loose, loose)):
-                if any(around.fulfils(rule, has) for rule in rules):
-                    places.append(place)
-        elif name not in _EMPTY:
-            around.push(name, has, style)
-    return _Styled(frozenset(heights), frozenset(widths), frozenset(loose), shaping.is_bounded)
+
+
+_MAY_HIDE: Final = re.compile(
+    r"<(?:details|dialog|audio|video|canvas|datalist)\b|[\s\"']hidden[\s=>]|[\s\"']popover[\s=>]"
+    r"|display\s*:\s*none|visibility\s*:\s*hidden",
+    re.I | re.A,
+)
+_CLOSED: Final = frozenset({"details", "dialog"})
+"""Elements whose content is shown once they are open."""
+_INSTEAD: Final = frozenset({"audio", "video", "canvas", "datalist"})
+"""Elements whose content stands for them where a browser does not know them."""
+
+
+def _unshown(text: str) -> list[int]:
+    """List the places at which what no browser shows at first begins and ends, in turn."""
+    if not _MAY_HIDE.search(text):
+        return []
+    edges: list[int] = []
+    stack: list[tuple[str, int]] = []
+    depths: Counter[str] = Counter()
+    hidden = 0
+    for place, tag, written in _elements(text):
+        before = hidden
+        name = tag.removeprefix("/")
+        ended = name if name != tag or (name in _CLOSED_BY_ITSELF and stack[-1:] and stack[-1][0] == name) else ""
+        if ended or (name in CLOSING_P and depths["p"]):
+            hidden -= _popped(ended or "p", stack, depths)
+        if name == tag and name not in _EMPTY and name not in _LITERAL:
+            is_title = name == "summary" and stack[-1:] == [("details", 1)]
+            stack.append((name, -1 if is_title else int(_hides(name, written))))
+            depths[name] += 1
+            hidden += stack[-1][1]
+        if bool(before) != bool(hidden):
+            edges.append(place)
+    return edges
+
+
+def _popped(name: str, stack: list[tuple[str, int]], depths: Counter[str]) -> int:
+    """Close an element, and what is still open in it, if it is open; gives how many of them hid something."""
+    hidden = 0
+    while depths[name]:
+        last, hides = stack.pop()
+        depths[last] -= 1
+        hidden += hides
+        if last == name:
+            break
+    return hidden
+
+
+def _hides(name: str, written: str) -> bool:
+    """Say whether an element's content is not shown when the page is."""
+    if name in _INSTEAD:
+        return True
+    from imghost.html.uses import ATTRIBUTE
+
+    given = {one[1].lower(): (one[2] or "").strip("\"'") for one in ATTRIBUTE.finditer(written)}
+    is_closed = name in _CLOSED and "open" not in given
+    return is_closed or not given.keys().isdisjoint(_HIDING) or bool(_UNSHOWN.search(given.get("style", "")))
 
 
 def _told(name: str, written: str) -> tuple[set[str], str]:

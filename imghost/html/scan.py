@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from bisect import bisect_right
 from collections import Counter
@@ -11,7 +12,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from imghost.html import admits_by_hash
+from imghost.html import admits_by_hash, blocks, forbids_all, without
 from imghost.html.tokenizer import (
     HTML,
     SPACE,
@@ -57,9 +58,9 @@ _SELECTING: Final = ("[src", "[href", "[data-src", "[poster", "[style", "[ ")
 _CODE: Final = ("on", "@", ":", "_", "(", "x-", "v-", "hx-on", "ng-", "data-on")
 """How attributes begin that hold code: for events, and what frameworks read as such."""
 _KEPT_CODE: Final = 50_000
-"""Letters of a script that is remembered; what is longer is data, and another on each page."""
-_LONGEST_CODE: Final = 500_000
-"""Letters; what is longer in a page itself is a library with its data, as of a plot."""
+"""Letters of a script that is kept; a longer one is known by its digest, since it is large or another on each page."""
+_KEPT_LIBRARIES: Final = 64
+"""Longer scripts of which is remembered what they say, by their digests."""
 _SHORTEST_CODE: Final = 8
 """Letters; less code than that changes no URL."""
 _WITH_CODE: Final = frozenset({"img", "input", "image"})
@@ -70,8 +71,8 @@ _ROOTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]")
 def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) -> Scan:
     """Find the references of these kinds in a page, whatever the page is, in linear time.
 
-    `words` are ids and classes of elements on whose URLs scripts of the site work, and, in quotes as a policy has
-    them, the digests that its servers' headers name.
+    `words` are ids and classes of elements on whose URLs scripts of the site work, and of its servers' headers, in
+    quotes as a policy has them, the digests that they name, and after a `;` what may forbid a `<base>`.
     """
     page = _read(text, kinds, words)
     renames = page.renames()
@@ -87,6 +88,7 @@ def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) 
         tuple(sorted(page.selectors)),
         tuple(page.vouched),
         tuple(page.fixed),
+        tuple(page.early),
     )
 
 
@@ -118,6 +120,17 @@ def _code_of(script: str) -> _Code:
 _NO_CODE: Final = _Code()
 _code_of_theme: Final = lru_cache(maxsize=64)(_code_of)
 """A theme's pages have the same scripts, and finding that out costs a hash."""
+_libraries: Final[dict[bytes, _Code]] = {}
+
+
+def _code_of_library(script: str) -> _Code:
+    """Read a long script, once where several pages hold it, as of a plot; each page's own data is read, too."""
+    digest = hashlib.blake2b(script.encode("utf-8", "surrogatepass")).digest()
+    if digest not in _libraries:
+        if len(_libraries) >= _KEPT_LIBRARIES:
+            _libraries.clear()
+        _libraries[digest] = _code_of(script)
+    return _libraries[digest]
 
 
 def _read(text: str, kinds: frozenset[str], words: frozenset[str]) -> _Page:
@@ -149,11 +162,14 @@ class _Page:
         self._code: list[_Code] = []
         self.found: list[Reference] = []
         self.base: str | None = None
+        self._has_base = False
+        self._is_base_certain = True
         self.policies: list[str] = []
         self._digests = " ".join(word for word in words if word[0] == "'")
         self.selectors: set[Condition] = set()
         self.vouched: list[str] = []
         self.fixed: list[int] = []
+        self.early: list[int] = []
         self._before_base = 0
         self._has_card_size = False
         self._groups = 0
@@ -188,9 +204,10 @@ class _Page:
         """End the page: what is still open is settled as if it were closed."""
         while self._media:
             self._settle(self._media.pop())
-        for at in range(self._before_base):
-            if not self.found[at].held and not _ROOTED.match(self.found[at].url):
-                self.found[at] = self.found[at]._replace(held=HELD_BY_BASE)
+        for at, one in enumerate(self.found if not self._is_base_certain else self.found[: self._before_base]):
+            if not one.held and not _ROOTED.match(one.url):
+                why = HELD_BY_BASE if at < self._before_base else HELD_BY_SERVER
+                self.found[at] = one._replace(held=why)
         if self._has_card_size:
             self.fixed += [at for at, one in enumerate(self.found) if one.kind == "meta"]
         self._read_code()
@@ -213,8 +230,8 @@ class _Page:
     def _read_code(self) -> None:
         """Read the page's scripts; most have no text."""
         for start, end in self._spans():
-            if _SHORTEST_CODE < end - start <= _LONGEST_CODE:
-                code = (_code_of_theme if end - start <= _KEPT_CODE else _code_of)(self.text[start:end])
+            if end - start > _SHORTEST_CODE:
+                code = (_code_of_theme if end - start <= _KEPT_CODE else _code_of_library)(self.text[start:end])
                 if code is not _NO_CODE:
                     self._code.append(code)
                     self.selectors |= code.selectors
@@ -246,8 +263,11 @@ class _Page:
             held = self._held_by_code(element)
         before = len(self.found)
         self._add(element, held)
-        if len(self.found) > before and _counts_on_size(element):
-            self.fixed += range(before, len(self.found))
+        if len(self.found) > before:
+            if _counts_on_size(element):
+                self.fixed += range(before, len(self.found))
+            if element.is_prefetch:
+                self.early += (at for at in range(before, len(self.found)) if self.found[at].kind == "preload")
         if "style" in self.kinds and (style := element.given.get("style")):
             decoded = decode_with_offsets(self.text[style.start : style.end])
             around = held or self._held_around()
@@ -271,15 +291,20 @@ class _Page:
             picture.has_cors = picture.has_cors or "crossorigin" in element.given
         elif name in {"template", "noscript"}:
             self._inert += 1
-        elif name == "base" and self.base is None and not self._inert and "href" in element.given:
-            self.base = value(self.text, element.given["href"])
-            self._before_base = before
+        elif name == "base" and not self._has_base and not self._inert and "href" in element.given:
+            self._has_base = True
+            if not forbids_all(self.policies, "base-uri"):
+                self.base = value(self.text, element.given["href"])
+                self._before_base = before
+                self._is_base_certain = not any(word[0] == ";" and _may_forbid(word, self.base) for word in self.words)
         elif name == "link" and element.is_vouched and "href" in element.given:
             self.vouched.append(value(self.text, element.given["href"]))
         elif name == "meta" and self.text.find("image:", element.body, element.end) >= 0:
             self._has_card_size = self._has_card_size or bool(_CARD_SIZE.search(self.text, element.body, element.end))
         elif name == "meta" and element.says("http-equiv") == "content-security-policy":
-            self.policies.append(value(self.text, element.given.get("content")))
+            policy = value(self.text, element.given.get("content"))
+            # One for those who run no script, or after the base, lets the base count.
+            self.policies.append(without(policy, "base-uri") if self._inert or self._has_base else policy)
 
     def _close(self, name: str) -> None:
         if name == "a":
@@ -409,6 +434,14 @@ class _Page:
             )
 
 
+_OWN: Final = "https://site.invalid"
+
+
+def _may_forbid(word: str, base: str) -> bool:
+    """Say whether a policy of a server's may forbid a `<base>`; what is relative has the page's own origin."""
+    return blocks([word[1:]], [base if _ROOTED.match(base) else _OWN], "base-uri", _OWN)
+
+
 def _urls(text: str, attribute: Attribute, in_srcset: bool) -> Iterator[tuple[int, int, str]]:
     """Yield the raw span and the decoded URL of each URL in an attribute, but those that are data.
 
@@ -437,6 +470,7 @@ HELD_BY_SCRIPT: Final = "a script renames it"
 HELD_BY_HASH: Final = "is in a style that a Content-Security-Policy admits by its hash"
 HELD_BY_INTEGRITY: Final = "has an integrity attribute, which vouches for its bytes"
 HELD_BY_BASE: Final = "stands before the page's <base>"
+HELD_BY_SERVER: Final = "stands after a <base> that a server's Content-Security-Policy may forbid (base-uri)"
 
 SETS: Final = frozenset({"srcset", "imagesrcset", "data-srcset"})
 """The attributes that hold several URLs."""
@@ -466,6 +500,13 @@ class Element(NamedTuple):
     def says(self, name: str) -> str:
         """Read an attribute that is compared without regard to case."""
         return ascii_lower(value(self.text, self.given.get(name)).strip(SPACE))
+
+    @property
+    def is_prefetch(self) -> bool:
+        """Say whether it fetches something that this page itself does not wait for."""
+        return (
+            self.name == "link" and "preload" not in (relations := self.says("rel").split()) and "prefetch" in relations
+        )
 
     @property
     def is_vouched(self) -> bool:
@@ -539,6 +580,9 @@ def _linked(element: Element) -> Sources | None:
     relations = element.says("rel").split()
     if {"preload", "prefetch"} & set(relations) and element.says("as") == "image":
         return Sources("preload", ("href", "imagesrcset"))
+    if "prefetch" in relations and not element.says("as"):
+        # What is fetched for a later page need not say what it is.
+        return Sources("preload", ("href",), only_images=True)
     is_icon = any(relation.endswith(_ICON_ENDINGS) for relation in relations)
     return Sources("icon", ("href",)) if is_icon else None
 

@@ -271,10 +271,11 @@ _SPECIAL: Final = names(
     "noscript object ol p param plaintext pre script search section select source style summary table tbody td "
     "template textarea tfoot th thead title tr track ul wbr xmp"
 )
-_CLOSING_P: Final = names(
+CLOSING_P: Final = names(
     "address article aside blockquote center details dialog dir div dl fieldset figcaption figure footer form h1 h2 "
     "h3 h4 h5 h6 header hgroup hr li listing main menu nav ol p plaintext pre search section summary ul xmp"
 )
+"""The elements of HTML before which an open paragraph ends by itself."""
 _NEVER_AROUND: Final = _VOID | names(
     "body frameset head html iframe noembed noframes p plaintext script style template textarea title xmp"
 )
@@ -384,7 +385,7 @@ class Foreign:
 
     def _close_implied(self, name: str, at: int) -> None:
         """Close what an HTML start tag ends by itself: an open paragraph, the previous item of a list."""
-        for implied in (("p",) if name in _CLOSING_P else ()) + (("li",) if name == "li" else ()):
+        for implied in (("p",) if name in CLOSING_P else ()) + (("li",) if name == "li" else ()):
             depth = self._depth(implied)
             if self._stack and depth > self._stack[-1][5] and self._stack[depth][1] == HTML:
                 self._pop_to(depth, at)

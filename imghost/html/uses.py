@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, lru_cache
 from html import unescape
 from itertools import islice
 from typing import Final, NamedTuple
 
-from imghost.models import ASKED, Condition, endings
+from imghost.models import ANY, ASKED, Condition, endings
 
 _S: Final = r"\t\n\f\r "
 TAG: Final = re.compile(
@@ -135,9 +135,11 @@ _FAR: Final = 2000
 _SHORT: Final = 6000
 """Letters of a script that somebody wrote for a page: all of it belongs to what it does with images."""
 _MOST_READS: Final = 2000
-"""Places in one script where URLs are read that are looked at; no bundler packs as many."""
+"""Places in one script where URLs are read that are looked at; 8 MB of mermaid have 204."""
 _MOST_PLACES: Final = 20_000
-"""Places where a script mentions URLs that are looked at."""
+"""Places where a script mentions URLs that are looked at; 8 MB of mermaid have 3,592."""
+_MOST_LITERALS: Final = 2000
+"""Literals around such places; mermaid has 63. Each is tried with each other on each image's name."""
 _MOST_USES: Final = 8
 """Uses of one name that are looked at."""
 _NEAR_TAG: Final = 1000
@@ -274,6 +276,7 @@ class Renames(NamedTuple):
 
 
 NOTHING: Final = Renames()
+_ALL: Final = Renames(frozenset({ANY}))
 
 
 def all_of(renames: Iterable[Renames]) -> Renames:
@@ -295,11 +298,17 @@ class _Change(NamedTuple):
     """Whether literals alone say what is changed."""
 
 
+_TOO_MANY: Final = _Change(0, 0)
+"""What stands for those that are not looked at any more."""
+
+
 def renames_of(script: str) -> Renames:
-    """Read a script once; one that changes no image's URL gives nothing."""
+    """Read a script once; one that changes no image's URL gives nothing, and one that seems to change too many any."""
     changes = list(_changes(script))
     if not changes:
         return NOTHING
+    if changes[-1] is _TOO_MANY:
+        return _ALL
     places = [(change.start, change.end) for change in changes]
     is_short = len(script) <= _SHORT
     near, around, far = (
@@ -312,6 +321,8 @@ def renames_of(script: str) -> Renames:
     words = {word for window in around for word in _words(window)}
     if not all(change.is_plain for change in changes):
         words |= {word for window in around for word in _words_around(window)}
+    if len(literals) > _MOST_LITERALS:
+        return _ALL
     counts = any(_COUNTS.search(script, max(0, start - 40), end + _NEAR) for start, end in places)
     return Renames(frozenset(literals | ({DIGITS} if counts else set())), frozenset(words))
 
@@ -367,9 +378,10 @@ def _places(text: str, words: Iterable[str]) -> list[int]:
 def _changes(script: str) -> Iterator[_Change]:
     """Yield where an image's URL is read and then changed or compared."""
     end = count = 0
-    functions: dict[str, list[re.Match[str]]] = {}
-    for place in _places(script, _MENTIONS)[:_MOST_PLACES]:
-        if count > _MOST_READS:
+    functions = cache(lambda: _functions(script))  # few scripts hand a URL on, and finding them takes longest
+    for number, place in enumerate(_places(script, _MENTIONS)):
+        if count > _MOST_READS or number > _MOST_PLACES:
+            yield _TOO_MANY
             return
         if place < end:
             continue
@@ -377,7 +389,6 @@ def _changes(script: str) -> Iterator[_Change]:
         if read and read.end() > place:
             end = read.end()
             count += 1
-            functions = functions or _functions(script)
             yield from _changed_at(script, read, functions)
         if given := _GIVEN.match(script, place):
             count += 1
@@ -387,13 +398,15 @@ def _changes(script: str) -> Iterator[_Change]:
 
 def _functions(script: str) -> dict[str, list[re.Match[str]]]:
     """Find a script's functions that are told something, by their names."""
-    found: dict[str, list[re.Match[str]]] = {"": []}
+    found: dict[str, list[re.Match[str]]] = {}
     for defined in _DEFINED.finditer(script):
         found.setdefault(defined[1] or defined[3], []).append(defined)
     return found
 
 
-def _changed_at(script: str, read: re.Match[str], functions: Mapping[str, list[re.Match[str]]]) -> Iterator[_Change]:
+def _changed_at(
+    script: str, read: re.Match[str], functions: Callable[[], Mapping[str, list[re.Match[str]]]]
+) -> Iterator[_Change]:
     """Yield where what was read is changed or compared: at once, by the name that it is given, or by a function."""
     if used := _USED.match(script, read.end()):
         yield _change(script, read.start(), used)
@@ -407,7 +420,7 @@ def _changed_at(script: str, read: re.Match[str], functions: Mapping[str, list[r
         yield from _uses_of(script, kept[1] or kept[2], read.start(), read.end())
     handed = _HANDED.search(before) if _HANDED_ON.match(script, read.end()) else None
     if handed and handed[1] not in _NO_FUNCTIONS:
-        for defined in functions.get(handed[1], ())[:3]:
+        for defined in functions().get(handed[1], ())[:3]:
             for name in re.findall(r"[A-Za-z_$][\w$]*", defined[2] or defined[4] or defined[5] or defined[6])[:4]:
                 yield from _uses_of(script, name, defined.start(), defined.end())
 
@@ -657,18 +670,28 @@ def matches(condition: Condition, text: str) -> bool:
     return text == value or text.startswith(f"{value}-")
 
 
-_COMMENT: Final = re.compile(r"/\*[\s\S]*?(?:\*/|\Z)")
+_WHOLE: Final = (
+    r"""\\[\s\S]|(?<![\w-])url\((?!\s*["'])(?:[^)\\]|\\[\s\S])*+|"(?:[^"\\\n\r\f]|\\[\s\S])*+"?"""
+    r"""|'(?:[^'\\\n\r\f]|\\[\s\S])*+'?"""
+)
+"""What in a style sheet is one token whatever it holds: an escape, an address, a string (CSS syntax level 3)."""
+_COMMENT: Final = re.compile(rf"/\*[\s\S]*?(?:\*/|\Z)|{_WHOLE}", re.I)
+_STYLE_SELECTOR: Final = re.compile(rf"{_SELECTOR.pattern}|{_WHOLE}", re.A | re.I)
 
 
 def selectors_of(text: str, *, is_style: bool = False) -> frozenset[Condition]:
-    """Find the selectors that ask for a URL's text, in a style sheet or a script, but commented-out ones."""
+    """Find the selectors that ask for a URL's text, in a style sheet or a script.
+
+    In a style sheet what a comment or a string holds is none.
+    """
     if "[" not in text:
         return frozenset()
     if is_style and "/*" in text:
-        text = _COMMENT.sub(" ", text)
+        text = _COMMENT.sub(lambda token: " " if token[0].startswith("/*") else token[0], text)
     return frozenset(
         Condition(found[1].lower().replace("\\", ""), found[2], _read(found[3]), found[4].lower() == "i")
-        for found in _SELECTOR.finditer(text)
+        for found in (_STYLE_SELECTOR if is_style else _SELECTOR).finditer(text)
+        if found[1]
     )
 
 

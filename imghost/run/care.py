@@ -416,7 +416,7 @@ def _back_from_host(site: Path, known: PageMap, lost: set[str], place: Place) ->
     hosted, sources = frozenset(known.hosted), dict[str, str]()
     for page, entry in known.pages.items():
         for before, after in _replaced(page, entry, lost, place):
-            base = urls.base_of(page, entry.scan.base, place)
+            base = pages.base_of(page, entry.scan, place)
             copy = urls.resolve(unescape(after), base, place, hosted) if base else None
             if copy:
                 sources.setdefault(before, str(site / copy.path))
@@ -426,7 +426,7 @@ def _back_from_host(site: Path, known: PageMap, lost: set[str], place: Place) ->
 
 def _replaced(page: str, entry: PageEntry, paths: Container[str], place: Place) -> Iterator[tuple[str, str]]:
     """List which of some images a page showed, and what was written in place of each."""
-    base = urls.base_of(page, entry.scan.base, place)
+    base = pages.base_of(page, entry.scan, place)
     for _, before, after in entry.changes if base else ():
         url = unescape(before)
         target = urls.resolve(url, base or "", place, paths) or urls.resolve_in_root(url, place, paths)
@@ -501,7 +501,7 @@ def _by_home(
     missing: list[str] = []
     text = text if path.endswith(".css") else without_additions(text)
     scanned = pages.scan_text(path, text, settings.references) if homes or host else Scan(())
-    base = urls.base_of(path, scanned.base, place)
+    base = pages.base_of(path, scanned, place)
     for reference in scanned.references:
         url = reference.url.partition("#")[0]
         target = urls.resolve(reference.url, base, place, files_there) if host and base else None

@@ -465,13 +465,30 @@ def _groups(
     vouched = _vouched(views, site, depending.files)
     own, origin = urls.origin_of(site), origins[0] if origins else ""
 
-    def groups_of(view: PageView, moving: frozenset[str] = frozenset()) -> Mapping[int, Group]:
-        return pages.groups_of(view, origins, own, depending.asked_of(view, origin, vouched), moving)
+    def groups_of(
+        view: PageView, moving: frozenset[str] = frozenset(), moved: frozenset[str] = frozenset()
+    ) -> Mapping[int, Group]:
+        return pages.groups_of(view, origins, own, depending.asked_of(view, origin, vouched), moving, moved)
 
     # What style sheets show from the host, pages may preload from there.
     sheets = {view.path: groups_of(view) for view in views if view.path.endswith(".css")}
     moving = frozenset[str]().union(*(one.paths for of in sheets.values() for one in of.values() if not one.held))
-    return tuple((view, sheets[view.path] if view.path in sheets else groups_of(view, moving)) for view in views)
+    found = tuple((view, sheets[view.path] if view.path in sheets else groups_of(view, moving)) for view in views)
+    if any(view.scan.early for view in views):
+        # What a page fetches for a later one goes with what any page shows.
+        moved = _moved(found)
+        found = tuple((view, groups_of(view, moving, moved) if view.scan.early else groups) for view, groups in found)
+    return found
+
+
+def _moved(found: Iterable[tuple[PageView, Mapping[int, Group]]]) -> frozenset[str]:
+    """List the images that pages show and that nothing holds there."""
+    return frozenset(
+        target.path
+        for view, groups in found
+        for one, target in view.resolved()
+        if one.kind not in pages.UNSHOWN and not groups[one.group].held
+    )
 
 
 def _pages_linked(views: Iterable[PageView], stays: Mapping[str, Stay]) -> set[str]:

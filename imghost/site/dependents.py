@@ -21,13 +21,14 @@ from urllib.parse import unquote, urlsplit
 
 from imghost.files import write_whole
 from imghost.html import blocks
-from imghost.models import ASKED, Condition, Reference
+from imghost.models import ANY, ASKED, Condition, Reference
 from imghost.site.pages import PageView, Survey, decode
 
 if TYPE_CHECKING:
     from imghost.html.uses import Renames
 
 HELD_BY_NAME: Final = "is named by a script that renames images"
+HELD_BY_MANY: Final = "may be renamed by a script that changes more images' URLs than can be followed"
 HELD_BY_SELECTOR: Final = "is styled by a selector that asks for its URL"
 HELD_BY_INTEGRITY: Final = "is in a style sheet for whose bytes a page vouches (integrity)"
 
@@ -66,7 +67,10 @@ class Dependents(NamedTuple):
     literals: frozenset[str] = frozenset()
     """Literals of which its scripts make images' names."""
     words: frozenset[str] = frozenset()
-    """Ids and classes of elements on whose URLs its scripts work; digests of styles, in quotes, that headers name."""
+    """Ids and classes of elements on whose URLs its scripts work.
+
+    Of its servers' headers, the digests of styles, in quotes, and after a `;` the policies that may forbid a `<base>`.
+    """
     selectors: frozenset[Condition] = frozenset()
     files: frozenset[str] = frozenset()
     """The site's files; only a name that one of them has can be shown in another's place."""
@@ -90,6 +94,8 @@ class Dependents(NamedTuple):
         selectors = self.selectors.union(page.scan.selectors) if page.scan.selectors else self.selectors
         if not literals and not selectors:
             return None
+        if ANY in literals:
+            return lambda _, __: HELD_BY_MANY
         asked = tuple(literal.removeprefix(ASKED) for literal in literals if literal.startswith(ASKED))
 
         def why(reference: Reference, path: str) -> str:
@@ -110,6 +116,9 @@ def dependents_of(found: Survey) -> Dependents:
         content = _content(found, path)
         if path.rpartition("/")[2] in _HEADERS:
             digests.update(_DIGEST.findall(decode(content)))
+            digests.update(
+                f";{policy}" for policy in _policies_in(_said(decode(content))) if "base-uri" in policy.lower()
+            )
         is_script = path.lower().endswith(_SCRIPTS) and path.rpartition("/")[2] not in _APART
         if is_script and any(mark in content for mark in _CHANGING):
             from imghost.html.uses import renames_of
@@ -345,6 +354,11 @@ def _is_listed(page: str, folder: str, listed: Collection[str]) -> bool:
     )
 
 
+def _said(text: str) -> str:
+    """Take out of a settings file what says nothing."""
+    return _COMMENTS.sub(" ", text)
+
+
 def _policies_in(text: str) -> list[str]:
     found = (next(filter(None, one.groups())) for one in _POLICY.finditer(text))
     return [" ".join(policy.replace("\\ ", " ").split()) for policy in found]
@@ -353,7 +367,7 @@ def _policies_in(text: str) -> list[str]:
 def header_policies(root: Path, files: Collection[str]) -> tuple[str, ...]:
     """Read the policies that files for a site's servers set; each may be for some of its pages alone."""
     paths = sorted(path for path in files if path.rpartition("/")[2] in _HEADERS)
-    return tuple(policy for path in paths for policy in _policies_in(_COMMENTS.sub(" ", _text(root / path))))
+    return tuple(policy for path in paths for policy in _policies_in(_said(_text(root / path))))
 
 
 def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Iterator[Warned]:
@@ -362,7 +376,7 @@ def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Ite
         return
     wanted = " ".join(origins)
     for path in sorted(path for path in files if path.rpartition("/")[2] in _HEADERS):
-        text = _COMMENTS.sub(" ", _text(root / path))
+        text = _said(_text(root / path))
         policies = _policies_in(text)
         if blocks(policies, origins):
             yield Warned(

@@ -265,11 +265,12 @@ def _scan(
     selectors: list[list[Any]] = [],  # noqa: B006
     vouched: list[str] = [],  # noqa: B006
     fixed: list[int] = [],  # noqa: B006
+    early: list[int] = [],  # noqa: B006
 ) -> Scan:
     """Read what a page refers to, and nothing but what a scan could have found."""
     conditions = tuple(Condition(*row) for row in selectors)
     kinds = {type(text) for text in (*policies, *renaming, *vouched)} | {str}
-    is_sound = kinds == {str} and type(base) in {str, NoneType} and {int}.issuperset(map(type, fixed))
+    is_sound = kinds == {str} and type(base) in {str, NoneType} and {int}.issuperset(map(type, (*fixed, *early)))
     if not is_sound or not {(str, str, str, bool)}.issuperset(tuple(map(type, one)) for one in conditions):
         raise TypeError(base)
     return Scan(
@@ -280,6 +281,7 @@ def _scan(
         conditions,
         tuple(vouched),
         tuple(fixed),
+        tuple(early),
     )
 
 

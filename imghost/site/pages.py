@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from imghost import urls
 from imghost.files import ASIDE, Stamp, stamp
-from imghost.html import blocks
+from imghost.html import blocks, forbids_all
 from imghost.models import KINDS, Reference, Scan
 from imghost.site.page_map import PageEntry, PageMap, digest_of, undone
 from imghost.urls import Place, SiteTarget, absolute
@@ -245,9 +245,31 @@ def meaning(
     return means
 
 
+_UNKNOWN: Final = "https://site.invalid"
+"""The origin of a site that says none, which no policy names."""
+
+
+def base_of(path: str, scan: Scan, site: Place) -> str | None:
+    """Give the path that a page's relative references start from; None where its `<base>` leads elsewhere.
+
+    One that the page's policies forbid counts as none (CSP level 3, base-uri). Where the site says no origin, nobody
+    can tell whether a policy means it by name, and the references are somebody else's.
+    """
+    found = urls.base_of(path, scan.base, site)
+    policies = [policy for policy in scan.policies if "base-uri" in policy.lower()]
+    if scan.base is None or not policies:
+        return found
+    own = urls.origin_of(site)
+    address = f"{own or _UNKNOWN}{found}" if found else scan.base.strip()
+    address = f"{site.scheme or 'https'}:{address}" if address.startswith("//") else address
+    if not blocks(policies, [address], "base-uri", own or _UNKNOWN):
+        return found
+    return urls.base_of(path, None, site) if own or forbids_all(policies, "base-uri") else None
+
+
 def link(path: str, seen: Seen, site: Place, means: Meaning) -> PageView:
     """Resolve a page's references."""
-    base = urls.base_of(path, seen.scan.base, site)
+    base = base_of(path, seen.scan, site)
     folder = base and base[: base.rindex("/") + 1]
     targets = tuple(means(found.url, folder, found.kind == "meta") for found in seen.scan.references)
     return PageView(path, seen.stamp, seen.scan, targets, base or "/", seen.entry, seen.is_read, seen.origin)
@@ -263,11 +285,12 @@ def groups_of(
     own: str = "",
     depends: Callable[[Reference, str], str] | None = None,
     moving: frozenset[str] = frozenset(),
+    moved: frozenset[str] = frozenset(),
 ) -> dict[int, Group]:
     """Collect what moves together in a page, by group number; `origins` are the hosted images', `own` the site's.
 
     `depends` says why a reference stays that something else depends on; `moving` are the images that style sheets show
-    from the host.
+    from the host, and `moved` those that any page does.
     """
     held: dict[int, str] = {}
     paths: dict[int, set[str]] = {}
@@ -281,9 +304,27 @@ def groups_of(
         if why := _held(reference, origins, blocked) or (depends and target and depends(reference, target.path)):
             held.setdefault(reference.group, why)
     if early:
-        shown = {target.path for one, target in page.resolved() if one.kind not in UNSHOWN and one.group not in held}
-        held = {number: _PRELOADED for number in early if not paths[number] <= shown | moving} | held
+        held = _preloads_held(page, paths, early, held, moving, moved) | held
     return {number: Group(page.path, frozenset(found), held.get(number, "")) for number, found in paths.items()}
+
+
+def _preloads_held(
+    page: PageView,
+    paths: Mapping[int, set[str]],
+    early: Iterable[int],
+    held: Container[int],
+    moving: frozenset[str],
+    moved: frozenset[str],
+) -> dict[int, str]:
+    """Hold what is preloaded for nothing that moves.
+
+    What is fetched for a later page goes with that, unless this page itself shows it.
+    """
+    shown = [(one.group, target.path) for one, target in page.resolved() if one.kind not in UNSHOWN]
+    own = moving.union(path for number, path in shown if number not in held)
+    later = {page.scan.references[at].group for at in page.scan.early}
+    any_page = own | moved.difference(path for _, path in shown)
+    return {number: _PRELOADED for number in early if not paths[number] <= (any_page if number in later else own)}
 
 
 def _blocked(policies: tuple[str, ...], origins: tuple[str, ...], own: str) -> frozenset[str]:

@@ -201,11 +201,45 @@ class TestLazy:
             '<img style="color:red; display: none" src="a.png">',
             '<img width=1 height=1 src="a.png">',
             "<template><template></template><img src=a.png></template>",
+            # In what is around it.
+            "<div hidden><p><img src=a.png></p></div>",
+            '<section style="color:red;display:none"><div><img src="a.png"></div></section>',
+            "<div hidden=until-found><img src=a.png></div>",
+            "<div popover id=p><img src=a.png></div>",
+            "<dialog><form><img src=a.png></form></dialog>",
+            "<details><summary>more</summary><p><img src=a.png></p></details>",
+            "<details><summary>more</summary><details open><summary>x</summary><img src=a.png></details></details>",
+            "<video controls><img src=a.png></video>",
+            "<canvas><img src=a.png></canvas>",
+            "<ul><li hidden><img src=a.png><li></ul>",
+            "<p hidden><img src=a.png><div></div>",
         ],
     )
     def test_what_no_reader_sees_is_not_the_first(self, unseen):
         page = f'{unseen}<img src="b.png"><img src="c.png">'
         assert [image.get("loading") for image in attributes(page, self.WISHES)][1:] == [None, "lazy"]
+
+    @pytest.mark.parametrize(
+        "around",
+        [
+            "<div hidden></div>{}",
+            "<dialog open>{}</dialog>",
+            "<details open><summary>x</summary>{}</details>",
+            "<details><summary>{}</summary>x</details>",
+            "<details><summary>x</summary></details><p>{}</p>",
+            "<p hidden>x<p>{}",
+            "<ul><li hidden>x<li>{}</ul>",
+            "<p hidden>x<div>{}</div>",
+            "<script>'<div hidden>'</script>{}",
+            "<!-- <div hidden> -->{}",
+            '<p title="<div hidden>">{}</p>',
+            "<div data-hidden aria-hidden=false class=hidden>{}</div>",
+            "<video controls></video>{}",
+        ],
+    )
+    def test_what_readers_see_beside_what_is_hidden_is_the_first(self, around):
+        page = around.format('<img src="b.png">') + '<img src="c.png">'
+        assert [image.get("loading") for image in attributes(page, self.WISHES)] == [None, "lazy"]
 
     @pytest.mark.parametrize(
         ("dark", "light"),

@@ -565,6 +565,30 @@ def test_images_of_a_page_whose_code_only_sets_or_shows_urls_move(page):
     assert held_in(page) == set()
 
 
+FILLER = "x=1;" * 150_000
+SWAP = "i.src=i.src.replace('closed','open')"
+IMAGES = '<img src="img/closed.png"><img src="img/a.png">'
+
+
+@pytest.mark.parametrize(
+    ("script", "held"),
+    [
+        (f"{FILLER}{SWAP}", {"closed.png"}),
+        (f"{SWAP};{FILLER}", {"closed.png"}),
+        (f"{FILLER}i.src='img/a.png'", set()),
+        # Of the same length, and begun alike.
+        (f"{FILLER}i.src=i.src.replace('a.png','open')", {"a.png"}),
+        # What cannot be followed to its end may change any.
+        (f"{'i.src=i.src.slice(1);' * 2100}{SWAP}", {"closed.png", "a.png"}),
+        ("src:'z'," * 21_000 + SWAP, {"closed.png", "a.png"}),
+        ("".join(f"i.src=i.src.replace('x{n}','y{n}');" for n in range(1100)), {"closed.png", "a.png"}),
+    ],
+)
+def test_a_script_of_any_length_is_read(script, held):
+    """Data of a plot may be long, and its script at their end."""
+    assert held_in(f"{IMAGES}<script>{script}</script>") == held
+
+
 @pytest.mark.parametrize(
     "piece",
     [

@@ -52,6 +52,15 @@ HELD = {
     "selector with spaces": '<style>img[ SRC *= "a.PNG" i ]{width:20px}</style><img src="img/a.png">',
     "selector that excludes": '<style>img:not([src*="img/"]){width:20px}</style><img src="img/a.png">',
     "selector of a style": '<style>p[style*="url(img/a"]{color:red}</style><p style="background:url(img/a.png)">',
+    "selector after a string that looks like a comment": (
+        "<style>h1::before{content:'/*'}img[src$='a.png']{width:20px}h2::before{content:'*/'}</style><img src=img/a.png>"
+    ),
+    "selector after an address that looks like a comment": (
+        "<style>h1{background:url(//x.test/*/b)}img[src$='a.png']{width:20px}h2{background:url(//x.test/*/b)}</style>"
+        "<img src=img/a.png>"
+    ),
+    "selector after an escaped quote": r"<style>.a\'{color:red}img[src$='a.png']{width:20px}</style><img src=img/a.png>",
+    "selector after a broken string": "<style>h1{content:'x\n}img[src$='a.png']{width:20px}</style><img src=img/a.png>",
     "preload for a link": '<link rel=preload as=image href="img/a.png"><img class=no-imghost src=img/a.png>',
     "selector in a script": "<img src=img/a.png><script>document.querySelector(\"img[src*='/a.']\")</script>",
     "preload for a sheet": '<link rel=preload as=image href="img/a.png"><link rel=stylesheet href=own.css>',
@@ -116,6 +125,11 @@ FREE = {
     "fragment": '<style>[src$="#only-dark"]{display:none}</style><img src="img/a.png#only-dark">',
     "ending": '<style>[src$=".png"]{width:20px}</style><img src="img/a.png">',
     "commented out": '<style>/* img[src$="a.png"]{width:20px} */</style><img src="img/a.png">',
+    "in a string": "<style>h1::before{content:'img[src$=\"a.png\"]'}</style><img src=img/a.png>",
+    "in a string with an escaped quote": r"""<style>q{quotes:"\"[src*='a.png']" "x"}</style><img src=img/a.png>""",
+    "in a font's name": """<style>p{font-family:"[src*='/a.png']"}</style><img src=img/a.png>""",
+    "in an address": "<style>@import url(x.css?[src^=img]);</style><img src=img/a.png>",
+    "in the value of another selector": """<style>p[title="[src*='a.png']"]{color:red}</style><img src=img/a.png>""",
     "what is no part of its URL": '<style>p[style*="background"]{color:red}</style><p style="background:url(img/a.png)">',
     "preload with its image": '<link rel=preload as=image href="img/a.png"><img src="img/a.png">',
     "base in noscript": '<img src="img/a.png"><noscript><base href="sub/"></noscript>',
@@ -314,6 +328,45 @@ def test_a_preload_moves_with_what_shows_its_image(page, kinds, count, tmp_path,
     assert has_moved is ("css" in kinds or "poster" in kinds)
 
 
+LATER = {"later.html": "<img src=img/a.png>", "held.html": "<img class=no-imghost src=img/b.png>"}
+
+
+@pytest.mark.parametrize("link", ["rel=prefetch", "rel=prefetch as=image", "rel='PREFETCH x'"])
+@pytest.mark.parametrize(
+    ("name", "page", "moves"),
+    [
+        ("a", "", True),
+        ("b", "", False),
+        ("closed", "", False),
+        ("b", "<img src=img/b.png>", True),
+        ("a", "<img class=no-imghost src=img/a.png>", False),
+        ("b", "<picture class=no-imghost><source srcset=img/a.png><img src=img/b.png></picture>", False),
+    ],
+)
+def test_what_is_fetched_for_a_later_page_goes_with_that(link, name, page, moves, tmp_path, capsys):
+    """Else a browser fetches it twice; what no page shows, or only one that keeps it, stays."""
+    fetched = f"<link {link} href=img/{name}.png>"
+    site = write(tmp_path / "site", {"index.html": f"{fetched}{page}", **LATER, **PICTURES})
+    for _ in range(2):  # the second run knows the pages
+        hosted(site, capsys)
+        assert (fetched not in (site / "index.html").read_text()) is moves
+    (site / "later.html").unlink()
+    if name == "a" and not page:
+        hosted(site, capsys)
+        assert fetched in (site / "index.html").read_text()
+
+
+def test_what_else_is_fetched_for_a_later_page_is_nobodys(tmp_path, capsys):
+    page = "<link rel=prefetch href=later.html><link rel=prefetch as=script href=img/a.png>"
+    site = write(tmp_path / "site", {"index.html": page, **LATER, **PICTURES})
+    hosted(site, capsys)
+    assert (site / "index.html").read_text() == page
+
+
+_POLICY = '<meta http-equiv=Content-Security-Policy content="{}">'
+NO_BASE = _POLICY.format("base-uri 'none'")
+
+
 @pytest.mark.parametrize(
     ("page", "names"),
     [
@@ -326,15 +379,75 @@ def test_a_preload_moves_with_what_shows_its_image(page, kinds, count, tmp_path,
             "<img src=img/b.png><base href='sub/'><img src=img/a.png><img src=/img/b.png>",
             ["sub/img/a.png", "img/b.png"],
         ),
+        *(
+            (f"{_POLICY.format(policy)}<base href='{base}'><img src=img/a.png>", [shown])
+            for policy, base, shown in (
+                ("base-uri 'none'", "sub/", "img/a.png"),
+                ("default-src *; BASE-URI", "/sub/", "img/a.png"),
+                ("base-uri 'self'", "sub/", "sub/img/a.png"),
+                ("base-uri 'self'", "https://docs.test/sub/", "sub/img/a.png"),
+                ("base-uri 'self'", "https://elsewhere.test/sub/", "img/a.png"),
+                ("base-uri 'self'", "//elsewhere.test/sub/", "img/a.png"),
+                ("base-uri https://docs.test", "sub/", "sub/img/a.png"),
+                ("base-uri https://docs.test:0443/sub/", "sub/", "sub/img/a.png"),
+                ("base-uri https://docs.test/other/", "sub/", "img/a.png"),
+                ("base-uri elsewhere.test", "sub/", "img/a.png"),
+                ("base-uri 'none'; base-uri *", "sub/", "img/a.png"),
+                ("img-src *; default-src 'none'", "sub/", "sub/img/a.png"),
+            )
+        ),
+        # The first counts, or none; what is before the policy, and what only those without scripts have, knows none.
+        (f"{NO_BASE}<base href=sub/><base href=sub/><img src=img/a.png>", ["img/a.png"]),
+        (f"<base href=sub/>{NO_BASE}<img src=img/a.png>", ["sub/img/a.png"]),
+        (f"<noscript>{NO_BASE}</noscript><base href=sub/><img src=img/a.png>", ["sub/img/a.png"]),
+        (f"{NO_BASE}<img src=img/b.png><base href=sub/>", ["img/b.png"]),
     ],
 )
 def test_a_base_counts_as_it_does_for_browsers(page, names, tmp_path, capsys):
     files = {**PICTURES, "sub/img/a.png": picture(70), "sub/img/b.png": picture(71)}
     site = write(tmp_path / "site", {"index.html": page, **files})
-    hosted(site, capsys)
+    hosted(site, capsys, "--site-url", "https://docs.test/")
     shown = {hashlib.sha256(content).hexdigest()[:32]: path for path, content in files.items()}
     moved = [url.rpartition("/")[2].removesuffix(".png") for url in MOVED.findall((site / "index.html").read_text())]
     assert [shown[name] for name in moved] == names
+
+
+@pytest.mark.parametrize(
+    ("policy", "base", "moves"),
+    [
+        ("base-uri 'none'", "sub/", True),
+        ("base-uri 'self'", "sub/", True),
+        ("base-uri 'self'", "https://docs.test/sub/", False),
+        ("base-uri https://docs.test", "sub/", False),
+    ],
+)
+def test_of_a_base_that_nobody_can_judge_nothing_moves(policy, base, moves, tmp_path, capsys):
+    """A site that says no URL may be any of those that a policy names."""
+    page = f"{_POLICY.format(policy)}<base href='{base}'><img src=img/a.png>"
+    site = write(tmp_path / "site", {"index.html": page, "sub/img/a.png": picture(70), **PICTURES})
+    hosted(site, capsys)
+    assert bool(MOVED.search((site / "index.html").read_text())) is moves
+
+
+@pytest.mark.parametrize(
+    ("policy", "base", "moves"),
+    [
+        ("base-uri 'none'", "sub/", False),
+        ("base-uri 'self'", "sub/", True),
+        ("base-uri 'self'", "https://docs.test/sub/", False),
+        ("base-uri https:", "https://docs.test/sub/", True),
+        ("img-src *", "sub/", True),
+    ],
+)
+def test_a_base_that_a_servers_policy_may_forbid_moves_nothing_after_it(policy, base, moves, tmp_path, capsys):
+    """The header may be for some of the pages alone."""
+    page = f"<base href='{base}'><img src=img/a.png><img src=/img/b.png>"
+    headers = f"/x/*\n  Content-Security-Policy: {policy}\n"
+    files = {"index.html": page, "_headers": headers, "sub/img/a.png": picture(70), **PICTURES}
+    site = write(tmp_path / "site", files)
+    report, _ = hosted(site, capsys, "--site-url", "https://docs.test/")
+    assert len(MOVED.findall((site / "index.html").read_text())) == 1 + moves
+    assert [kept["path"] for kept in report["kept"]] == ["sub/img/a.png"] * (not moves)
 
 
 @pytest.mark.parametrize(
