@@ -335,13 +335,16 @@ _LOOSE: Final = re.compile(
 _BOUNDING: Final = re.compile(r"(?<![\w-])(?:max-)?(?:width|inline-size)\s*:\s*[0-9.]+(?:%|vw)", re.I)
 # Flex lays out a column as wide as its widest, a row with a height as high as that (CSS Flexbox, align-items).
 _STRETCHING: Final = re.compile(
-    r"(?<![\w-])(?:flex-(?:direction|flow)\s*:[^;]*\bcolumn|(?:align|justify|place)-items\s*:[^;]*\bstretch)", re.I
+    r"(?<![\w-])(?:flex-(?:direction|flow)\s*:[^;]{0,200}\bcolumn|(?:align|justify|place)-items\s*:[^;]{0,200}\bstretch)",
+    re.I,
 )
 _FLEX: Final = re.compile(r"(?<![\w-])display\s*:\s*(?:inline-)?flex\b", re.I)
 _ANY_OF: Final = re.compile(r":(?:is|where|matches|-webkit-any|-moz-any)\(([^()]*)\)", re.I)
 _ASKING: Final = re.compile(r":(?!(?:is|where|matches|-webkit-any|-moz-any)\()[\w-]+\([^()]*\)", re.I)
-_BRACKETS: Final = re.compile(r"""\[(?:[^\]"']|"[^"]*"|'[^']*')*\]""")
-_COMMA: Final = re.compile(r",(?![^()]*\))")
+_BRACKETS: Final = re.compile(r"""\[(?:[^\]"']|"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z))*+(?:\]|\Z)""")
+_PARTING: Final = re.compile("[(),]")
+_MOST_NESTED: Final = 8
+"""Functions in each other of which a selector is read."""
 _MOST_ALTERNATIVES: Final = 64
 _STEPS: Final = re.compile(r"[\s>+~]+")
 _PART: Final = re.compile(r"[.#]?(?:[\w-]|[^\x00-\x7f]|\\.)+|::?[\w-]+|.", re.S)
@@ -390,14 +393,28 @@ def shaping_of(css: str) -> Shaping:
 
 def _selectors(written: str) -> Iterator[tuple[list[frozenset[str]], list[str]]]:
     """Give for each selector what it asks of elements around, and the parts of its last step."""
-    text, count = _BRACKETS.sub(":a", written), 1
-    while count:
+    text = _BRACKETS.sub(":a", written)
+    for _ in range(_MOST_NESTED):
         text, count = _ASKING.subn(":a", text)
-    for selector in _COMMA.split(text):
+        if not count:
+            break
+    for selector in _parted(text):
         for plain in _alternatives(selector.strip()):
             *around, last = ([*_parts_of(step)] for step in _STEPS.split(plain.strip(" \t\n>+~")))
             asked = [frozenset(part for part in parts if part[:1] not in {":", "&"}) for parts in around]
             yield [parts for parts in asked if parts], last
+
+
+def _parted(text: str) -> Iterator[str]:
+    """Part a list of selectors at the commas that stand in no function."""
+    at = depth = 0
+    for mark in _PARTING.finditer(text):
+        if mark[0] != ",":
+            depth = max(0, depth + (1 if mark[0] == "(" else -1))
+        elif not depth:
+            yield text[at : mark.start()]
+            at = mark.end()
+    yield text[at:]
 
 
 def _alternatives(selector: str) -> list[str]:
@@ -408,7 +425,10 @@ def _alternatives(selector: str) -> list[str]:
     ):
         at, one = found
         text = written.pop(at)
-        written += [f"{text[: one.start()]}{part.strip()}{text[one.end() :]}" for part in one[1].split(",")]
+        parts = one[1].split(",")
+        if len(written) + len(parts) > _MOST_ALTERNATIVES:
+            parts = [":a"]  # as what is not understood
+        written += [f"{text[: one.start()]}{part.strip()}{text[one.end() :]}" for part in parts]
     return written
 
 

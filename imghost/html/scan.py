@@ -50,9 +50,8 @@ class _Cover:
 
 _CHANGING: Final = ("src", "href", "ackground", "poster")
 """What a script has at least that changes images' URLs."""
-_SRC: Final = re.compile("src")
-_READING: Final = frozenset(".'\"")
-"""What stands before it where code reads it: `this.src`, `attr('src')`."""
+_SRC: Final = re.compile(r"""src(?<=[.'"]src)""")
+"""Where code reads it: `this.src`, `attr('src')`. Looked for by its letters first, which is a third of the time."""
 _SELECTING: Final = ("[src", "[href", "[data-src", "[poster", "[style", "[ ")
 """How selectors begin in a script that ask for a URL's text."""
 _CODE: Final = ("on", "@", ":", "_", "(", "x-", "v-", "hx-on", "ng-", "data-on")
@@ -120,6 +119,17 @@ def _code_of(script: str) -> _Code:
 _NO_CODE: Final = _Code()
 _code_of_theme: Final = lru_cache(maxsize=64)(_code_of)
 """A theme's pages have the same scripts, and finding that out costs a hash."""
+
+
+def _asked_by(style: str) -> frozenset[Condition]:
+    """Read the selectors of a style that ask for a URL's text."""
+    from imghost.html.uses import selectors_of
+
+    return selectors_of(style, is_style=True)
+
+
+_asked_by_theme: Final = lru_cache(maxsize=64)(_asked_by)
+"""A theme's pages have the same styles, too."""
 _libraries: Final[dict[bytes, _Code]] = {}
 
 
@@ -216,8 +226,7 @@ class _Page:
         """Say what the page's own code, in scripts and in attributes for events, makes of images' URLs."""
         changing = [code.renames for code in self._code if code.renames]
         text = self.text
-        # In wide letters a pattern finds them in a third of the time that `in` takes.
-        places = [at for found in _SRC.finditer(text) if text[at := found.start() - 1] in _READING]
+        places = [found.start() - 1 for found in _SRC.finditer(text)]
         if places:
             edges = [edge for span in self._spans() for edge in span]
             places = [at for at in places if bisect_right(edges, at) % 2 == 0]
@@ -249,9 +258,7 @@ class _Page:
     def _add_selectors(self, text: str) -> None:
         """Note the conditions on URLs' texts in a style."""
         if "[" in text:
-            from imghost.html.uses import selectors_of
-
-            self.selectors |= selectors_of(text, is_style=True)
+            self.selectors |= (_asked_by_theme if len(text) <= _KEPT_CODE else _asked_by)(text)
 
     def _open(self, tag: Tag) -> None:
         self._groups += 1
@@ -526,6 +533,9 @@ class Element(NamedTuple):
         return HELD_BY_SCRIPT if self.name == "img" and "toggler" in classes else ""
 
 
+_SIZED_DATA: Final = re.compile(r"data-[^\s/>=]{0,200}(?:width|height|size)[\s/>=]", re.I | re.A)
+
+
 def _counts_on_size(element: Element) -> bool:
     """Say whether an element would be shown otherwise, or be wrong, with an image of another size in pixels."""
     given = element.given
@@ -534,7 +544,7 @@ def _counts_on_size(element: Element) -> bool:
         if not is_bounded and ("usemap" in given or "srcset" in given):
             return True
     # What lightboxes are told beforehand: `data-pswp-width`, `data-size`.
-    return element.text.find("data-", element.body, element.end) >= 0 and any(
+    return _SIZED_DATA.search(element.text, element.body, element.end) is not None and any(
         name.startswith("data-") and name.endswith(("width", "height", "size")) for name in given
     )
 

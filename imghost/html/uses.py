@@ -340,8 +340,9 @@ def handlers_renames(page: str, places: Iterable[int]) -> Renames:
 
     whole = NOTHING
     end = 0
+    known: dict[str, bool] = {}
     for place in places:
-        tag = _tag_around(page, end, place) if place >= end else -1
+        tag = _tag_around(page, end, place, known) if place >= end else -1
         if tag < 0:
             continue  # prose, most often
         for handler in _HANDLER.finditer(page, tag, place + _NEAR_TAG):
@@ -353,15 +354,24 @@ def handlers_renames(page: str, places: Iterable[int]) -> Renames:
     return whole
 
 
-def _tag_around(page: str, first: int, place: int) -> int:
-    """Find the tag with code around a place, by its beginning; -1 if there is none. Code may hold what opens one."""
+def _tag_around(page: str, first: int, place: int, known: dict[str, bool]) -> int:
+    """Find the tag with code around a place, by its beginning; -1 if there is none. Code may hold what opens one.
+
+    A page that shows code has thousands of places after a few tags, which `known` knows.
+    """
     first = max(first, place - _NEAR_TAG)
-    tag = place
+    tag, end = place, place
     for _ in range(3):
         tag = page.rfind("<", first, tag)
-        if tag < 0 or (page.find("=", tag, place) >= 0 and _HANDLER_NAME.search(page, tag, place)):
+        if tag < 0:
             break
-    return tag
+        between = page[tag:end]
+        if (has_code := known.get(between)) is None:
+            has_code = known[between] = "=" in between and _HANDLER_NAME.search(between) is not None
+        if has_code:
+            return tag
+        end = tag
+    return -1
 
 
 def _places(text: str, words: Iterable[str]) -> list[int]:
@@ -584,9 +594,12 @@ def works_on(words: frozenset[str], element_id: str, classes: Iterable[str], oth
     return bool(ends) and any(word.endswith(ends) for word in mine)
 
 
+_CALL: Final = re.compile(r"(?<![\w$])[A-Za-z_$][\w$]*\(")
+
+
 def calls(words: frozenset[str], code: str) -> bool:
     """Say whether code for an event calls a function in which URLs are changed."""
-    return "(" in code and any(word[-1] == "(" and re.search(rf"(?<![\w$]){re.escape(word)}", code) for word in words)
+    return any(call in words for call in _CALL.findall(code))
 
 
 def spans_inside(page: str, words: frozenset[str]) -> list[tuple[int, int]]:
@@ -628,9 +641,9 @@ def _ids_and_classes(written: str) -> set[str]:
 # Selectors that ask for a URL's text: they must match as much, and no more, when the URL is another.
 
 _ATTRIBUTES: Final = r"src|srcset|data-src|data-srcset|href|xlink\\?:href|poster|content|data|style"
-_STRING: Final = r"""\\?"(?:[^"\\\n]|\\[^"])*\\?"|\\?'(?:[^'\\\n]|\\[^'])*\\?'|(?:[^\]\s"'\\]|\\.)+"""
+_STRING: Final = r"""\\?"(?:[^"\\\n]|\\[^"])*\\?"|\\?'(?:[^'\\\n]|\\[^'])*\\?'|(?:[^\[\]\s"'\\]|\\.)++"""
 _SELECTOR: Final = re.compile(
-    rf"""\[\s*(?:\*?\|)?({_ATTRIBUTES})\s*([~|^$*]?=)\s*({_STRING})\s*([iIsS]?)\s*\]""", re.A | re.I
+    rf"""\[\s*+(?:\*?\|)?({_ATTRIBUTES})\s*+([~|^$*]?=)\s*+({_STRING})\s*+([iIsS]?)\s*+\]""", re.A | re.I
 )
 _ESCAPE: Final = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.S)
 _AROUND_URL: Final = re.compile(r"""\A.*url\(\s*["']?|["']?\s*\).*\Z""", re.S | re.I)
@@ -695,13 +708,17 @@ def selectors_of(text: str, *, is_style: bool = False) -> frozenset[Condition]:
     )
 
 
-_SHEET: Final = re.compile(r"""[^\s"'`=()<>]{1,500}\.css\b""")
+_SHEET: Final = re.compile(r"\.css\b", re.A)
+_BEFORE_NAMES: Final = " \t\n\r\"'`=()<>,;"
+_LONGEST_NAME: Final = 500
 
 
 def sheets_of(script: str) -> Iterator[str]:
     """Yield the style sheets that a script names which writes an `integrity`."""
-    for found in _SHEET.finditer(script):
-        yield found[0].replace("\\/", "/")
+    for ending in _SHEET.finditer(script):
+        before = script[max(0, ending.start() - _LONGEST_NAME) : ending.start()]
+        if name := before[max(map(before.rfind, _BEFORE_NAMES)) + 1 :]:
+            yield f"{name}.css".replace("\\/", "/")
 
 
 def _read(written: str) -> str:

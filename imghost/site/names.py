@@ -488,7 +488,7 @@ _CIPHER: Final = re.compile(
 )
 _DECRYPTS: Final = re.compile(
     r"<(?:div|pre|form|section|script|span|p|article|main|input|template|code|body|html)\b[^<>]*crypt"
-    r"|crypt\w*\s*\(|\.subtle\b|\bCryptoJS\b|\bsjcl\b",
+    r"|crypt\w{0,40}\s{0,8}\(|\.subtle\b|\bCryptoJS\b|\bsjcl\b",
     re.I | re.A,
 )
 
