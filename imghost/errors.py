@@ -51,7 +51,8 @@ class HostError(ImghostError):
 
     `reason` is one line that is safe to print, `remedy` what the user can change, `wait` the seconds
     that the host asks for, and `is_ambiguous` says that the host may have stored the image all the same.
-    `effort` tells how often and how long it was asked.
+    `effort` tells how often and how long it was asked. `is_final` says of a FILE that the same bytes will be refused
+    for as long as the settings and the account are the same, so that later builds need not send them to know it.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class HostError(ImghostError):
         wait: float | None = None,
         is_ambiguous: bool = False,
         effort: str = "",
+        is_final: bool = False,
     ) -> None:
         super().__init__(f"{reason}; {remedy}" if remedy else reason)
         self.action = action
@@ -71,6 +73,7 @@ class HostError(ImghostError):
         self.wait = wait
         self.is_ambiguous = is_ambiguous
         self.effort = effort
+        self.is_final = is_final and action is Action.FILE and not is_ambiguous
 
 
 class StoreError(ImghostError):

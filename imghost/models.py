@@ -266,6 +266,18 @@ class Failure(NamedTuple):
         return f"{self.path}: {self.reason}" + (f"; {self.remedy}" if self.remedy else "")
 
 
+class Refused(NamedTuple):
+    """A host's last word on an image's bytes: on the same terms it is not asked again."""
+
+    reason: str
+    remedy: str
+    since: datetime
+    terms: str
+    """What the user could change, in one word that no other settings have."""
+    allowance: str = ""
+    """What the account allowed then, as the host tells it; empty = it did not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a host takes, as data."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from imghost.cli import (
     Call,
@@ -37,14 +37,15 @@ from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.records.lock import Lock
 from imghost.run import report
-from imghost.run.job import Job, Planned
-from imghost.run.plan import plan_run, within_budget
+from imghost.run.job import Job, Plan, Planned
+from imghost.run.plan import owner_of, plan_run, refused_by, within_budget, words_of
 from imghost.run.publish import priced
 from imghost.run.rehost import Result
 from imghost.run.rehost import rehost as run
 from imghost.run.report import columns_of
 from imghost.settings import PERMANENT, Settings, read_duration
 from imghost.site import page_map
+from imghost.site.images import Stay
 from imghost.wording import clause, day, lasted, limit, listed, many, money, nearest, part_of, size, stay
 
 if TYPE_CHECKING:  # what uploads and the audit need comes with them, so it is loaded where it is used
@@ -182,10 +183,16 @@ def _as_planned(planned: Planned, quota: tuple[int | None, str]) -> dict[str, An
                 "reason": stay.reason,
                 "remedy": stay.remedy,
             }
-            for path, stay in sorted(plan.staying.items())
+            for path, stay in sorted(_staying(plan).items())
         ],
         **_bytes_of(planned),
     }
+
+
+def _staying(plan: Plan) -> Mapping[str, Stay]:
+    """Say what stays local and why: also what the host has refused for good, and no record serves meanwhile."""
+    refused = {path: Stay(*words_of(last)) for upload, last in plan.refused for path in upload.paths}
+    return {**plan.staying, **{path: stay for path, stay in refused.items() if path not in plan.reused}}
 
 
 def _pages_of(planned: Planned) -> Mapping[str, Set[str]]:
@@ -258,7 +265,7 @@ def _kept_rows(call: Call, planned: Planned) -> Iterator[Row]:
     """List what stays by its reason, with the reason below; on a wide terminal beside."""
     pages = _pages_of(planned)
     reasons: dict[str, list[str]] = {}
-    for path, cause in planned.plan.staying.items():
+    for path, cause in _staying(planned.plan).items():
         why = cause.brief or "; ".join(filter(None, (cause.reason, cause.remedy)))
         reasons.setdefault(clause(why, "it"), []).append(path)
 
@@ -294,9 +301,9 @@ def _plan_facts(planned: Planned, found: Mapping[str, Any]) -> Iterator[tuple[st
         yield "tiers", ", ".join(f"{count:,} {tier}" for tier, count in sorted(plan.tiers.items()))
     if found["reused"]:
         yield "hosted", f"{many(found['reused'], 'image')} with a URL already"
-    if plan.staying:
-        left = sum(planned.images[path].bytes for path in plan.staying if path in planned.images)
-        yield "keep", many(len(plan.staying), "image") + (f", {size(left)}" if left else "")
+    if staying := _staying(plan):
+        left = sum(planned.images[path].bytes for path in staying if path in planned.images)
+        yield "keep", many(len(staying), "image") + (f", {size(left)}" if left else "")
     if "budget" in found:
         budget = found["budget"]
         yield "budget", f"max_cost ${budget['max_cost']}; ${budget['spent']} paid, ${budget['unresolved']} open"
@@ -389,13 +396,13 @@ def status(call: Call) -> int:
     for record in lock.records:
         by_host.setdefault(record.host, []).append(record)
     rows = [_host_status(name, records, call.settings, now) for name, records in sorted(by_host.items())]
-    usage = _usage(call, lock.host)
+    usage, refusals = _usage(call, lock.host)
     paid_for = paid(call)
     spent, unresolved = paid_for.spent, paid_for.unresolved
     if call.is_json:
         money = {"spent": f"{spent:.2f}", "unresolved": f"{unresolved:.2f}", "lost": list(paid_for.lost)}
         found = {"imghost_status": 1, "lock": str(call.settings.lock), "host": lock.host}
-        print_json(found | {"hosts": rows, "usage": usage, "money": money})
+        print_json(found | {"hosts": rows, "usage": usage, "money": money, "refused": refusals._asdict()})
         return 1 if unresolved else 0
     if rows:
         head = ("host", "records", "size", "permanent", "expiring", "expired", "next expiry")
@@ -403,7 +410,7 @@ def status(call: Call) -> int:
         put()
     for digest in paid_for.lost:
         put(f"lost {digest}: ask the host; `imghost wallet --pay-again {digest[:8]}…` lets it be paid once more")
-    print_facts(_status_facts(call, lock, usage, paid_for))
+    print_facts((*_status_facts(call, lock, usage, paid_for), *_refused_facts(refusals)))
     return 1 if unresolved else 0
 
 
@@ -455,22 +462,56 @@ def _status_row(row: Mapping[str, Any], now: datetime) -> Row:
     return Row((row["host"], row["records"], size(row["bytes"]), *counts, expiry), "", colour)
 
 
-def _usage(call: Call, published: str | None) -> dict[str, Any] | None:
-    """Ask the chosen host for its own numbers, where this build may ask anything."""
+class Refusals(NamedTuple):
+    """What the host has refused for good, so that no build sends it again."""
+
+    images: tuple[Mapping[str, str], ...] = ()
+    """Digest, reason and day of each."""
+    again: int = 0
+    """How many others the next build sends once more, since the account or the user has changed something."""
+
+
+def _usage(call: Call, published: str | None) -> tuple[dict[str, Any] | None, Refusals]:
+    """Ask the chosen host for its own numbers, where this build may ask anything; and look what it has refused."""
     name = registry.chosen(call.settings, call.environ, published)
     if name is None or not leave_to_upload(call.settings, call.environ, is_serving=False).may_upload:
-        return None
+        return None, Refusals()
     with Client(call.settings.timeout, environ=call.environ) as client:
         host = registry.open_host(name, call.settings, call.environ, client, Path.cwd(), is_asking=True)
         if host.lacks_credential or not isinstance(host, Tells):
-            return None
+            return None, _refusals(call, host, "")
         try:
             found = host.usage()
         except HostError as refusal:
             warn([f"{name} does not tell its numbers: {refusal}"])
-            return None
+            return None, _refusals(call, host, "")
     resets = found.resets.isoformat() if found.resets else None
-    return {"host": name} | found._asdict() | {"resets": resets}
+    return {"host": name} | found._asdict() | {"resets": resets}, _refusals(call, host, found.allowance)
+
+
+def _refusals(call: Call, host: Host, allowance: str) -> Refusals:
+    """List what a host has refused for good; what it may take by now, or is to be asked again, is forgotten."""
+    with Cache.load(call.settings.cache_dir) as cache:
+        known = refused_by(host, call.settings, call.environ, cache)
+        again = [
+            key
+            for key, last in known.items()
+            if call.given["again"] or (allowance and last.allowance not in {"", allowance})
+        ]
+        cache.ask_again(again, owner_of(call.settings, host))
+    left = [(key, last) for key, last in sorted(known.items()) if key not in again]
+    images = ({"sha256": key[0], "reason": it.reason, "since": f"{it.since:%Y-%m-%d}"} for key, it in left)
+    return Refusals(tuple(images), len(again))
+
+
+def _refused_facts(refusals: Refusals) -> Iterator[tuple[str, str]]:
+    """Say what is not sent again, and how it would be."""
+    if refusals.again:
+        yield "again", f"{many(refusals.again, 'image')} that the host refused: the next build sends them once more"
+    if refusals.images:
+        first, count = refusals.images[0], len(refusals.images)
+        like = f", like {first['sha256'][:12]} on {first['since']}: {first['reason']}"
+        yield "refused", f"{many(count, 'image')}{like}; no build sends them again before something changes, or --again"
 
 
 def _host_status(name: str, records: Sequence[Record], settings: Settings, now: datetime) -> dict[str, Any]:

@@ -109,7 +109,10 @@ COMMANDS: Final[Mapping[str, Command]] = {
         commands.status,
         "show the records, when they expire, and the host's own numbers",
         "imghost status\nimghost status --renew-before 60d\nimghost status --shared",
-        flags=(Flag("shared", "show the store of shared records that the configuration names"),),
+        flags=(
+            Flag("shared", "show the store of shared records that the configuration names"),
+            Flag("again", "let the next build send once more what the host has refused for good"),
+        ),
         settings=f"{_ASKING} renew_before",
     ),
     "adopt": Command(

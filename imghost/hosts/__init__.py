@@ -140,6 +140,8 @@ class Quota(NamedTuple):
     """False where only the first upload's answer shows whether images last: it is then sent alone."""
     resets: datetime | None = None
     """When the host allows more again."""
+    allowance: str = ""
+    """What the account allows, as the host tells it; once that is another, what was refused for good is sent again."""
 
 
 class Usage(NamedTuple):
@@ -156,6 +158,12 @@ class Usage(NamedTuple):
     link: str = ""
     groups: tuple[tuple[str, int, int], ...] = ()
     """The namespaces that the account has: each one's name, images and bytes."""
+
+    @property
+    def allowance(self) -> str:
+        """Say what the account allows, as a `Quota` does."""
+        told = (self.plan, self.limit, self.bytes_limit)
+        return " ".join("-" if it is None else str(it) for it in told) if any(told) else ""
 
 
 class Edit(NamedTuple):

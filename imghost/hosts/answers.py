@@ -128,6 +128,8 @@ class Rule(NamedTuple):
     reason: str
     """Continues the host's name: `img402 …`."""
     remedy: str = ""
+    is_final: bool = False
+    """Whether it is about the bytes alone: sent again on the same terms, they are refused again."""
 
 
 COMMON: Final[Mapping[int, Rule]] = MappingProxyType(
@@ -141,9 +143,11 @@ COMMON: Final[Mapping[int, Rule]] = MappingProxyType(
         408: Rule(Action.RETRY, "did not get the request in time"),
         409: Rule(Action.FILE, "sees a conflict with an earlier upload"),
         410: Rule(Action.STOP, "has closed its API", "check `api_url`, or for a newer version of imghost"),
-        413: Rule(Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`"),
-        415: Rule(Action.FILE, "refuses the image's format"),
-        422: Rule(Action.FILE, "refuses the image"),
+        413: Rule(
+            Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`", True
+        ),
+        415: Rule(Action.FILE, "refuses the image's format", is_final=True),
+        422: Rule(Action.FILE, "refuses the image", is_final=True),
         425: Rule(Action.RETRY, "asks to send the request again"),
         429: Rule(Action.WAIT, "asks to wait: too many uploads"),
         503: Rule(Action.RETRY, "is overloaded or down", "build again later"),
@@ -172,6 +176,7 @@ def refusal(
         remedy=rule.remedy,
         wait=wait,
         is_ambiguous=answer.status >= 500 or 200 <= answer.status < 300,
+        is_final=rule.is_final,
     )
 
 

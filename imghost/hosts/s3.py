@@ -137,7 +137,7 @@ CODES: Final[Mapping[str, Rule]] = MappingProxyType(
         "IncompleteBody": _AGAIN,
         "XAmzContentChecksumMismatch": _AGAIN,
         "XAmzContentSHA256Mismatch": _AGAIN,
-        "EntityTooLarge": Rule(Action.FILE, "refuses the image: it is too large", "make it smaller"),
+        "EntityTooLarge": Rule(Action.FILE, "refuses the image: it is too large", "make it smaller", True),
         "QuotaExceeded": Rule(Action.STOP, "has no room left", "raise the bucket's quota"),
     }
 )
@@ -161,7 +161,11 @@ class RefusedError(HostError):
         rule = CODES.get(code) or STATUSES.get(status) or COMMON.get(status) or _by_class(status)
         said = f", {code}" if re.fullmatch("[A-Za-z]{1,64}", code) else ""
         super().__init__(
-            rule.action, f"{NAME} {rule.reason} (HTTP {status}{said})", remedy=rule.remedy, is_ambiguous=status >= 500
+            rule.action,
+            f"{NAME} {rule.reason} (HTTP {status}{said})",
+            remedy=rule.remedy,
+            is_ambiguous=status >= 500,
+            is_final=rule.is_final,
         )
         self.status = status
         self.is_about_feature = status == 501 or (status == 400 and code in _FEATURES | {"400", ""})

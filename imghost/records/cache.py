@@ -10,9 +10,10 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Self
@@ -20,8 +21,9 @@ from typing import Any, Final, Self
 from imghost import files
 from imghost.errors import LockError, StateError
 from imghost.files import OURS, STORE, Stamp
-from imghost.models import MEDIA_TYPES, Facts, Record
+from imghost.models import MEDIA_TYPES, Facts, Record, Refused
 from imghost.records.lock import parse_record, render_record, whole
+from imghost.wording import printable
 
 _LOCK: Final = "uploads.lock"
 _NEW: Final = ".store-"
@@ -203,6 +205,8 @@ _FACTS: Final = re.compile(
 )
 _OBJECTION: Final = "!2 "
 _MAX_OBJECTION: Final = 1000
+_MAX_WORDS: Final = 300
+"""Letters of a host's refusal; three such texts fit a row, whatever their script."""
 
 
 class Cache:
@@ -278,7 +282,8 @@ class Cache:
             line = render_record(whole(record))
         except LockError as problem:
             raise StateError(str(problem)) from None
-        changes = {_key("record", owner, *record.key): line, _key("intent", owner, *record.key): None}
+        key = owner, *record.key
+        changes = {_key("record", *key): line, _key("intent", *key): None, _key("refused", *key): None}
         self._write(changes, f"the record of {record.sha256[:12]} cannot be kept in")
 
     def forget(self, urls: Container[str]) -> None:
@@ -308,6 +313,34 @@ class Cache:
         key = _key("intent", owner, sha256, host, variant)
         if key in self._rows:
             self._write({key: None}, "the end of an upload cannot be noted in")
+
+    def refuse(self, upload: UploadKey, refused: Refused, owner: str = "") -> None:
+        """Note that a host has refused an image for good, which ends its upload. Raises StateError."""
+        words = [text[:_MAX_WORDS] for text in (refused.reason, refused.remedy)]
+        value = [*upload, *words, refused.since.isoformat(), refused.terms, refused.allowance[:_MAX_WORDS]]
+        # Names are written as they are: escaped, each letter of another script would take six bytes of the row.
+        row = json.dumps(value, ensure_ascii=False)
+        changes = {_key("refused", owner, *upload): row, _key("intent", owner, *upload): None}
+        self._write(changes, "what a host has refused cannot be noted in")
+
+    def refused(self, owner: str = "") -> dict[UploadKey, Refused]:
+        """List what a host has refused of a project for good."""
+        found: dict[UploadKey, Refused] = {}
+        for key, value in self._of_kind("refused:"):
+            with suppress(ValueError, TypeError, OverflowError):
+                sha256, host, variant, reason, remedy, since, terms, allowance = json.loads(value)
+                upload = sha256, host, variant
+                if _key("refused", owner, *upload) == key:
+                    words = printable(reason, _MAX_WORDS), printable(remedy, _MAX_WORDS)
+                    moment = datetime.fromisoformat(since).astimezone(UTC)
+                    found[upload] = Refused(*words, moment, str(terms), str(allowance))
+        return found
+
+    def ask_again(self, uploads: Iterable[UploadKey], owner: str = "") -> None:
+        """Forget that a host has refused images, so that a build sends them once more. Raises StateError."""
+        gone: dict[str, str | None] = {_key("refused", owner, *upload): None for upload in uploads}
+        if gone:
+            self._write(gone, "what a host has refused cannot be taken out of")
 
     def facts(self, path: str, now: Stamp) -> KnownFile | None:
         """Tell what is known of a file that still has this stamp."""

@@ -28,7 +28,7 @@ from imghost.run import local_copies
 from imghost.run.job import Job, Outcome, Upload
 from imghost.run.plan import decide, plan_run
 from imghost.run.publish import downloaded
-from imghost.run.upload import concurrently, confirm, difference, recorded, shown
+from imghost.run.upload import concurrently, confirm, difference, recorded
 from imghost.settings import Settings
 from imghost.site import pages
 from imghost.site.images import opened_any
@@ -176,7 +176,8 @@ def adopt(job: Job) -> Adopted:
             raise SettingsError(f"{name} can be asked what it has; adopt works with img.pro, imageupload.io and s3")
         if not planned.leave.may_upload:
             raise SettingsError(f"nothing can be asked: {planned.leave.reason}")
-        wanted = [upload for upload in planned.plan.uploads if not covers(upload.renewed, job.now())]
+        every = (*planned.plan.uploads, *(upload for upload, _ in planned.plan.refused))
+        wanted = [upload for upload in every if not covers(upload.renewed, job.now())]
         taken: list[Outcome] = []
         if is_shared:  # what others have uploaded, from the store of shared records, before the host is asked
             from imghost.run.sharing import sharing
@@ -199,7 +200,7 @@ def adopt(job: Job) -> Adopted:
 
 
 def _found(upload: Upload, job: Job, host: Host, client: Client, folder: Path) -> Record | Failure | None:
-    path = shown(upload)
+    path = upload.shown
     try:
         if upload.variant == IMPORT:
             made = downloaded(upload, host, job, folder)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from imghost.environment import Leave
 from imghost.hosts import Host
-from imghost.models import IMPORT, Failure, Image, Record
+from imghost.models import IMPORT, Failure, Image, Record, Refused
 from imghost.records import lock as locks
 from imghost.settings import Settings
 from imghost.site.images import Origins, Stay
@@ -83,6 +83,12 @@ class Upload(NamedTuple):
         """Whether it is a smaller size beside the image, which a `srcset` names."""
         return is_size(self.variant)
 
+    @property
+    def shown(self) -> str:
+        """How a message names it; a URL's query may hold what only the page's author should see in a log."""
+        path = self.paths[0]
+        return path.partition("?")[0] if self.variant == IMPORT else path
+
 
 def is_size(variant: str) -> bool:
     """Say whether a variant is a smaller size beside the image."""
@@ -121,6 +127,8 @@ class Plan(NamedTuple):
     """Path in the site -> the records of its smaller sizes."""
     short: tuple[str, ...] = ()
     """Images that were stored for less than is asked for now; those that the budget has room for are uploads, too."""
+    refused: tuple[tuple[Upload, Refused], ...] = ()
+    """What would be an upload, had the host not refused it for good on these terms."""
 
     @property
     def bytes(self) -> int:

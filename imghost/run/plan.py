@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -17,7 +18,7 @@ from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.errors import BudgetError
 from imghost.hosts import Deletes, Host, limits_at, registry, sorts, varies
-from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record
+from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record, Refused
 from imghost.net import Client
 from imghost.records import confirmed, covers, falls_short, lasts, needs_renewal, owns
 from imghost.records import lock as locks
@@ -370,6 +371,7 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     if not network.may_upload and host is not None and host.place != "network":
         chosen = _without_imports(chosen, network)
     leave = _leave(network, host)
+    chosen = without_refused(chosen, host, leave, job, cache)
     seconds = {"scan": scanned - started, "hash": hashed - scanned}
     notices += [Notice("cache", text) for text in cache.warnings] + refused
     return Planned(found, known, views, groups, images, stays, lock, host, leave, chosen, tuple(notices), seconds)
@@ -404,6 +406,7 @@ def replanned(planned: Planned, job: Job, lock: locks.Lock, cache: Cache) -> Pla
     now, every, host = job.now(), planned.all_groups, planned.host
     chosen = _plan(planned.images, planned.stays, every, records, host, job.settings, now, planned.views)
     chosen = _with_spares(chosen, host, lock, cache, job.settings, now)
+    chosen = without_refused(chosen, host, planned.leave, job, cache)
     return planned._replace(lock=lock, plan=chosen)
 
 
@@ -426,6 +429,61 @@ def _with_spares(
         upload._replace(spare=spares.get((upload.image.sha256, host.name, upload.variant))) for upload in chosen.uploads
     )
     return chosen._replace(uploads=tuple(uploads))
+
+
+_WEEK: Final = timedelta(days=7)
+"""How long a refusal counts of what was brought from a URL, where nothing here tells that it is another image now."""
+
+
+def without_refused(chosen: Plan, host: Host | None, leave: Leave, job: Job, cache: Cache) -> Plan:
+    """Set aside what the host has refused for good: it is not sent again until the image or the terms are others.
+
+    A record that would spare the upload counts first. A build that may not upload has nothing to set aside.
+    """
+    if host is None or host.place != "network" or not leave.may_upload or not chosen.uploads:
+        return chosen
+    known = refused_by(host, job.settings, job.environ, cache)
+    aside: list[tuple[Upload, Refused]] = []
+    for upload in chosen.uploads:
+        last = known.get((upload.image.sha256, host.name, upload.variant))
+        is_old = last and upload.variant == IMPORT and abs(job.now() - last.since) > _WEEK
+        if last and not is_old and not upload.spare:
+            aside.append((upload, last))
+    names = {id(upload) for upload, _ in aside}
+    left = tuple(upload for upload in chosen.uploads if id(upload) not in names)
+    paths = {path for upload, _ in aside for path in upload.paths}
+    short = tuple(path for path in chosen.short if path not in paths)
+    return chosen._replace(uploads=left, refused=tuple(aside), short=short)
+
+
+def refused_by(
+    host: Host, settings: Settings, environ: Mapping[str, str], cache: Cache
+) -> dict[tuple[str, str, str], Refused]:
+    """List what a host has refused of this project for good, on the terms of now."""
+    known = cache.refused(owner_of(settings, host))
+    terms = terms_of(settings, environ, host) if known else ""
+    return {key: last for key, last in known.items() if last.terms == terms}
+
+
+def words_of(last: Refused) -> tuple[str, str]:
+    """Give the reason and the remedy of what a host has refused before."""
+    remedies = last.remedy, "or have it tried once more with `imghost status --again`"
+    reason = f"{last.reason}; that was on {last.since:%Y-%m-%d}, and it is not sent again"
+    return reason, ", ".join(filter(None, remedies))
+
+
+def terms_of(settings: Settings, environ: Mapping[str, str], host: Host) -> str:
+    """Name all of the settings that a host's refusal may depend on, the credential included, and this version.
+
+    Of a credential four bytes of a digest stand in it: enough to see that it is another one, and nothing to guess by.
+    """
+    limits = host.limits
+    takes = sorted(limits.formats), limits.max_bytes, limits.sure_bytes, limits.retention
+    credentials = [environ.get(name, "") for name in registry.host_type(host.name).credentials]
+    mark = hashlib.sha256("\0".join(credentials).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    options = sorted((name, str(value)) for name, value in settings.options.items())
+    terms = repr((version(), options, takes, settings.retention, mark))
+    return hashlib.sha256(terms.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _end(record: Record) -> tuple[datetime, datetime]:

@@ -22,7 +22,7 @@ from imghost import files
 from imghost.errors import Action, BudgetError, HostError, LockError, StateError, StoreError
 from imghost.hosts import Converts, Host, Imports, Notes, Prices, Quota, Sorts, Varies
 from imghost.html.edit import Additions
-from imghost.models import IMPORT, Failure, Hosted, Payload, Record
+from imghost.models import IMPORT, Failure, Hosted, Payload, Record, Refused
 from imghost.net import Client
 from imghost.records import confirmed, covers, is_confirmed, lasts, owns
 from imghost.records import lock as locks
@@ -39,7 +39,7 @@ from imghost.run.job import (
     refused,
     without_uploads,
 )
-from imghost.run.plan import Refusal, decide, owner_of, replanned, within_budget
+from imghost.run.plan import Refusal, decide, owner_of, replanned, terms_of, within_budget, words_of
 from imghost.run.report import announce, failure_notices, reporting
 from imghost.run.rewrite import REFUSED, SEEN, WAY, additions_of, hosted_image, kinds_of, seen_kinds
 from imghost.settings import Settings
@@ -56,6 +56,10 @@ _SKEW: Final = timedelta(seconds=300)
 
 def publish(planned: Planned, job: Job, client: Client, cache: Cache) -> Published:
     """Upload what the plan asks for, as far as this build may; the records that exist count in any case."""
+    return _with_refused(_published(planned, job, client, cache))
+
+
+def _published(planned: Planned, job: Job, client: Client, cache: Cache) -> Published:
     host = planned.host
     if host is None or not planned.leave.may_upload:
         return without_uploads(planned, planned.leave)
@@ -81,6 +85,22 @@ def publish(planned: Planned, job: Job, client: Client, cache: Cache) -> Publish
     except StateError as problem:
         why = str(problem).removeprefix("nothing is uploaded, since ")
         return refused(planned, "state", f"nothing is uploaded: {why}")
+
+
+def _with_refused(published: Published) -> Published:
+    """Tell of the images that the host has refused before for good: nothing was sent for them this time."""
+    aside = published.planned.plan.refused
+    if not aside:
+        return published
+    told = [(upload, Failure(upload.shown, *words_of(last))) for upload, last in aside]
+    failures = [
+        failure._replace(path=path)
+        for upload, failure in told
+        for path in (() if upload.is_size else upload.paths)
+        if path not in published.records
+    ]
+    notices = (*published.notices, *failure_notices(failure for _, failure in told))
+    return published._replace(failures=(*published.failures, *failures), notices=notices)
 
 
 def _by_the_hosts_clock(
@@ -132,7 +152,12 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
             plan = priced(planned.plan._replace(uploads=tuple(left)), host, job.settings, ask)
             going, waiting = within_budget(plan, job.settings, job.now())
             quota = with_retries(host.ready, context) if going.uploads else Quota()
-            context = replace(context, is_first_alone=not quota.is_proven)
+            if reopened := refused_otherwise(plan, quota):
+                taken, left = among.take(reopened, client) if among else ([], reopened)
+                known += taken
+                plan = priced(with_again(plan, reopened, left), host, job.settings, ask)
+                going, waiting = within_budget(plan, job.settings, job.now())
+            context = replace(context, is_first_alone=not quota.is_proven, allowance=quota.allowance)
             done = _upload_planned(planned._replace(plan=going), job, context, quota, known, among)
         done = _with_waiting(done, waiting, job)
         if isinstance(host, Notes):
@@ -144,6 +169,19 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
         return left_out("budget", str(over), is_refused=True)
     except HostError as refusal:
         return left_out("upload", f"nothing is uploaded to {host.name}: {refusal}")
+
+
+def refused_otherwise(plan: Plan, quota: Quota) -> list[Upload]:
+    """List what the host has refused for good when it allowed the account other things than now."""
+    now = quota.allowance
+    return [upload for upload, last in plan.refused if now and last.allowance and last.allowance != now]
+
+
+def with_again(plan: Plan, again: Sequence[Upload], left: Sequence[Upload]) -> Plan:
+    """Set nothing of this aside any longer; what of it is `left` is an upload."""
+    names = set(map(id, again))
+    aside = tuple((upload, last) for upload, last in plan.refused if id(upload) not in names)
+    return plan._replace(uploads=(*plan.uploads, *left), refused=aside)
 
 
 def _with_known(refusal: Published, known: Sequence[Outcome], why: str, job: Job, host: Host) -> Published:
@@ -274,6 +312,7 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         bring=bring if isinstance(host, Imports) else None,
         intend=ledger.intend,
         settle=ledger.settle,
+        refuse=ledger.refuse,
         earn=ledger.earn,
         told=ledger.told,
         doubtful=frozenset(cache.intents(ledger.owner)),
@@ -331,6 +370,13 @@ class _Ledger:
         if self._is_kept:
             self._cache.settle(payload.image, self._host.name, payload.variant, self.owner)
 
+    def refuse(self, upload: Upload, refusal: HostError, allowance: str) -> None:
+        """Note that the host has refused an image for good; raises StateError."""
+        if self._is_kept:
+            terms = terms_of(self._job.settings, self._job.environ, self._host)
+            last = Refused(refusal.reason, refusal.remedy, self._job.now().replace(microsecond=0), terms, allowance)
+            self._cache.refuse((upload.image.sha256, self._host.name, upload.variant), last, self.owner)
+
     def earn(self, record: Record) -> None:
         """Keep a record, before its worker begins the next upload; where the lock fails, its receipt is told."""
         if not self._is_kept:
@@ -377,7 +423,7 @@ def downloaded(upload: Upload, host: Host, job: Job, folder: Path) -> Payload:
         image = read_image(copy.parent, copy.name)
         variant = decide(image, host, job.settings)
         if isinstance(variant, Refusal):
-            raise HostError(Action.FILE, variant.reason, remedy=variant.remedy)
+            raise HostError(Action.FILE, variant.reason, remedy=variant.remedy, is_final=True)
         with copy.open("rb") as source:
             made = payload.prepare(image, source, variant, folder)
     except NotAnImage as reason:

@@ -411,7 +411,8 @@ def lacking(published: Published, job: Job) -> str:
     if not job.settings.require or job.is_serving:
         return ""
     plan = published.planned.plan
-    movable = {path for upload in plan.uploads for path in upload.paths} | plan.reused.keys()
+    uploads = (*plan.uploads, *(upload for upload, _ in plan.refused))
+    movable = {path for upload in uploads for path in upload.paths} | plan.reused.keys()
     if published.planned.host is None:
         movable = set(published.planned.images)
     paths = sorted(movable - published.records.keys())

@@ -57,6 +57,8 @@ class Sending:
 
     done: threading.Event = field(default_factory=threading.Event)
     hosted: Hosted | None = None
+    refusal: HostError | None = None
+    """Why the host will never take it."""
 
 
 @dataclass(slots=True)
@@ -120,6 +122,10 @@ class UploadContext:
     is_first_alone: bool = False
     sleep: Callable[[float], object] | None = None
     """How to wait; the interruptible default is for runs, another one for tests."""
+    refuse: Callable[[Upload, HostError, str], None] = lambda *_: None
+    """Keeps what the host has refused for good, with what the account allowed."""
+    allowance: str = ""
+    """What the account allows, as the host tells it."""
 
 
 # A record is kept in the worker, the moment it is earned, so that nothing that stops the run loses it.
@@ -271,7 +277,7 @@ def _seen(outcome: Outcome, context: UploadContext, state: SharedState) -> Outco
 
 def _tried(upload: Upload, step: Callable[[], Outcome], context: UploadContext, state: SharedState) -> Outcome:
     """Do one step for an image; whatever goes wrong with it is a value."""
-    path = shown(upload)
+    path = upload.shown
     try:
         return step()
     except HostError as refusal:
@@ -279,6 +285,8 @@ def _tried(upload: Upload, step: Callable[[], Outcome], context: UploadContext, 
             with state.guard:
                 state.stopped = state.stopped or refusal
             return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy), stop=str(refusal))
+        if refusal.is_final:
+            _keep(partial(context.refuse, upload, refusal, context.allowance), state)
         return Outcome(upload, failure=Failure(path, refusal.reason, refusal.remedy, refusal.effort))
     except StateError as problem:
         with state.guard:
@@ -291,12 +299,6 @@ def _tried(upload: Upload, step: Callable[[], Outcome], context: UploadContext, 
     except Exception as problem:  # a host by others may raise anything, and its text may hold a secret
         reason = f"the host {context.host.name!r} broke with {type(problem).__name__}"
         return Outcome(upload, failure=Failure(path, reason, "report it to the host's authors"))
-
-
-def shown(upload: Upload) -> str:
-    """Name an image in a message; a URL's query may hold what only the page's author should see in a log."""
-    path = upload.paths[0]
-    return path.partition("?")[0] if upload.variant == IMPORT else path
 
 
 def _uncopied(path: str, problem: OSError | MemoryError) -> Failure:
@@ -392,9 +394,16 @@ def _sent_once(upload: Upload, payload: Payload, context: UploadContext, state: 
         sending.done.wait()
         if sending.hosted:
             return replace(sending.hosted, is_new=False)
+        if sending.refusal:
+            raise sending.refusal.with_traceback(None)
         mine = sending  # it failed; whatever the reason was, it may be another for this one
     try:
-        mine.hosted = hosted = _stored(upload, payload, context, state)
+        hosted = _stored(upload, payload, context, state)
+    except HostError as refusal:
+        mine.refusal = refusal if refusal.is_final else None
+        raise
+    else:
+        mine.hosted = hosted
         return hosted
     finally:
         mine.done.set()
@@ -434,7 +443,7 @@ def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Ou
     except HostError as refusal:
         if refusal.action is Action.FILE:
             return None
-        failure = Failure(shown(upload), refusal.reason, refusal.remedy)
+        failure = Failure(upload.shown, refusal.reason, refusal.remedy)
         return Outcome(upload, failure=failure, stop=str(state.stopped or ""))
     _keep(lambda: context.earn(record), state)
     return Outcome(upload, record, is_new=False)
@@ -564,7 +573,7 @@ def _check_length(upload: Upload, payload: Payload, context: UploadContext) -> N
     most = limits_at(context.host, upload.paths).max_bytes
     if most is not None and payload.bytes > most:
         reason = f"what is sent for it has {payload.bytes:,} bytes, and {context.host.name} takes {most:,}"
-        raise HostError(Action.FILE, reason, remedy="set `oversize: resize`")
+        raise HostError(Action.FILE, reason, remedy="set `oversize: resize`", is_final=True)
 
 
 def _keep(write: Callable[[], None], state: SharedState) -> None:

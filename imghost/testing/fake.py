@@ -204,7 +204,7 @@ class FakeStore:
 _NAME: Final = r"[0-9a-f]{64}(?:-[0-9]{1,6})?\.[a-z]{3,4}"
 _CODES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
-        "refused": Rule(Action.FILE, "refuses the image", "choose another image"),
+        "refused": Rule(Action.FILE, "refuses the image", "choose another image", True),
         "quota": Rule(Action.STOP, "has no room left", "make room"),
     }
 )

@@ -221,6 +221,24 @@ def test_an_answer_about_another_type_is_no_success(tmp_path: Path, told: object
 
 
 @pytest.mark.parametrize(
+    ("told", "is_refused"),
+    [(10_000_000, True), (1, False), (0, False), (None, False), ("7", False), (-1, False), (True, False)],
+)
+def test_an_answer_about_more_bytes_than_were_sent_is_no_success(
+    tmp_path: Path, told: object, *, is_refused: bool
+) -> None:
+    """Fewer may be: the host takes metadata off."""
+    with opened(Double(changes={"size": told})) as host:
+        payload = a_payload(tmp_path)
+        if is_refused:
+            problem = refused(host, payload)
+            assert (problem.action, problem.is_ambiguous, problem.is_final) == (Action.FILE, True, False)
+            assert f"10,000,000 bytes, of {payload.bytes} that were sent" in problem.reason
+        else:
+            assert host.upload(payload).url
+
+
+@pytest.mark.parametrize(
     ("folder", "told", "note"),
     [("docs", None, True), ("docs", "other", True), ("docs", {"slug": "docs"}, False), ("", None, False)],
 )

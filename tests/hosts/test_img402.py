@@ -224,6 +224,18 @@ def test_an_answer_lost_after_the_store_is_ambiguous_and_the_next_try_succeeds(t
     assert len(double.images) == 2
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"sizeBytes": 9}, {"sizeBytes": 0}, {"sizeBytes": "207"}, {"sizeBytes": None}, {"contentType": "image/gif"}],
+)
+def test_an_answer_about_another_size_or_type_is_no_success(tmp_path: Path, changes: dict[str, object]) -> None:
+    """The service stores what is sent as it is, so that each byte counts."""
+    with a_host(Double(changes=changes)) as host:
+        error = refused(host, a_payload(tmp_path))
+        assert (error.action, error.is_ambiguous, error.is_final) == (Action.FILE, True, False)
+        assert "another size or type" in error.reason
+
+
 def test_any_success_status_will_do(tmp_path: Path) -> None:
     body = {"url": "https://i.img402.dev/abc.png", "id": "abc", "expiresAt": None}
     for status in (200, 201, 202):

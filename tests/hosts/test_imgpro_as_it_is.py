@@ -11,7 +11,7 @@ import pytest
 from canaries import credential
 from doubles.imgpro import DAY, MONTH, VERIFIED
 from doubles.imgpro import ImgPro as Double
-from doubles.server import Reply
+from doubles.server import Reply, Request
 from hosts.imgpro_setup import EITHER, PERMANENT, THIRTY_DAYS, a_host, a_payload, a_picture, offline, opened, refused
 
 from imghost.errors import Action, SettingsError
@@ -115,6 +115,25 @@ def test_what_an_answers_headers_say_is_left_counts_at_once(
             assert len(double.uploads) == sent
         else:
             host.upload(second)
+
+
+@pytest.mark.parametrize("told", [1, 10_000_000, 0, None, "9"])
+@EITHER
+def test_no_length_that_an_answer_tells_is_wrong(tmp_path: Path, generation: str, told: object) -> None:
+    """The service encodes anew, and its copy may be smaller or larger than what was sent; pixels are compared."""
+    double = Double(generation)
+    with opened(double) as host:
+        route, names = double.server.route, ("filesize", "bytes")
+
+        def changed(request: Request) -> Reply:
+            reply = route(request)
+            if request.method != "POST":
+                return reply
+            media = json.loads(reply.body)
+            return Reply.json({name: told if name in names else text for name, text in media.items()}, reply.status)
+
+        double.server.route = changed
+        assert host.upload(a_payload(tmp_path)).is_new
 
 
 @pytest.mark.parametrize(("told", "left"), [(None, None), (-1, None), (0, None), (5, 3)])

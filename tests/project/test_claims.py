@@ -1,4 +1,4 @@
-"""Each claim of the services' pages has a verdict, and what is said to be used is in the host's code."""
+"""Each claim of the services' pages has a verdict: what is said to be used is in the host's code, and nothing else is."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def code_of(host: str) -> str:
 def test_a_claim_that_is_used_is_in_the_code_and_every_other_has_a_reason(claim: Claim) -> None:
     assert claim.verdict in {USED, REFUSED, UNNEEDED}
     if claim.verdict == USED:
-        assert claim.reason in code_of(claim.host)
+        assert (claim.mark in code_of(claim.host), claim.reason) == (True, "")
     else:
         assert len(claim.reason.split()) > 3
+        assert not claim.mark or claim.mark not in code_of(claim.host)
 
 
 def test_no_claim_stands_twice_and_every_host_over_the_network_has_some() -> None:

@@ -1,6 +1,7 @@
 """What the services' own pages claim, as read in November 2026, and what imghost makes of each claim.
 
-Where a claim is used, the last cell is a text that the host's code has: a test looks for it there.
+Where a claim is used, the last cell is a text that the host's code has; where it is not, a reason stands before it, and
+the text is one that no code of the host's has, empty where there is none to look for. A test looks for both.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ UNNEEDED: Final = "not needed"
 
 
 class Claim(NamedTuple):
-    """One claim, what becomes of it, and where in the code, or why."""
+    """One claim, what becomes of it, why it is not used, and by what in the code that shows."""
 
     host: str
     kind: str
     text: str
     verdict: str
-    reason: str
+    mark: str
+    reason: str = ""
 
 
-def _claims(host: str, *rows: tuple[str, str, str, str]) -> tuple[Claim, ...]:
-    return tuple(Claim(host, *row) for row in rows)
+def _claims(host: str, *rows: tuple[str, ...]) -> tuple[Claim, ...]:
+    return tuple(Claim(host, *row[:3], row[-1], *row[3:-1]) for row in rows)
 
 
 CLAIMS: Final = (
@@ -37,18 +39,18 @@ CLAIMS: Final = (
         ("endpoint", "`GET /v1/images?ids=`", USED, "/images?{urlencode"),
         ("endpoint", "`DELETE /v1/media/batch`, `DELETE /v1/images/batch`", USED, "/images/batch"),
         ("endpoint", "`POST /v1/keys` with `email` and `name`", USED, "/keys"),
-        ("endpoint", "`DELETE /v1/media/:id`", UNNEEDED, "the batch deletes one, too"),
-        ("endpoint", "`PATCH /v1/media/:id` and `/batch`", UNNEEDED, "what is sent follows from bytes and settings"),
-        ("endpoint", "`GET /v1/namespaces`", UNNEEDED, "only this project's namespace is anybody's business here"),
-        ("endpoint", "`POST /v1/images` with `{}` to probe a key", UNNEEDED, "the usage and the first answer tell"),
-        ("endpoint", "`DELETE` of a whole namespace", REFUSED, "images are deleted by id alone, so that no slip takes all"),
+        ("endpoint", "`DELETE /v1/media/:id`", UNNEEDED, "the batch deletes one, too", '"DELETE", f"'),
+        ("endpoint", "`PATCH /v1/media/:id` and `/batch`", USED, '"PATCH"'),
+        ("endpoint", "`GET /v1/namespaces`", USED, '"/namespaces"'),
+        ("endpoint", "`POST /v1/images` with `{}` to probe a key", UNNEEDED, "the usage and the first answer tell", "json={}"),
+        ("endpoint", "`DELETE` of a whole namespace", REFUSED, "images are deleted by id alone, so that no slip takes all", '"DELETE", "/media?'),
         ("field", "`src`, or `url` beside `page_url`, is the image", USED, '"page_url"'),
-        ("field", "`link` alone is a page", REFUSED, "a page about an image in `<img src>` shows nothing"),
+        ("field", "`link` alone is a page", REFUSED, "a page about an image in `<img src>` shows nothing", '.get("link")'),
         ("field", "`external_id`, and 409 `duplicate` with the media", USED, "external_id"),
         ("field", "`Idempotency-Key`, for 24 hours", USED, "Idempotency-Key"),
         ("field", "`labels`, and lists by them", USED, "label[imghost]"),
         ("field", "`namespace`, `tags`, `public`, `ttl`, `date`, `metadata`", USED, '"ttl"'),
-        ("field", "`caption`", UNNEEDED, "what a page says of an image is on the page"),
+        ("field", "`caption`", UNNEEDED, "what a page says of an image is on the page", '.get("caption")'),
         ("field", "`expires_at`, seconds or ISO 8601", USED, '"expires_at"'),
         ("field", "`created_at`, `published_at`", USED, '"published_at"'),
         ("field", "`status: processing`, sizes still null", USED, '"status"'),
@@ -57,21 +59,46 @@ CLAIMS: Final = (
         ("header", "`X-Monthly-Uploads-*`, `X-Storage-*`, `X-RateLimit-*`", USED, "x-monthly-uploads"),
         ("header", "`Retry-After`, `action.seconds`, `action.retry_after`", USED, '"retry_after"'),
         ("header", "`X-Img-User` of an App's user, with a key `img_sk_live_…`", USED, "X-Img-User"),
+        ("field", "answers in an envelope, `success` and `data`", USED, '"success"'),
+        ("field", "`name`, `filename`", USED, '"name"'),
+        ("field", "`filesize`, `bytes`, of what the service made of the image", USED, '"filesize"'),
+        ("field", "`status: failed`", USED, '"failed"'),
+        ("field", "`verified`, `plan`, `uploads_*`, `storage_*`, `resets_at`, `totals`", USED, '"images_stored"'),
+        ("field", "a new key's `limits`, `message`, `verified`", USED, '"retention_days"'),
+        ("field", "`sizes` with addresses", UNNEEDED, "the addresses follow from the image's own", '"sizes"'),
+        ("field", "`transformable`, `editable`", UNNEEDED, "only pictures made of pixels are asked for in other forms", '"transformable"'),
         ("error", "codes by their generation, statuses only where there is none", USED, "quota_exceeded"),
+        ("error", "`details`, `errors`: what a validation names", USED, '"details"'),
+        ("error", "`type`, where a code is not known", USED, "rate_limit_error"),
+        ("error", "`unauthorized`, `forbidden`: the key", USED, '"unauthorized"'),
+        ("error", "`key_limit_reached`, `registration_closed`", USED, "registration_closed"),
+        ("error", "`app_suspended`, `app_blocked`, `workspace_unavailable`: the account", USED, "workspace_unavailable"),
+        ("error", "`media_blocked`, `media_locked`, `media_failed`: this image", USED, "media_locked"),
+        ("error", "`file_too_large`, `unsupported_format`, `validation_error`: this image, for good", USED, "is_final"),
         ("error", "`idempotency_key_conflict`: another key", USED, "idempotency_recovery_conflict"),
         ("error", "`idempotency_key_in_progress`: wait", USED, "idempotency_key_in_progress"),
         ("error", "504 `fetch_failed`: later", USED, "fetch_failed"),
         ("limit", "20 uploads an hour without a key", USED, "HOURLY"),
+        ("limit", "100 uploads a day without a key", USED, "uploads of this day"),
+        ("limit", "100 uploads a month, or 5,000 stored images, by plan", USED, "uploads_limit"),
+        ("limit", "1 or 5 GB by plan", USED, "storage_limit_bytes"),
+        ("limit", "3 keys an address, 5 an hour", USED, "has been asked for keys too often"),
+        ("limit", "10 tags of 50 letters; namespaces of 2 to 64", USED, "{2,64}"),
+        ("limit", "lists of 100, 50 ids at once, 100 deletions", USED, "CHOSEN"),
+        ("limit", "imports of public addresses alone, in 30 seconds", USED, "could not fetch the image"),
         ("limit", "images without a verified key live 30 days", USED, "ANONYMOUS"),
         ("limit", "`ttl` of an hour at least", USED, "_LEAST"),
         ("limit", "20,000,000 bytes", USED, "20_000_000"),
         ("limit", "70 MB with a key, in older pages", USED, "70_000_000"),
         ("limit", "SVG up to 10 MB", USED, "MAX_SVG"),
-        ("limit", "BMP, ICO, TIFF", REFUSED, "the service's own client takes none of them; a line says what each is and what to do"),
-        ("limit", "HEIC", REFUSED, "few browsers show it, so that the page would be broken where the host's copy is not asked for"),
+        ("limit", "BMP, ICO, TIFF", REFUSED, "the service's own client takes none of them; a line says what each is and what to do", "image/bmp"),
+        ("limit", "HEIC", REFUSED, "few browsers show it, so that the page would be broken where the host's copy is not asked for", "image/heic"),
         ("serving", "`?size=s|m|l`", USED, "EDGES"),
         ("serving", "`?format=`, or by the ending", USED, '"format"'),
-        ("serving", "cropping, colours, blur, rotation", UNNEEDED, "a page shows the image that its author made"),
+        ("serving", "cropping, colours, blur, rotation", UNNEEDED, "a page shows the image that its author made", "rotate"),
+        ("serving", "`w`, `h`, `fit`, `size=social`", UNNEEDED, "three sizes make a srcset, and nothing is enlarged", "social"),
+        ("serving", "a parameter that is not known is ignored", UNNEEDED, "each kind of address is fetched before a page names it", ""),
+        ("serving", "`public: false` hides the page about an image, not the image", UNNEEDED, "what a page shows is public anyhow", ""),
         ("serving", "animated PNG becomes a still", USED, "keeps_animated_png=False"),
         ("serving", "bytes are encoded anew", USED, "other_size"),
     ),
@@ -80,27 +107,47 @@ CLAIMS: Final = (
         ("endpoint", "`POST /api/upload`", USED, "/api/upload"),
         ("endpoint", "`POST /mcp`: `tools/call`", USED, '"tools/call"'),
         ("endpoint", "`POST /mcp`: `initialize`, sessions", USED, '"initialize"'),
-        ("endpoint", "`POST /mcp`: `tools/list`; `GET /mcp`", UNNEEDED, "the seven tools are documented"),
+        ("endpoint", "`POST /mcp`: `tools/list`; `GET /mcp`", UNNEEDED, "the seven tools are documented", '"tools/list"'),
         ("endpoint", "`get_quota`", USED, "get_quota"),
         ("endpoint", "`list_images` by `folder`, `limit`, `offset`", USED, "list_images"),
         ("endpoint", "`get_image`, `delete_image`", USED, "delete_image"),
         ("endpoint", "`list_folders`, `create_folder`", USED, "create_folder"),
-        ("endpoint", "`upload_image`", UNNEEDED, "REST sends the same without base64, which is a third more"),
+        ("endpoint", "`upload_image`", UNNEEDED, "REST sends the same without base64, which is a third more", '"upload_image"'),
         ("field", "`expiration`, one day where it is left out", USED, '"expiration"'),
-        ("field", "`expiration: burn` and `views`, `view_limit`", REFUSED, "the first readers would use the image up"),
-        ("field", "`password`", REFUSED, "readers of the site have none"),
+        ("field", "`expiration: burn` and `views`, `view_limit`", REFUSED, "the first readers would use the image up", '"view_limit":'),
+        ("field", "`password`", REFUSED, "readers of the site have none", '"password"'),
         ("field", "`folder`", USED, '"folder"'),
         ("field", "`direct_url` is the image, `share_url` a page", USED, "direct_url"),
         ("field", "`expires_at`, null for ever", USED, '"expires_at"'),
         ("field", "`quota`, `upgrade_url` without an origin", USED, "upgrade_url"),
-        ("field", "`embed`", UNNEEDED, "the page has its own markup"),
+        ("field", "`slug`, `ext`, `filename`, `width`, `height`", USED, '"filename"'),
+        ("field", "`ok: false`", USED, '"ok"'),
+        ("field", "`password_protected` and `view_limit` of an answer", USED, "password_protected"),
+        ("field", "tools' `structuredContent`, or JSON in their text", USED, '"structuredContent"'),
+        ("field", "`folder: unsorted`", USED, '"unsorted"'),
+        ("field", "dates and short links of one's own, on paid plans", UNNEEDED, "their fields are in no page", ""),
+        ("field", "`upload_source`", UNNEEDED, "who uploads knows by what way", '"upload_source"'),
+        ("field", "`embed`", UNNEEDED, "the page has its own markup", '"embed"'),
         ("header", "`X-Quota-Used`, `-Limit`, `-Remaining`", USED, "x-quota-"),
         ("error", "REST: a status and free text", USED, "RefusedUploadError"),
+        ("error", "400: a folder, a term or the image", USED, "400: _IMAGE"),
+        ("error", "401, also after a key's rotation", USED, "401: _KEY"),
+        ("error", "413, 415: this image, for good", USED, "413: _SIZE"),
+        ("error", "429 without `quota`: the rate", USED, "429: _LATER"),
+        ("error", "500; 502, the storage; 503, the queue", USED, "502: _STORAGE"),
+        ("error", "-32602, -32001, -32603, -32000, -32002, -32003", USED, "-32003"),
         ("error", "429 with `quota`: the month is used up", USED, "_quota_in"),
         ("error", "403 for storage, plan or moderation alike", USED, "is_unexplained"),
         ("error", "-32004 for what is gone and for storage that is down", USED, "NOT_FOUND"),
         ("error", "-32029: the month is used up", USED, "-32029"),
         ("limit", "60 uploads and 120 tool calls a minute", USED, "Pace(60"),
+        ("limit", "10 or 50 uploads a month, or any number, by plan", USED, "read_allowance"),
+        ("limit", "the month ends on the 1st, 00:00 UTC", USED, "_next_month"),
+        ("limit", "lists of 1 to 100", USED, "limit=PAGE"),
+        ("limit", "200 folders", UNNEEDED, "a project has one, and a refusal says why", ""),
+        ("limit", "`3mo` on plans that have it", USED, '"3mo"'),
+        ("serving", "EXIF and places are taken off, so that bytes change", USED, "entry.bytes > payload.bytes"),
+        ("package", "`@imageupload/mcp`", UNNEEDED, "HTTP is spoken directly, and no registry has it", ""),
         ("limit", "25 MB, 50 or 100 on larger plans", USED, "100_000_000"),
         ("limit", "storage of 500 MB to 500 GB by plan", USED, "500_000_000_000"),
         ("field", "`mime`, `folder` of an upload's answer", USED, '"mime"'),
@@ -114,17 +161,33 @@ CLAIMS: Final = (
         ("endpoint", "`POST /api/free`, part `image`", USED, "/api/free"),
         ("endpoint", "`POST /api/upload/token`, `/permanent`", USED, "/api/upload/token"),
         ("endpoint", "`POST /api/upload` with `X-Upload-Token`", USED, "X-Upload-Token"),
-        ("endpoint", "`POST /api/upload`, paid directly", REFUSED, "a token is bought first, so that a lost upload costs nothing twice"),
-        ("field", "JSON with base64", UNNEEDED, "a multipart form sends the same, smaller"),
+        ("endpoint", "`POST /api/upload`, paid directly", REFUSED, "a token is bought first, so that a lost upload costs nothing twice", '"/api/upload"'),
+        ("endpoint", "the same payment again gives the token, or the image that it bought", USED, "_had_already"),
+        ("field", "`url`, `id`, `contentType`, `sizeBytes`", USED, '"sizeBytes"'),
+        ("field", "a token's `expiresAt`; 10 minutes, one use", USED, "_TOKEN_LIFE"),
+        ("header", "`PAYMENT-REQUIRED`, `PAYMENT-SIGNATURE`, `PAYMENT-RESPONSE`", USED, '"PAYMENT-SIGNATURE"'),
+        ("header", "`X-PAYMENT`, `X-PAYMENT-RESPONSE`", USED, '"X-PAYMENT"'),
+        ("field", "`payTo`, `asset`, `network`, `scheme`, `maxTimeoutSeconds`, `extra`", USED, '"maxTimeoutSeconds"'),
+        ("field", "`extensions`: `payment-identifier`", USED, "payment-identifier"),
+        ("field", "`assetTransferMethod` other than `eip3009`", REFUSED, "one message is signed, and a test holds each of its bytes", "permit2"),
+        ("field", "JSON with base64", UNNEEDED, "a multipart form sends the same, smaller", '"file":'),
         ("field", "`expiresAt`, null for ever", USED, "expiresAt"),
-        ("field", "`img402`, of unknown shape", UNNEEDED, "unknown fields are ignored"),
+        ("field", "`img402`, of unknown shape", UNNEEDED, "unknown fields are ignored", '.get("img402")'),
         ("error", "`daily_limit`", USED, "daily_limit"),
         ("error", "`no_file`, `empty_file`, `file_too_large`, `unsupported_format`, `upload_failed`", USED, "empty_file"),
         ("error", "402 with a challenge, in both versions of x402", USED, "x402Version"),
+        ("error", "402 at `/api/upload`: the token does not count, which is no reason to pay", USED, "_NOT_ACCEPTED"),
+        ("error", "a settlement that is pending, a number that is used, too little money", USED, "_PENDING"),
+        ("limit", "free: 1 MB for 7 days, or for good; 10 MB for 30 days", USED, "outlasts"),
+        ("limit", "free: 1,000 or 100,000 a day in all, 1,000 an address", USED, "takes no more free uploads today"),
+        ("limit", "$0.01 and $1.00, as the challenge says", USED, "1_000_000"),
+        ("limit", "5 MB paid, 10 MB in the newest pages", USED, "5_000_000"),
+        ("limit", "permanent: a notice of 90 days before the service ends", USED, "a notice of 90 days"),
+        ("serving", "404 once an image has ended", UNNEEDED, "a record ends when the answer said that it would", ""),
         ("limit", "PNG, JPEG, GIF, WebP", USED, "image/webp"),
-        ("limit", "no deletion but by e-mail", UNNEEDED, "nothing is promised that the service cannot do"),
+        ("limit", "no deletion but by e-mail", UNNEEDED, "nothing is promised that the service cannot do", "def delete"),
         ("network", "USDC on Base", USED, "8453"),
-        ("network", "USDC on Solana", REFUSED, "one kind of key and one chain are held against every rule"),
+        ("network", "USDC on Solana", REFUSED, "one kind of key and one chain are held against every rule", "solana"),
     ),
     *_claims(
         "s3",
@@ -132,13 +195,23 @@ CLAIMS: Final = (
         ("endpoint", "HeadObject with its checksum", USED, "ChecksumMode"),
         ("endpoint", "ListObjectsV2", USED, "list_objects_v2"),
         ("endpoint", "DeleteObjects, or DeleteObject one by one", USED, "delete_objects"),
-        ("endpoint", "multipart uploads", UNNEEDED, "an image is one request"),
-        ("endpoint", "presigned addresses, ACLs, bucket policies", REFUSED, "who may read a bucket its owner decides"),
+        ("endpoint", "multipart uploads", UNNEEDED, "an image is one request", "create_multipart_upload"),
+        ("endpoint", "presigned addresses, ACLs, bucket policies", REFUSED, "who may read a bucket its owner decides", "ACL="),
         ("header", "`x-amz-checksum-sha256`", USED, "ChecksumSHA256"),
         ("header", "`Content-MD5` of a deletion", USED, "Content-MD5"),
         ("header", "`Cache-Control: immutable`", USED, "immutable"),
         ("error", "`InvalidArgument`, `NotImplemented`, `MissingContentMD5`: a part is not known", USED, "MissingContentMD5"),
+        ("error", "412: it is there already", USED, "412"),
+        ("error", "409 `ConditionalRequestConflict`: again", USED, "ConditionalRequestConflict"),
+        ("error", "`EntityTooLarge`: this image, for good", USED, "EntityTooLarge"),
+        ("error", "`QuotaExceeded`, `NoSuchBucket`, `AccessDenied`, the credential's", USED, "QuotaExceeded"),
+        ("error", "`RequestTimeTooSkewed`", USED, "RequestTimeTooSkewed"),
+        ("error", "`BadDigest`, `IncompleteBody`, `RequestTimeout`: again", USED, "BadDigest"),
         ("error", "`SlowDown`", USED, "SlowDown"),
+        ("header", "`Content-Length` of a head, compared with what was sent; or none", USED, '"ContentLength"'),
+        ("header", "`x-amz-checksum-type: COMPOSITE`: a digest of digests", USED, '"COMPOSITE"'),
+        ("limit", "1,000 keys a list or a deletion, 5 GB a put", USED, "BATCH"),
+        ("endpoint", "versions, tags, encryption, storage classes", UNNEEDED, "a bucket's own defaults hold for all that is put there", "StorageClass"),
         ("error", "403 for what is not there, without the right to list", USED, "_is_there"),
         ("error", "301 and `AuthorizationHeaderMalformed`: another region", USED, "AuthorizationHeaderMalformed"),
         ("credential", "variables, profiles, SSO, web identity, containers", USED, "sso_session"),
@@ -147,8 +220,5 @@ CLAIMS: Final = (
 
 
 def rows() -> list[tuple[str, ...]]:
-    """Give the table's rows: where in the code a claim is used stands in the test alone."""
-    return [
-        (f"`{claim.host}`", claim.kind, claim.text, claim.verdict, "" if claim.verdict == USED else claim.reason)
-        for claim in CLAIMS
-    ]
+    """Give the table's rows: what in the code shows it stands in the test alone."""
+    return [(f"`{claim.host}`", claim.kind, claim.text, claim.verdict, claim.reason) for claim in CLAIMS]

@@ -25,7 +25,7 @@ from imghost.hosts import (
 
 # What the host's refusals mean, by its codes; what they have in common with others', imghost knows.
 CODES = {
-    "too_large": Rule(Action.FILE, "refuses the image: it is too large", "make it smaller"),
+    "too_large": Rule(Action.FILE, "refuses the image: it is too large", "make it smaller", is_final=True),
     "shelf_full": Rule(Action.STOP, "has no room left", "remove images, or choose another plan"),
 }
 FILE = r"/img/[0-9a-f]{16}\.(?:png|jpg|webp)"

@@ -44,9 +44,11 @@ NOT_FOUND: Final = -32004
 _UPGRADE: Final = "/dashboard/profile#upgrade"
 _LINK: Final = r"(?:[/?#][A-Za-z0-9/?#=&._~%+\-]{0,150})?"
 
-_IMAGE: Final = Rule(Action.FILE, "refuses the upload", "look at the image, or leave it out with `exclude`")
-_SIZE: Final = Rule(Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`")
-_FORMAT: Final = Rule(Action.FILE, "refuses the image's format", "convert it to PNG, JPEG, GIF, WebP or AVIF")
+_IMAGE: Final = Rule(Action.FILE, "refuses the upload", "look at the image, or leave it out with `exclude`", True)
+_SIZE: Final = Rule(
+    Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`", True
+)
+_FORMAT: Final = Rule(Action.FILE, "refuses the image's format", "convert it to PNG, JPEG, GIF, WebP or AVIF", True)
 _KEY: Final = Rule(Action.STOP, "refuses the credential", "check the key in IMAGEUPLOAD_API_KEY, and if it was renewed")
 _QUOTA: Final = Rule(
     Action.STOP, "allows no more uploads this month", "wait until the 1st of the next month (UTC), or upgrade the plan"
@@ -69,7 +71,7 @@ _FORBIDDEN: Final = Rule(
 
 STATUSES: Final[Mapping[int, Rule]] = MappingProxyType(
     {
-        400: _IMAGE,
+        400: _IMAGE._replace(is_final=False),  # it may be about a folder or a term
         401: _KEY,
         402: _QUOTA,
         403: _FORBIDDEN,
@@ -164,6 +166,7 @@ def refused_upload(answer: Answer, origin: str) -> RefusedUploadError:
         remedy=remedy,
         wait=retry_after(answer) if rule.action in {Action.WAIT, Action.RETRY} else None,
         is_ambiguous=answer.status >= 500 or answer.status == 408,
+        is_final=rule.is_final,
     )
     refusal.status = answer.status
     return refusal
@@ -206,7 +209,7 @@ def _rule(status: int) -> Rule:
         return rule
     if 300 <= status < 400:
         return Rule(Action.STOP, "redirects, which is refused", "set `api_url` or `mcp_url` to where the API is")
-    return _AGAIN if status >= 500 or status < 300 else _IMAGE
+    return _AGAIN if status >= 500 or status < 300 else _IMAGE._replace(is_final=False)
 
 
 def _quota_in(body: Mapping[str, Any]) -> Mapping[str, Any] | None:

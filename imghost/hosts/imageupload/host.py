@@ -115,14 +115,17 @@ class ImageUpload(HostBase):
             return Quota(is_proven=False)
         self._plan = allowance.plan.lower()
         is_proven = self._is_proven = allowance.plan.lower() not in {"", "free"}
-        resets = _next_month(self._clock.now()) if allowance.limit else None
-        return Quota(allowance.remaining, allowance.plan, api.upgrade_link(allowance), is_proven, resets)
+        usage = self._usage(allowance)
+        return Quota(usage.remaining, usage.plan, usage.link, is_proven, usage.resets, usage.allowance)
 
     def usage(self) -> Usage:
         """Ask how much of the month's uploads is used; raises HostError."""
         allowance = self._api.allowance()
         if allowance is None:
             raise HostError(Action.STOP, f"{NAME} does not tell the account's usage", remedy="check `mcp_url`")
+        return self._usage(allowance)
+
+    def _usage(self, allowance: Allowance) -> Usage:
         room = self._api.room_of(allowance.plan)
         return Usage(
             bytes_limit=room.storage if room else None,
@@ -161,7 +164,8 @@ class ImageUpload(HostBase):
         room = self._api.room_of(self._plan)
         if room and payload.bytes > room.image:
             why = f"it is {size(payload.bytes)}, and the plan {self._plan!r} at {NAME} takes {limit(room.image)}"
-            raise HostError(Action.FILE, why, remedy="set `oversize: resize`, upgrade the plan or `exclude` it")
+            remedy = "set `oversize: resize`, upgrade the plan or `exclude` it"
+            raise HostError(Action.FILE, why, remedy=remedy, is_final=True)
 
     def notes(self) -> tuple[str, ...]:
         """Say how many images the host has put elsewhere than asked; they are well, but not found again."""
@@ -258,13 +262,15 @@ class ImageUpload(HostBase):
         entry = self._api.read_upload(image)
         if problem := self._problem(entry, payload):
             raise problem
+        other = ""
         if entry.media_type and entry.media_type != payload.media_type:
-            raise HostError(
-                Action.FILE,
-                f"{NAME} says that it has stored {printable(entry.media_type, 60)}, not {payload.media_type}",
-                remedy="report it to the host",
-                is_ambiguous=True,
-            )
+            other = f"{printable(entry.media_type, 60)}, not {payload.media_type}"
+        elif entry.bytes and entry.bytes > payload.bytes:
+            # Taking the metadata off makes a file smaller, never larger.
+            other = f"{entry.bytes:,} bytes, of {payload.bytes:,} that were sent"
+        if other:
+            why = f"{NAME} says that it has stored {other}"
+            raise HostError(Action.FILE, why, remedy="report it to the host", is_ambiguous=True)
         self._check_life(entry)
         if self.project and entry.folder is not None and entry.folder not in {self.project, self._options.folder}:
             with self._guard:

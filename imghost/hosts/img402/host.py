@@ -54,9 +54,11 @@ _ID: Final = re.compile(r"[\x21-\x7e]{1,200}")
 CODES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         "no_file": Rule(Action.FILE, "saw no image in the upload", "report it to imghost"),
-        "empty_file": Rule(Action.FILE, "refuses the image: it is empty"),
-        "file_too_large": Rule(Action.FILE, "refuses the image: it is too large", "make it smaller, or set `max_edge`"),
-        "unsupported_format": Rule(Action.FILE, "takes only PNG, JPEG, GIF and WebP", "convert the image"),
+        "empty_file": Rule(Action.FILE, "refuses the image: it is empty", is_final=True),
+        "file_too_large": Rule(
+            Action.FILE, "refuses the image: it is too large", "make it smaller, or set `max_edge`", True
+        ),
+        "unsupported_format": Rule(Action.FILE, "takes only PNG, JPEG, GIF and WebP", "convert the image", True),
         "daily_limit": Rule(
             Action.STOP, "takes no more free uploads today", "build again tomorrow, or choose another host"
         ),
@@ -217,6 +219,7 @@ class Img402(HostBase):
                 Action.FILE,
                 f"{NAME} keeps this image only until {hosted.expires:%Y-%m-%d}, which is sooner than `retention` asks",
                 remedy=f"make it smaller, or set retention: {days}d or less",
+                is_final=True,
             )
         return hosted
 

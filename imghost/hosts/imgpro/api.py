@@ -43,9 +43,11 @@ IN_PROGRESS_WAIT: Final = 30.0
 _LINK: Final = re.compile(r"https://[A-Za-z0-9.\-]{1,100}(?::[0-9]{1,5})?(?:[/?][A-Za-z0-9/?#=&._~%+\-]{0,400})?")
 
 _BUG: Final = Rule(Action.FILE, "saw no image in the upload", "report it to imghost")
-_SIZE: Final = Rule(Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`")
-_FORMAT: Final = Rule(Action.FILE, "refuses the image's format", "convert it to PNG, JPEG, GIF, WebP or AVIF")
-_IMAGE: Final = Rule(Action.FILE, "refuses the image", "look at the image, or leave it out with `exclude`")
+_SIZE: Final = Rule(
+    Action.FILE, "refuses the image: it is too large", "make it smaller, or set `oversize: resize`", True
+)
+_FORMAT: Final = Rule(Action.FILE, "refuses the image's format", "convert it to PNG, JPEG, GIF, WebP or AVIF", True)
+_IMAGE: Final = Rule(Action.FILE, "refuses the image", "look at the image, or leave it out with `exclude`", True)
 _CONFLICT: Final = Rule(Action.FILE, "sees a conflict with an earlier upload", "build again tomorrow")
 _BAD_KEY: Final = Rule(Action.STOP, "refuses the credential", "check the key in IMGPRO_API_KEY")
 _RIGHT: Final = Rule(Action.STOP, "forbids this to the key", "put a key that may write into IMGPRO_API_KEY")
@@ -134,7 +136,8 @@ class Refusal(NamedTuple):
             return rule
         if 300 <= self.status < 400:
             return Rule(Action.STOP, "redirects, which is refused", "set `api_url` to where the API is")
-        return _AGAIN if self.status >= 500 else _IMAGE
+        # A proxy's word, which may have another tomorrow.
+        return _AGAIN if self.status >= 500 else _IMAGE._replace(is_final=False)
 
     def error(self, own: Mapping[str, Rule] = MappingProxyType({})) -> HostError:
         """Make the error that says so; `own` says what codes mean to this kind of request."""
@@ -150,6 +153,7 @@ class Refusal(NamedTuple):
             remedy=f"{rule.remedy}: {self.link}" if self.link else rule.remedy,
             wait=wait,
             is_ambiguous=self.status >= 500 or self.status == 408 or self.code == IN_PROGRESS,
+            is_final=rule.is_final,
         )
 
 
@@ -411,7 +415,8 @@ class Account(NamedTuple):
     def quota(self) -> Quota:
         """What of it an upload depends on."""
         usage = self.usage
-        return Quota(usage.remaining, usage.plan, usage.link, self.is_verified is True, usage.resets)
+        is_proven = self.is_verified is True
+        return Quota(usage.remaining, usage.plan, usage.link, is_proven, usage.resets, usage.allowance)
 
 
 def read_account(body: object) -> Account:

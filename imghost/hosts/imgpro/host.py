@@ -207,7 +207,7 @@ class ImgPro(HostBase):
         self._api.check_allowance()
         if payload.media_type == _SVG and payload.bytes > MAX_SVG:
             why = f"{NAME} takes drawings of up to {limit(MAX_SVG)}, and this one has {size(payload.bytes)}"
-            raise HostError(Action.FILE, why, remedy="make it smaller or `exclude` it")
+            raise HostError(Action.FILE, why, remedy="make it smaller or `exclude` it", is_final=True)
         if payload.period and (copy := self._outlived(payload)):
             return copy
         return self._lasting(payload, payload.period, lambda period: self._fields.key(payload, period))
@@ -372,12 +372,12 @@ class ImgPro(HostBase):
     def _problem(self, media: Media, what: What) -> HostError | None:
         """Say what is wrong with an image that is said to be this one."""
         if media.has_failed:
-            return HostError(Action.FILE, f"{NAME} could not read the image", remedy="look at the image")
+            return HostError(Action.FILE, f"{NAME} could not read the image", remedy="look at the image", is_final=True)
         size = (media.width, media.height) if isinstance(what, str) else (what.width, what.height)
         if not isinstance(what, str) and what.media_type == _SVG:
             if self.accepts(media.url) and not media.url.partition("?")[0].endswith(".svg"):
                 why = f"{NAME} would not serve this drawing as one, but as {media.url.rpartition('.')[2][:8]}"
-                return HostError(Action.FILE, why, remedy="leave `svg` out, or `exclude` it")
+                return HostError(Action.FILE, why, remedy="leave `svg` out, or `exclude` it", is_final=True)
             size = (media.width, media.height)  # a drawing has no pixels of its own
         return self._judge.objection(media, size, is_ambiguous=False)
 
