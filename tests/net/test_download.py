@@ -192,7 +192,7 @@ def send_long_body(listener: socket.socket) -> None:
             connection.sendall(b"10000\r\n" + b"x" * 65_536 + b"\r\n")
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_trouble_that_passes_is_worth_another_try(tmp_path: Path, status: int) -> None:
     with Server(lambda _: Reply(status)) as server:
         assert refused(f"{server.url}/?hidden", tmp_path, allowing(server)).action is Action.RETRY

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,21 @@ def test_a_fault_ends_in_time_as_an_ambiguous_retry_and_the_next_request_succeed
 
 
 @pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault.HANG_AFTER_ROUTE, "did not finish its answer in time"),
+        (Fault.RESET_AFTER_ROUTE, "broke the connection"),
+        (Fault.NOT_HTTP, "did not give a whole HTTP answer"),
+    ],
+)
+def test_how_an_exchange_ended_is_told(fault: Fault, words: str) -> None:
+    """Each asks for another remedy: a larger `timeout`, the network, the host."""
+    with a_pair(timeout=1) as (server, client):
+        server.fail(fault)
+        assert words in refused(client, server.url).reason
+
+
+@pytest.mark.parametrize(
     "fault", [Fault.HTML_PAGE, Fault.TRUNCATED_JSON, Fault.SLOW, Fault.EARLY_413], ids=lambda fault: fault.name
 )
 def test_a_whole_answer_is_given_whatever_it_says(fault: Fault, part: FilePart) -> None:
@@ -63,6 +79,19 @@ def test_a_whole_answer_is_given_whatever_it_says(fault: Fault, part: FilePart) 
         server.fail(fault)
         answer = client.send("POST", server.url, file=part)
     assert answer.status == (413 if fault is Fault.EARLY_413 else 200)
+
+
+def test_a_host_that_takes_no_more_connections_does_not_answer() -> None:
+    """Who is told that there is no route looks for the fault at home."""
+    with ExitStack() as held, held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0)) as full:
+        for _ in range(8):  # the queue takes one or two, and drops what comes then
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        client = held.enter_context(Client(0.5, environ={}))
+        error = refused(client, f"http://127.0.0.1:{full.getsockname()[1]}/")
+    assert (error.action, error.is_ambiguous) == (Action.RETRY, False)
+    assert error.reason.endswith("does not answer")
 
 
 def test_an_answer_that_comes_before_the_body_is_sent_is_read(tmp_path: Path) -> None:

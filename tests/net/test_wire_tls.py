@@ -1,5 +1,6 @@
 """TLS and proxies: certificates are always verified, and a proxy only ever leads to TLS."""
 
+import base64
 import datetime
 import re
 import socket
@@ -107,6 +108,7 @@ def test_https_goes_through_the_proxy_and_http_does_not(authority: tuple[object,
     assert len(asked) == 1
     assert asked[0].startswith(f"CONNECT localhost:{server.port} ".encode())
     assert CANARY.encode() not in asked[0]
+    assert b"\r\nProxy-Authorization: Basic " + base64.b64encode(f"somebody:pass!{CANARY}".encode()) in asked[0]
 
 
 def test_what_went_to_the_proxy_is_no_part_of_the_request(authority: tuple[object, str]) -> None:
