@@ -5,6 +5,7 @@ import datetime
 import re
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -89,6 +90,26 @@ def test_a_bad_certificate_stops_before_anything_is_sent(authority: tuple[object
         assert "SSL_CERT_FILE" in error.remedy
 
 
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_a_connection_that_ends_while_tls_begins_is_worth_another_try(*, is_reset: bool) -> None:
+    """A restarting server or a full one does so: that says nothing of its certificate, and stops no run."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def leave() -> None:
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", int(is_reset), 0))
+            connection.close()
+
+        leaving = threading.Thread(target=leave, daemon=True)
+        leaving.start()
+        with Client(2, environ={}) as client:
+            error = refused(client, f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        leaving.join(5)
+    assert (error.action, error.is_ambiguous) == (Action.RETRY, False)
+    assert error.reason.endswith("broke off while TLS began")
+
+
 def test_certificates_that_cannot_be_read_are_named() -> None:
     with Client(1, environ={"SSL_CERT_FILE": "missing.pem"}) as client:
         assert "SSL_CERT_FILE" in refused(client, "https://localhost:9/").remedy
@@ -144,6 +165,22 @@ def test_a_proxy_of_another_kind_stops_by_its_variables_name(text: str) -> None:
     with Client(1, environ={"HTTPS_PROXY": text}) as client:
         error = refused(client, "https://localhost:9/")
     assert (error.action, "HTTPS_PROXY" in error.reason) == (Action.STOP, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("proxy.local", "http://proxy.local:80"),
+        ("http://proxy.local", "http://proxy.local:80"),
+        ("https://proxy.local", "https://proxy.local:443"),
+        ("https://somebody@proxy.local:3128", "https://proxy.local:3128"),
+        ("http://[::1]", "http://[::1]:80"),
+    ],
+)
+def test_a_proxy_without_a_port_listens_where_its_kind_does(text: str, url: str) -> None:
+    found = proxy_for("api.example.org", 443, {"HTTPS_PROXY": text})
+    assert found is not None
+    assert (found.url, found.auth) == (url, (b"somebody", b"") if "@" in text else None)
 
 
 @pytest.mark.parametrize(
