@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -93,3 +94,36 @@ def test_a_final_answer_ends_the_intent(tmp_path: Path, faults: list[str], is_op
             upload_one(Upload(image, "", ("1.png",)), context, state)
         cache.close()
         assert bool(Cache.load(tmp_path / "cache").intents()) is is_open
+
+
+@pytest.mark.parametrize("variant", ["", "strip", "import", "edge100+webp80"])
+@pytest.mark.parametrize("over", [0, 1, 5_000])
+def test_what_is_sent_is_measured_and_not_the_file_that_it_was(tmp_path: Path, variant: str, over: int) -> None:
+    """What an image became may have more bytes than it had, and of an external one nothing is known before."""
+    with FakeStore() as store, Client(5, environ={}) as client:
+        host = fake_host(store, client, tmp_path)
+        assert host.limits.max_bytes is not None
+        payload = replace(a_payload(tmp_path, 1), variant=variant, bytes=host.limits.max_bytes + over)
+        context = UploadContext(
+            host=host,
+            client=client,
+            prepare=lambda _: payload,
+            bring=None,
+            intend=lambda _: None,
+            settle=lambda _: None,
+            earn=lambda _: None,
+            doubtful=frozenset(),
+            now=lambda: datetime.now(UTC),
+            tries=1,
+            concurrency=1,
+            verify=False,
+        )
+        upload = Upload(an_image(payload), variant, ("1.png",))
+        if not over:
+            upload_one(upload, context, SharedState())
+            assert len(store.images) == 1
+            return
+        with pytest.raises(HostError, match="what is sent for it has") as refusal:
+            upload_one(upload, context, SharedState())
+        assert "oversize: resize" in refusal.value.remedy
+        assert store.images == {}
