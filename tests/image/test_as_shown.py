@@ -13,7 +13,7 @@ import PIL.ImageChops
 import PIL.ImageOps
 import PIL.PngImagePlugin
 import pytest
-from pictures import chunk, noise, position, profile, saved
+from pictures import XMP, chunk, noise, pixels, position, profile, saved
 
 from imghost.image import avif
 from imghost.image.inspect import NotAnImage, inspect, outline, stripped
@@ -343,6 +343,21 @@ def test_an_avif_may_say_in_several_boxes_what_belongs_to_its_items(turn: int) -
     sent = lean(raw)
     assert b"Canary" not in sent
     assert opened(sent).tobytes() == opened(raw).tobytes()
+
+
+@pytest.mark.parametrize("told", [{"exif": position()}, {"xmp": XMP}, {"exif": position(), "xmp": XMP}])
+@pytest.mark.parametrize("count", [2, 5])
+def test_metadata_that_the_item_and_the_track_of_a_moving_avif_share_goes_once(
+    told: dict[str, bytes], count: int
+) -> None:
+    frames = [noise(96, 64).rotate(90 * number) for number in range(count)]
+    raw = saved("avif", frames[0], save_all=True, append_images=frames[1:], duration=80, **told)
+    assert raw.count(b"meta") >= 2  # both name it
+    assert b"Canary" in raw
+    assert inspect(raw).is_animated
+    sent = lean(raw)
+    assert b"Canary" not in sent
+    assert pixels(sent) == pixels(raw)
 
 
 @pytest.mark.parametrize(("count", "is_late"), [(1, False), (0, False), (2, True)])
