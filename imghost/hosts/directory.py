@@ -66,7 +66,7 @@ class Directory(HostBase):
         for media_type in _media_types(image, variant):
             name = _name(image.sha256, variant, media_type)
             try:
-                found = (self.folder / name).lstat()
+                found = os.lstat(f"{self.folder}{os.sep}{name}")
             except OSError:
                 continue
             if stat.S_ISREG(found.st_mode) and found.st_size and (variant or found.st_size == image.bytes):
