@@ -56,7 +56,7 @@ TESTS: Final = (
 )
 """Where tests of these rooms lie; `--tests` tries others."""
 VARIANTS: Final = 8
-"""Variants of one test that are tried, spread over all of them."""
+"""Variants of one test that are tried at first, spread over all of them; survivors meet every one."""
 LEAST: Final = 30
 """Mutants that each room gets at least."""
 SLOWEST: Final = 30.0
@@ -190,13 +190,11 @@ def mutants_of(room: str) -> list[Mutant]:
 
 
 def _lines_that_use(tree: ast.Module, statement: ast.stmt) -> frozenset[int]:
-    """List the statements that name what a statement of the module binds; none = any."""
+    """List the statements of functions that name what a statement of the module binds; none = any."""
     names = {it.id for it in ast.walk(statement) if isinstance(it, ast.Name) and isinstance(it.ctx, ast.Store)}
-    return frozenset(
-        it.lineno
-        for it in ast.walk(tree)
-        if isinstance(it, ast.stmt) and it is not statement and not names.isdisjoint(_names_in(it))
-    )
+    functions = (it for it in ast.walk(tree) if isinstance(it, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    inside = {it for function in functions for it in ast.walk(function) if isinstance(it, ast.stmt)}
+    return frozenset(it.lineno for it in inside if it is not statement and not names.isdisjoint(_names_in(it)))
 
 
 def _names_in(node: ast.AST) -> Iterator[str]:
@@ -233,8 +231,8 @@ class Heard(NamedTuple):
 class Forks:
     """Runs tests in forks of the process that collected them."""
 
-    def __init__(self, session: pytest.Session, place: Path) -> None:
-        self.items = {item.nodeid: item for item in _spread(session.items)}
+    def __init__(self, session: pytest.Session, place: Path, *, is_whole: bool) -> None:
+        self.items = {item.nodeid: item for item in (session.items if is_whole else _spread(session.items))}
         self._session = session
         self._place = place
         self._count = 0
@@ -564,7 +562,7 @@ def told(lines: Sequence[dict[str, Any]]) -> str:
 def make(session: pytest.Session, given: argparse.Namespace) -> None:
     """Make the mutants that are left, or the survivors again, in this process, which has the tests collected."""
     folder = Path.cwd()
-    forks = Forks(session, folder / "forks")
+    forks = Forks(session, folder / "forks", is_whole=given.again)
     for name in given.warm.split():
         item = forks.items[name]
         item.ihook.pytest_runtest_protocol(item=item, nextitem=None)

@@ -28,6 +28,9 @@ from imghost.models import MEDIA_TYPES, Facts, Record
 from imghost.records import safe_diskcache
 from imghost.records.cache import Cache, KnownFile, Writer, exclusive
 
+if sys.platform != "win32":
+    import resource
+
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, links and limits")
 SHA = "0123456789abcdef" * 4
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -542,6 +545,13 @@ class TestSafeDisk:
                 safe.set(key, value)
             assert len(safe) == 0
 
+    def test_a_text_of_the_greatest_length_is_kept_and_read_again(self, folder: Path) -> None:
+        """What was kept and could not be read would be a row in doubt, and the whole store would go aside."""
+        writer, text = Writer(folder / "store"), "x" * safe_diskcache.MAX_VALUE
+        writer.write({f"intent:{SHA}": text})
+        writer.close()
+        assert safe_diskcache.checked_rows(folder / "store")[f"intent:{SHA}"] == text
+
     def test_the_installed_diskcache_makes_the_schema_that_is_allowed(self, tmp_path: Path) -> None:
         diskcache.Cache(str(tmp_path / "store"), disk=safe_diskcache.safe_disk(), **safe_diskcache.SETTINGS).close()
         assert safe_diskcache.checked_rows(tmp_path / "store") == {}
@@ -653,6 +663,42 @@ class TestTrouble:
             assert cache.warnings == ()
             assert cache.records() == (RECORD,)
             assert len(cache.intents()) >= int(noted)
+
+    @posix
+    @pytest.mark.parametrize("limit", [1_000, 9_000, 20_000])
+    def test_a_store_that_a_full_disk_lets_nobody_finish_is_none(self, tmp_path: Path, limit: int) -> None:
+        """Else it would be in doubt, and each build on such a disk would put one more aside."""
+        code = (
+            "import resource, sys; from pathlib import Path\n"
+            "from imghost.records.cache import Cache; from imghost.errors import StateError\n"
+            "cache = Cache.load(Path(sys.argv[1]))\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))\n"
+            "try: cache.intend('0' * 64, 'img.pro', '')\n"
+            "except StateError as problem: print(problem)\n"
+        )
+        folder = tmp_path / "cache"
+        done = run(code, folder, limit)
+        assert done.stdout.startswith("no more is uploaded, since it cannot be noted"), done.stderr
+        cache = Cache.load(folder)
+        assert (cache.warnings, cache.is_writable, (folder / "store").exists()) == ((), True, False)
+        fill(folder)
+        assert Cache.load(folder).records() == (RECORD,)
+
+    @posix
+    def test_a_store_that_cannot_be_opened_now_stays_where_it_is(self, folder: Path) -> None:
+        """A machine without a free descriptor says nothing of the store, whose uploads under way are in no lock."""
+        with Cache.load(folder) as writing:
+            writing.intend("d" * 64, "img.pro", "")
+            free, limits = os.dup(0), resource.getrlimit(resource.RLIMIT_NOFILE)
+            os.close(free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, limits[1]))
+            try:
+                cache = Cache.load(folder)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert "is not used: " in "".join(cache.warnings)
+        assert not cache.is_writable
+        assert len(Cache.load(folder).intents()) == 2
 
     @posix
     def test_a_store_in_a_folder_that_cannot_be_written_is_read(self, folder: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import string
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -22,6 +23,11 @@ from imghost.records import lock as locks
 from imghost.records import unconfirmed
 from imghost.records.lock import Lock, load_object, quick_record, record_of
 
+if sys.platform != "win32":
+    import fcntl
+    import resource
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX limits and locks")
 HEADER = '{"imghost_lock": 1, "host": "img.pro"}'
 SHA = "0123456789abcdef" * 4
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -154,6 +160,8 @@ HOSTILE = {
     "minus one byte": line(bytes=-1),
     "half a byte": line(bytes=0.5),
     "no width": line(width=0),
+    "a width of eleven digits": line(width=10**10),
+    "a height of eleven digits": line(height=10**10),
     "true as height": line(height=True),
     "a time without zone": line(uploaded="2026-03-01T12:00:00"),
     "a time elsewhere": line(uploaded="2026-03-01T12:00:00+01:00"),
@@ -218,6 +226,36 @@ def test_a_line_that_is_appended_is_one_more_line_and_nothing_else(tmp_path: Pat
     whole = before if before.endswith("\n") else f"{before}\n"
     assert path.read_bytes().decode() == f"{whole}{locks.render_record(other)}\n"
     assert other in locks.read(path).records
+
+
+@posix
+@pytest.mark.parametrize("left", [0, 1, 100])
+def test_a_line_that_the_disk_takes_a_part_of_is_an_error_and_leaves_the_lock_as_it_was(
+    tmp_path: Path, left: int
+) -> None:
+    """Who believed the record kept would tell no receipt, and pay again; half a line would be an error ever after."""
+    path = tmp_path / "imghost.lock"
+    locks.append(path, RECORD, "img.pro")
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + left, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            locks.append(path, replace(RECORD, sha256="f" * 64), "img.pro")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+
+
+@posix
+def test_a_lock_that_somebody_holds_for_too_long_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "imghost.lock"
+    path.touch()
+    with path.open() as held, path.open() as waiting:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError):
+            locks._lock_file(waiting.fileno(), time.monotonic() + 0.05)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        locks._lock_file(waiting.fileno(), time.monotonic())
 
 
 def test_a_lock_is_made_with_its_folder_and_may_be_read_by_others(tmp_path: Path) -> None:

@@ -263,12 +263,29 @@ class TestAddresses:
             (PostgresStore, "postgresql://user:secret@host/db"),
             (PostgresStore, "postgresql://host/db?host=evil.example"),
             (PostgresStore, "postgresql://host/db?schema=a;b"),
+            (PostgresStore, "postgresql://host/db?password="),
             (PostgresStore, "postgresql://host:port/db"),
         ],
     )
     def test_what_cannot_be_meant_is_refused(self, kind: Any, url: str) -> None:
         with pytest.raises(SettingsError, match="option 'shared'"):
             kind(url, {}, 1.0)
+
+    @pytest.mark.parametrize(
+        ("url", "address"),
+        [
+            ("postgresql://host/d", "postgresql://host/d"),
+            ("postgresql://me@host:5433/db?schema=s&sslmode=require", "postgresql://host:5433/db?schema=s"),
+            ("postgresql:///db?schema=", "postgresql:///db"),
+        ],
+    )
+    def test_a_database_is_told_without_its_user(self, url: str, address: str) -> None:
+        assert PostgresStore(url, {}, 1.0).address == address
+
+    def test_every_version_looks_for_an_entry_under_the_same_name(self) -> None:
+        """Else two builds, one upgraded, would each upload and pay for what the other has."""
+        key = Key("img.pro", "me", "0123456789abcdef" * 4, "strip")
+        assert key.path == f"records/img.pro/01/23/{key.sha256}-3ad8d720616b91df"
 
     def test_the_environments_password_goes_only_where_the_environment_says(self) -> None:
         secret = {"PGPASSWORD": "canary-0123456789"}
