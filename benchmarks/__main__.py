@@ -64,6 +64,8 @@ def _measured(folder: Path, size: float, npm: Path | None) -> list[Row]:
         lambda: reports.page(folder / "report", sized(3000)),
         lambda: pages.growth(folder, site / "site-plain", sized(1000), sized(10_000)),
         lambda: builds.sphinx(folder / "sphinx", sized(200)),
+        lambda: builds.beside_records(folder / "locks", 100, 200, sized(100_000)),
+        lambda: builds.beside_records(folder / "locks", 100, 200, sized(1_000_000)),
         lambda: images.many(folder / "images", sized(5000), 200_000),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1, 1.25, verify=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 from benchmarks import sites
 from benchmarks.measure import Row, Taken, alternating, environ, median, python, ratio, run
 from benchmarks.server import serving
+from imghost.records import lock as locks
 
 PAIRS = 2
 _LOADED = """
@@ -136,3 +139,65 @@ def sphinx(folder: Path, pages: int) -> list[Row]:
     return [
         Row(f"warm no-op Sphinx build of {pages:,} Furo pages, over a plain no-op (CPU)", ratio(pairs), 1.05, note=note)
     ]
+
+
+_WARM = """
+import json, os, sys, time
+from pathlib import Path
+from imghost import Job, rehost
+from imghost.settings import read
+folder = Path.cwd()
+began = time.process_time()
+found = rehost(Job(folder / "site", read(json.loads(sys.argv[1]), folder), dict(os.environ))).report
+spent = time.process_time() - began
+peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps([spent * 1000, peak / 1000, found.counts.uploaded, found.counts.cached, found.requests]))
+"""
+
+
+def beside_records(folder: Path, pages: int, pictures: int, count: int) -> list[Row]:
+    """Rehost pages beside a lock of their own images and beside one of many more, in turn; the least of each counts."""
+    own, many = folder / "own", folder / "many"
+    with serving() as server:
+        sites.mkdocs(folder, pages, pictures, {"plain": ""}, paragraphs=5)
+        env = environ(IMGPRO_API_KEY=sites.KEY)
+        run([sys.executable, "-m", "mkdocs", "build", "-q", "-f", "plain.yml"], folder, env)
+        given = json.dumps({"host": "img.pro", "options": {"api_url": f"{server.url}/v1"}, "verify": False})
+
+        def rehosted(place: Path) -> list[float]:
+            run(python(_WARM, given), place, env)
+            return [float(it) for it in json.loads((place / ".benchmark.log").read_text())]
+
+        for place in (own, many):
+            shutil.copytree(folder / "site-plain", place / "site")
+        rehosted(own)
+        written = _fill(own / "imghost.lock", many / "imghost.lock", count)
+        fresh = rehosted(many)
+        sent = server.count
+        pairs = [(rehosted(many), rehosted(own)) for _ in range(7)]
+        assert server.count == sent, "a warm build has asked the host"
+        assert {it[2] for pair in pairs for it in pair} == {0}, "a warm build has uploaded"
+    size = (many / "imghost.lock").stat().st_size / 1e6
+    shutil.rmtree(folder)
+    least = [[min(pair[side][column] for pair in pairs) for side in (0, 1)] for column in (0, 1)]
+    first = f"the first look at it {(fresh[0] - least[0][1]) / 1000:.2f} s and {fresh[1] - least[1][1]:.0f} MB"
+    note = f"CPU; {size:.0f} MB; {first}; {pictures} lines put in {written:.1f} s"
+    what = f"a lock of {count:,} records, to a warm build of {pages} pages"
+    return [
+        Row(f"time that is added by {what}", least[0][0] - least[0][1], 20, "ms", note),
+        Row("memory that it adds", least[1][0] - least[1][1], 30, "MB"),
+    ]
+
+
+def _fill(own: Path, many: Path, count: int) -> float:
+    """Write a lock of many records of other images, and add those that are known as a build does; gives its seconds."""
+    known = locks.read(own)
+    line = locks.render_record(known.records[0])
+    digest, url = known.records[0].sha256, known.records[0].url
+    with many.open("w") as file:
+        file.write('{"imghost_lock": 1, "host": "img.pro"}\n')
+        for name in sorted(hashlib.sha256(b"%d" % it).hexdigest() for it in range(count - len(known.records))):
+            file.write(line.replace(digest, name).replace(url, f"{url}?{name[:20]}") + "\n")
+    began = time.process_time()
+    locks.add(many, known.records, known.host)
+    return time.process_time() - began

@@ -13,29 +13,29 @@ import argparse
 import heapq
 import json
 import multiprocessing
+import os
 import random
 import secrets
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from typing import Any, NamedTuple
 
 from imghost.models import Record
 from imghost.records import shared
-from imghost.records.shared import Course, Key, Seen, State, Store, Writer
+from imghost.records.shared import Course, Held, Key, Seen, State, Store, Writer
 
 PRICES = {"get": 0.0004 / 1000, "put": 0.005 / 1000}
 """US dollars a request: S3 Standard's list for us-east-1."""
 STORAGE = 0.023
 """US dollars a GB and month, of the same list."""
-WIDTH = {"s3": 32, "postgresql": 4, "file": 1}
-"""Questions at a time, as the stores ask them."""
 
 
 @dataclass(frozen=True)
@@ -164,61 +164,189 @@ def _poisson(chance: random.Random, mean: float) -> int:
     return count
 
 
-def measured(store: Store, width: int, count: int = 100) -> Steps:
-    """Take the time of the protocol's steps in a store."""
-    writer = Writer(secrets.token_hex(8), "benchmark")
-    keys = [Key("h", "", secrets.token_hex(32), "") for _ in range(count)]
-    writes = []
-    for key in keys:
-        started = time.perf_counter()
-        shared.claim(store, key, Seen(), writer)
-        writes.append(time.perf_counter() - started)
-    started = time.perf_counter()
-    shared.ask_all(store, keys)
-    return Steps((time.perf_counter() - started) / (count / width), median(writes), width)
-
-
 # The model against the machine: processes that go through the protocol with an upload that only takes time.
+#
+# On one machine the steps of sixteen processes share its processors, so the model lives through them by events: each
+# step waits for a processor, has it for as long as the step took of one alone, and then waits for its answer.
+
+PAUSE, LONGEST = 0.1, 1.0
+"""Seconds between two questions for what another process is at."""
 
 
-def check(place: str, processes: int = 16, common: int = 20, own: int = 20, upload: float = 0.1) -> dict[str, object]:
+class Step(NamedTuple):
+    """What a step of the protocol takes where nothing else runs: seconds, and of those on a processor."""
+
+    seconds: float
+    busy: float
+
+
+class Taken(NamedTuple):
+    """What the steps of the check take, each measured alone."""
+
+    look: Step
+    """A question for one image."""
+    each: Step
+    """What each image more adds to it."""
+    claim: Step
+    lost: Step
+    """A claim of what another has claimed."""
+    publish: Step
+    wake: Step
+    """What a wait takes beyond its time."""
+
+
+class Check(NamedTuple):
+    """What processes want: images that all of them show, and some of their own."""
+
+    processes: int = 16
+    common: int = 20
+    own: int = 20
+    upload: float = 0.1
+
+    def names(self, number: int) -> list[str]:
+        """List what one process wants, in its order."""
+        names = [f"common {it}" for it in range(self.common)] + [f"own {number} {it}" for it in range(self.own)]
+        random.Random(number).shuffle(names)
+        return names
+
+
+def alone(store: Store, count: int = 60) -> Taken:
+    """Take the time of each step in a store, with nothing else to do on this machine."""
+    writer, other = (Writer(secrets.token_hex(8), "benchmark") for _ in range(2))
+    keys = [Key("h", "", secrets.token_hex(32), "") for _ in range(count)]
+    shared.ask_all(store, keys)  # what a first question opens
+    shared.claim(store, Key("h", "", secrets.token_hex(32), ""), Seen(), writer)
+    held: dict[Key, Held | None] = {}
+    look = _taken(lambda key: shared.ask_all(store, [key]), keys)
+    claim = _taken(lambda key: held.update({key: shared.claim(store, key, Seen(), writer)}), keys)
+    lost = _taken(lambda key: shared.claim(store, key, Seen(), other), keys)
+    publish = _taken(lambda key: shared.publish(store, key, held[key], a_record(key), writer, lambda _: True), keys)
+    turns = 20
+    every = _taken(lambda _: shared.ask_all(store, keys), range(turns))
+    each = Step(*(max(0.0, (many - one) / (count - 1)) for many, one in zip(every, look, strict=True)))
+    wake = _taken(lambda _: time.sleep(0.01), range(turns))
+    return Taken(look, each, claim, lost, publish, Step(wake.seconds - 0.01, wake.busy))
+
+
+def _taken(step: Callable[[Any], object], things: Sequence[Any]) -> Step:
+    """Take the time of a step: what passes, and what this process and the engine's have of the processors."""
+    busy, began = _busy(), time.perf_counter()
+    for thing in things:
+        step(thing)
+    return Step((time.perf_counter() - began) / len(things), (_busy() - busy) / len(things))
+
+
+def _busy() -> float:
+    """Sum up the processor time of this process and of every process of PostgreSQL's, in seconds."""
+    found = time.process_time()
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = place.read_text().partition("(")[2].rpartition(")")
+        except OSError:  # it has ended
+            continue
+        if name == "postgres":
+            found += sum(map(int, rest.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+Doing = Generator[tuple[float, float], None, None]
+"""What a process does: seconds that it needs a processor for, and seconds that it waits after that."""
+
+
+def modelled(wanted: Check, taken: Taken, cores: int) -> list[float]:
+    """Live through the processes' steps; gives the seconds that each of them takes."""
+    there: dict[str, bool] = {}
+    """Image -> whether it has been published; until then it is claimed."""
+    free = [0.0] * cores
+    doing = [_modelled(wanted.names(number), wanted.upload, taken, there) for number in range(wanted.processes)]
+    events = [(0.0, number) for number in range(wanted.processes)]
+    ends = [0.0] * wanted.processes
+    while events:
+        now, number = heapq.heappop(events)
+        try:
+            busy, waits = next(doing[number])
+        except StopIteration:
+            ends[number] = now
+            continue
+        if busy:
+            now = max(now, heapq.heappop(free)) + busy
+            heapq.heappush(free, now)
+        heapq.heappush(events, (now + waits, number))
+    return ends
+
+
+def _modelled(left: list[str], upload: float, taken: Taken, there: dict[str, bool]) -> Doing:
+    """Be one build of the model, step by step as `_work` is one of the machine."""
+
+    def done(step: Step, times: int = 1, wait: float = 0.0) -> tuple[float, float]:
+        return step.busy * times, max(0.0, step.seconds - step.busy) * times + wait
+
+    pause = PAUSE
+    while left:
+        yield done(taken.look)
+        yield done(taken.each, len(left) - 1)
+        seen, progress = dict(there), False
+        for image in list(left):
+            if seen.get(image):
+                left.remove(image)
+            elif image not in seen and image in there:
+                yield done(taken.lost)
+            elif image not in seen:
+                there[image] = False
+                yield done(taken.claim)
+                yield done(taken.wake, wait=upload)
+                yield done(taken.publish)
+                there[image], progress = True, True
+                left.remove(image)
+        if left:
+            pause = PAUSE if progress else min(LONGEST, pause * 1.5)
+            yield done(taken.wake, wait=pause)
+
+
+def check(place: str, wanted: Check) -> dict[str, float]:
     """Let processes want the same images and some of their own; gives what happened beside what the model says."""
+    store = shared.open_store(place, {}, 30.0)
+    taken = alone(store)
+    store.close()
     context = multiprocessing.get_context("spawn")
-    gate, answers = context.Barrier(processes), context.Queue()
-    arguments = [(place, number, common, own, upload, gate, answers) for number in range(processes)]
-    workers = [context.Process(target=_work, args=one) for one in arguments]
+    gate, answers = context.Barrier(wanted.processes), context.Queue()
+    workers = [
+        context.Process(target=_work, args=(place, number, wanted, gate, answers)) for number in range(wanted.processes)
+    ]
     for worker in workers:
         worker.start()
     found = [answers.get(timeout=300) for _ in workers]
     for worker in workers:
         worker.join()
     sent = Counter(image for one in found for image in one["sent"])
-    distinct = common + own * processes
-    steps = found[0]["steps"]
-    sends = common / processes + own
-    per_build = sends * upload + steps[0] * (common + own) + steps[1] * 2 * sends
+    ran, model = median(one["seconds"] for one in found), modelled(wanted, taken, cores())
     return {
-        "processes": processes,
-        "uploads over distinct": sum(sent.values()) / distinct,
-        "requests an image wanted": sum(one["requests"] for one in found) / ((common + own) * processes),
-        "seconds, run": median(one["seconds"] for one in found),
-        "seconds, model": per_build,
+        "look": taken.look.seconds * 1000,
+        "claim": taken.claim.seconds * 1000,
+        "busy": taken.claim.busy * 1000,
+        "uploads over distinct": sum(sent.values()) / (wanted.common + wanted.own * wanted.processes),
+        "requests": sum(one["requests"] for one in found) / ((wanted.common + wanted.own) * wanted.processes),
+        "run": ran,
+        "model": median(model),
+        "ratio": median(model) / ran,
     }
 
 
-def _work(place: str, number: int, common: int, own: int, upload: float, gate: object, answers: object) -> None:
+def cores() -> int:
+    """Say how many processors there are for this process."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _work(place: str, number: int, wanted: Check, gate: Any, answers: Any) -> None:
     """Be one build: what another is at comes last."""
     store = Counted(shared.open_store(place, {}, 30.0))
-    steps = measured(store, 1, 20)
-    store.calls = 0
-    chance = random.Random(number)
-    names = [f"common {it}" for it in range(common)] + [f"own {number} {it}" for it in range(own)]
-    chance.shuffle(names)
-    keys = {Key("h", "", _digest(name), ""): name for name in names}
+    keys = {Key("h", "", _digest(name), ""): name for name in wanted.names(number)}
     writer, sent = Writer(secrets.token_hex(8), f"p{number}"), []
-    gate.wait()  # type: ignore[attr-defined]
+    shared.ask_all(store, keys)
+    store.calls = 0
+    gate.wait()
     started = time.perf_counter()
-    left, pause = list(keys), 0.1
+    left, pause = list(keys), PAUSE
     while left:
         seen = shared.ask_all(store, left)
         progress = False
@@ -227,16 +355,16 @@ def _work(place: str, number: int, common: int, own: int, upload: float, gate: o
             if course is Course.TAKE:
                 left.remove(key)
             elif course is Course.CLAIM and (held := shared.claim(store, key, there, writer)):
-                time.sleep(upload)
+                time.sleep(wanted.upload)
                 sent.append(keys[key])
                 shared.publish(store, key, held, a_record(key), writer, lambda _: True)
                 left.remove(key)
                 progress = True
         if left:
-            pause = 0.1 if progress else min(1.0, pause * 1.5)
+            pause = PAUSE if progress else min(LONGEST, pause * 1.5)
             time.sleep(pause)
     seconds = time.perf_counter() - started
-    answers.put({"sent": sent, "requests": store.calls, "seconds": seconds, "steps": (steps.ask, steps.write)})  # type: ignore[attr-defined]
+    answers.put({"sent": sent, "requests": store.calls, "seconds": seconds})
     store.close()
 
 
@@ -316,17 +444,14 @@ def main() -> None:
                 print(f"folder of {count:,} records: {asking(folder.as_uri()) * 1000:.1f} ms for 200 images")
             return
         print(
-            "| store | ask, ms | write, ms | 16 processes: uploads / distinct | requests an image | s, run | s, model |"
+            f"16 processes on {cores()} processors, each step measured alone\n\n"
+            "| store | look, ms | claim, ms | of it on a processor | uploads / distinct | requests an image "
+            "| s, run | s, model | model / run |\n|---|---|---|---|---|---|---|---|---|"
         )
-        print("|---|---|---|---|---|---|---|")
         for engine, place in places(stack, folder):
-            store = shared.open_store(place, {}, 30.0)
-            steps = measured(store, WIDTH[engine])
-            store.close()
-            ran = check(place)
-            shown = ("uploads over distinct", "requests an image wanted", "seconds, run", "seconds, model")
-            cells = (steps.ask * 1000, steps.write * 1000, *(ran[name] for name in shown))
-            print(f"| {engine} | " + " | ".join(f"{it:.2f}" for it in cells) + " |", flush=True)
+            print(
+                f"| {engine} | " + " | ".join(f"{it:.2f}" for it in check(place, Check()).values()) + " |", flush=True
+            )
     print()
     print("| S3, trip | builds | uploads / distinct | requests a day | dollars a day | waited | longest | added |")
     print("|---|---|---|---|---|---|---|---|")

@@ -14,7 +14,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path
@@ -200,20 +200,22 @@ _OURS: Final = re.compile(r"\.imghost-[0-9a-f]{16}\.tmp")
 _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
-def write_whole(path: Path, content: bytes | str, *, is_durable: bool) -> None:
-    """Put content in a file's place in one step, so that a reader sees the old file or the new one.
+def write_whole(path: Path, content: bytes | str | Iterable[bytes], *, is_durable: bool) -> None:
+    """Put content, or its pieces, in a file's place in one step, so that a reader sees the old file or the new one.
 
     The old file's permission bits stay. With `is_durable` the new file survives a loss of power once
     this returns. Text is written as UTF-8, undecodable bytes as they were. Raises OSError, after which
     the old file is unchanged and no temporary file is left.
     """
     whole = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    pieces = (whole,) if isinstance(whole, bytes) else whole
     mode = _mode(path)
     new = path.with_name(f".imghost-{secrets.token_hex(8)}.tmp")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(whole)
+            for piece in pieces:
+                file.write(piece)
             if is_durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -512,12 +514,22 @@ have its size and set its modification time, as builds that can be repeated do. 
 """
 
 
-def stamp(path: Path | str) -> Stamp | None:
-    """Give what a file's change would change, without reading it; None where there is no regular file."""
+def stamp(path: Path | str | int) -> Stamp | None:
+    """Give what a change of a file, or of one that is open, would change; None where there is no regular file."""
     try:
         return _stamp_of(os.stat(path))  # noqa: PTH116 - a Path costs more than the call, once an image
     except OSError:
         return None
+
+
+def is_settled(status: os.stat_result) -> bool:
+    """Say whether every change of a file from now on must give it another stamp.
+
+    File systems count time in steps: a file that changes twice within one keeps its stamp.
+    """
+    changed = status.st_mtime_ns if os.name == "nt" else status.st_ctime_ns
+    step = 2_100_000_000 if changed % 1_000_000_000 == 0 else 50_000_000
+    return abs(time.time_ns() - changed) > step
 
 
 def _stamp_of(status: os.stat_result) -> Stamp:

@@ -594,9 +594,9 @@ def tidy(call: Call) -> int:
     left = care.find_left(lock.records, sites, grace, datetime.now(UTC))
     is_writing = bool(call.given["yes"]) and bool(left)
     if is_writing:
-        gone = set(map(id, left))
-        kept = tuple(record for record in lock.records if id(record) not in gone)
-        locks.write(call.settings.lock, replace(lock, records=kept))
+        gone = {(record.key, record.url) for record in left}
+        digests = {record.sha256 for record in left}
+        locks.change(call.settings.lock, digests, lambda _, there: (it for it in there if (it.key, it.url) not in gone))
     if call.is_json:
         rows = [{"sha256": record.sha256, "host": record.host, "url": record.url} for record in left]
         print_json({"imghost_tidy": 1, "records": len(lock.records), "written": is_writing, "left": rows})

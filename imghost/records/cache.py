@@ -235,6 +235,7 @@ class Cache:
         self._seen: set[str] = set()
         self._new: set[str] = set()
         self._restamped: set[str] = set()
+        self._proofs: dict[str, tuple[Path, Stamp]] = {}
         self._guard = threading.Lock()
         self._writer: Writer | None = None
 
@@ -363,6 +364,17 @@ class Cache:
         self._seen.add(key)
         (self._new.add if _is_settled(now) else self._new.discard)(key)
 
+    def proof(self, path: Path, now: Stamp) -> str:
+        """Tell what was found out of a lock that still has this stamp; empty = nothing."""
+        start, value = _start(now), self._rows.get(_key("lock", os.path.realpath(path)), "")
+        return value.removeprefix(start) if value.startswith(start) else ""
+
+    def keep_proof(self, path: Path, now: Stamp, proof: str) -> None:
+        """Note what was found out of a lock; `save` writes it, unless the lock may have changed since."""
+        key = _key("lock", os.path.realpath(path))
+        self._rows[key] = _start(now) + proof
+        self._proofs[key] = path, now
+
     def save(self, *, is_serving: bool = False) -> None:
         """Write the new digests in one step, and forget those of files long gone; raises OSError.
 
@@ -372,10 +384,12 @@ class Cache:
         unseen = [key for key, _ in self._of_kind("file:") if key not in self._seen]
         gone = unseen if len(unseen) > max(2 * len(self._seen), _SPARE) else []
         new = self._new - self._restamped if is_serving else self._new
+        new |= {key for key, (path, then) in self._proofs.items() if _is_as_then(path, then)}
         changes: Changes = {key: self._rows[key] for key in new} | dict.fromkeys(gone)
         if self.is_writable and (changes or self._has_log):
             self._apply(changes)
             self._new.clear()
+            self._proofs.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -475,6 +489,13 @@ def _is_settled(now: Stamp) -> bool:
     """
     step = 2_100_000_000 if now[1] % 1_000_000_000 == 0 else 50_000_000
     return abs(time.time_ns() - now[1]) > step
+
+
+def _is_as_then(path: Path, then: Stamp) -> bool:
+    """Say whether a file has the stamp that it had, and will never have it again once it changes."""
+    with suppress(OSError):
+        return files.stamp(path) == then and files.is_settled(path.stat())
+    return False
 
 
 def _written_known(known: KnownFile) -> str:

@@ -343,9 +343,13 @@ _NO_HOST: Final = "no host is chosen and no credential is in the environment; se
 def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     """Scan the site, find its images and plan; raises ImghostError for a wrong set-up."""
     started = time.perf_counter()
+    with locks.opened(job.settings.lock, job.now(), cache) as opened:
+        return _planned(opened, job, client, cache, started)
+
+
+def _planned(opened: locks.OpenLock, job: Job, client: Client, cache: Cache, started: float) -> Planned:
     settings = job.settings
-    lock = locks.read(settings.lock, job.now())
-    host = _open(job, lock, client)
+    host = _open(job, opened.host, client)
     found = survey(job.site, _own_report(job))
     depending = dependents_of(found)
     mark = mark_of(settings) + depending.mark
@@ -364,6 +368,7 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
     hashed = time.perf_counter()
     network = leave_to_upload(settings, job.environ, is_serving=job.is_serving)
     images |= {url: brought(url) for url in remote}
+    lock = opened.of(image.sha256 for image in images.values())
     records, refused = usable(lock.records, host, images, settings, job.now())
     every = [group for _, of_page in groups for group in of_page.values()]
     chosen = _plan(images, stays, every, records, host, settings, job.now(), views)
@@ -505,8 +510,8 @@ def owner_of(settings: Settings, host: Host) -> str:
     return repr((lock, host.name, host.account, project, places))
 
 
-def _open(job: Job, lock: locks.Lock, client: Client) -> Host | None:
-    name = registry.chosen(job.settings, job.environ, lock.host)
+def _open(job: Job, last: str | None, client: Client) -> Host | None:
+    name = registry.chosen(job.settings, job.environ, last)
     return registry.open_host(name, job.settings, job.environ, client, job.site, now=job.now) if name else None
 
 

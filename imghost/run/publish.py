@@ -9,7 +9,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -78,9 +78,12 @@ def _published(planned: Planned, job: Job, client: Client, cache: Cache) -> Publ
                 return refused(planned, "busy", f"nothing is uploaded: {why}")
             locks.check_place(job.settings.lock)
             with Cache.load(job.settings.cache_dir) as fresh, ending_in_order():
-                planned = replanned(planned, job, locks.read(job.settings.lock, job.now()), fresh)
-                planned, job, notices = _by_the_hosts_clock(planned, job, client, fresh)
-                done = _carried_out(planned, job, client, fresh)
+                with locks.opened(job.settings.lock, job.now(), cache) as lock:
+                    there = lock.of(image.sha256 for image in planned.images.values())
+                    planned = replanned(planned, job, there, fresh)
+                    planned, job, notices = _by_the_hosts_clock(planned, job, client, fresh)
+                    done = _carried_out(planned, job, client, fresh, lock)
+                locks.prove(job.settings.lock, cache)
                 return done._replace(notices=(*notices, *done.notices))
     except StateError as problem:
         why = str(problem).removeprefix("nothing is uploaded, since ")
@@ -125,8 +128,13 @@ def _by_the_hosts_clock(
     return replanned(planned, job, planned.lock, cache), job, (Notice("clock", text),)
 
 
-def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Published:
-    """Upload what the plan asks for, if that is within the budget; raises StateError where no state can be kept."""
+def _carried_out(
+    planned: Planned, job: Job, client: Client, cache: Cache, lock: locks.OpenLock | None = None
+) -> Published:
+    """Upload what the plan asks for, if that is within the budget; raises StateError where no state can be kept.
+
+    `lock` is that of a host on the network, open.
+    """
     host = planned.host
     if host is None or not planned.plan.uploads:
         return without_uploads(planned, planned.leave)
@@ -140,7 +148,7 @@ def _carried_out(planned: Planned, job: Job, client: Client, cache: Cache) -> Pu
 
     try:
         with _among_others(job, host) as among, _workshop() as folder:
-            context = _context(host, planned, job, client, cache, folder)
+            context = _context(host, planned, job, client, cache, folder, lock)
             spared, left = recover(planned.plan.uploads, context)
             known += spared
             if spared:
@@ -277,7 +285,15 @@ def _workshop() -> Iterator[Path]:
         yield folder
 
 
-def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cache, folder: Path) -> UploadContext:
+def _context(
+    host: Host,
+    planned: Planned,
+    job: Job,
+    client: Client,
+    cache: Cache,
+    folder: Path,
+    lock: locks.OpenLock | None,
+) -> UploadContext:
     from imghost.image import payload
     from imghost.run.upload import UploadContext
 
@@ -320,8 +336,8 @@ def _context(host: Host, planned: Planned, job: Job, client: Client, cache: Cach
         tries=job.settings.retries,
         concurrency=job.settings.concurrency,
         verify=job.settings.verify and host.place == "network",
-        bound={record.url: record for record in planned.lock.records if record.host == host.name},
-        twins=_twins(planned, host, job),
+        bound=_bound(planned, host, lock),
+        twin=_twins(host, job, lock),
         retention=job.settings.retention,
         stored=tuple(record for record in planned.lock.records if record.host == host.name and _is_good(record, job)),
         sleep=job.sleep,
@@ -394,10 +410,30 @@ class _Ledger:
                     self._job.say(f"receipt: {json_in_log(locks.render_record(record))}")
 
 
-def _twins(planned: Planned, host: Host, job: Job) -> dict[str, Record]:
-    """List the good records of images that were sent as they are: what they have, an equal payload needs no more."""
-    own = (record for record in planned.lock.records if not record.variant and owns(record, host.name, host.accepts))
-    return {record.sha256: record for record in own if _is_good(record, job)}
+def _bound(planned: Planned, host: Host, lock: locks.OpenLock | None) -> Callable[[str], Record | None]:
+    """Make what tells the record of a URL, if any image of this host has it; mostly one of the site's own."""
+    own = {record.url: record for record in planned.lock.records if record.host == host.name}
+
+    def bound(url: str) -> Record | None:
+        record = own.get(url)
+        with suppress(LockError):  # what the host has stored by now is kept, whoever writes into the lock meanwhile
+            record = record or (lock.bound(url) if lock else None)
+        return record if record and record.host == host.name else None
+
+    return bound
+
+
+def _twins(host: Host, job: Job, lock: locks.OpenLock | None) -> Callable[[str], Record | None]:
+    """Make what tells the good record of an image that was sent as it is: an equal payload needs no other."""
+
+    def twin(digest: str) -> Record | None:
+        known: Sequence[Record] = ()
+        with suppress(LockError):
+            known = lock.of([digest]).records if lock else ()
+        own = (record for record in known if not record.variant and owns(record, host.name, host.accepts))
+        return next((record for record in own if _is_good(record, job)), None)
+
+    return twin
 
 
 def _is_good(record: Record, job: Job) -> bool:
@@ -715,11 +751,16 @@ def _with(published: Published, kinds: Mapping[str, frozenset[str]], field: str 
 
 def _noted(published: Published, job: Job, urls: Iterable[str]) -> tuple[Notice, ...]:
     """Write into the lock what was seen; where it cannot be, the next build looks again."""
-    told = {record.key: record for record in published.records.values() if record.url in set(urls)}
+    shown = set(urls)
+    told = {record.key: record for record in published.records.values() if record.url in shown}
     try:
-        lock = locks.read(job.settings.lock, job.now())
-        known = (told.get(record.key, record) for record in lock.records)
-        locks.write(job.settings.lock, locks.Lock(lock.host, tuple(known), lock.header))
+        digests = {digest for digest, _, _ in told}
+        locks.change(
+            job.settings.lock,
+            digests,
+            lambda _, there: (told.get(it.key, it) if is_confirmed(it) else it for it in there),
+            now=job.now(),
+        )
     except OSError as problem:
         reason = problem.strerror or problem
         return (Notice("lock", f"{job.settings.lock} cannot be written: {reason}; make room or change its mode"),)

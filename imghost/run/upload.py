@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -109,10 +109,10 @@ class UploadContext:
     tries: int
     concurrency: int
     verify: bool
-    bound: Mapping[str, Record] = field(default_factory=dict)
-    """URLs that records already bind."""
-    twins: Mapping[str, Record] = field(default_factory=dict)
-    """Records that are good, by the digest of the payload that is at the host, where that is known."""
+    bound: Callable[[str], Record | None] = lambda _: None
+    """Tells the record that binds a URL already."""
+    twin: Callable[[str], Record | None] = lambda _: None
+    """Tells the record that is good of the payload with a digest, where such a one is at the host."""
     retention: timedelta | None = None
     """How long images are to live; None = for ever."""
     told: set[str] = field(default_factory=set)
@@ -142,7 +142,7 @@ def upload_all(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Ou
 
     Raises StateError where a record could not be kept: then nothing further is sent.
     """
-    state = SharedState(bound={url: content_of(record) for url, record in context.bound.items()})
+    state = SharedState()
     for record in context.stored:
         state.stored.setdefault(record.sha256, []).append(record)
     first = list(uploads[:1]) if context.is_first_alone else []
@@ -345,12 +345,12 @@ def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tu
             _keep(partial(context.earn, same), state)
             return same, False
         _check_length(upload, payload, context)
-        twin = None if upload.renewed else context.twins.get(payload.sha256)
+        twin = None if upload.renewed else context.twin(payload.sha256)
         hosted = _as_hosted(twin) if twin else _sent_once(upload, payload, context, state)
         _check_address(hosted, context)
         since = twin.uploaded if twin else context.now()
         record = asked_for(recorded(upload, payload, hosted, context.host.name, since), context.retention)
-        _bind(record, state, payload.sha256)
+        _bind(record, context, state, payload.sha256)
         return _earned(unconfirmed(record) if context.verify else record, context, state), hosted.is_new
     finally:
         payload.file.unlink(missing_ok=True)
@@ -422,7 +422,7 @@ def recover(uploads: Sequence[Upload], context: UploadContext) -> tuple[list[Out
 
     A dead URL is uploaded again; one that cannot be asked now is asked by the next build, and nothing is sent.
     """
-    state = SharedState(bound={url: content_of(record) for url, record in context.bound.items()})
+    state = SharedState()
     spared = [upload for upload in uploads if upload.spare]
     outcomes = concurrently(lambda upload: _recovered(upload, context, state), spared, context.concurrency)
     done = [outcome for outcome in outcomes if outcome]
@@ -435,7 +435,7 @@ def _recovered(upload: Upload, context: UploadContext, state: SharedState) -> Ou
     assert upload.spare is not None
     record = confirmed(upload.spare)
     try:
-        _bind(record, state)
+        _bind(record, context, state)
         answer = _confirm(record, context, state)
         if upload.variant == IMPORT and record.width is None:
             record = _with_facts(record, answer)
@@ -527,7 +527,7 @@ def _brought(
         context.now().replace(microsecond=0), hosted.expires,
     )  # fmt: skip
     record = asked_for(record, context.retention)
-    _bind(record, state)
+    _bind(record, context, state)
     return _earned(unconfirmed(record), context, state), hosted.is_new
 
 
@@ -619,11 +619,11 @@ def _check_address(hosted: Hosted, context: UploadContext) -> None:
         raise HostError(Action.FILE, f"the host's URL is not one of its images: {printable(hosted.url)}")
 
 
-def _bind(record: Record, state: SharedState, payload: str = "") -> None:
+def _bind(record: Record, context: UploadContext, state: SharedState, payload: str = "") -> None:
     """Refuse a URL that already stands for other bytes; files with equal payloads share one."""
-    mine = content_of(record, payload)
+    mine, known = content_of(record, payload), context.bound(record.url)
     with state.guard:
-        if not state.bound.setdefault(record.url, mine).may_be(mine):
+        if not state.bound.setdefault(record.url, content_of(known) if known else mine).may_be(mine):
             raise HostError(
                 Action.FILE,
                 f"the host gave a URL that already belongs to another image: {record.url}",
