@@ -3,8 +3,8 @@
     python -m benchmarks.scale            the day, the table, and the check of the model on this machine
     python -m benchmarks.scale --records 1000000    what a build's question costs beside a million records
 
-The steps of the protocol are measured here, each alone, in a folder and in PostgreSQL if it is installed; for S3 a round
-trip is taken as given, since no bucket is on this machine.
+The steps of the protocol are measured here, each alone, in a folder and in PostgreSQL if it is installed; for S3 a
+round trip is taken as given, since no bucket is on this machine.
 """
 
 from __future__ import annotations
