@@ -120,7 +120,8 @@ def test_a_cheque_leaves_no_trace_in_the_file_once_it_is_cashed(
     monkeypatch.setattr(sqlite3, "connect", connected)
     journal, payload = a_journal(tmp_path), a_payload(tmp_path)
     purchase = Purchase("https://img402.dev", payload.image)
-    made, _ = journal.reserve(purchase, sent_as(payload), 10_000, Budget(10_000, ""), lambda _: SIGNED)
+    long = replace(SIGNED, header="cheque " * 150)  # as one is, so that what comes in its place leaves a part of it
+    made, _ = journal.reserve(purchase, sent_as(payload), 10_000, Budget(10_000, ""), lambda _: long)
     journal.keep_token(made, "token-of-the-cheque", 9.0, None)
     assert b"token-of-the-cheque" in journal.file.read_bytes()
     journal.finish(made, "https://i.img402.dev/a.png", "a", None, None)
