@@ -152,6 +152,7 @@ def test_the_life_of_an_image_counts_from_the_hosts_own_clock(tmp_path: Path) ->
         (415, {}, Action.FILE),
         (418, {}, Action.FILE),
         (425, {}, Action.RETRY),
+        (402, {"error": "Payment required"}, Action.STOP),
         (429, {"error": "daily_limit"}, Action.STOP),
         (429, {"error": {"code": "daily_limit", "message": "no more"}}, Action.STOP),
         (429, {"error": "slow_down"}, Action.WAIT),

@@ -296,6 +296,15 @@ def test_an_image_that_ends_too_soon_says_what_was_paid_and_is_not_bought_again(
         assert shop.paid == 1_000_000
 
 
+def test_a_copy_that_was_bought_for_a_year_is_none_for_ever_and_is_not_bought_again(tmp_path: Path) -> None:
+    """The page would break when it ends, though the journal has a URL."""
+    with a_shop(tmp_path) as shop:
+        shop.host(tier="1-year", retention=YEAR).upload(a_payload(tmp_path))
+        error = refused(shop.host(tier="1-year", retention=None), tmp_path)
+        assert (error.action, "sooner than `retention` asks" in error.reason) == (Action.FILE, True)
+        assert (shop.paid, shop.signer.signed) == (10_000, 1)
+
+
 @pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "1969-12-31T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
 def test_no_end_of_an_image_or_of_a_token_makes_the_journal_unreadable(tmp_path: Path, end: str) -> None:
     with a_shop(tmp_path, changes={"expiresAt": end}) as shop:

@@ -200,6 +200,14 @@ def test_a_broken_header_does_not_hide_a_good_body(header: str) -> None:
     refusal_of(Answer(402, {"payment-required": header}, b"{}"))
 
 
+@pytest.mark.parametrize("payee", ["0x" + "0" * 40, x402.USDC])
+def test_nobodys_address_is_paid_by_no_setting(payee: str) -> None:
+    """What is sent there is lost for good."""
+    policy = Policy("img402", URL, 10_000, frozenset({payee.lower()}))
+    error = refusal_of(in_header(a_challenge(2, an_offer(2, payTo=payee))), policy)
+    assert "is not somebody's address" in error.reason
+
+
 def test_a_new_payee_is_named_with_the_setting_that_would_accept_it() -> None:
     other = "0x" + "ab" * 20
     error = refusal_of(in_header(a_challenge(2, an_offer(2, payTo=other))))

@@ -153,6 +153,23 @@ def test_what_an_old_journal_has_as_bought_is_given_and_its_end_makes_the_renewa
     assert not journal.reserve(other, sent, 10_000, budget, sign)[1]
     assert journal.reserve(other, sent, 10_000, budget, sign, lambda payment: payment.lasts(9_000.0, is_due=False))[1]
     assert steps == [Step(5_000, 0)]
+    with closing(sqlite3.connect(journal.file)) as connection:  # what was finished has no cheque left to be found
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE '%payments'")
+        assert tables.fetchall() == [("payments",)]
+
+
+def test_who_only_looks_makes_no_journal(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "state" / "j")
+    assert (journal.find(PURCHASE), journal.last(), journal.lost(tmp_path)) == (None, 0, ())
+    assert journal.spent(tmp_path) == journal.unresolved() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_what_was_bought_for_an_image_that_which_lasts_longest_decides() -> None:
+    """Else a page would name the copy that ends, and the next build would buy what is there for ever."""
+    year, ever, older = a_payment(3, State.DONE, 200.0), a_payment(2, State.DONE), a_payment(1, State.DONE, 100.0)
+    assert deciding([older, ever, year]) == ever
+    assert deciding([year, older]) == year
 
 
 def test_a_broken_old_journal_is_refused_whole_and_left_as_it_is(tmp_path: Path) -> None:

@@ -181,3 +181,28 @@ def test_a_limit_by_the_minute_is_waited_for_where_nobody_says_how_long(tmp_path
     _, [outcome] = uploaded(host, tmp_path, slept.append)
     assert isinstance(outcome, tuple)
     assert sum(slept) >= 60
+
+
+def test_a_host_that_is_out_of_reach_three_times_in_a_row_is_given_up(tmp_path: Path) -> None:
+    """Five hundred images would else wait for it one after another."""
+    away = HostError(Action.RETRY, "cannot be reached", remedy="check the network")
+    host = Scripted(lambda _: away)
+    state, [problem] = uploaded(host, tmp_path, lambda _: None)
+    assert isinstance(problem, HostError)
+    assert (host.tries, str(state.stopped)) == (3, str(HostError(Action.STOP, away.reason, remedy=away.remedy)))
+    host = Scripted(lambda number: None if number == 3 else away)
+    state, [outcome] = uploaded(host, tmp_path, lambda _: None)
+    assert isinstance(outcome, tuple)
+    assert (state.stopped, state.unreachable) == (None, 0)
+
+
+def test_a_url_that_is_not_one_of_the_hosts_images_is_neither_kept_nor_named(tmp_path: Path) -> None:
+    class Elsewhere(Scripted):
+        def upload(self, payload: Payload) -> Hosted:
+            return Hosted("https://elsewhere.example/x.png", payload.sha256)
+
+    kept: list[object] = []
+    _, [problem] = uploaded(Elsewhere(lambda _: None), tmp_path, lambda _: None, earn=kept.append)
+    assert isinstance(problem, HostError)
+    assert (problem.action, kept) == (Action.FILE, [])
+    assert "not one of its images" in problem.reason
