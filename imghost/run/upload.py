@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from imghost.errors import Action, HostError, ImghostError, StateError
 from imghost.hosts import Finds, Host, limits_at, may_store_twice
-from imghost.image.inspect import dimensions, media_type_of
+from imghost.image.inspect import dimensions, is_whole, media_type_of
 from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
 from imghost.net import Answer, Client
 from imghost.records import asked_for, confirmed, covers, is_confirmed, unconfirmed
@@ -788,7 +788,8 @@ def difference(
 ) -> tuple[str, str] | None:
     """Say how an answer of 200 differs from an image of this size and type: `dead` or `altered`, and the clause.
 
-    A raster image counts only if a browser would show it: its type is told, and its bytes say the same and a size.
+    A raster image counts only if a browser would show it: its type is told, its bytes say the same and a size, and
+    they go on to the image's end.
     With `image/*` as what is expected any raster image will do.
     """
     told = media_type.partition(";")[0].strip().lower()
@@ -800,6 +801,8 @@ def difference(
             return "dead", f"serves {len(body):,} bytes as {printable(told, 60)} that are no image which can be read"
         if _ALIASES.get(told, told) != own or expected not in {own, "image/*"}:
             return "altered", f"serves {printable(told, 60)} with the bytes of {own}, not {expected}"
+        if not is_whole(body):
+            return "dead", f"serves {len(body):,} bytes of {own} that end before the image does"
     elif expected and told != expected:
         return "altered", f"serves {printable(told, 60)}, not {expected}"
     size = dimensions(body)

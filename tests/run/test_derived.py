@@ -21,6 +21,7 @@ from imghost.run.upload import difference
 SIZE = (900, 600)
 PNG, JPEG = picture(1, SIZE), picture(1, SIZE, "JPEG")
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="600"/>'
+FORMS = ("GIF", "WEBP", "AVIF")
 ICON = b"\0\0\1\0\1\0\x10\x10\0\0" + bytes(60)
 
 
@@ -36,6 +37,15 @@ ICON = b"\0\0\1\0\1\0\x10\x10\0\0" + bytes(60)
         ("image/png", b"\x89", "image/png", "dead"),
         ("image/png", PNG[:18], "image/png", "dead"),
         ("image/jpeg", JPEG[:12], "image/jpeg", "dead"),
+        # With a size, and without all of the picture.
+        ("image/png", PNG[:33], "image/png", "dead"),
+        ("image/png", PNG[: len(PNG) // 2], "image/png", "dead"),
+        ("image/jpeg", JPEG[: len(JPEG) // 2], "image/jpeg", "dead"),
+        *((f"image/{form.lower()}", picture(1, SIZE, form)[:-9], f"image/{form.lower()}", "dead") for form in FORMS),
+        # As a host may write it.
+        *((f"image/{form.lower()}", picture(1, SIZE, form), f"image/{form.lower()}", "") for form in FORMS),
+        ("image/png", PNG + b"\n<!-- cached -->", "image/png", ""),
+        ("image/jpeg", JPEG.replace(b"\xff\xda", b"\0\0\xff\xda", 1), "image/jpeg", ""),
         ("image/png", SVG, "image/png", "dead"),
         ("image/svg+xml", SVG, "image/png", "dead"),
         ("image/x-icon", ICON, "image/png", "dead"),
