@@ -323,12 +323,19 @@ def renames_of(script: str) -> Renames:
         words |= {word for window in around for word in _words_around(window)}
     if len(literals) > _MOST_LITERALS:
         return _ALL
-    counts = any(_COUNTS.search(script, max(0, start - 40), end + _NEAR) for start, end in places)
+    # Of what has a name of its own, as a video's address, no image's digits are changed.
+    loose = (change for change in changes if not any(map(_tells, change.asked)))
+    counts = any(_COUNTS.search(script, max(0, change.start - 40), change.end + _NEAR) for change in loose)
     return Renames(frozenset(literals | ({DIGITS} if counts else set())), frozenset(words))
 
 
 _renames_of_event: Final = lru_cache(maxsize=256)(renames_of)
 """The code for an event is written with each of the elements that have it."""
+
+
+def _tells(asked: str) -> bool:
+    """Say whether a literal that a URL must have is more than an image's ending, which a hosted one has, too."""
+    return len(re.sub(r"[^A-Za-z]", "", _ENDING.sub("", asked))) >= 3
 
 
 def handlers_renames(page: str, places: Iterable[int]) -> Renames:

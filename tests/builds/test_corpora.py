@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -102,6 +103,23 @@ def test_every_resolvable_reference_of_real_sites_moves_and_no_other_byte_change
         first = tree(site)
         assert main(["rehost", "site", "--host", "directory"]) == 0
         assert tree(site) == first
+
+
+@needs_corpora
+def test_no_image_of_real_sites_stays_by_a_rule_that_is_too_wide(corpora, tmp_path, monkeypatch, capsys):
+    """Prints each site's counts; Sphinx' signs that fold its index are all that its scripts rename."""
+    monkeypatch.chdir(tmp_path)
+    for original in corpora:
+        shutil.rmtree(tmp_path / "site", ignore_errors=True)
+        shutil.copytree(original, "site", symlinks=True)
+        capsys.readouterr()
+        elsewhere = ("--option", "base_url=https://images.test/", "--option", f"path={tmp_path / 'hosted'}")
+        assert main(["rehost", "site", "--host", "directory", "--json", *elsewhere]) == 0
+        report = json.loads(capsys.readouterr().out)
+        rules = Counter(kept["reason"] for kept in report["kept"])
+        with capsys.disabled():
+            print(f"\n{original.name}: {report['images']['found']} images, held: {dict(rules) or 'none'}")
+        assert {kept["path"] for kept in report["kept"]} <= {"_static/minus.png", "_static/plus.png"}
 
 
 def _assert_only_urls_changed(page: str, before: bytes, after: bytes) -> None:

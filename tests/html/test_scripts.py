@@ -565,6 +565,26 @@ def test_images_of_a_page_whose_code_only_sets_or_shows_urls_move(page):
     assert held_in(page) == set()
 
 
+SERIES = "".join(f'<img src="img/f{n}.png">' for n in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("script", "is_held"),
+    [
+        # As a lightbox tells videos from pictures.
+        (r"var u=t.href;if(u.match(/vimeo\.com\/([0-9]*)/)&&x)y();", False),
+        (r"if(a.href.match(/youtu\.be\/[a-zA-Z0-9\-_]+/))play()", False),
+        (r"v=i.src.match(/player-(\d+)/)", False),
+        (r"i.src=i.src.replace(/(\d+)\.png/,next)", True),
+        (r"n=+i.src.match(/\d+/)[0];i.src=f(n+1)", True),
+        (r"i.src=i.src.replace(/f(\d+)/,next)", True),
+        (r"u.match(/vimeo\.com\/([0-9]*)/);i.src=i.src.replace(/[0-9]/,next)", True),
+    ],
+)
+def test_numbered_images_stay_where_their_own_digits_change(script, is_held):
+    assert held_in(f"{SERIES}<script>{script}</script>") == ({"f1.png", "f2.png", "f3.png"} if is_held else set())
+
+
 FILLER = "x=1;" * 150_000
 SWAP = "i.src=i.src.replace('closed','open')"
 IMAGES = '<img src="img/closed.png"><img src="img/a.png">'
