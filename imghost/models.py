@@ -94,6 +94,8 @@ class Condition(NamedTuple):
 ASKED: Final = "\\?"
 """How a literal in `Scan.renaming` begins of which a script asks whether a URL has it, or that it exchanges for what
 is not known."""
+DIGITS: Final = "\\d"
+"""The literal there that says that digits in a name are changed."""
 
 
 ANY: Final = "\\*"

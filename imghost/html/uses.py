@@ -10,7 +10,7 @@ from html import unescape
 from itertools import islice
 from typing import Final, NamedTuple
 
-from imghost.models import ANY, ASKED, Condition, endings
+from imghost.models import ANY, ASKED, DIGITS, Condition, endings
 
 _S: Final = r"\t\n\f\r "
 TAG: Final = re.compile(
@@ -183,6 +183,9 @@ _ASKED_OF: Final = (
     r"(?:\.\s*(?:test|exec|indexOf|includes|has|get|match)\(|[=!]==?|\b(?:in|case)\b|\bswitch\s*\(|[\w$\])]\[)"
 )
 _TESTED: Final = re.compile(rf"""(?:{_ASKED_OF}|{_Q}\s*\+|[\w/.\-]\$\{{)\s*{_OBJECT}\Z""", re.A)
+_ASKED_BEFORE: Final = re.compile(rf"""(?:{_ASKED_OF}|{_Q}\s*\+|[\w/.\-]\$\{{)\s*\Z""", re.A)
+_GOES_ON: Final = re.compile(r"[\w$.]", re.A)
+_EDGE: Final = re.compile(r"\b", re.A)
 _KEPT: Final = re.compile(r"([A-Za-z_$][\w$]*)\s*=\s*[^=;,{}()\n][^=;,{}\n]{0,120}\Z|([A-Za-z_$][\w$]*)\s*=\s*\Z")
 _HANDED: Final = re.compile(rf"(?<![\w$.])(?:this\.)?([A-Za-z_$][\w$]*)\((?:[^()]{{0,80}},\s*)?{_OBJECT}\Z")
 _HANDED_ON: Final = re.compile(r"\s*[,)]")
@@ -251,8 +254,6 @@ _CODE_NAME: Final = r"(?:on[a-z]{3,20}+|(?:@|:|_|\(|(?:x|v|hx|data|ng)-)[\w:.\-]
 _HANDLER_NAME: Final = re.compile(rf"""[\s"'/]{_CODE_NAME}\s*+=""", re.I)
 _HANDLER: Final = re.compile(rf"""[\s"'/]({_CODE_NAME})\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s"'>]++))""", re.I)
 _ADDRESSES: Final = frozenset({"href", "xlink:href", "action", "formaction"})
-DIGITS: Final = "\\d"
-"""The literal that says that digits in a name are changed."""
 
 
 class Renames(NamedTuple):
@@ -444,13 +445,27 @@ def _changed_at(
 
 def _uses_of(script: str, name: str, start: int, end: int) -> Iterator[_Change]:
     """Yield where what has been given a name at `start` is changed or compared, in what follows `end`."""
-    told = re.escape(name)
-    used = rf"(?<![\w$.]){told}(?={_USED.pattern})|(?:{_ASKED_OF}|{_Q}\s*\+|[\w/.\-]\$\{{)\s*{told}\b"
-    for use in islice(re.compile(used, re.A).finditer(script, end, end + _AROUND), _MOST_USES):
-        followed = _USED.match(script, use.end())
-        change = _change(script, use.start(), followed) if followed else _Change(use.start(), use.end())
+    for last in islice(_ends_of_uses(script, name, end, end + _AROUND), _MOST_USES):
+        followed = _USED.match(script, last)
         # What lies between is a part of it: where the URL was read, and what is asked of it.
-        yield change._replace(start=start)
+        yield _change(script, start, followed) if followed else _Change(start, last)
+
+
+def _ends_of_uses(script: str, name: str, least: int, end: int) -> Iterator[int]:
+    """Yield where a name ends that is changed or compared.
+
+    A pattern with the name in it would be made for each name, which takes longer than all else here.
+    """
+    place = script.find(name, least, end)
+    while place >= 0:
+        last = place + len(name)
+        is_changed = not _GOES_ON.match(script, place - 1) if place else True
+        if (is_changed and _USED.match(script, last, end)) or (
+            _EDGE.match(script, last, end) and _ASKED_BEFORE.search(script, max(least, place - _NEAR), place)
+        ):
+            yield last
+            least = last
+        place = script.find(name, max(least, place + 1), end)
 
 
 def _change(script: str, start: int, used: re.Match[str]) -> _Change:
@@ -559,36 +574,6 @@ def _words_around(window: str) -> Iterator[str]:
         yield f">{parent[1]}"
 
 
-def renamed_paths(path: str, literals: Iterable[str]) -> Iterator[str]:
-    """Yield the paths that a script may make of an image's: a literal exchanged, put at either end, or gone."""
-    literals = {literal for literal in literals if literal != DIGITS and not literal.startswith(ASKED)}
-    stem, dot, ending = path.rpartition(".")
-    folder, slash, name = path.rpartition("/")
-    folders = [path[: at + 1] for at, letter in enumerate(path) if letter == "/"]
-    rooted = f"/{path}"
-    for new in literals:
-        yield f"{stem}{new}{dot}{ending}"
-        yield f"{stem}{new}"
-        yield f"{folder}{slash}{new}{name}"
-        if "/" in new:
-            below = new.removeprefix("./").lstrip("/")
-            yield from (f"{around}{below}{name}" for around in ("", *folders))
-        if _ENDING.search(new):
-            yield from (
-                f"{path[:at]}{new}" for at in range(len(folder) + len(slash), len(stem)) if not path[at].isalnum()
-            )
-    for old in literals:
-        if old in rooted:
-            for new in literals | {""}:
-                yield rooted.replace(old, new).lstrip("/")
-
-
-def names(path: str, literals: Iterable[str]) -> bool:
-    """Say whether an image's file name stands in the scripts as a whole."""
-    rooted = f"/{path}"
-    return any(_ENDING.search(literal) and rooted.endswith(f"/{literal.lstrip('./')}") for literal in literals)
-
-
 def works_on(words: frozenset[str], element_id: str, classes: Iterable[str], others: Iterable[str] = ()) -> bool:
     """Say whether scripts that change URLs work on an element with this id, these classes and other attributes.
 
@@ -653,43 +638,6 @@ _SELECTOR: Final = re.compile(
     rf"""\[\s*+(?:\*?\|)?({_ATTRIBUTES})\s*+([~|^$*]?=)\s*+({_STRING})\s*+([iIsS]?)\s*+\]""", re.A | re.I
 )
 _ESCAPE: Final = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.S)
-_AROUND_URL: Final = re.compile(r"""\A.*url\(\s*["']?|["']?\s*\).*\Z""", re.S | re.I)
-_UP: Final = re.compile(r"(?:\.{0,2}/)*")
-_SUFFIX: Final = re.compile(r"\.[A-Za-z]{3,4}\Z")
-
-_WRITTEN_IN: Final = {
-    "img": ({"src", "data-src"}, {"srcset", "data-srcset"}),
-    "link": ({"href"}, set[str]()),
-    "poster": ({"poster"}, set[str]()),
-    "meta": ({"content"}, set[str]()),
-    "preload": ({"href"}, {"imagesrcset"}),
-    "svg": ({"href", "xlink:href"}, set[str]()),
-    "object": ({"src", "data"}, set[str]()),
-    "icon": ({"href"}, set[str]()),
-}
-"""The attributes that hold the references of a kind: those of one URL, and those of several."""
-
-
-def matches(condition: Condition, text: str) -> bool:
-    """Say whether an attribute with this text fulfils a condition."""
-    operator, value = condition.operator, condition.value
-    if condition.ignores_case:
-        text, value = text.lower(), value.lower()
-    if operator == "=":
-        return text == value
-    if not value:
-        return False
-    if operator == "^=":
-        return text.startswith(value)
-    if operator == "$=":
-        return text.endswith(value)
-    if operator == "*=":
-        return value in text
-    if operator == "~=":
-        return value in text.split()
-    return text == value or text.startswith(f"{value}-")
-
-
 _WHOLE: Final = (
     r"""\\[\s\S]|(?<![\w-])url\((?!\s*["'])(?:[^)\\]|\\[\s\S])*+|"(?:[^"\\\n\r\f]|\\[\s\S])*+"?"""
     r"""|'(?:[^'\\\n\r\f]|\\[\s\S])*+'?"""
@@ -734,33 +682,3 @@ def _read(written: str) -> str:
     if bare[:1] in {'"', "'"}:
         bare = bare[1:-1].removesuffix("\\")
     return _ESCAPE.sub(lambda escape: chr(int(escape[1], 16) % 0x110000) if escape[1] else escape[2], bare)
-
-
-def differs(selectors: Iterable[Condition], kind: str, old: str, new: str, *, in_srcset: bool) -> Condition | None:
-    """Find a selector that matches a reference's old URL and not the new one, or the new one alone.
-
-    `a[href^="http"]::after` draws a mark beside links that lead elsewhere, and would beside a hosted image's.
-    """
-    attributes = _WRITTEN_IN.get(kind, (set[str](), set[str]()))[in_srcset]
-    for selector in selectors:
-        if kind == "style" and selector.attribute == "style":
-            # A style is more than its URL, so what is asked of it is looked for in that.
-            part = _AROUND_URL.sub("", selector.value)
-            if len(part) > 1 and part in old and part not in new:
-                return selector
-        if selector.attribute in attributes and matches(selector, old) is not matches(selector, new):
-            return selector
-    return None
-
-
-def stand_in(old: str, origin: str) -> str:
-    """Write a URL as a hosted image's could be: its name from the bytes, its ending and what follows it as before.
-
-    Without an origin the image lies in the site, and the URL leads up as the old one does.
-    """
-    path, mark, fragment = old.partition("#")
-    path, query_mark, query = path.partition("?")
-    ending = _SUFFIX.search(path)
-    up = _UP.match(path)
-    where = f"{origin}/" if origin else f"{up[0] if up else ''}_imghost/"
-    return f"{where}{'0' * 32}{ending[0] if ending else ''}{query_mark}{query}{mark}{fragment}"

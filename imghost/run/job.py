@@ -18,7 +18,7 @@ from imghost.models import IMPORT, Failure, Image, Record, Refused
 from imghost.records import lock as locks
 from imghost.settings import Settings
 from imghost.site.images import Origins, Stay
-from imghost.site.page_map import PageEntry, PageMap, Removed
+from imghost.site.page_map import PageEntry, PageMap, Removed, Scripts
 from imghost.site.pages import Group, PageView, Survey
 
 Step = Callable[[str, int], None]
@@ -162,6 +162,7 @@ class Planned(NamedTuple):
     plan: Plan
     notices: tuple[Notice, ...]
     seconds: Mapping[str, float]
+    scripts: Scripts = Scripts()
 
     @property
     def all_groups(self) -> list[Group]:

@@ -27,9 +27,9 @@ from imghost.run import local_copies
 from imghost.run.job import Job, Notice, Plan, Planned, Upload, cost_of, is_size
 from imghost.settings import Settings
 from imghost.site import page_map, pages
-from imghost.site.dependents import Dependents, dependents_of
+from imghost.site.dependents import Dependents, dependents_of, read_scripts
 from imghost.site.images import Stay, identify, is_page
-from imghost.site.page_map import PageMap
+from imghost.site.page_map import PageMap, Scripts
 from imghost.site.pages import Group, PageView, Survey, survey
 from imghost.urls import key_of, selected
 from imghost.wording import limit, many, money, size
@@ -351,9 +351,8 @@ def _planned(opened: locks.OpenLock, job: Job, client: Client, cache: Cache, sta
     settings = job.settings
     host = _open(job, opened.host, client)
     found = survey(job.site, _own_report(job))
-    depending = dependents_of(found)
-    mark = mark_of(settings) + depending.mark
-    known = local_copies.renewed(page_map.load(job.page_map, mark), job.page_map, job.origins)
+    known, scripts = _remembered(job, found)
+    depending = dependents_of(found, scripts)
     views, notices = _views(job, found, known, host, depending.words)
     groups = _groups(views, depending, host, urls.place(settings.site_url))
     scanned = time.perf_counter()
@@ -379,7 +378,17 @@ def _planned(opened: locks.OpenLock, job: Job, client: Client, cache: Cache, sta
     chosen = without_refused(chosen, host, leave, job, cache)
     seconds = {"scan": scanned - started, "hash": hashed - scanned}
     notices += [Notice("cache", text) for text in cache.warnings] + refused
-    return Planned(found, known, views, groups, images, stays, lock, host, leave, chosen, tuple(notices), seconds)
+    return Planned(
+        found, known, views, groups, images, stays, lock, host, leave, chosen, tuple(notices), seconds, scripts
+    )
+
+
+def _remembered(job: Job, found: Survey) -> tuple[PageMap, Scripts]:
+    """Give what the last run knew of the site, as far as it counts with these settings, and what its scripts do."""
+    last = page_map.load(job.page_map)
+    scripts = read_scripts(found, last.scripts)
+    last = page_map.marked(last, mark_of(job.settings) + scripts.mark)
+    return local_copies.renewed(last, job.page_map, job.origins), scripts
 
 
 def _own_report(job: Job) -> tuple[str, ...]:

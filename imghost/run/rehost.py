@@ -129,7 +129,8 @@ def _new_map(published: Published, pages: RewrittenPages, copies: Settled) -> Pa
         return None
     entries = {page.path: written.entry for page, written in pages.pages if written.entry}
     hosted = tuple(sorted(hosted_in_site(published)))
-    return PageMap(published.planned.last_map.mark, entries, copies.removed, hosted)
+    planned = published.planned
+    return PageMap(planned.last_map.mark, entries, copies.removed, hosted, planned.scripts)
 
 
 def save(new: PageMap | None, last: PageMap, job: Job, cache: Cache) -> tuple[Notice, ...]:

@@ -13,15 +13,16 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from os.path import commonpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from imghost.files import write_whole
+from imghost.files import stamp, write_whole
 from imghost.html import blocks
-from imghost.models import ANY, ASKED, Condition, Reference
+from imghost.models import ANY, ASKED, DIGITS, Condition, Reference, endings
+from imghost.site.page_map import Scripts
 from imghost.site.pages import PageView, Survey, decode
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ _LARGEST: Final = 20_000_000
 """Bytes; a larger script or style sheet is data."""
 _APART: Final = frozenset({"searchindex.js", "doctools.js"})
 """Sphinx's index of words, and its script that works on `img.toggler` alone, which is held by its class."""
+_ANY: Final = ("utf-8", "surrogatepass")
 
 
 class Dependents(NamedTuple):
@@ -76,12 +78,6 @@ class Dependents(NamedTuple):
     """The site's files; only a name that one of them has can be shown in another's place."""
     sheets: frozenset[str] = frozenset()
     """Style sheets that a script names which vouches for what it loads."""
-
-    @property
-    def mark(self) -> str:
-        """Name what a scan of a page depends on: a scan made under another mark does not count."""
-        words = "\n".join(sorted(self.words))
-        return hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:16] if words else ""
 
     def asked_of(self, page: PageView, origin: str, vouched: frozenset[str]) -> Callable[[Reference, str], str] | None:
         """Make the question why a reference of this page stays; None where nothing there depends on any.
@@ -106,13 +102,32 @@ class Dependents(NamedTuple):
         return why
 
 
-def dependents_of(found: Survey) -> Dependents:
-    """Read each script and style sheet of a site once."""
+def read_scripts(found: Survey, last: Scripts) -> Scripts:
+    """Read each script and style sheet of a site once, unless the last run did: they are the theme's, mostly.
+
+    To know a file by its bytes takes a hundredth of what it takes to understand it, and by its stamp next to nothing.
+    """
+    paths = sorted(path for path in found.files if path.lower().endswith((*_SCRIPTS, ".css", *_HEADERS)))
+    stamps = hashlib.sha256(repr([(path, stamp(f"{found.root}/{path}")) for path in paths]).encode(*_ANY)).hexdigest()
+    if last.digest and last.stamps == stamps:
+        return last
+    whole = hashlib.sha256()
+    for path in paths:
+        content = _content(found, path)
+        whole.update(f"{path}\0{len(content)}\0".encode(*_ANY))
+        whole.update(content)
+    if last.digest == whole.hexdigest():
+        return last._replace(stamps=stamps)
+    return _understood(found, paths)._replace(stamps=stamps, digest=whole.hexdigest())
+
+
+def _understood(found: Survey, paths: Iterable[str]) -> Scripts:
+    """Find what scripts and style sheets do with images; one is in memory at a time."""
     renames: list[Renames] = []
     selectors: set[Condition] = set()
     digests: set[str] = set()
     vouched: set[str] = set()
-    for path in sorted(path for path in found.files if path.lower().endswith((*_SCRIPTS, ".css", *_HEADERS))):
+    for path in paths:
         content = _content(found, path)
         if path.rpartition("/")[2] in _HEADERS:
             digests.update(_DIGEST.findall(decode(content)))
@@ -132,10 +147,23 @@ def dependents_of(found: Survey) -> Dependents:
             from imghost.html.uses import selectors_of
 
             selectors |= selectors_of(decode(content), is_style=path.lower().endswith(".css"))
-    literals = frozenset(literal for one in renames for literal in one.literals)
-    words = frozenset(word for one in renames for word in one.words)
+    literals = {literal for one in renames for literal in one.literals}
+    words = digests.union(*(one.words for one in renames))
+    return Scripts(
+        literals=tuple(sorted(literals)),
+        words=tuple(sorted(words)),
+        selectors=tuple(sorted(selectors)),
+        vouched=tuple(sorted(vouched)),
+    )
+
+
+def dependents_of(found: Survey, scripts: Scripts) -> Dependents:
+    """Put together what of a site depends on images, as its scripts and style sheets were read."""
+    vouched = frozenset(scripts.vouched)
     sheets = frozenset(path for path in found.stylesheets if path.rpartition("/")[2] in vouched) if vouched else vouched
-    return Dependents(literals, words | digests, frozenset(selectors), found.files, frozenset(sheets))
+    return Dependents(
+        frozenset(scripts.literals), frozenset(scripts.words), frozenset(scripts.selectors), found.files, sheets
+    )
 
 
 def _content(found: Survey, path: str) -> bytes:
@@ -148,14 +176,45 @@ def _content(found: Survey, path: str) -> bytes:
     return content if len(content) <= _LARGEST else b""
 
 
+_ENDING: Final = cache(partial(re.compile, rf"\.(?:{endings()})\Z", re.I | re.A))
+
+
 @lru_cache(maxsize=4096)
 def is_renamed(path: str, literals: frozenset[str], files: frozenset[str]) -> bool:
     """Say whether scripts make another of the site's files of this image's name, or ask for it."""
-    from imghost.html.uses import DIGITS, names, renamed_paths
-
     if names(path, literals) or any(new != path and new in files for new in renamed_paths(path, literals)):
         return True
     return DIGITS in literals and _series(files)[_numberless(path)] > 1
+
+
+def renamed_paths(path: str, literals: Iterable[str]) -> Iterator[str]:
+    """Yield the paths that a script may make of an image's: a literal exchanged, put at either end, or gone."""
+    literals = {literal for literal in literals if literal != DIGITS and not literal.startswith(ASKED)}
+    stem, dot, ending = path.rpartition(".")
+    folder, slash, name = path.rpartition("/")
+    folders = [path[: at + 1] for at, letter in enumerate(path) if letter == "/"]
+    rooted = f"/{path}"
+    for new in literals:
+        yield f"{stem}{new}{dot}{ending}"
+        yield f"{stem}{new}"
+        yield f"{folder}{slash}{new}{name}"
+        if "/" in new:
+            below = new.removeprefix("./").lstrip("/")
+            yield from (f"{around}{below}{name}" for around in ("", *folders))
+        if _ENDING().search(new):
+            yield from (
+                f"{path[:at]}{new}" for at in range(len(folder) + len(slash), len(stem)) if not path[at].isalnum()
+            )
+    for old in literals:
+        if old in rooted:
+            for new in literals | {""}:
+                yield rooted.replace(old, new).lstrip("/")
+
+
+def names(path: str, literals: Iterable[str]) -> bool:
+    """Say whether an image's file name stands in the scripts as a whole."""
+    rooted = f"/{path}"
+    return any(_ENDING().search(literal) and rooted.endswith(f"/{literal.lstrip('./')}") for literal in literals)
 
 
 def _is_asked(asked: tuple[str, ...], url: str, origin: str) -> bool:
@@ -163,8 +222,6 @@ def _is_asked(asked: tuple[str, ...], url: str, origin: str) -> bool:
     held = [literal for literal in asked if literal in url]
     if not held:
         return False
-    from imghost.html.uses import stand_in
-
     new = stand_in(url, origin)
     return any(literal not in new for literal in held)
 
@@ -182,10 +239,74 @@ def _numberless(path: str) -> str:
 
 def _is_restyled(selectors: Iterable[Condition], reference: Reference, origin: str) -> bool:
     """Say whether a selector matches one of a reference's URL now and a hosted one, and not the other."""
-    from imghost.html.uses import differs, stand_in
-
     new = stand_in(reference.url, origin)
     return differs(selectors, reference.kind, reference.url, new, in_srcset=reference.in_srcset) is not None
+
+
+_WRITTEN_IN: Final = {
+    "img": ({"src", "data-src"}, {"srcset", "data-srcset"}),
+    "link": ({"href"}, set[str]()),
+    "poster": ({"poster"}, set[str]()),
+    "meta": ({"content"}, set[str]()),
+    "preload": ({"href"}, {"imagesrcset"}),
+    "svg": ({"href", "xlink:href"}, set[str]()),
+    "object": ({"src", "data"}, set[str]()),
+    "icon": ({"href"}, set[str]()),
+}
+"""The attributes that hold the references of a kind: those of one URL, and those of several."""
+_AROUND_URL: Final = cache(partial(re.compile, r"""\A.*url\(\s*["']?|["']?\s*\).*\Z""", re.S | re.I))
+_UP: Final = cache(partial(re.compile, r"(?:\.{0,2}/)*"))
+_SUFFIX: Final = cache(partial(re.compile, r"\.[A-Za-z]{3,4}\Z"))
+
+
+def matches(condition: Condition, text: str) -> bool:
+    """Say whether an attribute with this text fulfils a condition."""
+    operator, value = condition.operator, condition.value
+    if condition.ignores_case:
+        text, value = text.lower(), value.lower()
+    if operator == "=":
+        return text == value
+    if not value:
+        return False
+    if operator == "^=":
+        return text.startswith(value)
+    if operator == "$=":
+        return text.endswith(value)
+    if operator == "*=":
+        return value in text
+    if operator == "~=":
+        return value in text.split()
+    return text == value or text.startswith(f"{value}-")
+
+
+def differs(selectors: Iterable[Condition], kind: str, old: str, new: str, *, in_srcset: bool) -> Condition | None:
+    """Find a selector that matches a reference's old URL and not the new one, or the new one alone.
+
+    `a[href^="http"]::after` draws a mark beside links that lead elsewhere, and would beside a hosted image's.
+    """
+    attributes = _WRITTEN_IN.get(kind, (set[str](), set[str]()))[in_srcset]
+    for selector in selectors:
+        if kind == "style" and selector.attribute == "style":
+            # A style is more than its URL, so what is asked of it is looked for in that.
+            part = _AROUND_URL().sub("", selector.value)
+            if len(part) > 1 and part in old and part not in new:
+                return selector
+        if selector.attribute in attributes and matches(selector, old) is not matches(selector, new):
+            return selector
+    return None
+
+
+def stand_in(old: str, origin: str) -> str:
+    """Write a URL as a hosted image's could be: its name from the bytes, its ending and what follows it as before.
+
+    Without an origin the image lies in the site, and the URL leads up as the old one does.
+    """
+    path, mark, fragment = old.partition("#")
+    path, query_mark, query = path.partition("?")
+    ending = _SUFFIX().search(path)
+    up = _UP().match(path)
+    where = f"{origin}/" if origin else f"{up[0] if up else ''}_imghost/"
+    return f"{where}{'0' * 32}{ending[0] if ending else ''}{query_mark}{query}{mark}{fragment}"
 
 
 # What beside a site's pages decides how they reach a reader: packed twins, lists of digests, servers' headers.

@@ -19,7 +19,7 @@ from imghost import files
 from imghost.files import Stamp
 from imghost.models import ENDINGS, Condition, Facts, Image, Reference, Scan
 
-_VERSION: Final = 6
+_VERSION: Final = 7
 _REMOVED: Final = [(str, str, int, str, *edges, bool, bool) for edges in ((int, int), (NoneType, NoneType))]
 _ENDINGS: Final = frozenset({"", *chain(*ENDINGS.values())})
 """Endings of images, which may have none."""
@@ -58,6 +58,25 @@ class Removed(NamedTuple):
     """The file that it was a copy of; empty = none."""
 
 
+class Scripts(NamedTuple):
+    """What a site's scripts and style sheets do with images, and which files said so: they are the theme's, mostly."""
+
+    stamps: str = ""
+    """SHA-256 of the files' paths and stamps: where it is the same, none of them need be read."""
+    digest: str = ""
+    """SHA-256 of the files' paths and bytes; empty = nobody has read any."""
+    literals: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    selectors: tuple[Condition, ...] = ()
+    vouched: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """Name what a scan of a page depends on: a scan made under another mark does not count."""
+        words = "\n".join(self.words)
+        return hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()[:16] if words else ""
+
+
 class PageMap(NamedTuple):
     """What the last run knew of a site's pages."""
 
@@ -68,6 +87,7 @@ class PageMap(NamedTuple):
     """Images whose local copy was removed, by their path in the site."""
     hosted: tuple[str, ...] = ()
     """Files that a host which is a part of the site has in it."""
+    scripts: Scripts = Scripts()
 
 
 def location(folder: Path, site: Path) -> Path:
@@ -104,21 +124,27 @@ def undone(text: str, entry: PageEntry) -> str | None:
     return "".join(pieces) + text[at:]
 
 
-def load(path: Path | None, mark: str) -> PageMap:
-    """Read the map; a missing, broken or outdated one is an empty one.
+def load(path: Path | None, mark: str | None = None) -> PageMap:
+    """Read the map; a missing, broken or outdated one is an empty one. Without a mark it is as it was written.
 
     Of a site that was emptied since only what the generator's own pages said is left.
     """
     if path is None:
-        return PageMap(mark)
+        return PageMap(mark or "")
     try:
         if path.exists() or _aside(path).exists():
             found = _read(path if path.exists() else _aside(path))
-            return found if found.mark == mark else found._replace(mark=mark, pages=_stale(found.pages))
-        last = _read(_last(path))
-        return PageMap(mark, _memories(last.pages) if last.mark == mark else {})
+        else:
+            last = _read(_last(path))
+            found = PageMap(last.mark, _memories(last.pages), scripts=last.scripts)
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError):
-        return PageMap(mark)
+        found = PageMap(mark or "")
+    return found if mark is None else marked(found, mark)
+
+
+def marked(known: PageMap, mark: str) -> PageMap:
+    """Let a map count under this mark: of one that was made under another, only what undoes a page is left."""
+    return known if known.mark == mark else known._replace(mark=mark, pages=_stale(known.pages))
 
 
 def _read(path: Path) -> PageMap:
@@ -132,7 +158,7 @@ def _read(path: Path) -> PageMap:
     hosted = tuple(str(path) for path in found["hosted"])
     if not all(map(is_image_in_site, hosted)):
         raise ValueError(path)
-    return PageMap(str(found["mark"]), pages, removed, hosted)
+    return PageMap(str(found["mark"]), pages, removed, hosted, _scripts(*found["scripts"]))
 
 
 def is_image_in_site(path: str) -> bool:
@@ -150,7 +176,7 @@ _NEVER: Final[Stamp] = (-1, -1, -1)
 
 def _stale(pages: Mapping[str, PageEntry]) -> dict[str, PageEntry]:
     """Keep what undoes a rewritten page, but let none count as unchanged."""
-    return {name: entry._replace(stamp=_NEVER, origin="") for name, entry in pages.items()}
+    return {name: entry._replace(stamp=_NEVER, origin="") for name, entry in pages.items() if entry.digest}
 
 
 def _memories(pages: Mapping[str, PageEntry]) -> dict[str, PageEntry]:
@@ -268,10 +294,9 @@ def _scan(
     early: list[int] = [],  # noqa: B006
 ) -> Scan:
     """Read what a page refers to, and nothing but what a scan could have found."""
-    conditions = tuple(Condition(*row) for row in selectors)
+    conditions = _conditions(selectors)
     kinds = {type(text) for text in (*policies, *renaming, *vouched)} | {str}
-    is_sound = kinds == {str} and type(base) in {str, NoneType} and {int}.issuperset(map(type, (*fixed, *early)))
-    if not is_sound or not {(str, str, str, bool)}.issuperset(tuple(map(type, one)) for one in conditions):
+    if kinds != {str} or type(base) not in {str, NoneType} or not {int}.issuperset(map(type, (*fixed, *early))):
         raise TypeError(base)
     return Scan(
         tuple(map(_reference, references)),
@@ -283,6 +308,21 @@ def _scan(
         tuple(fixed),
         tuple(early),
     )
+
+
+def _conditions(rows: list[list[Any]]) -> tuple[Condition, ...]:
+    conditions = tuple(Condition(*row) for row in rows)
+    if not {(str, str, str, bool)}.issuperset(tuple(map(type, one)) for one in conditions):
+        raise TypeError(rows)
+    return conditions
+
+
+def _scripts(
+    stamps: str, digest: str, literals: list[str], words: list[str], selectors: list[list[Any]], vouched: list[str]
+) -> Scripts:
+    if not {str}.issuperset(map(type, (stamps, digest, *literals, *words, *vouched))):
+        raise TypeError(digest)
+    return Scripts(stamps, digest, tuple(literals), tuple(words), _conditions(selectors), tuple(vouched))
 
 
 def _reference(row: list[Any]) -> Reference:

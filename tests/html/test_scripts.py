@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imghost.html.scan import scan
-from imghost.html.uses import NOTHING, all_of, names, renamed_paths, renames_of, works_on
+from imghost.html.uses import NOTHING, all_of, renames_of, works_on
 from imghost.models import KINDS
-from imghost.site.dependents import Dependents
+from imghost.site.dependents import Dependents, names, renamed_paths
 from imghost.site.pages import PageView
 
 DOXYGEN = """function toggleVisibility(linkObj)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from imghost.html.uses import differs, selectors_of, stand_in
+from imghost.html.uses import selectors_of
 from imghost.models import Condition
+from imghost.site.dependents import differs, stand_in
 
 
 @pytest.mark.parametrize(

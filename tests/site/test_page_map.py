@@ -31,6 +31,7 @@ from test_page_map import job
 from imghost import rehost
 made = rehost(job(Path(sys.argv[1])))
 print(made.report.counts.references_rewritten, "scanned" if "imghost.html.scan" in sys.modules else "remembered")
+print("understood" if "imghost.html.uses" in sys.modules else "known", file=sys.stderr)
 """
 
 
@@ -48,12 +49,17 @@ def generated(folder: Path, **pages: str) -> Path:
     return write(folder / "site", files | {f"{name}.html": text for name, text in pages.items()} | images)
 
 
-def said(folder: Path) -> str:
-    """Rehost in a new process; gives what was rewritten, and whether a page was scanned."""
+def run(folder: Path) -> tuple[str, str]:
+    """Rehost in a new process; gives what was rewritten, whether a page was scanned, and whether a script was read."""
     here = Path(__file__)
     env = {"PYTHONPATH": os.pathsep.join(map(str, (here.parent, here.parents[1], here.parents[1] / "support")))}
     done = subprocess.run([sys.executable, "-c", _RUN, folder], capture_output=True, text=True, env=env, check=True)
-    return done.stdout.strip()
+    return done.stdout.strip(), done.stderr.strip()
+
+
+def said(folder: Path) -> str:
+    """Rehost in a new process; gives what was rewritten, and whether a page was scanned."""
+    return run(folder)[0]
 
 
 def clean(folder: Path, **pages: str) -> dict[str, bytes]:
@@ -113,6 +119,75 @@ def test_what_was_removed_or_undone_in_a_site_that_is_emptied_is_forgotten(tmp_p
     assert (known.removed, known.hosted, len(known.pages)) == ({}, (), 3)
     assert all(entry.origin and not entry.digest and not entry.changes for entry in known.pages.values())
     assert not page_map.load(place, "another").pages
+
+
+RENAMES = 'for (const one of document.images) one.src = one.src.replace("0.png", "1.png")'
+"""A script by which an image is shown in another's place."""
+HARMLESS = RENAMES.replace("0.png", "7.png")
+STYLES = 'img[src$="1.png"] { width: 20px } .x { background: url(images/0.png) }'
+
+
+@pytest.mark.parametrize("is_emptied", [True, False])
+def test_scripts_that_are_as_they_were_are_not_understood_again(tmp_path: Path, is_emptied: bool) -> None:
+    """A theme's scripts are the largest files of many sites; what they do is remembered by their bytes, or stamps."""
+    code = {"theme/a.js": RENAMES, "theme/a.css": STYLES}
+    generated(tmp_path)
+    write(tmp_path / "site", code | {"below/index.html": PLAIN})
+    first = run(tmp_path)
+    assert first[1] == "understood"
+    before = tree(tmp_path / "site", ".html")
+    if is_emptied:
+        generated(tmp_path)
+        write(tmp_path / "site", code | {"below/index.html": PLAIN})
+    assert run(tmp_path) == (f"{first[0].split()[0]} remembered", "known")
+    assert tree(tmp_path / "site", ".html") == before
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        pytest.param({"a.js": HARMLESS}, {"a.js": RENAMES}, id="a script"),
+        pytest.param({"a.js": RENAMES}, {"a.js": HARMLESS}, id="a script that asks for less"),
+        pytest.param({}, {"a.js": RENAMES}, id="a new script"),
+        pytest.param({"a.js": RENAMES}, {}, id="a script that is gone"),
+        pytest.param({"a.txt": RENAMES}, {"a.js": RENAMES}, id="a name"),
+        pytest.param({"a.css": STYLES.replace("1.png", "7.png")}, {"a.css": STYLES}, id="a style sheet"),
+    ],
+)
+@pytest.mark.parametrize("is_emptied", [True, False])
+def test_scripts_that_changed_are_understood_anew(
+    tmp_path: Path, then: dict[str, str], now: dict[str, str], is_emptied: bool
+) -> None:
+    """The pages come out as those of a site that nobody remembers; a script may keep its size, and its place."""
+    generated(tmp_path)
+    write(tmp_path / "site", then)
+    rehost(job(tmp_path))
+    if is_emptied:
+        generated(tmp_path)
+    for gone in then.keys() - now.keys():
+        (tmp_path / "site" / gone).unlink(missing_ok=True)
+    write(tmp_path / "site", now)
+    rehost(job(tmp_path))
+    generated(tmp_path / "clean")
+    write(tmp_path / "clean" / "site", now)
+    rehost(job(tmp_path / "clean"))
+    assert tree(tmp_path / "site", ".html") == tree(tmp_path / "clean" / "site", ".html")
+
+
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param(["", "", [], [], []], id="too little"),
+        pytest.param(["", 5, [], [], [], []], id="a number for a digest"),
+        pytest.param(["", "", [5], [], [], []], id="a number for a literal"),
+        pytest.param(["", "", [], [], [["src", "$=", 5, False]], []], id="a number in a selector"),
+    ],
+)
+def test_a_map_that_tells_of_scripts_in_another_way_is_no_map(tmp_path: Path, scripts: object) -> None:
+    clean(tmp_path)
+    poisoned(tmp_path, scripts=scripts)
+    assert page_map.load(tmp_path / "cache" / "map.json") == page_map.PageMap()
 
 
 def _moved(reference: list[Any]) -> None:
