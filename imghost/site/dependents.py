@@ -182,19 +182,49 @@ _ENDING: Final = cache(partial(re.compile, rf"\.(?:{endings()})\Z", re.I | re.A)
 @lru_cache(maxsize=4096)
 def is_renamed(path: str, literals: frozenset[str], files: frozenset[str]) -> bool:
     """Say whether scripts make another of the site's files of this image's name, or ask for it."""
-    if names(path, literals) or any(new != path and new in files for new in renamed_paths(path, literals)):
+    if names(path, literals):
+        return True
+    made = renamed_paths(path, _plain(literals), _useful(literals, files))
+    if any(new != path and new in files for new in made):
         return True
     return DIGITS in literals and _series(files)[_numberless(path)] > 1
 
 
-def renamed_paths(path: str, literals: Iterable[str]) -> Iterator[str]:
+def names(path: str, literals: frozenset[str]) -> bool:
+    """Say whether an image's file name stands in the scripts as a whole."""
+    return f"/{path}".endswith(_whole_names(literals))
+
+
+@lru_cache(maxsize=256)
+def _whole_names(literals: frozenset[str]) -> tuple[str, ...]:
+    return tuple(f"/{literal.lstrip('./')}" for literal in literals if _ENDING().search(literal))
+
+
+@lru_cache(maxsize=256)
+def _plain(literals: frozenset[str]) -> frozenset[str]:
+    """Leave out what is no part of a name."""
+    return frozenset(literal for literal in literals if literal != DIGITS and not literal.startswith(ASKED))
+
+
+@lru_cache(maxsize=256)
+def _useful(literals: frozenset[str], files: frozenset[str]) -> frozenset[str]:
+    """Choose the literals that stand in some file's path: no other one makes the name of a file."""
+    every = _every_path(files)
+    return frozenset(literal for literal in _plain(literals) if literal.removeprefix("./").lstrip("/") in every)
+
+
+@lru_cache(maxsize=2)
+def _every_path(files: frozenset[str]) -> str:
+    return "\n".join(files)
+
+
+def renamed_paths(path: str, olds: frozenset[str], news: frozenset[str]) -> Iterator[str]:
     """Yield the paths that a script may make of an image's: a literal exchanged, put at either end, or gone."""
-    literals = {literal for literal in literals if literal != DIGITS and not literal.startswith(ASKED)}
     stem, dot, ending = path.rpartition(".")
     folder, slash, name = path.rpartition("/")
     folders = [path[: at + 1] for at, letter in enumerate(path) if letter == "/"]
     rooted = f"/{path}"
-    for new in literals:
+    for new in news:
         yield f"{stem}{new}{dot}{ending}"
         yield f"{stem}{new}"
         yield f"{folder}{slash}{new}{name}"
@@ -205,16 +235,10 @@ def renamed_paths(path: str, literals: Iterable[str]) -> Iterator[str]:
             yield from (
                 f"{path[:at]}{new}" for at in range(len(folder) + len(slash), len(stem)) if not path[at].isalnum()
             )
-    for old in literals:
+    for old in olds:
         if old in rooted:
-            for new in literals | {""}:
+            for new in news | {""}:
                 yield rooted.replace(old, new).lstrip("/")
-
-
-def names(path: str, literals: Iterable[str]) -> bool:
-    """Say whether an image's file name stands in the scripts as a whole."""
-    rooted = f"/{path}"
-    return any(_ENDING().search(literal) and rooted.endswith(f"/{literal.lstrip('./')}") for literal in literals)
 
 
 def _is_asked(asked: tuple[str, ...], url: str, origin: str) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from imghost.html.scan import scan
 from imghost.html.uses import NOTHING, all_of, renames_of, works_on
 from imghost.models import KINDS
-from imghost.site.dependents import Dependents, names, renamed_paths
+from imghost.site.dependents import Dependents, is_renamed, names, renamed_paths
 from imghost.site.pages import PageView
 
 DOXYGEN = """function toggleVisibility(linkObj)
@@ -34,7 +34,7 @@ def is_held(
     return (
         names(path, renames.literals)
         or works_on(renames.words, element_id, classes)
-        or any(new != path and new in files for new in renamed_paths(path, renames.literals))
+        or any(new != path and new in files for new in renamed_paths(path, renames.literals, renames.literals))
     )
 
 
@@ -104,7 +104,23 @@ def test_scripts_are_put_together():
 def test_any_text_is_read(script):
     renames = renames_of(script)
     assert bool(renames) == (renames != NOTHING)
-    list(renamed_paths("a.png", renames.literals))
+    list(renamed_paths("a.png", renames.literals, renames.literals))
+
+
+PATHS = st.lists(st.sampled_from(["a", "b.png", "-x", "2", "dir", "..", "a-2.png", ".gif"]), min_size=1, max_size=4)
+LITERALS = st.lists(st.sampled_from(["a", "./", "/dir/", "-x", ".png", "b.gif", "2", "//", "..", "zz"]), max_size=3)
+
+
+@settings(deadline=None)
+@given(PATHS, st.lists(PATHS, max_size=6), st.lists(LITERALS.map("".join), max_size=5).map(frozenset), st.data())
+def test_only_literals_that_stand_in_a_path_make_the_name_of_a_file(path, others, literals, data):
+    """A site's scripts have many, which would be tried with each other on each of its images."""
+    name = "/".join(path)
+    plain = literals - {""}
+    made = sorted(renamed_paths(name, plain, plain)) or [name]
+    files = frozenset({name, *map("/".join, others), *data.draw(st.lists(st.sampled_from(made), max_size=2))})
+    expected = names(name, plain) or any(new != name and new in files for new in renamed_paths(name, plain, plain))
+    assert is_renamed(name, plain, files) == expected
 
 
 @pytest.mark.parametrize(
