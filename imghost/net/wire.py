@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from importlib.metadata import version
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 import certifi
@@ -40,6 +40,9 @@ BUFFER: Final = 128 * 1024
 Left alone, Linux takes 4 MB at once, and a line of 75 kB/s then looks like a host that does not answer. With a
 round trip of 100 ms this still sends 1.3 MB/s over each connection.
 """
+
+_JOINED: Final = 64 * 1024
+"""Bytes of a body's parts that are sent as one; a file is read in pieces of this length."""
 
 FOREIGN: Final = (
     httpcore.TimeoutException,
@@ -147,7 +150,7 @@ class Wire:
             request.method,
             httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
             headers=request.headers.raw,
-            content=request.stream,
+            content=_Joined(cast("Iterable[bytes]", request.stream)),
             extensions={"timeout": waits},
         )
 
@@ -170,6 +173,27 @@ class Wire:
             return httpcore.ConnectionPool(**shared)
         own = _trust(self._environ) if proxy.scheme == "https" else None
         return httpcore.HTTPProxy(proxy.url, proxy_auth=proxy.auth, proxy_ssl_context=own, **shared)
+
+
+class _Joined:
+    """A request's body in large pieces.
+
+    A form comes as a dozen parts of a few bytes, and each part that is sent alone is a packet, a call of the system
+    and, among many threads, a wait for the interpreter.
+    """
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        kept = bytearray()
+        for part in self._parts:
+            if kept and len(kept) + len(part) > _JOINED:
+                yield bytes(kept)
+                kept.clear()
+            kept += part
+        if kept:
+            yield bytes(kept)
 
 
 class _RefusedError(Exception):

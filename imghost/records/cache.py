@@ -57,6 +57,11 @@ class Writer:
         self._waiting: SimpleQueue[_Request | None] | None = None
         self._thread: threading.Thread | None = None
 
+    def begin(self) -> None:
+        """Open the database while nobody waits for it; what is wrong with it the first write will say."""
+        with self._guard, suppress(OSError):
+            self._running().put(_Request({}))
+
     def write(self, changes: Changes) -> None:
         """Write and delete rows, all or none; raises OSError."""
         request = _Request(changes)
@@ -303,6 +308,11 @@ class Cache:
                     found.append((sha256, host, variant))
         return tuple(found)
 
+    def expect(self) -> None:
+        """Open the store for uploads that will begin soon."""
+        if self.is_writable:
+            self._opened_writer().begin()
+
     def intend(self, sha256: str, host: str, variant: str, owner: str = "") -> None:
         """Note that an upload begins; raises StateError, and then nothing may be sent."""
         value = json.dumps([sha256, host, variant])
@@ -417,11 +427,14 @@ class Cache:
             return
         raise StateError(f"{what} the local store {self._folder}: {reason}")
 
-    def _apply(self, changes: Changes) -> None:
+    def _opened_writer(self) -> Writer:
         with self._guard:
             if self._writer is None:
                 self._writer = Writer(self._folder / STORE)
-        self._writer.write(changes)
+            return self._writer
+
+    def _apply(self, changes: Changes) -> None:
+        self._opened_writer().write(changes)
         with self._guard:
             for key, value in changes.items():
                 if value is None:

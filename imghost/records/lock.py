@@ -317,20 +317,20 @@ def add(path: Path, new_records: Iterable[Record], host: str | None, now: dateti
     return change(path, new, lambda digest, records: (*records, *new[digest]), host=host, now=now)
 
 
-def append(path: Path, record: Record, host: str) -> None:
-    """Add one record's line at the file's end: the moment that it is earned, so that no kill forgets it.
+def append(path: Path, records: Iterable[Record], host: str) -> None:
+    """Add records' lines at the file's end: the moment that they are earned, so that no kill forgets them.
 
-    The lock is read in any order; `add` sorts the line in. Not synced: a killed process loses no write, and what a
+    The lock is read in any order; `add` sorts the lines in. Not synced: a killed process loses no write, and what a
     loss of power takes the local store has. Raises OSError and LockError.
     """
-    line = render_record(whole(record)) + "\n"
+    lines = "".join(f"{render_record(whole(record))}\n" for record in records)
     with _held(path), path.resolve().open("a+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         before = "" if size else _header(Lock(host)) + "\n"
         if size:
             file.seek(size - 1)
             before = "" if file.read(1) == b"\n" else "\n"
-        left = memoryview(f"{before}{line}".encode("ascii"))
+        left = memoryview(f"{before}{lines}".encode("ascii"))
         try:
             while left:
                 left = left[file.write(left) :]

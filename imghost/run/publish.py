@@ -139,7 +139,7 @@ def _carried_out(
     if host is None or not planned.plan.uploads:
         return without_uploads(planned, planned.leave)
     # What uploads need is loaded where one begins, here and below: most builds have none.
-    from imghost.run.upload import recover, with_retries
+    from imghost.run.upload import preparing, recover, with_retries
 
     known: list[Outcome] = []
 
@@ -159,14 +159,15 @@ def _carried_out(
             ask = partial(with_retries, context=context)
             plan = priced(planned.plan._replace(uploads=tuple(left)), host, job.settings, ask)
             going, waiting = within_budget(plan, job.settings, job.now())
-            quota = with_retries(host.ready, context) if going.uploads else Quota()
-            if reopened := refused_otherwise(plan, quota):
-                taken, left = among.take(reopened, client) if among else ([], reopened)
-                known += taken
-                plan = priced(with_again(plan, reopened, left), host, job.settings, ask)
-                going, waiting = within_budget(plan, job.settings, job.now())
-            context = replace(context, is_first_alone=not quota.is_proven, allowance=quota.allowance)
-            done = _upload_planned(planned._replace(plan=going), job, context, quota, known, among)
+            with preparing(sorted(going.uploads, key=_last_of_all), context) as ready:
+                quota = with_retries(host.ready, ready) if going.uploads else Quota()
+                if reopened := refused_otherwise(plan, quota):
+                    taken, left = among.take(reopened, client) if among else ([], reopened)
+                    known += taken
+                    plan = priced(with_again(plan, reopened, left), host, job.settings, ask)
+                    going, waiting = within_budget(plan, job.settings, job.now())
+                prepared = replace(ready, is_first_alone=not quota.is_proven, allowance=quota.allowance)
+                done = _upload_planned(planned._replace(plan=going), job, prepared, quota, known, among)
         done = _with_waiting(done, waiting, job)
         if isinstance(host, Notes):
             done = done._replace(notices=(*done.notices, *(Notice("upload", line) for line in host.notes())))
@@ -190,6 +191,11 @@ def with_again(plan: Plan, again: Sequence[Upload], left: Sequence[Upload]) -> P
     names = set(map(id, again))
     aside = tuple((upload, last) for upload, last in plan.refused if id(upload) not in names)
     return plan._replace(uploads=(*plan.uploads, *left), refused=aside)
+
+
+def _last_of_all(upload: Upload) -> tuple[bool, bool]:
+    """Order uploads by what the site has least without them: smaller sizes last, and renewals behind new images."""
+    return upload.is_size, upload.renewed is not None
 
 
 def _with_known(refusal: Published, known: Sequence[Outcome], why: str, job: Job, host: Host) -> Published:
@@ -326,6 +332,7 @@ def _context(
         client=client,
         prepare=prepare,
         bring=bring if isinstance(host, Imports) else None,
+        expect=ledger.expect,
         intend=ledger.intend,
         settle=ledger.settle,
         refuse=ledger.refuse,
@@ -374,7 +381,15 @@ class _Ledger:
         self._job = job
         self._cache = cache
         self._is_kept = host.place == "network"
+        self._guard, self._writing = threading.Lock(), threading.Lock()
+        self._earned: list[Record] = []
+        """What the lock shall have and has not yet."""
         self.told: set[str] = set()
+
+    def expect(self) -> None:
+        """Open the local store while the host is asked for its quota: that takes as long as an upload's own work."""
+        if self._is_kept:
+            self._cache.expect()
 
     def intend(self, payload: Payload) -> None:
         """Note that an upload begins; raises StateError."""
@@ -402,12 +417,31 @@ class _Ledger:
             if is_first:  # the store's records are confirmed again before they count, so the first time is enough
                 self._cache.keep(confirmed(record), self.owner)
         finally:
+            self._add(record)
+
+    def _add(self, record: Record) -> None:
+        """Add a record to the lock, with those that other workers have earned meanwhile: who comes first writes all.
+
+        Each would have to hold the file alone, and a file that is held can only be asked for again and again.
+        """
+        locks.render_record(locks.whole(record))  # one that no lock can have is its own worker's failure alone
+        with self._guard:
+            self._earned.append(record)
+        with self._writing:
+            with self._guard:
+                earned, self._earned = self._earned, []
             try:
-                locks.append(self._job.settings.lock, record, self._host.name)
+                if earned:
+                    locks.append(self._job.settings.lock, earned, self._host.name)
             except (OSError, LockError):
-                if record.url not in self.told:
-                    self.told.add(record.url)
-                    self._job.say(f"receipt: {json_in_log(locks.render_record(record))}")
+                self._tell(earned)
+
+    def _tell(self, records: Iterable[Record]) -> None:
+        """Tell the receipts of what the lock could not be given, each once."""
+        for record in records:
+            if record.url not in self.told:
+                self.told.add(record.url)
+                self._job.say(f"receipt: {json_in_log(locks.render_record(record))}")
 
 
 def _bound(planned: Planned, host: Host, lock: locks.OpenLock | None) -> Callable[[str], Record | None]:
@@ -480,7 +514,7 @@ def _upload_planned(
     """Upload as many as the host allows, write the lock, and sort what came of it and what others have uploaded."""
     from imghost.run.upload import upload_all
 
-    uploads = sorted(planned.plan.uploads, key=lambda upload: (upload.is_size, upload.renewed is not None))
+    uploads = sorted(planned.plan.uploads, key=_last_of_all)
     allowed = _allowed(quota, len(uploads))
     over = _over(quota, context.host, len(uploads)) if allowed < len(uploads) else ""
     if over:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -115,6 +116,8 @@ class UploadContext:
     """Tells the record that is good of the payload with a digest, where such a one is at the host."""
     retention: timedelta | None = None
     """How long images are to live; None = for ever."""
+    expect: Callable[[], None] = lambda: None
+    """Opens what intents are noted in, before the first one is."""
     told: set[str] = field(default_factory=set)
     """URLs whose receipts were told, since the lock could not be written."""
     stored: tuple[Record, ...] = ()
@@ -135,6 +138,87 @@ _GRACE: Final = 5.0
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
+
+
+@dataclass(slots=True)
+class _Making:
+    """A payload that is made ahead: there, or why it cannot be, once it is done."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    payload: Payload | None = None
+    problem: BaseException | None = None
+
+
+class _Ahead:
+    """Makes payloads before their workers ask for them, at most as many as there are workers.
+
+    While these wait for the host nobody uses the machine. What is not begun yet when its worker asks, that makes
+    itself: so several are made at once where one takes longer than an upload.
+    """
+
+    def __init__(self, uploads: Sequence[Upload], prepare: Callable[[Upload], Payload], most: int) -> None:
+        self._uploads = uploads
+        self._prepare = prepare
+        self._room = threading.Semaphore(most)
+        self._guard = threading.Lock()
+        self._begun: dict[int, _Making | None] = {}
+        """By the upload's identity; None once its worker has asked."""
+        self._is_over = False
+
+    def serve(self) -> None:
+        """Make one after another, until all are begun or nobody wants more."""
+        for upload in self._uploads:
+            self._room.acquire()
+            making = _Making()
+            with self._guard:
+                if self._is_over:
+                    return
+                if self._begun.setdefault(id(upload), making) is not making:
+                    self._room.release()
+                    continue
+            try:
+                making.payload = self._prepare(upload)
+            except BaseException as problem:  # its worker says what it means
+                making.problem = problem
+            making.done.set()
+
+    def prepare(self, upload: Upload) -> Payload:
+        """Give an upload's payload, made by now or here; raises what making it did."""
+        with self._guard:
+            making, self._begun[id(upload)] = self._begun.get(id(upload)), None
+        if making is None:
+            return self._prepare(upload)
+        making.done.wait()
+        self._room.release()
+        if making.payload is None:
+            assert making.problem is not None
+            raise making.problem
+        return making.payload
+
+    def end(self) -> None:
+        """Have no more made."""
+        self._is_over = True
+        self._room.release()
+
+
+@contextmanager
+def preparing(uploads: Sequence[Upload], context: UploadContext) -> Iterator[UploadContext]:
+    """Have payloads made, and the store opened, from now on; gives the context that takes them from there.
+
+    What is on the network itself waits for its turn: nothing may be fetched before it is known how much may go.
+    """
+    local = [upload for upload in uploads if upload.variant != IMPORT and upload.renewed is None]
+    ahead = _Ahead(local, context.prepare, context.concurrency)
+    workers: list[threading.Thread] = []
+    if len(local) > 1 and context.host.place == "network":
+        context.expect()
+        _start(ahead.serve, 1, workers)
+    try:
+        yield replace(context, prepare=ahead.prepare) if workers else context
+    finally:
+        ahead.end()
+        for worker in workers:
+            _join(worker, time.monotonic() + _GRACE)
 
 
 def upload_all(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Outcome]:

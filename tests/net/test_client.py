@@ -3,14 +3,18 @@
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from doubles.exchange import CANARY, SECRET, a_pair, echo
 from doubles.server import Reply, Request, Server
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
 from imghost.net import FilePart
+from imghost.net.wire import _JOINED, _Joined
 
 
 @pytest.fixture
@@ -27,6 +31,16 @@ def test_a_file_arrives_as_it_is_with_the_fields_beside_it(part: FilePart) -> No
     assert fields == {"ttl": "30d"}
     assert files["image"].body == part.file.read_bytes()
     assert (files["image"].name, files["image"].media_type) == ("abc.png", "image/png")
+
+
+@given(st.lists(st.binary(max_size=40) | st.integers(0, 200_000).map(bytes), max_size=12))
+def test_a_body_goes_out_whole_in_large_pieces(parts: list[bytes]) -> None:
+    """A form's fields, lines and file are parts of their own; each sent alone would be a packet and a wait."""
+    pieces = list(_Joined(parts))
+    assert b"".join(pieces) == b"".join(parts)
+    assert all(pieces)
+    assert all(len(piece) <= max(_JOINED, *map(len, parts)) for piece in pieces)
+    assert all(len(one) + len(other) > _JOINED for one, other in pairwise(pieces))
 
 
 def test_json_and_forms_arrive() -> None:

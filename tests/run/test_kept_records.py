@@ -29,16 +29,18 @@ from imghost import settings
 from imghost.errors import LockError
 from imghost.files import stamp
 from imghost.hosts.registry import open_host
+from imghost.models import Record
 from imghost.net import Client
 from imghost.records import confirmed, is_confirmed, unconfirmed
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
 from imghost.run import care
 from imghost.run.job import Job
+from imghost.run.publish import _Ledger
 from imghost.run.rehost import Result, rehost
 from imghost.site.images import Origins
 from imghost.site.page_map import location
-from imghost.testing import FakeStore, write_entry
+from imghost.testing import FakeStore, fake_host, write_entry
 from imghost.testing.fake import KEY, FakeHost, Reply
 
 
@@ -533,16 +535,48 @@ class TestLockFile:
         if content is not None:
             path.write_bytes(content)
         record = replace(locks.parse_record(LINE), url="no URL")
-        for write_to in (lambda: locks.add(path, [record], "fake"), lambda: locks.append(path, record, "fake")):
+        for write_to in (lambda: locks.add(path, [record], "fake"), lambda: locks.append(path, [record], "fake")):
             with pytest.raises(LockError):
                 write_to()
             assert (path.read_bytes() if path.exists() else None) == content
         assert locks.drop(path, {"https://fake.example/a"}) == 0
         assert (path.read_bytes() if path.exists() else None) == content
 
+    @pytest.mark.parametrize("odd", [(), (0,), (5, 11)])
+    def test_workers_that_earn_at_once_write_together_and_none_keeps_another_out(
+        self, tmp_path: Path, store: FakeStore, odd: tuple[int, ...]
+    ) -> None:
+        """One that no lock can have is its own worker's failure; each other's line is there once it is through."""
+        with Client(environ={}) as client, Cache.load(tmp_path / "cache") as cache:
+            chosen = settings.read({"host": "fake"}, tmp_path, "test")
+            ledger = _Ledger(fake_host(store, client, tmp_path), Job(tmp_path, chosen, {}), cache)
+            path, record = chosen.lock, locks.parse_record(LINE)
+            records = [
+                replace(record, sha256=f"{n:064x}", url=f"no URL {n}" if n in odd else f"https://fake.example/{n}")
+                for n in range(16)
+            ]
+            through: list[bool] = []
+
+            def earn(one: Record) -> None:
+                with suppress(LockError):
+                    ledger.earn(one)
+                    through.append(one.sha256 in path.read_text())
+
+            workers = [threading.Thread(target=earn, args=(one,)) for one in records]
+            with locks._held(path):
+                for worker in workers:
+                    worker.start()
+                time.sleep(0.05)
+                assert path.read_text() == ""
+            for worker in workers:
+                worker.join(30)
+        assert through == [True] * (16 - len(odd))
+        kept = {int(one.sha256, 16) for one in locks.read(path).records}
+        assert kept == set(range(16)) - set(odd)
+
     def test_one_that_waits_for_a_file_that_went_again_makes_its_own(self, tmp_path: Path) -> None:
         path, record = tmp_path / "imghost.lock", locks.parse_record(LINE)
-        waiting = threading.Thread(target=lambda: locks.append(path, record, "fake"))
+        waiting = threading.Thread(target=lambda: locks.append(path, [record], "fake"))
         with suppress(KeyError), locks._held(path):
             waiting.start()
             time.sleep(0.05)
@@ -559,7 +593,7 @@ class TestLockFile:
             f"record = locks.parse_record({LINE!r})\n"
             "for number in range(20):\n"
             "    one = replace(record, sha256=f'{sys.argv[1]}{number:063x}')\n"
-            f"    (locks.append({str(path)!r} and Path({str(path)!r}), one, 'fake') if number % 2 else "
+            f"    (locks.append({str(path)!r} and Path({str(path)!r}), [one], 'fake') if number % 2 else "
             f"locks.add(Path({str(path)!r}), [one], 'fake'))\n"
         )
         runs = [subprocess.Popen([sys.executable, "-c", program, name], env={**os.environ}) for name in "ab"]
@@ -569,9 +603,9 @@ class TestLockFile:
     def test_a_line_is_appended_to_a_file_without_an_end_of_line(self, tmp_path: Path) -> None:
         path = tmp_path / "imghost.lock"
         record = locks.parse_record(LINE)
-        locks.append(path, record, "fake")
+        locks.append(path, [record], "fake")
         path.write_bytes(path.read_bytes().rstrip(b"\n"))
-        locks.append(path, replace(record, sha256="b" * 64), "fake")
+        locks.append(path, [replace(record, sha256="b" * 64)], "fake")
         assert len(locks.read(path).records) == 2
 
     def test_the_store_forgets_what_is_deleted(self, tmp_path: Path) -> None:

@@ -4,28 +4,52 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 import pytest
 from doubles.imgpro import ImgPro
 from doubles.server import Reply, Server
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sites import tree
 from trust.place import Project, assert_done, built_site
 
 from imghost.errors import Action, HostError
 from imghost.hosts import Hosted, Quota
-from imghost.models import IMPORT, Record
+from imghost.image.payload import PayloadError
+from imghost.models import IMPORT, Payload, Record
 from imghost.net import Client
 from imghost.records.cache import Cache
 from imghost.run.job import Upload
 from imghost.run.publish import _allowed
-from imghost.run.upload import Content, SharedState, UploadContext, confirm, recorded, upload_one
+from imghost.run.upload import Content, SharedState, UploadContext, confirm, preparing, recorded, upload_one
 from imghost.testing import FakeStore, a_payload, fake_host
 from imghost.testing.fake import an_image
+
+
+def context_of(store: FakeStore, client: Client, folder: Path) -> UploadContext:
+    """Make what uploads to a fake host need; nothing is kept."""
+    return UploadContext(
+        host=fake_host(store, client, folder),
+        client=client,
+        prepare=lambda upload: a_payload(folder, int(upload.paths[0])),
+        bring=None,
+        intend=lambda _: None,
+        settle=lambda _: None,
+        earn=lambda _: None,
+        doubtful=frozenset(),
+        now=lambda: datetime.now(UTC),
+        tries=3,
+        concurrency=1,
+        verify=False,
+    )
 
 
 @pytest.fixture
@@ -79,19 +103,12 @@ def test_a_final_answer_ends_the_intent(tmp_path: Path, faults: list[str], is_op
             store.lose()
         else:
             sleep(0)
-        context = UploadContext(
-            host=fake_host(store, client, tmp_path),
-            client=client,
+        context = replace(
+            context_of(store, client, tmp_path),
             prepare=lambda _: payload,
-            bring=None,
             intend=lambda payload: cache.intend(payload.image, "fake", payload.variant),
             settle=lambda payload: cache.settle(payload.image, "fake", payload.variant),
             earn=cache.keep,
-            doubtful=frozenset(),
-            now=lambda: datetime.now(UTC),
-            tries=3,
-            concurrency=1,
-            verify=False,
             sleep=sleep,
         )
         with pytest.raises(HostError):
@@ -108,20 +125,7 @@ def test_what_is_sent_is_measured_and_not_the_file_that_it_was(tmp_path: Path, v
         host = fake_host(store, client, tmp_path)
         assert host.limits.max_bytes is not None
         payload = replace(a_payload(tmp_path, 1), variant=variant, bytes=host.limits.max_bytes + over)
-        context = UploadContext(
-            host=host,
-            client=client,
-            prepare=lambda _: payload,
-            bring=None,
-            intend=lambda _: None,
-            settle=lambda _: None,
-            earn=lambda _: None,
-            doubtful=frozenset(),
-            now=lambda: datetime.now(UTC),
-            tries=1,
-            concurrency=1,
-            verify=False,
-        )
+        context = replace(context_of(store, client, tmp_path), host=host, prepare=lambda _: payload, tries=1)
         upload = Upload(an_image(payload), variant, ("1.png",))
         if not over:
             upload_one(upload, context, SharedState())
@@ -199,3 +203,103 @@ def test_no_more_is_sent_than_the_host_has_room_for_but_one_where_only_its_refus
     remaining: int | None, link: str, allowed: int
 ) -> None:
     assert _allowed(Quota(remaining, link=link), 5) == allowed
+
+
+class TestPayloadsAhead:
+    """They are made while workers wait for the host, which changes nothing but the time."""
+
+    COUNT = 12
+
+    @pytest.fixture
+    def uploads(self, tmp_path: Path) -> list[Upload]:
+        return [Upload(an_image(a_payload(tmp_path, number)), "", (str(number),)) for number in range(self.COUNT)]
+
+    @pytest.fixture
+    def context(self, tmp_path: Path) -> Iterator[UploadContext]:
+        with FakeStore() as store, Client(5, environ={}) as client:
+            yield replace(context_of(store, client, tmp_path), concurrency=4)
+
+    @given(st.data())
+    @settings(max_examples=30, deadline=None)
+    def test_each_worker_gets_its_own_payload_or_what_is_wrong_with_it(self, data: st.DataObject) -> None:
+        """In any order, with any that cannot be made, and where some are not asked for at all."""
+        order = data.draw(st.permutations(range(self.COUNT)))[: data.draw(st.integers(0, self.COUNT))]
+        broken = data.draw(st.sets(st.integers(0, self.COUNT - 1)))
+        made: Counter[int] = Counter()
+
+        def prepare(upload: Upload) -> Payload:
+            number = int(upload.paths[0])
+            made[number] += 1
+            if number in broken:
+                raise PayloadError(str(number))
+            return a_payload(folder, number)
+
+        with TemporaryDirectory() as name, FakeStore() as store, Client(5, environ={}) as client:
+            folder = Path(name)
+            uploads = [Upload(an_image(a_payload(folder, n)), "", (str(n),)) for n in range(self.COUNT)]
+            context = replace(context_of(store, client, folder), prepare=prepare, concurrency=3)
+            with preparing(uploads, context) as ahead:
+                for number in order:
+                    if number in broken:
+                        with pytest.raises(PayloadError, match=f"^{number}$"):
+                            ahead.prepare(uploads[number])
+                    else:
+                        assert ahead.prepare(uploads[number]).sha256 == uploads[number].image.sha256
+        assert set(order) <= made.keys()
+        assert max(made.values(), default=0) <= 1
+        assert len(made) <= len(order) + 3
+
+    def test_no_more_are_made_ahead_than_there_are_workers(self, uploads: list[Upload], context: UploadContext) -> None:
+        """Each takes room on the disk."""
+        made: list[Upload] = []
+        begun = threading.Semaphore(0)
+
+        def prepare(upload: Upload) -> Payload:
+            made.append(upload)
+            begun.release()
+            return context.prepare(upload)
+
+        with preparing(uploads, replace(context, prepare=prepare)) as ahead:
+            for _ in range(4):
+                assert begun.acquire(timeout=10)
+            assert not begun.acquire(timeout=0.2)
+            ahead.prepare(uploads[0])
+            assert begun.acquire(timeout=10)
+            assert not begun.acquire(timeout=0.2)
+        assert made == uploads[:5]
+
+    def test_what_takes_long_is_made_by_several_at_once(self, uploads: list[Upload], context: UploadContext) -> None:
+        """A thread alone would make every worker wait for large images that are made smaller."""
+        together = threading.Barrier(3)
+
+        def prepare(upload: Upload) -> Payload:
+            together.wait(timeout=10)
+            return context.prepare(upload)
+
+        with preparing(uploads[:3], replace(context, prepare=prepare)) as ahead:
+            workers = [threading.Thread(target=ahead.prepare, args=(upload,)) for upload in uploads[1:3]]
+            for worker in workers:
+                worker.start()
+            ahead.prepare(uploads[0])
+            for worker in workers:
+                worker.join(10)
+        assert not together.broken
+
+    @pytest.mark.parametrize("change", [{"variant": IMPORT}, {"renewed": True}])
+    def test_nothing_is_fetched_before_its_turn(
+        self, uploads: list[Upload], context: UploadContext, change: dict[str, Any]
+    ) -> None:
+        """An external image, and a renewal whose local copy is gone, come from the network."""
+        record = recorded(
+            uploads[0], context.prepare(uploads[0]), Hosted("https://x.test/a.png", "a"), "fake", context.now()
+        )
+        change = {"renewed": record} if "renewed" in change else change
+        begun = threading.Event()
+
+        def prepare(upload: Upload) -> Payload:
+            begun.set()
+            return context.prepare(upload)
+
+        several = [upload._replace(**change) for upload in uploads]
+        with preparing(several, replace(context, prepare=prepare)):
+            assert not begun.wait(0.2)
