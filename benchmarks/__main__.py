@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import builds, images, pages, reports, uploads
+from benchmarks import builds, images, locks, pages, reports, uploads
 from benchmarks.measure import Row
 
 TABLE = Path(__file__).with_name("README.md")
@@ -67,6 +67,7 @@ def _measured(folder: Path, size: float, npm: Path | None) -> list[Row]:
         lambda: builds.beside_records(folder / "locks", 100, 200, sized(100_000)),
         lambda: builds.beside_records(folder / "locks", 100, 200, sized(1_000_000)),
         lambda: images.many(folder / "images", sized(5000), 200_000),
+        lambda: locks.long(folder / "locks", (sized(100_000), sized(1_000_000))),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1, 1.25, verify=True),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.5, 1.08),

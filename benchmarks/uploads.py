@@ -121,7 +121,7 @@ def memory(folder: Path, count: int, length: int) -> list[Row]:
     shutil.rmtree(folder)
     note = f"{peaks[0] / 1e6:.0f} MB to {peaks[1] / 1e6:.0f} MB; the client and its payloads, without a host's limit"
     what = f"memory over the base while uploading {count} × {length // 1_000_000} MB"
-    return [Row(what, (peaks[1] - peaks[0]) / 1e6, 25, "MB", note)]
+    return [Row(what, (peaks[1] - peaks[0]) / 1e6, 10, "MB", note)]
 
 
 def _peak(folder: Path, url: str, count: int) -> float:
