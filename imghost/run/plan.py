@@ -386,7 +386,9 @@ def _planned(opened: locks.OpenLock, job: Job, client: Client, cache: Cache, sta
 def _remembered(job: Job, found: Survey) -> tuple[PageMap, Scripts]:
     """Give what the last run knew of the site, as far as it counts with these settings, and what its scripts do."""
     last = page_map.load(job.page_map)
-    scripts = read_scripts(found, last.scripts)
+    # Another version may read scripts otherwise, as it may scan pages.
+    is_ours = last.mark.partition(" ")[0] == version()
+    scripts = read_scripts(found, last.scripts if is_ours else Scripts())
     last = page_map.marked(last, mark_of(job.settings) + scripts.mark)
     return local_copies.renewed(last, job.page_map, job.origins), scripts
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sites import picture, tree, write
 
-from imghost import Job, Settings, rehost
+from imghost import Job, Settings, rehost, version
 from imghost.run import local_copies
 from imghost.run.care import restore
 from imghost.site import page_map
@@ -141,6 +141,16 @@ def test_scripts_that_are_as_they_were_are_not_understood_again(tmp_path: Path, 
         write(tmp_path / "site", code | {"below/index.html": PLAIN})
     assert run(tmp_path) == (f"{first[0].split()[0]} remembered", "known")
     assert tree(tmp_path / "site", ".html") == before
+
+
+def test_what_another_version_understood_of_scripts_is_understood_anew(tmp_path: Path) -> None:
+    generated(tmp_path)
+    write(tmp_path / "site", {"a.js": RENAMES, "below/index.html": PLAIN})
+    assert run(tmp_path)[1] == "understood"
+    assert run(tmp_path)[1] == "known"
+    place = tmp_path / "cache" / "map.json"
+    poisoned(tmp_path, mark=json.loads(place.read_text())["mark"].replace(version(), "0.0.1"))
+    assert run(tmp_path)[1] == "understood"
 
 
 @pytest.mark.parametrize(
