@@ -1,5 +1,7 @@
 """img402's free tier, against its double."""
 
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Host, HostType, Secret, Setup
 from imghost.hosts.img402 import TIERS, Img402Options, outlasts
 from imghost.hosts.img402.buying import ROUTES
-from imghost.hosts.img402.host import Img402
+from imghost.hosts.img402.host import Img402, check_kept
 from imghost.hosts.img402.x402 import ATOMS
 from imghost.models import Payload
 from imghost.net import Client
@@ -400,3 +402,42 @@ def test_what_auto_may_cost_is_the_price_of_the_tier_that_it_would_pay_for() -> 
     for retention, tier in ((None, "permanent"), (timedelta(days=365), "1-year"), (timedelta(days=366), "permanent")):
         host = Img402(Img402Options(tier="auto"), a_setup(retention=retention))
         assert host.limits.price == TIERS[tier].price
+
+
+class TestGitInCi:
+    """What is paid in CI has to be kept: where git does not say so, its own words and the remedy do."""
+
+    def objection(self, lock: Path) -> str:
+        with pytest.raises(SettingsError) as caught:
+            check_kept(lock, {"CI": "1"})
+        assert str(caught.value).isprintable()
+        return str(caught.value)
+
+    def a_checkout(self, folder: Path, *, is_kept: bool = True) -> Path:
+        lock = folder / "imghost.lock"
+        lock.write_text("", "utf-8")
+        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+        if is_kept:
+            subprocess.run(["git", "-C", str(folder), "add", lock.name], check=True)
+        return lock
+
+    def test_a_lock_that_git_keeps_is_enough(self, tmp_path: Path) -> None:
+        check_kept(self.a_checkout(tmp_path), {"CI": "1"})
+
+    def test_a_checkout_of_somebody_else(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        lock = self.a_checkout(tmp_path)
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        assert re.search("it says: fatal: detected dubious ownership.*; .*safe.directory", self.objection(lock))
+
+    def test_no_checkout_at_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+        assert "it says: fatal: not a git repository" in self.objection(tmp_path / "imghost.lock")
+
+    def test_no_git(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        lock = self.a_checkout(tmp_path)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert "it says: git cannot be run: No such file or directory; install git" in self.objection(lock)
+
+    def test_a_lock_that_git_does_not_keep(self, tmp_path: Path) -> None:
+        lock = self.a_checkout(tmp_path, is_kept=False)
+        assert "commit imghost.lock, made by a build outside CI" in self.objection(lock)
