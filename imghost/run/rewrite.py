@@ -106,9 +106,9 @@ def rewrite_pages(
             notices.append(Notice("page", text))
         pages.append((page, written))
     hosted = (page for page, written in pages if written.rewritten)
-    return RewrittenPages(
-        tuple(pages), frozenset(local), tuple(notices), remarks(planned, records, job.settings, hosted)
-    )
+    never_avif = _never_avif(planned, records) if job.settings.format == "avif" else 0
+    said = remarks(job.settings, planned.host, hosted, never_avif)
+    return RewrittenPages(tuple(pages), frozenset(local), tuple(notices), said)
 
 
 def _links_first(planned: Planned) -> Sequence[tuple[PageView, Mapping[int, Group]]]:
@@ -436,18 +436,16 @@ def seen_kinds(record: Record, field: str = SEEN) -> frozenset[str]:
     return frozenset(map(str, kinds)) if isinstance(kinds, list) else frozenset()
 
 
-def remarks(
-    planned: Planned, records: Mapping[str, Record], settings: Settings, pages: Iterable[PageView]
-) -> tuple[str, ...]:
+def remarks(settings: Settings, host: Host | None, pages: Iterable[PageView], never_avif: int = 0) -> tuple[str, ...]:
     """Say what is asked for and cannot be done, a line for each; `pages` are those with hosted images."""
-    host = planned.host
     if host is None:
         return ()
     said = []
-    if settings.format == "avif" and not isinstance(host, Varies) and (count := _never_avif(planned, records)):
+    if never_avif and not isinstance(host, Varies):
+        stay = f"{many(never_avif, 'PNG or GIF image')} {'stays' if never_avif == 1 else 'stay'} as uploaded"
         said.append(
-            f"{many(count, 'PNG or GIF image')} {'stays' if count == 1 else 'stay'} as uploaded: 'format: avif' is "
-            "without loss for opaque greys alone, and only where it saves 5 %; 'webp' keeps every colour"
+            f"{stay}: 'format: avif' is without loss for opaque greys alone, and only where it saves 5 %; 'webp' keeps "
+            "every colour"
         )
     if settings.format and not isinstance(host, Varies) and f"image/{settings.format}" not in host.limits.formats:
         said.append(f"'format' changes nothing: {host.name} does not take {settings.format}")

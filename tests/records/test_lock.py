@@ -235,12 +235,12 @@ def test_a_line_that_the_disk_takes_a_part_of_is_an_error_and_leaves_the_lock_as
 ) -> None:
     """Who believed the record kept would tell no receipt, and pay again; half a line would be an error ever after."""
     path = tmp_path / "imghost.lock"
-    locks.append(path, RECORD, "img.pro")
+    locks.append(path, [RECORD], "img.pro")
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + left, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            locks.append(path, replace(RECORD, sha256="f" * 64), "img.pro")
+            locks.append(path, [replace(RECORD, sha256="f" * 64)], "img.pro")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before

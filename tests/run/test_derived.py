@@ -15,12 +15,14 @@ from doubles.server import Reply
 from sites import picture, write
 
 from imghost.cli.main import main
-from imghost.net import Client
+from imghost.net import LIMIT, Client
 from imghost.run.upload import difference
 
 SIZE = (900, 600)
 PNG, JPEG = picture(1, SIZE), picture(1, SIZE, "JPEG")
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="600"/>'
+LONG_PNG, LONG_JPEG = picture(1, SIZE, compress_level=0), picture(1, SIZE, "JPEG", quality=100, subsampling=0)
+assert min(len(LONG_PNG), len(LONG_JPEG)) > LIMIT
 FORMS = ("GIF", "WEBP", "AVIF")
 ICON = b"\0\0\1\0\1\0\x10\x10\0\0" + bytes(60)
 
@@ -41,7 +43,14 @@ ICON = b"\0\0\1\0\1\0\x10\x10\0\0" + bytes(60)
         ("image/png", PNG[:33], "image/png", "dead"),
         ("image/png", PNG[: len(PNG) // 2], "image/png", "dead"),
         ("image/jpeg", JPEG[: len(JPEG) // 2], "image/jpeg", "dead"),
-        *((f"image/{form.lower()}", picture(1, SIZE, form)[:-9], f"image/{form.lower()}", "dead") for form in FORMS),
+        *(
+            (f"image/{form.lower()}", picture(1, (90, 60), form)[:-9], f"image/{form.lower()}", "dead")
+            for form in FORMS
+        ),
+        # Of a long one a fetch reads the beginning alone.
+        ("image/jpeg", LONG_JPEG[:LIMIT], "image/jpeg", ""),
+        ("image/png", LONG_PNG[:LIMIT], "image/png", ""),
+        ("image/png", LONG_PNG[: LIMIT - 1], "image/png", "dead"),
         # As a host may write it.
         *((f"image/{form.lower()}", picture(1, SIZE, form), f"image/{form.lower()}", "") for form in FORMS),
         ("image/png", PNG + b"\n<!-- cached -->", "image/png", ""),

@@ -20,8 +20,9 @@ from imghost.html.uses import calls, loading_text, renames_of, selectors_of, she
 from imghost.image import NotAnImage
 from imghost.image.inspect import inspect
 from imghost.models import KINDS
-from imghost.site.dependents import barring, dependents_of, header_policies, stale
+from imghost.site.dependents import barring, dependents_of, header_policies, read_scripts, stale
 from imghost.site.names import Wanted, is_sealed_file, mentions, read, texts
+from imghost.site.page_map import Scripts
 from imghost.site.pages import survey
 
 ALL = frozenset(KINDS)
@@ -172,7 +173,7 @@ def of_files(root: Path, name: str) -> Callable[[str], object]:
     def work(text: str) -> None:
         write(root, {"index.html": "<img src=a.png>", "a.png": b"", name: text.encode("utf-8", "replace")})
         found = survey(root)
-        dependents_of(found)
+        dependents_of(found, read_scripts(found, Scripts()))
         header_policies(root, found.files)
         list(barring(root, found.files, ["https://i.test"]))
         list(stale(root, found.files, ["index.html"]))

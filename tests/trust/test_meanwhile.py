@@ -97,11 +97,13 @@ def test_an_image_that_goes_once_it_is_hosted_is_shown_from_the_host(project: Pr
 
 
 def test_an_image_that_goes_before_it_is_sent_leaves_its_references_as_they_were(project: Project) -> None:
+    """One payload is made ahead of the worker: the second image's, while the first one is sent."""
     before = tree(built_site(project.site))
-    gone = project.site / "images" / "1.png"
+    gone = project.site / "images" / "2.png"
     result = during(project, gone.unlink, count=1)
-    assert [(failure.path, failure.remedy) for failure in result.report.failures] == [("images/1.png", "build again")]
-    assert local(project, before, "index.html") == {"images/1.png"}
+    assert [(failure.path, failure.remedy) for failure in result.report.failures] == [("images/2.png", "build again")]
+    # The first one too, in the `srcset` that names both.
+    assert local(project, before, "index.html") == {"images/0.png", "images/2.png"}
     assert [notice.code for notice in result.notices] == ["upload"]
 
 
