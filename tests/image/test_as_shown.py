@@ -207,13 +207,10 @@ def keyed(depth: int, colour_type: int, key: bytes, rows: bytes, width: int, hei
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + body + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("colour_type", [0, 2])
+@pytest.mark.parametrize(("colour_type", "depth"), [*((0, depth) for depth in (1, 2, 4, 8, 16)), (2, 8), (2, 16)])
 def test_the_one_transparent_colour_of_a_png_stays_transparent(depth: int, colour_type: int) -> None:
     """The left half has it, the right half another one; of sixteen bits all count, of which the upper are equal."""
     bands = 1 if colour_type == 0 else 3
-    if bands == 3 and depth < 8:
-        pytest.skip("PNG has no such colours")
     clear, other = (1, 0) if depth == 1 else (2, 3) if depth < 16 else (0x1234, 0x1235)
     size = 64
     row = b"\0"
