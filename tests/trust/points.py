@@ -108,11 +108,11 @@ class Tracer:
             most[name] = max(most[name], number)
         return [(name, number) for name in sorted(most) for number in range(1, most[name] + 1)]
 
-    def inject(self, project: Project, point: Point, what: str, *more: str) -> Ended:
-        """Build a project with this done to one of its system calls."""
+    def inject(self, project: Project, point: Point, what: str, *more: str, log: Path = Path("/dev/null")) -> Ended:
+        """Build a project with this done to one of its system calls, of each thread that makes so many."""
         name, number = point
         inject = f"inject={name}:{what}:when={number}"
-        return self.run(project, "-o", "/dev/null", "-e", f"trace={name}", "-e", inject, more=more)
+        return self.run(project, "-o", str(log), "-e", f"trace={name}", "-e", inject, more=more)
 
     def _start(self, project: Project, more: tuple[str, ...], **kept: object) -> int:
         assert self._forker.stdin is not None

@@ -141,11 +141,15 @@ def ended(tracer: Tracer, number: int, point: Point) -> str:
     with scratch("ended") as folder, ImgPro("images") as host:
         project = Project(Path(folder), host)
         before = tree(built_site(project.site))
-        done = tracer.inject(project, point, f"signal={signum.name}")
+        log = Path(folder) / "calls.log"
+        done = tracer.inject(project, point, f"signal={signum.name}", log=log)
+        times = log.read_text("utf-8", "replace").count(f"--- {signum.name} ")
         crawl(project.site, before, host)
         project.build()
         assert_done(project, before)
-    is_in_order = done.status in {0, ENDINGS[signum]} and "Traceback" not in done.err
+    # Two threads may each come to their call of this number, and a second request ends a build at once.
+    allowed = {0, ENDINGS[signum], *([-signum] if times > 1 else [])}
+    is_in_order = done.status in allowed and "Traceback" not in done.err
     return "" if is_in_order else f"{signum.name} at {point}: {done.status}, {done.err[-1500:]}"
 
 
