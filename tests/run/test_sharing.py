@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from typing import Any
 import pytest
 from doubles.engines import Engine, Folder, end_claims, opened, states
 from doubles.imgpro import ImgPro
-from doubles.stores import Moto, Postgres, postgres_programs
 from sites import write
 from trust.place import Project, built_site, counted, crawl, picture, tell, tree
 
@@ -38,28 +35,6 @@ HALF = counted("SHARED_IMAGES", 8) // 2
 PAIRS = [(engine, can) for engine in ("file", "s3", "postgresql") for can in (True, False)]
 if BUILDS == USUAL:  # each engine meets one of the two kinds of hosts
     PAIRS = [("file", True), ("s3", False), ("postgresql", True)]
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Engine]]:
-    with ExitStack() as stack:
-        found: dict[str, Engine] = {"s3": stack.enter_context(Moto())}
-        if postgres_programs():
-            found["postgresql"] = stack.enter_context(Postgres())
-        yield found
-
-
-@pytest.fixture(params=["file", "s3", "postgresql"])
-def engine(
-    request: pytest.FixtureRequest, servers: dict[str, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Engine:
-    if request.param == "file":
-        return Folder(tmp_path / "stores")
-    if request.param not in servers:
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    for name, text in servers[request.param].environ.items():
-        monkeypatch.setenv(name, text)
-    return servers[request.param]
 
 
 def a_project(folder: Path, name: str, host: Any, store: str, *more: tuple[str, Any]) -> Project:

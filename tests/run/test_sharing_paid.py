@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from doubles.chain import shared_chain
-from doubles.engines import Engine, Folder, opened, states
+from doubles.engines import Engine, opened, states
 from doubles.img402_paid import PaidImg402
-from doubles.stores import Moto, Postgres, postgres_programs
 from run.test_sharing import begun, illustrated
 from sites import image_urls
 from trust.place import Elsewhere, Project, counted, tell
@@ -21,28 +20,6 @@ from trust.place import Elsewhere, Project, counted, tell
 PRICE = 10_000
 """Atomic units that a year costs."""
 BUILDS, IMAGES = 8, counted("PAID_IMAGES", 4)
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, Engine]]:
-    with ExitStack() as stack:
-        found: dict[str, Engine] = {"s3": stack.enter_context(Moto())}
-        if postgres_programs():
-            found["postgresql"] = stack.enter_context(Postgres())
-        yield found
-
-
-@pytest.fixture(params=["file", "s3", "postgresql"])
-def engine(
-    request: pytest.FixtureRequest, servers: dict[str, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Engine:
-    if request.param == "file":
-        return Folder(tmp_path / "stores")
-    if request.param not in servers:
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    for name, text in servers[request.param].environ.items():
-        monkeypatch.setenv(name, text)
-    return servers[request.param]
 
 
 @dataclass
