@@ -523,11 +523,15 @@ def stamp(path: Path | str | int) -> Stamp | None:
 
 
 def is_settled(status: os.stat_result) -> bool:
-    """Say whether every change of a file from now on must give it another stamp.
+    """Say whether every change of a file from now on must give it another stamp."""
+    return is_long_ago(status.st_mtime_ns if os.name == "nt" else status.st_ctime_ns)
+
+
+def is_long_ago(changed: int) -> bool:
+    """Say whether what changes now gets another time than this, in nanoseconds.
 
     File systems count time in steps: a file that changes twice within one keeps its stamp.
     """
-    changed = status.st_mtime_ns if os.name == "nt" else status.st_ctime_ns
     step = 2_100_000_000 if changed % 1_000_000_000 == 0 else 50_000_000
     return abs(time.time_ns() - changed) > step
 

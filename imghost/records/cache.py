@@ -8,7 +8,6 @@ import json
 import os
 import re
 import threading
-import time
 import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -372,7 +371,7 @@ class Cache:
             (self._restamped.add if is_same_file else self._restamped.discard)(key)
         self._rows[key] = _start(now) + told
         self._seen.add(key)
-        (self._new.add if _is_settled(now) else self._new.discard)(key)
+        (self._new.add if files.is_long_ago(now[1]) else self._new.discard)(key)
 
     def proof(self, path: Path, now: Stamp) -> str:
         """Tell what was found out of a lock that still has this stamp; empty = nothing."""
@@ -493,15 +492,6 @@ def _key(kind: str, *parts: str) -> str:
 
 def _start(now: Stamp) -> str:
     return f"{now[0]} {now[1]} {now[2]} "
-
-
-def _is_settled(now: Stamp) -> bool:
-    """Say whether a change from now on must give the file another stamp.
-
-    File systems count time in steps: a file that changes twice within one keeps its stamp.
-    """
-    step = 2_100_000_000 if now[1] % 1_000_000_000 == 0 else 50_000_000
-    return abs(time.time_ns() - now[1]) > step
 
 
 def _is_as_then(path: Path, then: Stamp) -> bool:
