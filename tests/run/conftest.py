@@ -14,10 +14,16 @@ from imghost.testing import FakeStore, write_entry
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStore]:
+def is_idempotent() -> bool:
+    """Whether the host knows an upload that comes again; a module says otherwise by a fixture of this name."""
+    return True
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_idempotent: bool) -> Iterator[FakeStore]:
     write_entry(tmp_path / "entry", "fake", "imghost.testing:FakeHost")
     monkeypatch.syspath_prepend(str(tmp_path / "entry"))
-    with FakeStore() as opened:
+    with FakeStore(is_idempotent=is_idempotent) as opened:
         yield opened
 
 

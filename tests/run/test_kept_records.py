@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -59,11 +59,8 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStore]:
-    write_entry(tmp_path / "entry", "fake", "imghost.testing:FakeHost")
-    monkeypatch.syspath_prepend(str(tmp_path / "entry"))
-    with FakeStore(is_idempotent=False) as opened:
-        yield opened
+def is_idempotent() -> bool:
+    return False
 
 
 class Project:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,14 @@ from imghost.errors import LockError
 from imghost.models import Record
 from imghost.records import lock as locks
 from imghost.records.cache import Cache
-from imghost.testing import FakeStore, write_entry
+from imghost.testing import FakeStore
 
 IMAGES = {"a.png": png_with_text(""), "b.png": png_with_text("by b")}
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStore]:
-    write_entry(tmp_path / "entry", "fake", "imghost.testing:FakeHost")
-    monkeypatch.syspath_prepend(str(tmp_path / "entry"))
-    with FakeStore(is_idempotent=False) as opened:
-        yield opened
+def is_idempotent() -> bool:
+    return False
 
 
 def with_many(project: Project, count: int = 11_000) -> None:
