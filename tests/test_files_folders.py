@@ -30,10 +30,13 @@ def folders(root: Path, prefix: str = LEFT) -> list[Path]:
 
 
 def await_folder(root: Path, count: int = 1) -> None:
+    """Wait until so many builds have made payloads, and make no more: some are made ahead of their turn."""
     until = time.monotonic() + 20
-    while len(folders(root)) < count or not all(any(path.iterdir()) for path in folders(root)):
+    before: dict[Path, object] = {}
+    while len(before) < count or not all(before.values()) or before != {path: tree(path) for path in folders(root)}:
         assert time.monotonic() < until, "no payload was made"
-        time.sleep(0.01)
+        before = {path: tree(path) for path in folders(root)}
+        time.sleep(0.2)
 
 
 @contextmanager

@@ -86,7 +86,10 @@ def store_on(image: Path, project: Project) -> Cache:
 
 
 def test_no_record_is_lost_with_the_power(project: Project, blank: Path) -> None:
-    """An upload is noted before it is sent, its record kept before its URL is asked for, the lock at the end."""
+    """An upload is noted before it is sent, its record kept before its URL is asked for, the lock at the end.
+
+    URLs are asked for beside the uploads, so the next one may be on its way by then, or there; none after that.
+    """
     taken = snapshots(project, blank)
     assert len(taken) == 2 * IMAGES + 1
     chosen = settings.read({"host": project.chosen, "options": {"api_url": project.host.api_url}}, project.root)
@@ -98,8 +101,11 @@ def test_no_record_is_lost_with_the_power(project: Project, blank: Path) -> None
         assert [intent[0] for intent in left.intents(owner)] == [digests[number]]
         assert {record.sha256 for record in left.records(owner)} == set(digests[:number])
         left = store_on(taken[f"asked-{name}"], project)
-        assert left.warnings == left.intents(owner) == ()
-        assert {record.sha256 for record in left.records(owner)} == set(digests[: number + 1])
+        assert left.warnings == ()
+        on_their_way = {intent[0] for intent in left.intents(owner)}
+        kept = {record.sha256 for record in left.records(owner)}
+        assert set(digests[: number + 1]) <= kept <= set(digests[: number + 3])
+        assert on_their_way <= set(digests[number + 1 : number + 3]) - kept
     with disk(project.root, FROM_FILE, str(taken["ended"])) as mounted:
         seen = mounted.viewed(project)
         assert {record.sha256 for record in lock.read(seen.root / "imghost.lock").records} == set(digests)
