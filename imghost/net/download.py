@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -16,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from imghost.errors import Action, HostError
+from imghost.threads import Worker
 from imghost.urls import ExternalUrl, absolute, external_url, key_of
 from imghost.wording import printable
 
@@ -301,7 +301,10 @@ def _looked_up(found: ExternalUrl, resolve: Resolve, deadline: float | None) -> 
             answers.put(addresses)
 
     # A daemon, since a look-up that hangs must not hold the build's end.
-    threading.Thread(target=ask, name="imghost-look-up", daemon=True).start()
+    try:
+        Worker(ask).start()
+    except RuntimeError as problem:
+        raise MemoryError(f"{problem}") from None
     left = _PATIENCE if deadline is None else min(max(deadline - time.monotonic(), 0), _PATIENCE)
     try:
         addresses = answers.get(timeout=left)

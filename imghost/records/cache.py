@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Self
@@ -22,6 +23,7 @@ from imghost.errors import LockError, StateError
 from imghost.files import OURS, STORE, Stamp
 from imghost.models import MEDIA_TYPES, Facts, Record, Refused
 from imghost.records.lock import parse_record, render_record, whole
+from imghost.threads import LOOK, Worker
 from imghost.wording import printable
 
 _LOCK: Final = "uploads.lock"
@@ -54,7 +56,7 @@ class Writer:
         self._store = store
         self._guard = threading.Lock()
         self._waiting: SimpleQueue[_Request | None] | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: Worker | None = None
 
     def begin(self) -> None:
         """Open the database while nobody waits for it; what is wrong with it the first write will say."""
@@ -66,7 +68,10 @@ class Writer:
         request = _Request(changes)
         with self._guard:
             self._running().put(request)
-        request.done.wait()
+            thread = self._thread
+        while not request.done.wait(LOOK):
+            if thread and thread.is_over:
+                raise OSError(errno.ENOMEM, f"who writes it has ended: {thread.problem!r}")
         if request.problem:
             raise OSError(request.problem)
 
@@ -81,7 +86,7 @@ class Writer:
     def _running(self) -> SimpleQueue[_Request | None]:
         if self._waiting is None:
             waiting: SimpleQueue[_Request | None] = SimpleQueue()
-            thread = threading.Thread(target=_serve, args=(self._store, waiting), daemon=True)
+            thread = Worker(partial(_serve, self._store, waiting))
             try:
                 thread.start()
             except RuntimeError as problem:

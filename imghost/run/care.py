@@ -28,12 +28,13 @@ from imghost.run import local_copies
 from imghost.run.job import Job, Outcome, Upload
 from imghost.run.plan import decide, plan_run
 from imghost.run.publish import downloaded
-from imghost.run.upload import concurrently, confirm, difference, recorded
+from imghost.run.upload import confirm, difference, recorded
 from imghost.settings import Settings
 from imghost.site import pages
 from imghost.site.images import opened_any
 from imghost.site.page_map import PageEntry, PageMap, digest_of
 from imghost.site.pages import Survey, decode, encode, survey
+from imghost.threads import concurrently
 from imghost.urls import Place
 from imghost.wording import day, printable
 

@@ -722,7 +722,7 @@ def _asked(
     wanted: Mapping[str, Mapping[str, str]], client: Client, concurrency: int
 ) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]], list[str]]:
     """Fetch the addresses; gives the kinds that were seen of each image, those that the host refused, and why."""
-    from imghost.run.upload import concurrently
+    from imghost.threads import concurrently
 
     unreachable: list[str] = []
 

@@ -26,6 +26,7 @@ from imghost.records import covers, lasts, owns, shared
 from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
 from imghost.run.job import Job, Notice, Outcome, Upload
 from imghost.settings import Settings
+from imghost.threads import Worker
 from imghost.wording import many
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Sharing:
         self._guard = threading.Lock()
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(_WIDTH, thread_name_prefix="shared")
-        self._extender: threading.Thread | None = None
+        self._extender: Worker | None = None
         self._latency = 0.0
         self._is_checked = False
         self._is_alone = False
@@ -212,7 +213,7 @@ class Sharing:
             self._held[key] = held, started
             self._taken_away.discard(key)
             if self._extender is None:
-                self._extender = threading.Thread(target=self._extend_all, daemon=True)
+                self._extender = Worker(self._extend_all)
                 self._extender.start()
 
     def _mine(self, batch: Sequence[Upload]) -> list[Upload]:

@@ -22,6 +22,7 @@ from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload
 from imghost.net import LIMIT, Answer, Client
 from imghost.records import asked_for, confirmed, covers, is_confirmed, unconfirmed
 from imghost.run.job import Outcome, Upload, whole_of
+from imghost.threads import GRACE, LOOK, MORE, Worker, awaited, concurrently, received, start
 from imghost.wording import lasted, printable
 
 
@@ -131,15 +132,6 @@ class UploadContext:
     """What the account allows, as the host tells it."""
 
 
-# A record is kept in the worker, the moment it is earned, so that nothing that stops the run loses it.
-MORE: Final = "give the build more memory, or a smaller 'concurrency'"
-_GRACE: Final = 5.0
-"""Seconds that uploads under way get to finish when the run is stopped."""
-
-Given = TypeVar("Given")
-Found = TypeVar("Found")
-
-
 @dataclass(slots=True)
 class _Making:
     """A payload that is made ahead: there, or why it cannot be, once it is done."""
@@ -180,7 +172,8 @@ class _Ahead:
                 making.payload = self._prepare(upload)
             except BaseException as problem:  # its worker says what it means
                 making.problem = problem
-            making.done.set()
+            finally:
+                making.done.set()
 
     def prepare(self, upload: Upload) -> Payload:
         """Give an upload's payload, made by now or here; raises what making it did."""
@@ -209,16 +202,16 @@ def preparing(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Upl
     """
     local = [upload for upload in uploads if upload.variant != IMPORT and upload.renewed is None]
     ahead = _Ahead(local, context.prepare, context.concurrency)
-    workers: list[threading.Thread] = []
+    workers: list[Worker] = []
     if len(local) > 1 and context.host.place == "network":
         context.expect()
-        _start(ahead.serve, 1, workers)
+        start(ahead.serve, 1, workers)
     try:
         yield replace(context, prepare=ahead.prepare) if workers else context
     finally:
         ahead.end()
         for worker in workers:
-            _join(worker, time.monotonic() + _GRACE)
+            worker.join(GRACE)
 
 
 def upload_all(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Outcome]:
@@ -251,15 +244,15 @@ def _run(uploads: Sequence[Upload], context: UploadContext, state: SharedState) 
     count = min(context.concurrency, len(uploads))
     for _ in range(count):
         line.waiting.put(None)
-    workers: list[threading.Thread] = []
+    workers: list[Worker] = []
     try:  # the first may be sending while the others are started
-        problem = _start(lambda: _serve(line, context, state), count, workers)
+        problem = start(lambda: _serve(line, context, state), count, workers)
         if problem and not workers:
             raise StateError(f"no more is uploaded, since the system says: {problem}; {MORE}")  # noqa: TRY301 - nothing runs
         if context.verify or any(upload.variant == IMPORT for upload in uploads):
-            _start(lambda: _serve_unseen(line, context, state), count, line.seers)
+            start(lambda: _serve_unseen(line, workers, context, state), count, line.seers)
         for _ in uploads:
-            yield line.outcomes.get()
+            yield received(line.outcomes, [*workers, *line.seers])
     except BaseException as end:
         state.interrupted.set()
         _end(line, workers)
@@ -281,42 +274,19 @@ class _Line:
     waiting: queue.SimpleQueue[Upload | None] = field(default_factory=queue.SimpleQueue)
     unseen: queue.SimpleQueue[Outcome | None] = field(default_factory=queue.SimpleQueue)
     outcomes: queue.SimpleQueue[Outcome] = field(default_factory=queue.SimpleQueue)
-    seers: list[threading.Thread] = field(default_factory=list)
+    seers: list[Worker] = field(default_factory=list)
     """Those who look; where the system gives no thread for any, who has sent looks."""
 
 
-def _start(serve: Callable[[], None], count: int, workers: list[threading.Thread]) -> RuntimeError | None:
-    """Start so many threads, and list each; gives why the system gave no more, if it did not."""
-    for _ in range(count):
-        workers.append(threading.Thread(target=serve, daemon=True))  # an interrupt may come while it is started
-        try:
-            workers[-1].start()
-        except RuntimeError as problem:
-            workers.pop()
-            return problem
-    return None
-
-
-def _end(line: _Line, workers: Sequence[threading.Thread]) -> None:
+def _end(line: _Line, workers: Sequence[Worker]) -> None:
     """Let those who send finish, then those who look, for a while in all."""
-    deadline = time.monotonic() + _GRACE
+    deadline = time.monotonic() + GRACE
     for worker in workers:
-        _join(worker, deadline)
+        worker.join(max(0.0, deadline - time.monotonic()))
     for _ in line.seers:
         line.unseen.put(None)
     for worker in line.seers:
-        _join(worker, deadline)
-
-
-def _join(worker: threading.Thread, deadline: float) -> None:
-    """Wait for a thread; for one that an interrupt found at its start, the moment that it takes to begin."""
-    for _ in range(20):
-        try:
-            worker.join(timeout=max(0.0, deadline - time.monotonic()))
-        except RuntimeError:
-            time.sleep(0.01)
-        else:
-            return
+        worker.join(max(0.0, deadline - time.monotonic()))
 
 
 def _serve(line: _Line, context: UploadContext, state: SharedState) -> None:
@@ -325,17 +295,26 @@ def _serve(line: _Line, context: UploadContext, state: SharedState) -> None:
         outcome = _outcome(upload, context, state)
         if outcome.record is None or is_confirmed(outcome.record):
             _give(outcome, line, state)
-        elif line.seers:
-            line.room.acquire()
+        elif _has_room(line):
             line.unseen.put(outcome)
         else:
             _give(_seen(outcome, context, state), line, state)
 
 
-def _serve_unseen(line: _Line, context: UploadContext, state: SharedState) -> None:
-    while (outcome := line.unseen.get()) is not None:
-        seen = _seen(outcome, context, state)
-        line.room.release()
+def _has_room(line: _Line) -> bool:
+    """Wait until one more may be unseen; False where nobody is left who looks."""
+    while not all(seer.is_over for seer in line.seers):
+        if line.room.acquire(timeout=LOOK):
+            return True
+    return False
+
+
+def _serve_unseen(line: _Line, workers: Sequence[Worker], context: UploadContext, state: SharedState) -> None:
+    while (outcome := awaited(line.unseen, workers)) is not None:
+        try:
+            seen = _seen(outcome, context, state)
+        finally:
+            line.room.release()
         _give(seen, line, state)
 
 
@@ -392,28 +371,6 @@ def _uncopied(path: str, problem: OSError | MemoryError) -> Failure:
     reason = f"no copy of it can be made to send: {printable(problem.strerror or problem)}"
     is_full = problem.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
     return Failure(path, reason, "make room, or set TMPDIR" if is_full else "build again")
-
-
-def concurrently(
-    function: Callable[[Given], Found],
-    values: Sequence[Given],
-    concurrency: int,
-    tell: Callable[[], object] = lambda: None,
-) -> list[Found]:
-    """Apply a function that waits for the network to every value, some at a time; gives the results in order.
-
-    `tell` is called here, in the caller's thread, for each result.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    if not values:
-        return []
-    with ThreadPoolExecutor(min(concurrency, len(values))) as pool:
-        results = []
-        for result in pool.map(function, values):
-            results.append(result)
-            tell()
-        return results
 
 
 def upload_one(upload: Upload, context: UploadContext, state: SharedState) -> tuple[Record, bool]:
@@ -799,7 +756,7 @@ def _wait(refusal: HostError, attempt: int, context: UploadContext, state: Share
         state.waits_until = max(state.waits_until, now + pause)
         if refusal.action is Action.WAIT:
             state.barred_until = max(state.barred_until, now + min(pause, MAX_WAIT))
-        is_too_long = pause > MAX_WAIT or state.waited > MAX_WAITS
+        is_too_long = pause > MAX_WAIT or state.waited > MAX_WAITS + 0.001  # a sum of clock readings is never exact
     if is_too_long:
         raise HostError(
             Action.STOP, f"{refusal.reason} (asks to wait {pause:.0f} s)", remedy=refusal.remedy or "build again later"

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = [  # bottom up: a room on one floor imports neither what is above it nor another room on its own
-    {"errors", "wording", "models", "urls", "files"},
+    {"errors", "wording", "models", "urls", "files", "threads"},
     {"html", "image", "net", "records", "settings"},
     {"hosts", "site", "environment"},
     {"run", "testing"},
@@ -20,7 +20,7 @@ FLOORS = [  # bottom up: a room on one floor imports neither what is above it no
     {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-GROUND = ["errors", "wording", "models", "urls", "files"]
+GROUND = ["errors", "wording", "models", "urls", "files", "threads"]
 """The ground floor's own order, since its files do build on each other."""
 TOOLS = {
     "imghost": {"jinja2"},  # the HTML report is a template of it
@@ -64,7 +64,7 @@ def test_a_room_imports_from_lower_floors_only() -> None:
 def test_a_stranger_finds_the_place_from_the_tree() -> None:
     """A file is one subject: what has a single importer and a few lines belongs beside that importer."""
     own = [file for file in FILES if file.is_relative_to(ROOT / "imghost")]
-    assert len(own) <= 80
+    assert len(own) <= 81
     assert sum(file.parent == ROOT / "imghost" for file in own) <= 12
 
 
