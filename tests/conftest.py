@@ -20,10 +20,16 @@ _SEARCHED = pytest.StashKey[set[Path]]()
 _TOLD = pytest.StashKey[list[str]]()
 
 
+_LONGEST = 600
+"""Seconds of one test with the counts of a push."""
+
+
+def _is_soak() -> bool:
+    return any(name.startswith("IMGHOST_SOAK_") for name in os.environ)
+
+
 # Each push meets the same inputs, so that one that is red was made red by its change; a soak looks for new ones.
-hypothesis.settings.register_profile(
-    "push", derandomize=not any(name.startswith("IMGHOST_SOAK_") for name in os.environ)
-)
+hypothesis.settings.register_profile("push", derandomize=not _is_soak())
 hypothesis.settings.load_profile("push")
 
 
@@ -56,6 +62,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=[item for item in items if item in left])
         items[:] = [item for item in items if item not in left]
     items.sort(key=lambda item: "test_machine.py" not in item.nodeid)
+    if not _is_soak():
+        for item in items:
+            # What hangs is to end while who pushed still waits; only a soak's counts take hours.
+            if (mark := item.get_closest_marker("timeout")) and mark.args[0] > _LONGEST:
+                item.add_marker(pytest.mark.timeout(_LONGEST), append=False)
 
 
 def _left_to_all(items: list[pytest.Item]) -> set[pytest.Item]:

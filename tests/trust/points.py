@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ Point = tuple[str, int]
 
 NEVER = 1 << 40
 """An event that no build comes to."""
+
+_PATIENCE = 100.0
+"""Seconds in which the slowest build of these ends; one that hangs would hold all tests behind it."""
 
 _CALL = re.compile(r"(\d+) +(\w+)\(")
 
@@ -132,8 +136,30 @@ class Tracer:
         return {name: project.root / f"printed-{self._forker.pid}.{name}" for name in ("out", "err")}
 
     def _line(self) -> str:
+        """Read what the forker says next; a build that does not end is killed, and fails its test."""
         assert self._forker.stdout is not None
-        return self._forker.stdout.readline()
+        hung: list[str] = []
+        watch = threading.Timer(_PATIENCE, self._end_hanging, [hung])
+        watch.daemon = True
+        watch.start()
+        line = self._forker.stdout.readline()
+        watch.cancel()
+        assert not hung, f"a build did not end in {_PATIENCE:.0f} s: {hung}"
+        return line
+
+    def _end_hanging(self, hung: list[str]) -> None:
+        children = Path(f"/proc/{self._forker.pid}/task/{self._forker.pid}/children")
+        for build in map(int, children.read_text("ascii").split()):
+            hung += _stack(build)
+            os.kill(build, signal.SIGKILL)
+
+
+def _stack(process: int) -> list[str]:
+    """Name the system calls in which the threads of a build that hangs wait."""
+    return [
+        f"{task.name} {(task / 'wchan').read_text('ascii')} {(task / 'syscall').read_text('ascii').split()[0]}"
+        for task in Path(f"/proc/{process}/task").iterdir()
+    ]
 
 
 def _await_stop(process: int) -> None:
