@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import sys
 import threading
+import time
 import warnings
 from functools import cache
 from typing import Any
@@ -22,6 +23,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import eth
     import vyper
+    from eth._utils import headers
     from eth_account import Account
     from eth_tester import EthereumTester, PyEVMBackend
     from eth_utils import to_canonical_address
@@ -36,6 +38,8 @@ assert eth
 sys.setrecursionlimit(_DEPTH)
 
 CHAIN = 8453
+_HEAD_START = 30_000
+"""Blocks that a chain can make before it is at the machine's time."""
 USDC = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
 FACILITATOR = f"0x{1:064x}"
 """The key of the tester's first account, which has ether for gas."""
@@ -113,7 +117,11 @@ class Chain:
         compiled = vyper.compile_code(source, output_formats=["abi", "bytecode_runtime"])
         state = PyEVMBackend.generate_genesis_state()
         token = {"balance": 0, "nonce": 1, "code": bytes.fromhex(compiled["bytecode_runtime"][2:]), "storage": {}}
-        backend = PyEVMBackend(genesis_state={**state, to_canonical_address(USDC): token})
+        # A block is a second later than the last one. Tests make several in a second; beginning long ago, the chain
+        # never comes to a time at which what is signed now has expired. Its facilitator judges by the machine's clock.
+        headers.eth_now = lambda: 0
+        began = PyEVMBackend.generate_genesis_params({"timestamp": int(time.time()) - _HEAD_START})
+        backend = PyEVMBackend(genesis_parameters=began, genesis_state={**state, to_canonical_address(USDC): token})
         type(backend.chain).chain_id = CHAIN
         endpoints = copy.copy(API_ENDPOINTS)
         endpoints["eth"] = {**endpoints["eth"], "chainId": lambda *_: CHAIN}
