@@ -120,7 +120,8 @@ def test_quota_for_seven_of_ten_hosts_seven_and_the_rest_next_month(project, cap
         report = json.loads(printed.out)
         assert len(host.copies) == 7
         assert report["images"]["uploaded"] == 7
-        assert report["images"]["kept"] + report["images"]["failed"] == 3
+        # Whichever three the host was asked for last, which `copy.png` has the bytes of one of, or not.
+        assert len({image["path"] for image in report["kept"]} - {"images/copy.png"}) == 3
         assert printed.err.count("imghost: warning:") == 1
         assert "https://img.pro/" in printed.err
         assert main(["rehost", "site", "--strict", *flags]) == 1
