@@ -22,10 +22,11 @@ from urllib.parse import quote, unquote
 from imghost.files import open_beneath, stamp
 from imghost.html.scan import candidates
 from imghost.html.tokenizer import names
-from imghost.models import KINDS, MEDIA_TYPES, endings
-from imghost.site.pages import MAX_PAGE, Survey, decode, survey
+from imghost.models import KINDS, MEDIA_TYPES, Scan, endings
+from imghost.site.dependents import base_policies, header_policies
+from imghost.site.pages import MAX_PAGE, Survey, base_of, decode, survey
 from imghost.urls import Place as SitePlace
-from imghost.urls import base_of, place, resolve, resolve_in_root
+from imghost.urls import place, resolve, resolve_in_root
 from imghost.wording import guess, many, printable, size
 
 if TYPE_CHECKING:
@@ -127,30 +128,38 @@ class PageImages(NamedTuple):
     """What one page tells of images."""
 
     path: str
-    base: str | None
+    base: Scan
+    """Its `<base>`, with the policies that may forbid one; it has no references."""
     named: tuple[Named, ...]
     shown: tuple[ShownImage, ...]
     rooted: tuple[str, ...] = ()
     """Some paths that the page names from the root, whatever they are."""
     edit_links: tuple[str, ...] = ()
     title: str = ""
+    is_open: bool = False
+    """Whether nobody can tell for all of its references if its `<base>` counts."""
 
 
-def read_page(root: Path, path: str) -> PageImages:
-    """Read one page of a site; one that is gone or too large tells nothing."""
+def read_page(root: Path, headers: frozenset[str], path: str) -> PageImages:
+    """Read one page of a site; one that is gone or too large tells nothing.
+
+    `headers` are the policies of its servers that may forbid a `<base>`, as `scan` takes them.
+    """
     file = root / path
     try:
         content = file.read_bytes() if file.stat().st_size <= MAX_PAGE else b""
     except OSError:
         content = b""
-    return look(path, decode(content))
+    return look(path, decode(content), headers)
 
 
-def look(path: str, text: str) -> PageImages:
+def look(path: str, text: str, headers: frozenset[str] = frozenset()) -> PageImages:
     """Find the images that a page names and shows."""
-    from imghost.html.scan import scan
+    from imghost.html.scan import HELD_BY_BASE, HELD_BY_SERVER, scan
 
-    found = scan(text, _EVERY_KIND)
+    found = scan(text, _EVERY_KIND, headers)
+    base = Scan((), found.base, found.policies if found.base is not None else ())
+    is_open = any(reference.held in {HELD_BY_BASE, HELD_BY_SERVER} for reference in found.references)
     lines = _Lines(text)
     named = tuple(
         Named(
@@ -167,7 +176,7 @@ def look(path: str, text: str) -> PageImages:
     links = tuple(dict.fromkeys(match[1] for match in _EDIT.finditer(text)))[:_MOST_ROOTED]
     match = re.search(r"<title\b[^>]*+>([^<]*+)", slim, re.I | re.A)
     title = " ".join(unescape(match[1]).split()) if match else ""
-    return PageImages(path, found.base, named, shown, tuple(rooted)[:_MOST_ROOTED], links, title)
+    return PageImages(path, base, named, shown, tuple(rooted)[:_MOST_ROOTED], links, title, is_open)
 
 
 class _Lines:
@@ -512,7 +521,8 @@ def audit(
     listed = survey(site)
     paths = sorted(path for path in listed.files if path.lower().endswith(_ENDINGS))
     with _cores(workers, len(listed.files)) as spread:
-        pages = spread(partial(read_page, site), listed.pages)
+        headers = frozenset(base_policies(header_policies(site, listed.files)))
+        pages = spread(partial(read_page, site, headers), listed.pages)
         files = dict(zip(paths, spread(partial(_measured, site), paths), strict=True))
         is_placed = place(site_url) if site_url else None
         links = _Links(listed.files, is_placed, pages, hosted)
@@ -612,7 +622,7 @@ class _Links:
 
     def file(self, page: PageImages, named: Named) -> str | None:
         """Give the path in the site that a URL means, whether there is such a file or not; None = not the site's."""
-        return self._path(named.url, page.path, page.base, named.kind == "meta")
+        return self._path(named.url, page, named.kind == "meta")
 
     def has(self, path: str) -> bool:
         """Say whether the site has this file."""
@@ -620,18 +630,22 @@ class _Links:
 
     def image(self, page: PageImages, url: str) -> str:
         """Give the image that a URL means: a path in the site, also of one that is hosted, or the URL itself."""
-        path = self._path(url, page.path, page.base, False)
+        path = self._path(url, page, False)
         copy = self._hosted.get(path or url) or self._hosted.get(url.partition("#")[0])
         return copy.path if copy else path or url
 
-    def _path(self, url: str, page: str, base: str | None, is_meta: bool) -> str | None:
+    def _path(self, url: str, page: PageImages, is_meta: bool) -> str | None:
         rooted = url.startswith("/") and not url.startswith("//")
-        if rooted and not self._is_placed:
-            if not self._has_own_root:
-                self._skipped.add(url)
-                return None
-            return _resolved(url, page, base, _ROOT, is_meta, self._files)
-        return _resolved(url, page, base, self._site, is_meta, self._files)
+        if rooted and not self._is_placed and not self._has_own_root:
+            self._skipped.add(url)
+            return None
+        site = _ROOT if rooted and not self._is_placed else self._site
+        path = _resolved(url, page.path, page.base, site, is_meta, self._files)
+        if page.is_open and path not in self._files:
+            # Without its base it may mean another file; what neither reading finds is not there.
+            other = _resolved(url, page.path, _NO_BASE, site, is_meta, self._files)
+            return other if other in self._files else path
+        return path
 
     def remarks(self) -> tuple[str, ...]:
         """Say what could not be judged."""
@@ -642,6 +656,7 @@ class _Links:
         return (f"{what} judged, such as {printable(min(self._skipped))}; set 'site_url' to where the site will live",)
 
 
+_NO_BASE: Final = Scan(())
 _ROOT: Final = SitePlace()
 _SOMEWHERE: Final = SitePlace(prefix="/imghost-knows-no-site-url/")
 
@@ -657,9 +672,7 @@ _ANYTHING: Final = _Anything()
 
 
 @cache
-def _resolved(
-    url: str, page: str, base: str | None, site: SitePlace, is_meta: bool, files: frozenset[str]
-) -> str | None:
+def _resolved(url: str, page: str, base: Scan, site: SitePlace, is_meta: bool, files: frozenset[str]) -> str | None:
     start = base_of(page, base, site)
     target = resolve(url, start, site, _ANYTHING) if start else None
     if is_meta and (target is None or target.path not in files):

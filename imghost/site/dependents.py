@@ -131,9 +131,7 @@ def _understood(found: Survey, paths: Iterable[str]) -> Scripts:
         content = _content(found, path)
         if path.rpartition("/")[2] in _HEADERS:
             digests.update(_DIGEST.findall(decode(content)))
-            digests.update(
-                f";{policy}" for policy in _policies_in(_said(decode(content))) if "base-uri" in policy.lower()
-            )
+            digests.update(base_policies(_policies_in(_said(decode(content)))))
         is_script = path.lower().endswith(_SCRIPTS) and path.rpartition("/")[2] not in _APART
         if is_script and any(mark in content for mark in _CHANGING):
             from imghost.html.uses import renames_of
@@ -507,6 +505,11 @@ def _said(text: str) -> str:
 def _policies_in(text: str) -> list[str]:
     found = (next(filter(None, one.groups())) for one in _POLICY.finditer(text))
     return [" ".join(policy.replace("\\ ", " ").split()) for policy in found]
+
+
+def base_policies(policies: Iterable[str]) -> Iterator[str]:
+    """Yield the policies of a site's servers that may forbid a `<base>`, as a scan takes them among its words."""
+    return (f";{policy}" for policy in policies if "base-uri" in policy.lower())
 
 
 def header_policies(root: Path, files: Collection[str]) -> tuple[str, ...]:

@@ -289,6 +289,57 @@ class TestBroken:
         assert found(audited(tmp_path, site), "broken") == ["img/gone.png"]
 
     @pytest.mark.parametrize(
+        ("policy", "base", "broken"),
+        [
+            ("base-uri 'none'", "img/", ["there.png"]),
+            ("base-uri 'self'", "img/", ["img/gone.png"]),
+            ("base-uri 'self'", "https://elsewhere.test/img/", ["there.png"]),
+            ("base-uri https://docs.test/img/", "/img/", ["img/gone.png"]),
+            ("base-uri https://docs.test/other/", "/img/", ["there.png"]),
+            ("img-src *; default-src 'none'", "img/", ["img/gone.png"]),
+        ],
+    )
+    def test_a_base_that_the_pages_policy_forbids_counts_as_none(self, policy, base, broken, tmp_path):
+        page = f"<meta http-equiv=Content-Security-Policy content=\"{policy}\"><base href='{base}'>"
+        images = "<img src='there.png' alt=x><img src='gone.png' alt=x>"
+        site = {"index.html": page + images, "img/there.png": picture(1), "gone.png": picture(2)}
+        assert found(audited(tmp_path, site, site_url="https://docs.test/"), "broken") == broken
+
+    @pytest.mark.parametrize("policy", ["base-uri 'none'", "base-uri https://docs.test"])
+    def test_of_a_base_that_nobody_can_judge_only_what_all_policies_forbid_is_judged(self, policy, tmp_path):
+        page = (
+            f"<meta http-equiv=Content-Security-Policy content=\"{policy}\"><base href='img/'><img src=gone.png alt=x>"
+        )
+        assert found(audited(tmp_path, {"index.html": page}), "broken") == ["gone.png"] * ("none" in policy)
+
+    @pytest.mark.parametrize(
+        ("policy", "base", "broken"),
+        [
+            ("base-uri 'none'", "img/", ["img/gone.png"]),
+            ("base-uri 'self'", "https://docs.test/img/", ["img/gone.png"]),
+            ("base-uri https://docs.test", "https://docs.test/img/", ["img/gone.png", "img/root.png"]),
+            ("base-uri 'none'", "https://elsewhere.test/", []),
+            ("img-src 'none'", "img/", ["img/gone.png", "img/root.png"]),
+        ],
+    )
+    def test_what_a_servers_policy_may_mean_either_way_is_missing_where_it_is_neither(
+        self, policy, base, broken, tmp_path
+    ):
+        names = ("there", "root", "gone")
+        site = {
+            "index.html": f"<base href='{base}'>" + "".join(f"<img src='{name}.png' alt=x>" for name in names),
+            "_headers": f"/x/*\n  Content-Security-Policy: {policy}\n",
+            "img/there.png": picture(1),
+            "root.png": picture(2),
+        }
+        assert found(audited(tmp_path, site, site_url="https://docs.test/"), "broken") == broken
+
+    def test_what_stands_before_the_base_may_lie_beside_the_page(self, tmp_path):
+        page = "<img src=root.png alt=x><img src=gone.png alt=x><base href='img/'><img src=there.png alt=x>"
+        site = {"index.html": page, "img/there.png": picture(1), "root.png": picture(2)}
+        assert found(audited(tmp_path, site), "broken") == ["img/gone.png"]
+
+    @pytest.mark.parametrize(
         ("path", "near"),
         [
             ("img/Logo.png", "img/logo.png"),
