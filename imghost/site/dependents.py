@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from imghost.files import stamp, write_whole
+from imghost.files import is_settled, stamp, write_whole
 from imghost.html import blocks
 from imghost.models import ANY, ASKED, DIGITS, Condition, Reference, endings
 from imghost.site.page_map import Scripts
@@ -106,29 +107,49 @@ def read_scripts(found: Survey, last: Scripts) -> Scripts:
     """Read each script and style sheet of a site once, unless the last run did: they are the theme's, mostly.
 
     To know a file by its bytes takes a hundredth of what it takes to understand it, and by its stamp next to nothing.
+    Only where there are others than the last run's are they read twice, since one is in memory at a time.
     """
     paths = sorted(path for path in found.files if path.lower().endswith((*_SCRIPTS, ".css", *_HEADERS)))
     stamps = hashlib.sha256(repr([(path, stamp(f"{found.root}/{path}")) for path in paths]).encode(*_ANY)).hexdigest()
     if last.digest and last.stamps == stamps:
         return last
+    if not all(map(_is_settled, (f"{found.root}/{path}" for path in paths))):
+        stamps = ""  # one of them may change yet, and keep its stamp
+    if last.digest:
+        whole = hashlib.sha256()
+        for _ in _contents(found, paths, whole):
+            pass
+        if last.digest == whole.hexdigest():
+            return last._replace(stamps=stamps)
     whole = hashlib.sha256()
+    # The digest is of the bytes that were understood, whatever a file was a moment ago.
+    return _understood(_contents(found, paths, whole))._replace(stamps=stamps, digest=whole.hexdigest())
+
+
+def _is_settled(path: str) -> bool:
+    """Say whether a file would get another stamp by a change; one that is gone has none to keep."""
+    try:
+        return is_settled(os.stat(path))  # noqa: PTH116 - a path as an object costs more
+    except OSError:
+        return True
+
+
+def _contents(found: Survey, paths: Iterable[str], whole: hashlib._Hash) -> Iterator[tuple[str, bytes]]:
+    """Yield files with their contents, one in memory at a time, and put each into the digest of them all."""
     for path in paths:
         content = _content(found, path)
         whole.update(f"{path}\0{len(content)}\0".encode(*_ANY))
         whole.update(content)
-    if last.digest == whole.hexdigest():
-        return last._replace(stamps=stamps)
-    return _understood(found, paths)._replace(stamps=stamps, digest=whole.hexdigest())
+        yield path, content
 
 
-def _understood(found: Survey, paths: Iterable[str]) -> Scripts:
-    """Find what scripts and style sheets do with images; one is in memory at a time."""
+def _understood(contents: Iterable[tuple[str, bytes]]) -> Scripts:
+    """Find what scripts and style sheets do with images."""
     renames: list[Renames] = []
     selectors: set[Condition] = set()
     digests: set[str] = set()
     vouched: set[str] = set()
-    for path in paths:
-        content = _content(found, path)
+    for path, content in contents:
         if path.rpartition("/")[2] in _HEADERS:
             digests.update(_DIGEST.findall(decode(content)))
             digests.update(base_policies(_policies_in(_said(decode(content)))))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,10 @@ from imghost import Job, Settings, rehost, version
 from imghost.run import local_copies
 from imghost.run.care import restore
 from imghost.site import page_map
+from imghost.site.dependents import read_scripts
 from imghost.site.images import Origins
+from imghost.site.page_map import Scripts
+from imghost.site.pages import survey
 
 PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'
 BELOW = '<base href="../"><img src="images/0.png"><img src="images/1&#46;png"><img src=images/1.png>\n'
@@ -182,6 +186,50 @@ def test_scripts_that_changed_are_understood_anew(
     write(tmp_path / "clean" / "site", now)
     rehost(job(tmp_path / "clean"))
     assert tree(tmp_path / "site", ".html") == tree(tmp_path / "clean" / "site", ".html")
+
+
+OPENED = """
+import sys
+from pathlib import Path
+from imghost.site.dependents import read_scripts
+from imghost.site.page_map import Scripts
+from imghost.site.pages import survey
+
+opened = []
+sys.addaudithook(lambda event, told: opened.append(str(told[0])) if event == "open" else None)
+found, last = survey(Path(sys.argv[1])), Scripts()
+for number in range(3):
+    last = read_scripts(found, last)
+    print(sum(path.endswith((".js", ".css")) for path in opened))
+    if number == 1:
+        (found.root / "a.js").write_text("one.src = 'other'")
+    opened.clear()
+"""
+
+
+def test_what_nobody_has_understood_is_read_once_and_what_is_as_it_was_not_at_all(tmp_path: Path) -> None:
+    """Scripts that others have taken the place of are known by their bytes first, and then understood."""
+    write(tmp_path, {"a.js": RENAMES, "b.js": HARMLESS, "a.css": STYLES})
+    time.sleep(0.1)  # until a change would give another stamp
+    done = subprocess.run([sys.executable, "-c", OPENED, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "0", "6"]
+
+
+@pytest.mark.parametrize("name", ["a.js", "sub/a.css", "_headers"])
+def test_a_file_that_may_change_within_the_same_tick_is_not_known_by_its_stamp(name: str, tmp_path: Path) -> None:
+    """File systems count time in steps, and a change within one leaves a stamp as it was."""
+    write(tmp_path, {"old.js": RENAMES, "old.css": STYLES})
+    time.sleep(0.1)
+    write(tmp_path, {name: "one"})
+    found = survey(tmp_path)
+    first = read_scripts(found, Scripts())
+    assert (bool(first.digest), first.stamps) == (True, "")
+    assert read_scripts(found, first).digest == first.digest
+    write(tmp_path, {name: "two"})
+    then = read_scripts(found, first)
+    assert then.digest != first.digest
+    time.sleep(0.1)
+    assert read_scripts(found, then).stamps
 
 
 @pytest.mark.parametrize(
