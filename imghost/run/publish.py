@@ -158,14 +158,14 @@ def _carried_out(
             known += taken
             ask = partial(with_retries, context=context)
             plan = priced(planned.plan._replace(uploads=tuple(left)), host, job.settings, ask)
-            going, waiting = within_budget(plan, job.settings, job.now())
-            with preparing(sorted(going.uploads, key=_last_of_all), context) as ready:
+            going, waiting = _in_turn(plan, job)
+            with preparing(going.uploads, context) as ready:
                 quota = with_retries(host.ready, ready) if going.uploads else Quota()
                 if reopened := refused_otherwise(plan, quota):
                     taken, left = among.take(reopened, client) if among else ([], reopened)
                     known += taken
                     plan = priced(with_again(plan, reopened, left), host, job.settings, ask)
-                    going, waiting = within_budget(plan, job.settings, job.now())
+                    going, waiting = _in_turn(plan, job)
                 prepared = replace(ready, is_first_alone=not quota.is_proven, allowance=quota.allowance)
                 done = _upload_planned(planned._replace(plan=going), job, prepared, quota, known, among)
         done = _with_waiting(done, waiting, job)
@@ -191,6 +191,12 @@ def with_again(plan: Plan, again: Sequence[Upload], left: Sequence[Upload]) -> P
     names = set(map(id, again))
     aside = tuple((upload, last) for upload, last in plan.refused if id(upload) not in names)
     return plan._replace(uploads=(*plan.uploads, *left), refused=aside)
+
+
+def _in_turn(plan: Plan, job: Job) -> tuple[Plan, Plan]:
+    """Take what the budget allows, in the order in which it is sent; gives that, and what waits."""
+    going, waiting = within_budget(plan, job.settings, job.now())
+    return going._replace(uploads=tuple(sorted(going.uploads, key=_last_of_all))), waiting
 
 
 def _last_of_all(upload: Upload) -> tuple[bool, bool]:
@@ -514,7 +520,7 @@ def _upload_planned(
     """Upload as many as the host allows, write the lock, and sort what came of it and what others have uploaded."""
     from imghost.run.upload import upload_all
 
-    uploads = sorted(planned.plan.uploads, key=_last_of_all)
+    uploads = planned.plan.uploads
     allowed = _allowed(quota, len(uploads))
     over = _over(quota, context.host, len(uploads)) if allowed < len(uploads) else ""
     if over:
