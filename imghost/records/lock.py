@@ -843,8 +843,10 @@ class OpenLock:
             return run.start, self._read(run.start, _DIGEST.stop)[_DIGEST]
         while found < 0 and place < run.end:
             known = self._read(place, min(_PAGE, run.end - place))
+            if not known:
+                raise self._has_changed()
             found = known.find(b"\n")
-            place += found + 1 if found >= 0 else max(len(known), 1)
+            place += found + 1 if found >= 0 else len(known)
         if place >= run.end:
             return run.end, _LAST
         line = known[found + 1 :] if len(known) > found + _DIGEST.stop else self._read(place, _DIGEST.stop)

@@ -343,9 +343,11 @@ def test_an_open_lock_stays_what_it_was(long_lock: Path) -> None:
     )
 
 
-def test_a_lock_that_is_cut_short_meanwhile_is_an_error(long_lock: Path) -> None:
+@pytest.mark.timeout(20)  # it was searched for its end byte by byte
+@pytest.mark.parametrize("left", [0, 1, 100_000, 3_000_000])
+def test_a_lock_that_is_cut_short_meanwhile_is_an_error(long_lock: Path, left: int) -> None:
     with locks.opened(long_lock, NOW) as lock:
-        os.truncate(long_lock, 100_000)
+        os.truncate(long_lock, left)
         with pytest.raises(LockError, match="changed while it was read; build again"):
             lock.of(record_of(number).sha256 for number in range(40))
 
