@@ -30,6 +30,7 @@ from imghost.testing.fake import (
     UNCLEAR,
     Bench,
     Fault,
+    Reply,
     a_payload,
     a_setup,
     an_image,
@@ -248,18 +249,30 @@ class HttpContract(HostContract):
     """Seconds that the double gets to answer where it will not, long enough for all that comes before."""
     patience: float = 5.0
     """Seconds over its timeout that a host may take for one upload, whatever its double does."""
+    final: Sequence[Reply] = (
+        Reply(413, b"<html><h1>413 Request Entity Too Large</h1></html>", {"Content-Type": "text/html"}),
+        Reply(415),
+        Reply(422),
+    )
+    """Answers by which bytes are refused for good, by the host or a proxy before it; add those of your host's codes."""
+    passing: Sequence[Reply] = (Reply(401), Reply(404), Reply(409), Reply(429), Reply(500), Reply(503))
+    """Refusals that may be gone tomorrow though nothing changes here: of the account, of a quota, of a bad moment."""
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Let pytest run a test once for each fault that it asks for."""
+        """Let pytest run a test once for each fault, or answer, that it asks for."""
         if "fault" in metafunc.fixturenames:
             metafunc.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
+        for name in ("final", "passing"):
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, list(getattr(metafunc.cls, name)), ids=lambda reply: str(reply.status))
 
     def test_a_fault_is_one_clean_refusal_in_time_and_the_next_try_succeeds(
         self, tmp_path: Path, caplog: Any, fault: Fault
     ) -> None:
         """Whatever a host does, the loop above learns what to do, and no secret is told."""
         payload = a_payload(tmp_path)
-        timeout = self.haste if fault is Fault.HANGS else self.timeout
+        is_endless = fault in {Fault.HANGS, Fault.DRIPS}
+        timeout = self.haste if is_endless else self.timeout
         with caplog.at_level(1), self.bench(tmp_path, timeout=timeout) as bench:
             bench.asked.fail(fault)
             begin = time.monotonic()
@@ -269,9 +282,11 @@ class HttpContract(HostContract):
                 expect(error.action is Action.RETRY, f"nobody can know what became of it, but it says {error.action}")
                 expect(error.is_ambiguous, "the image may be stored, but is_ambiguous is false")
             expect(fault not in {Fault.BUSY, Fault.LATER} or error is not None, "a refusal was taken for a success")
-            is_final = fault is Fault.HANGS or (error is not None and error.action in {Action.FILE, Action.STOP})
+            expect(fault is not Fault.SLOW or error is None, "an answer that came in time was not waited for")
+            is_final = is_endless or (error is not None and error.action in {Action.FILE, Action.STOP})
             self.check_served(bench, payload, (bench.anew() if is_final else bench.host).upload(payload))
-            self.check_stored(bench, 1 if self.is_idempotent or (self.looks_first and not is_final) else 2)
+            is_looked_for = self.looks_first and error is not None and not is_final
+            self.check_stored(bench, 1 if self.is_idempotent or is_looked_for else 2)
             expect(not bench.holds_secret(caplog.text), "a log line holds the credential")
 
     def test_what_asks_to_wait_says_so(self, tmp_path: Path) -> None:
@@ -281,6 +296,40 @@ class HttpContract(HostContract):
             error = bench.refusal(a_payload(tmp_path))
             is_later = error is not None and error.action in {Action.RETRY, Action.WAIT}
             expect(is_later, f"503 means to try again, but it gives {error and error.action}")
+
+    def test_what_is_refused_for_good_says_so(self, tmp_path: Path, final: Reply) -> None:
+        """Bytes that a host will never take are sent once, and no later build asks for them; other images go on."""
+        with self.bench(tmp_path) as bench:
+            bench.asked.fail(final)
+            error = bench.refusal(a_payload(tmp_path))
+            expect(error is not None, f"a refusal ({final.status}) was taken for a success")
+            if error is not None:
+                expect(error.action is Action.FILE, f"it is about one image, but it says {error.action}")
+                expect(error.is_final, "no later build should send it again, but is_final is false")
+                expect(not error.is_ambiguous, "the host has said that it does not have it, but is_ambiguous is true")
+            other = a_payload(tmp_path, 1)
+            self.check_served(bench, other, bench.host.upload(other))
+
+    def test_what_may_pass_is_asked_again(self, tmp_path: Path, passing: Reply) -> None:
+        """What has to do with the account, or with now, says nothing of the bytes."""
+        with self.bench(tmp_path) as bench:
+            bench.asked.fail(*[passing] * 2)  # a host may try once more with another key
+            error = bench.refusal(a_payload(tmp_path))
+            is_final = error is not None and error.is_final
+            expect(not is_final, f"{passing.status} may pass, but is_final keeps the image from being sent again")
+
+    def test_a_long_refusal_is_a_short_line(self, tmp_path: Path) -> None:
+        """What a host says is printed in logs, and kept; it may be a page, and as long as it likes."""
+        long = "\n::error::\x1b[2J\u202e" * 2_500
+        answers = [
+            Reply.json({"error": long, "message": long}, 422),
+            Reply(422, long.encode()),
+            Reply(413, long.encode()),
+        ]
+        for number, answer in enumerate(answers):
+            with self.bench(tmp_path) as bench:
+                bench.asked.fail(answer)
+                expect(bench.refusal(a_payload(tmp_path, number)) is not None, "a refusal was taken for a success")
 
     def test_no_redirect_is_followed(self, tmp_path: Path) -> None:
         """A redirect would take the credential and the image to a stranger."""

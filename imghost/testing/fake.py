@@ -103,8 +103,8 @@ class FakeStore:
         """When images end, by their paths; those that do not are not in it."""
         return dict(self._ends)
 
-    def fail(self, *faults: Fault) -> None:
-        """Let each of the next uploads have one of these faults."""
+    def fail(self, *faults: Fault | Reply) -> None:
+        """Let each of the next uploads have one of these faults, or this answer without being stored."""
         self._server.fail(*faults)
 
     def calm(self) -> None:
@@ -350,6 +350,8 @@ _USUAL: Final = frozenset(
 """Headers that hold no secret."""
 _PATIENCE: Final = 20.0
 """Seconds after which a connection that hangs gives up, so that no test hangs for ever."""
+_WHILE: Final = 0.4
+"""Seconds after which a slow answer comes."""
 
 
 class Fault(Enum):
@@ -357,6 +359,8 @@ class Fault(Enum):
 
     LOST = "stores the image and closes without an answer"
     HANGS = "stores the image and never answers"
+    DRIPS = "stores the image and answers a byte at a time, without end"
+    SLOW = "stores the image and answers rightly, after a while"
     HALF = "stores the image and breaks off in the middle of its answer"
     PAGE = "stores the image and answers with an HTML page"
     NESTED = "stores the image and answers with JSON too deep to read"
@@ -370,10 +374,13 @@ class Fault(Enum):
 
 
 STORING: Final = frozenset(
-    {Fault.LOST, Fault.HANGS, Fault.HALF, Fault.PAGE, Fault.NESTED, Fault.ENDLESS, Fault.ELSEWHERE}
+    {
+        *(Fault.LOST, Fault.HANGS, Fault.DRIPS, Fault.SLOW, Fault.HALF, Fault.PAGE, Fault.NESTED, Fault.ENDLESS),
+        Fault.ELSEWHERE,
+    }
 )
 """Faults after which the image is there."""
-UNCLEAR: Final = STORING - {Fault.ELSEWHERE} | {Fault.JUNK}
+UNCLEAR: Final = STORING - {Fault.ELSEWHERE, Fault.SLOW} | {Fault.JUNK}
 """Faults after which nobody can know whether it is."""
 
 
@@ -409,8 +416,8 @@ def is_sending(seen: Seen) -> bool:
 class Loopback:
     """The server; a context manager. `route` gives the reply to a request, from any thread.
 
-    `fail` lets the next uploads go wrong, each with one fault; `is_upload` says which requests these are, and `clock`
-    what the time is that answers have.
+    `fail` lets the next uploads go wrong, each with one fault or with an answer in place of the route's; `is_upload`
+    says which requests these are, and `clock` what the time is that answers have.
     """
 
     def __init__(
@@ -423,7 +430,7 @@ class Loopback:
         self.log: list[Seen] = []
         self._route = route
         self._is_upload = is_upload
-        self._faults: deque[Fault] = deque()
+        self._faults: deque[Fault | Reply] = deque()
         self._ended = threading.Event()
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -435,8 +442,8 @@ class Loopback:
             raise RuntimeError("the server is not running; open it with `with`")
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def fail(self, *faults: Fault) -> None:
-        """Let each of the next uploads have one of these faults."""
+    def fail(self, *faults: Fault | Reply) -> None:
+        """Let each of the next uploads have one of these faults, or this answer without being stored."""
         self._faults.extend(faults)
 
     def calm(self) -> None:
@@ -464,12 +471,17 @@ class Loopback:
         if self._is_upload(seen):
             with suppress(IndexError):
                 fault = self._faults.popleft()
+        if isinstance(fault, Reply):
+            speaker.give(fault)
+            return
         reply = Reply() if fault and fault not in STORING else self._route(seen)
-        if fault is None:
+        if fault is Fault.SLOW:
+            self._ended.wait(_WHILE)
+        if fault in {None, Fault.SLOW}:
             speaker.give(reply)
-        elif changed := altered(fault, seen, reply, self.url):
+        elif fault and (changed := altered(fault, seen, reply, self.url)):
             speaker.give(changed)
-        else:
+        elif fault:
             speaker.close_connection = True
             self._break(fault, reply, speaker)
 
@@ -477,6 +489,12 @@ class Loopback:
         """Break the connection in the fault's way."""
         if fault is Fault.HANGS:
             self._ended.wait(_PATIENCE)
+        elif fault is Fault.DRIPS:
+            speaker.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(int(_PATIENCE / 0.05)):
+                speaker.wfile.write(b"x")
+                if self._ended.wait(0.05):
+                    break
         elif fault is Fault.JUNK:
             speaker.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
         elif fault is Fault.HALF:
@@ -694,8 +712,8 @@ class Double(Protocol):
         """How many images it has: two copies of one count twice."""
         ...
 
-    def fail(self, *faults: Fault) -> None:
-        """Let each of the next uploads have one of these faults."""
+    def fail(self, *faults: Fault | Reply) -> None:
+        """Let each of the next uploads have one of these faults, or this answer without being stored."""
         ...
 
 

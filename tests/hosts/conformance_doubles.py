@@ -21,6 +21,8 @@ from imghost.testing.fake import Reply as Answer
 WIRE = {
     Fault.LOST: Wire.CLOSE_AFTER_ROUTE,
     Fault.HANGS: Wire.HANG_AFTER_ROUTE,
+    Fault.DRIPS: Wire.DRIP_HEADERS,
+    Fault.SLOW: Wire.SLOW,
     Fault.HALF: Wire.SHORT_BODY,
     Fault.ENDLESS: Wire.OVERSIZE_BODY,
     Fault.JUNK: Wire.NOT_HTTP,
@@ -42,7 +44,7 @@ class Fitted:
         self.server = server
         self._count = count
         self._is_upload = is_upload
-        self._faults: list[Fault] = []
+        self._faults: list[Fault | Answer] = []
         self.unspent: list[Wire] = []
         """Marked faults that no upload has had yet."""
         self._route, server.route = server.route, self._answer
@@ -68,9 +70,9 @@ class Fitted:
     def stored(self) -> int:
         return self._count()
 
-    def fail(self, *faults: Fault) -> None:
+    def fail(self, *faults: Fault | Answer) -> None:
         for fault in faults:
-            if fault in WIRE:
+            if isinstance(fault, Fault) and fault in WIRE:
                 self.server.fail(WIRE[fault], when=self._is_upload)
             else:
                 self._faults.append(fault)
@@ -89,6 +91,8 @@ class Fitted:
 
     def _answer(self, request: Request) -> Reply:
         fault = self._faults.pop(0) if self._faults and self._is_upload(request) else None
+        if isinstance(fault, Answer):
+            return Reply(fault.status, fault.body, tuple(fault.headers.items()))
         reply = self._route(request) if fault is None or fault in STORING else Reply()
         if fault is None:
             return reply

@@ -21,7 +21,7 @@ from hosts.conformance_doubles import Fitted, fitted_shelf, fitted_storage, send
 from third_party.imghost_shelf import Shelf
 from third_party.shelf_double import TOKEN as SHELF_TOKEN
 
-from imghost.hosts import Deletes, Finds, Host, Setup, Tells
+from imghost.hosts import Action, Deletes, Finds, Host, Setup, Tells
 from imghost.hosts.directory import Directory
 from imghost.hosts.imageupload.host import ImageUpload
 from imghost.hosts.img402.host import Img402
@@ -34,9 +34,25 @@ from imghost.testing import (
     FindsContract,
     HostContract,
     HttpContract,
+    Reply,
     TellsContract,
     VariesContract,
+    a_payload,
+    expect,
 )
+
+
+def coded(code: str, status: int) -> Reply:
+    return Reply.json({"error": code}, status)
+
+
+def nested(status: int, **error: str) -> Reply:
+    return Reply.json({"error": error}, status)
+
+
+def of_s3(code: str, status: int) -> Reply:
+    text = f"<Error><Code>{code}</Code><Message>No</Message><MaxSizeAllowed>9</MaxSizeAllowed></Error>"
+    return Reply(status, text.encode(), {"Content-Type": "application/xml"})
 
 
 class DirectoryOnDisk(HostContract):
@@ -78,6 +94,8 @@ class Img402Free(Served):
     retention = timedelta(days=7)
     is_idempotent = False
     era = "brief"
+    final = (*HttpContract.final, coded("file_too_large", 400), coded("unsupported_format", 400))
+    passing = (*HttpContract.passing, coded("daily_limit", 429), coded("no_file", 400))
 
     def double(self) -> Fitted:
         double = Img402Double(self.era)
@@ -107,6 +125,13 @@ class Img402Permanent(Served):
     def at_home(self, folder: Path) -> Mapping[str, str]:
         return {"IMGHOST_STATE_DIR": str(folder / "state")}
 
+    def test_what_is_refused_for_good_says_so(self, tmp_path: Path, final: Reply) -> None:
+        """The image is paid by then: the same payment is sent until it buys something."""
+        with self.bench(tmp_path) as bench:
+            bench.asked.fail(final)
+            error = bench.refusal(a_payload(tmp_path))
+            expect(error is not None and error.action is Action.FILE and not error.is_final, f"it says {error!r}")
+
 
 class ImgProAnonymous(Served, VariesContract):
     kind = ImgPro
@@ -114,6 +139,8 @@ class ImgProAnonymous(Served, VariesContract):
     retention: timedelta | None = timedelta(days=30)
     unoffered: tuple[type, ...] = (Finds, Deletes, Tells)
     generation = "upload"
+    final = (*HttpContract.final, coded("file_too_large", 400), coded("unsupported_format", 400))
+    passing = (*HttpContract.passing, coded("quota_exceeded", 413), coded("conflict", 409), Reply(418, b"a teapot"))
 
     def double(self) -> Fitted:
         double = ImgProDouble(self.generation, hourly=1_000, daily=1_000)
@@ -135,6 +162,12 @@ class ImgProUpload(ImgProAnonymous, FindsContract, DeletesContract, TellsContrac
 
 class ImgProImages(ImgProUpload):
     generation = "images"
+    final = (
+        *HttpContract.final,
+        nested(422, type="validation_error", code="validation_error"),
+        nested(422, type="invalid_request_error", code="media_failed"),
+    )
+    passing = (*HttpContract.passing, nested(409, code="idempotency_key_conflict"), Reply(418, b"a teapot"))
 
 
 class ImageUploadPro(Served, FindsContract, DeletesContract, TellsContract):
@@ -142,6 +175,8 @@ class ImageUploadPro(Served, FindsContract, DeletesContract, TellsContract):
     credential = PRO
     is_idempotent = False
     looks_first = True
+    final = (*HttpContract.final, coded("File too large", 413), coded("MIME not supported", 415))
+    passing = (*HttpContract.passing, coded("Forbidden", 403), coded("Unknown folder", 400))
 
     def double(self) -> Fitted:
         double = ImageUploadDouble()
@@ -155,6 +190,8 @@ class S3Bucket(Served, FindsContract, DeletesContract):
     kind = S3
     credential = VARIABLES["AWS_ACCESS_KEY_ID"]
     haste = 1.0
+    final = (*HttpContract.final, of_s3("EntityTooLarge", 400))
+    passing = (*HttpContract.passing, of_s3("AccessDenied", 403))
     storage: Storage
 
     def double(self) -> Fitted:
@@ -174,6 +211,8 @@ class S3Bucket(Served, FindsContract, DeletesContract):
 class ShelfByOthers(Served):
     kind = Shelf
     credential = SHELF_TOKEN
+    final = (*HttpContract.final, coded("too_large", 400))
+    passing = (*HttpContract.passing, coded("shelf_full", 403), coded("conflict", 409))
 
     def double(self) -> Fitted:
         return fitted_shelf()

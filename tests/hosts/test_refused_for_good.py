@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,40 +26,30 @@ from imghost import settings
 from imghost.run.job import Job
 from imghost.run.rehost import Result, rehost
 from imghost.site.images import Origins
-from imghost.testing import write_entry
+from imghost.testing import HttpContract, write_entry
+from imghost.testing import Reply as Answer
 
-XML = "<Error><Code>EntityTooLarge</Code><Message>Too large</Message><MaxSizeAllowed>9</MaxSizeAllowed></Error>"
-PAGE = Reply(413, b"<html><h1>413 Request Entity Too Large</h1></html>", (("Content-Type", "text/html"),))
+HOSTS: tuple[type[Served], ...] = (
+    Img402Free, ImgProUpload, ImgProImages, ImgProAnonymous, ImageUploadPro, S3Bucket, ShelfByOthers,
+)  # fmt: skip
+
+
+def told_by(
+    kind: type[Served], answers: Sequence[Answer], common: Sequence[Answer]
+) -> list[tuple[type[Served], Reply]]:
+    """Take a host's own answers, in the form of the tests' server."""
+    own = [answer for answer in answers if answer not in common]
+    return [(kind, Reply(it.status, it.body, tuple(it.headers.items()))) for it in own]
+
+
+PAGE = HttpContract.final[0]
 """A proxy's word, which no host has written."""
-FINAL: list[tuple[type[Served], Reply]] = [
-    (Img402Free, Reply.json({"error": "file_too_large"}, 400)),
-    (Img402Free, Reply.json({"error": "unsupported_format"}, 400)),
-    (ImgProUpload, Reply.json({"error": "file_too_large", "message": "Your plan takes 20 MB"}, 400)),
-    (ImgProUpload, PAGE),
-    (ImgProImages, Reply.json({"error": {"type": "validation_error", "code": "validation_error"}}, 422)),
-    (ImgProImages, Reply.json({"error": {"type": "invalid_request_error", "code": "media_failed"}}, 422)),
-    (ImgProAnonymous, Reply.json({"error": "unsupported_format"}, 400)),
-    (ImageUploadPro, Reply.json({"error": "File too large"}, 413)),
-    (ImageUploadPro, Reply.json({"error": "MIME not supported"}, 415)),
-    (S3Bucket, Reply(400, XML.encode(), (("Content-Type", "application/xml"),))),
-    (S3Bucket, PAGE),
-    (ShelfByOthers, Reply.json({"error": "too_large"}, 400)),
-    (ShelfByOthers, PAGE),
+FINAL = [
+    *(one for kind in HOSTS for one in told_by(kind, kind.final, HttpContract.final)),
+    *(one for kind in (ImgProUpload, S3Bucket, ShelfByOthers) for one in told_by(kind, [PAGE], ())),
 ]
 """What each service says of bytes that it will never take."""
-PASSING: list[tuple[type[Served], Reply]] = [
-    (Img402Free, Reply.json({"error": "daily_limit"}, 429)),
-    (Img402Free, Reply.json({"error": "no_file"}, 400)),
-    (ImgProUpload, Reply.json({"error": "quota_exceeded"}, 413)),
-    (ImgProUpload, Reply.json({"error": "conflict"}, 409)),
-    (ImgProImages, Reply.json({"error": {"code": "idempotency_key_conflict"}}, 409)),
-    (ImgProImages, Reply(418, b"a teapot")),
-    (ImageUploadPro, Reply.json({"error": "Forbidden"}, 403)),
-    (ImageUploadPro, Reply.json({"error": "Unknown folder"}, 400)),
-    (S3Bucket, Reply(403, b"<Error><Code>AccessDenied</Code></Error>")),
-    (ShelfByOthers, Reply.json({"error": "shelf_full"}, 403)),
-    (ShelfByOthers, Reply.json({"error": "conflict"}, 409)),
-]
+PASSING = [one for kind in HOSTS for one in told_by(kind, kind.passing, HttpContract.passing)]
 """What may be otherwise tomorrow, though nothing here changes."""
 
 

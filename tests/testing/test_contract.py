@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import imghost.testing
 from imghost.errors import Action, HostError
 from imghost.models import Limits
+from imghost.net import Client
 from imghost.testing import (
     DeletesContract,
     FakeHost,
@@ -173,6 +175,74 @@ def test_a_host_that_breaks_the_contract_is_told_how(
     given: dict[str, Any] = {"caplog": caplog, "fault": Fault.LOST} if "fault" in fact else {}
     with pytest.raises(AssertionError, match=re.escape(said)):
         getattr(contract, fact)(tmp_path, **given)
+
+
+class Forgetful(FakeHost):
+    def upload(self, payload):
+        try:
+            return super().upload(payload)
+        except HostError as error:
+            raise HostError(error.action, error.reason, is_ambiguous=error.is_ambiguous) from None
+
+
+class Resigned(FakeHost):
+    def upload(self, payload):
+        try:
+            return super().upload(payload)
+        except HostError as error:
+            raise HostError(Action.FILE, error.reason, is_final=True) from None
+
+
+class Fearful(FakeHost):
+    def upload(self, payload):
+        try:
+            return super().upload(payload)
+        except HostError as error:
+            raise HostError(Action.STOP, error.reason, is_final=error.is_final) from None
+
+
+class Quoting(FakeHost):
+    def _asked(self, method, url, **parts):
+        answer = self._setup.client.send(method, url, headers={"Authorization": f"Bearer {KEY}"}, **parts)
+        if answer.status == 200 or answer.status == 201:
+            return answer
+        raise HostError(Action.FILE, answer.body.decode())
+
+
+class Hasty(FakeHost):
+    def _asked(self, method, url, **parts):
+        with Client(0.1, environ={}) as client:
+            return client.send(method, url, headers={"Authorization": f"Bearer {KEY}"}, **parts)
+
+
+class Lingering(FakeHost):
+    def upload(self, payload):
+        try:
+            return super().upload(payload)
+        except HostError:
+            time.sleep(1.2)  # as one whose client counts each byte as a sign of life
+            raise
+
+
+FAULTY = "test_a_fault_is_one_clean_refusal_in_time_and_the_next_try_succeeds"
+ANSWERED = [
+    (Forgetful, "test_what_is_refused_for_good_says_so", {"final": Reply(422)}, "is_final is false"),
+    (Fearful, "test_what_is_refused_for_good_says_so", {"final": Reply(413)}, "it is about one image"),
+    (Resigned, "test_what_may_pass_is_asked_again", {"passing": Reply(503)}, "503 may pass"),
+    (Quoting, "test_a_long_refusal_is_a_short_line", {}, "no printable line"),
+    (Hasty, FAULTY, {"fault": Fault.SLOW}, "was not waited for"),
+    (Lingering, FAULTY, {"fault": Fault.DRIPS}, "took too long"),
+]
+
+
+@pytest.mark.parametrize(("broken", "fact", "given", "said"), ANSWERED, ids=[it[0].__name__ for it in ANSWERED])
+def test_a_host_that_takes_an_answer_for_another_is_told_how(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: type, fact: str, given: dict[str, Any], said: str
+) -> None:
+    contract = TestFakeHost()
+    contract.kind, contract.haste, contract.patience = broken, 0.3, 0.8
+    with pytest.raises(AssertionError, match=re.escape(said)):
+        getattr(contract, fact)(tmp_path, **given, **({"caplog": caplog} if fact == FAULTY else {}))
 
 
 def test_offers_that_the_contract_does_not_try_are_named(tmp_path: Path) -> None:
