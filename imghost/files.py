@@ -315,12 +315,18 @@ def check_locks(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a folder's own entries survive a loss of power; Windows does so by itself."""
+    """Make a folder's own entries survive a loss of power; Windows does so by itself.
+
+    A drive that knows no such call for folders, as SMB's, says EINVAL: what it keeps is the server's to see to.
+    """
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as problem:
+        if problem.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from trust.points import can_trace
 
 from imghost import files
 
@@ -100,6 +101,28 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, is_dur
     done = subprocess.run([sys.executable, "-c", code, str(file), str(is_durable)], capture_output=True, text=True)
     assert done.stdout.startswith("failed:"), done.stderr
     assert (file.read_text(), names(tmp_path)) == ("old", ["page.html"])
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace is not installed, or may not trace here")
+@pytest.mark.parametrize(
+    ("call", "error", "said", "content"),
+    [(1, "EIO", "failed: 5", "old"), (2, "EIO", "failed: 5", "new"), (2, "EINVAL", "written", "new")],
+)
+def test_a_sync_that_fails_is_an_error_but_of_a_folder_on_a_drive_that_has_none(
+    tmp_path: Path, call: int, error: str, said: str, content: str
+) -> None:
+    """A file's own sync is the first, its folder's the second, which SMB's drives do not know."""
+    file = tmp_path / "page.html"
+    file.write_text("old")
+    code = (
+        "import sys; from pathlib import Path; from imghost import files\n"
+        "try: files.write_whole(Path(sys.argv[1]), 'new', is_durable=True); print('written')\n"
+        "except OSError as problem: print('failed:', problem.errno)"
+    )
+    inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=fsync:error={error}:when={call}"]
+    done = subprocess.run([*inject, sys.executable, "-c", code, str(file)], capture_output=True, text=True)
+    assert done.stdout == f"{said}\n", done.stderr
+    assert (file.read_text(), names(tmp_path)) == (content, ["page.html"])
 
 
 @posix

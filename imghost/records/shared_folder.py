@@ -19,7 +19,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from imghost.errors import SettingsError, StoreError
-from imghost.files import remedy
+from imghost.files import remedy, sync_folder
 from imghost.records.shared import MAX_TEXT, Entry
 
 _GENERATION: Final = re.compile(r"(.+)\.([1-9][0-9]{0,8})")
@@ -139,6 +139,7 @@ class FolderStore:
         """Make a generation's file, whole and durable; False where another writer has made it."""
         new = self._root / _UNFINISHED / secrets.token_hex(16)
         new.parent.mkdir(exist_ok=True)
+        above = _to_be_made(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
@@ -154,6 +155,9 @@ class FolderStore:
         finally:
             with suppress(OSError):
                 new.unlink()
+        # The file's own sync does not bring its name to the disk: without these a claim goes with the power.
+        for folder in (path.parent, *above):
+            sync_folder(folder)
         return True
 
     def _sweep(self, path: Path, generation: int) -> None:
@@ -179,6 +183,15 @@ class FolderStore:
             is_passing=problem.errno in passing,
             is_ambiguous=problem.errno in passing,
         )
+
+
+def _to_be_made(folder: Path) -> list[Path]:
+    """List the folders that get a new entry when this one is made with those above it; none where it is there."""
+    above = []
+    while not folder.exists():
+        folder = folder.parent
+        above.append(folder)
+    return above
 
 
 def _named(path: Path, generation: int) -> Path:

@@ -177,6 +177,17 @@ def test_every_documented_error_is_classified(
     assert str(status) in error.reason
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(402, "asks for a payment for a free upload"), (403, "forbids free uploads from here")],
+)
+def test_a_free_tier_that_is_none_any_more_says_what_to_choose(tmp_path: Path, status: int, words: str) -> None:
+    with a_host(Server(lambda _: Reply.json({}, status))) as host:
+        error = refused(host, a_payload(tmp_path))
+    assert words in error.reason
+    assert error.remedy == "choose another host"
+
+
 def test_the_double_refuses_what_the_host_refuses(tmp_path: Path) -> None:
     with a_host(Double(daily=1)) as host:
         assert "empty" in refused(host, a_payload(tmp_path, b"")).reason

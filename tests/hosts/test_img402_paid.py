@@ -248,6 +248,66 @@ def test_a_402_at_the_upload_asks_for_the_token_once_more_and_never_pays(tmp_pat
         assert not any("payment-signature" in request.headers for request in uploads)
 
 
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 409, 410])
+def test_a_token_that_is_refused_once_is_asked_for_again_with_the_same_payment(tmp_path: Path, status: int) -> None:
+    """Whatever the host says of a token that it has lost, the payment is there and gives another."""
+    with a_shop(tmp_path) as shop:
+        shop.double.server.route = _answering_once("/api/upload", Reply.json({"error": "no"}, status), shop)
+        hosted = shop.host().upload(a_payload(tmp_path))
+        assert hosted.url.removeprefix(shop.double.url) in shop.double.images
+        assert len({request.headers["payment-signature"] for request in shop.double.payments()}) == 1
+        assert (len(shop.double.payments()), shop.paid, shop.signer.signed) == (2, 1_000_000, 1)
+
+
+@pytest.mark.parametrize(("status", "action"), [(400, Action.FILE), (405, Action.STOP), (500, Action.RETRY)])
+def test_an_image_object_in_a_refusal_of_the_upload_is_none(tmp_path: Path, status: int, action: Action) -> None:
+    """Where nothing is stored for it, a page would be given an address that the host may never serve."""
+    image = {"url": "http://127.0.0.1/1.png", "id": "1", "contentType": "image/png", "sizeBytes": 201}
+    with a_shop(tmp_path) as shop:
+        image["url"] = f"{shop.double.url}/0000000009.png"
+        reply = Reply.json({**image, "expiresAt": None}, status)
+        shop.double.server.route = _answering_once("/api/upload", reply, shop)
+        host = shop.host()
+        error = refused(host, tmp_path)
+        assert (error.action, str(status) in error.reason, shop.state(host)) == (action, True, State.TOKEN)
+        assert shop.host().upload(a_payload(tmp_path)).url.removeprefix(shop.double.url) in shop.double.images
+        assert (shop.paid, shop.signer.signed) == (1_000_000, 1)
+
+
+def _answering_once(path: str, reply: Reply, shop: Shop) -> Callable[[Request], Reply]:
+    """Answer the first request to a path so, and everything else as the double does."""
+    left = [reply]
+    return lambda request: left.pop() if left and request.path == path else shop.double.route(request)
+
+
+def test_a_token_of_the_journal_is_used_where_the_host_knows_the_payment_no_more(tmp_path: Path) -> None:
+    """To send the payment again first would end in a refusal, though what it bought is at hand."""
+    with a_shop(tmp_path, memory="none") as shop:
+        lost = Fault.RESET_BEFORE_BODY
+        shop.double.server.fail(lost, when=lambda request: request.path == "/api/upload")
+        assert refused(shop.host(), tmp_path).action is Action.RETRY
+        shop.host().upload(a_payload(tmp_path))
+        assert (len(shop.double.payments()), len(shop.double.images), shop.paid) == (1, 1, 1_000_000)
+
+
+def test_a_payment_that_another_build_finished_meanwhile_is_not_unresolved(tmp_path: Path) -> None:
+    """Its payment is used up by then, so the host refuses it; the journal knows the image that it bought."""
+    with a_shop(tmp_path) as shop:
+        others = []
+
+        def route(request: Request) -> Reply:
+            if "payment-signature" in request.headers and not others:
+                others.append(request)
+                others.append(shop.host().upload(a_payload(tmp_path)))
+                return shop.double.challenge(request.path)
+            return shop.double.route(request)
+
+        shop.double.server.route = route
+        assert shop.host().upload(a_payload(tmp_path)).url == others[1].url
+        assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 1, 1)
+
+
 class _Forgetful(dict[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         pass

@@ -102,7 +102,10 @@ def test_a_signature_of_another_wallet_is_not_sent(tmp_path: Path, agent: Agent)
 
 @pytest.mark.parametrize(
     "command",
-    ["/nowhere/agent", "false", "echo 0x12", "echo", "'", f"echo 0x{'0' * 130}", "sh -c 'echo ::no >&2; exit 3'"],
+    [
+        *("/nowhere/agent", "false", "echo 0x12", "echo", "'", f"echo 0x{'0' * 130}", "echo no digits at all"),
+        "sh -c 'echo ::no >&2; exit 3'",
+    ],
 )
 def test_a_command_that_does_not_sign_stops_the_build_in_words(tmp_path: Path, command: str) -> None:
     with PaidImg402(chain=shared_chain()) as double, Client(5, environ={}) as client:
@@ -110,6 +113,15 @@ def test_a_command_that_does_not_sign_stops_the_build_in_words(tmp_path: Path, c
             a_host(client, double.url, tmp_path, IMG402_SIGNER=command).upload(a_payload(tmp_path))
         assert (caught.value.action, double.payments()) == (Action.STOP, [])
         assert "::" not in str(caught.value)
+
+
+def test_a_signature_of_a_command_that_failed_is_none(tmp_path: Path, agent: Agent) -> None:
+    """A wallet that asked its owner, and was told no, may print what it had by then."""
+    refusing = f"sh -c '{agent.command}; echo the owner said no >&2; exit 3'"
+    with PaidImg402(chain=shared_chain()) as double, Client(5, environ={}) as client:
+        with pytest.raises(HostError, match=r"the owner said no \(exit status 3\)") as caught:
+            a_host(client, double.url, tmp_path, IMG402_SIGNER=refusing).upload(a_payload(tmp_path))
+        assert (caught.value.action, double.payments(), agent.paid) == (Action.STOP, [], 0)
 
 
 @pytest.mark.long

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -260,6 +262,7 @@ class TestAddresses:
             (S3Store, "s3://bucket/../x"),
             (S3Store, "s3://user:secret@bucket/x"),
             (PostgresStore, "postgresql://host"),
+            (PostgresStore, "postgresql://host/"),
             (PostgresStore, "postgresql://user:secret@host/db"),
             (PostgresStore, "postgresql://host/db?host=evil.example"),
             (PostgresStore, "postgresql://host/db?schema=a;b"),
@@ -295,6 +298,14 @@ class TestAddresses:
             PostgresStore("postgresql://db.example/db", secret | more, 1.0)
         PostgresStore("postgresql://localhost/db", secret, 1.0)
 
+    def test_an_engine_whose_library_is_not_installed_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stores = ("psycopg", PostgresStore, "postgresql://host/db"), ("boto3", S3Store, "s3://bucket/x")
+        for library, kind, url in stores:
+            monkeypatch.setitem(sys.modules, library, None)
+            extra = {"psycopg": "postgres", "boto3": "s3"}[library]
+            with pytest.raises(SettingsError, match=rf'needs {library} for .*; pip install "imghost\[{extra}\]"'):
+                kind(url, {}, 1.0).get("k")
+
     def test_an_engine_that_is_not_installed_is_told_with_those_that_are(self) -> None:
         with pytest.raises(SettingsError, match=r"no store for 'redis' is installed; there are: file, postgresql, s3"):
             shared.open_store("redis://host", {}, 1.0)
@@ -315,6 +326,39 @@ class TestFolder:
         assert entry.text == "5"
         assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["k.5", "k.6"]
         store.close()
+
+    def test_of_two_writers_the_one_that_stood_still_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        """It had looked before the others wrote, and swept; its own file is none of theirs to sweep."""
+
+        class Slow(FolderStore):
+            def _linked(self, path: Path, generation: int, content: bytes) -> bool:
+                tag: str | None = str(generation - 1)
+                for number in range(4):
+                    tag = other.put("a/k", str(number), tag)
+                return super()._linked(path, generation, content)
+
+        other, slow = FolderStore(tmp_path.as_uri(), {}, 1.0), Slow(tmp_path.as_uri(), {}, 1.0)
+        assert slow.put("a/k", "late", other.put("a/k", "first", None)) is None
+        assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["k.4", "k.5"]
+
+    def test_an_entry_that_cannot_be_read_is_never_taken_for_none(self, tmp_path: Path) -> None:
+        """Where one is listed and gone whenever it is opened, its image would be sent, and paid, once more."""
+        store = FolderStore(tmp_path.as_uri(), {}, 1.0)
+        (tmp_path / "k.1").symlink_to(tmp_path / "gone")
+        with pytest.raises(StoreError, match="changes faster than it can be read") as caught:
+            store.get("k")
+        assert caught.value.is_passing
+
+    def test_the_time_is_told_also_once_somebody_has_tidied_its_file_away(self, tmp_path: Path) -> None:
+        store = FolderStore(tmp_path.as_uri(), {}, 1.0)
+        store.put("k", "x", None)
+        assert store.get("k")
+        (tmp_path / "clock").unlink()
+        os.utime(tmp_path / "k.1", (0, 0))
+        entry = store.get("k")
+        store.close()
+        assert entry is not None
+        assert entry.age > 1_000_000_000
 
     def test_a_build_that_died_while_it_wrote_leaves_nothing_that_is_read(self, tmp_path: Path) -> None:
         store = FolderStore(tmp_path.as_uri(), {}, 1.0)

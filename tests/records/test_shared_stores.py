@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -80,6 +81,26 @@ class TestPostgres(StoreContract):
             for line in held:
                 line.close()
 
+    def test_a_question_that_the_server_ends_is_asked_again_and_may_have_been_carried_out(self) -> None:
+        """As when it is shut down, or its owner ends what waits for a lock."""
+        import psycopg
+
+        store = PostgresStore(url := self.server.fresh(), {}, 20.0)
+        store.put("k", "x", None)
+        waiting = "FROM pg_stat_activity WHERE application_name = 'imghost' AND wait_event_type = 'Lock'"
+        with ThreadPoolExecutor(1) as other, psycopg.connect(self.server.url) as line:
+            line.execute(f"LOCK TABLE {url.rpartition('=')[2]}.imghost_shared".encode())
+            asked = other.submit(store.get, "k")
+            while self.server.sql(f"SELECT count(pg_terminate_backend(pid)) {waiting}") == [(0,)]:
+                assert not asked.done()
+            with pytest.raises(StoreError, match="SQLSTATE 57P01") as caught:
+                asked.result()
+            assert (caught.value.is_passing, caught.value.is_ambiguous) == (True, True)
+        entry = store.get("k")
+        assert entry is not None
+        assert entry.text == "x"
+        store.close()
+
     def test_a_database_that_is_not_there_is_told_as_one(self) -> None:
         store = PostgresStore(self.server.url.replace("/postgres", "/nothing"), {}, 5.0)
         with pytest.raises(StoreError, match="refuses user, password or database; check PGUSER"):
@@ -99,6 +120,21 @@ class _S3Contract(StoreContract):
             self.monkeypatch.setenv(name, text)
         url = self.server.fresh()
         yield lambda: S3Store(url, self.server.environ, 5.0)
+
+    def test_closing_lets_go_of_the_connections(self, tmp_path: Path) -> None:
+        """A build goes on for minutes after its last question, and a server has room for so many."""
+        with self.place(tmp_path):
+            store = S3Store(self.server.fresh(), self.server.environ, 5.0)
+        before = set(threading.enumerate())
+        store.put("k", "x", None)
+        serving = [it for it in threading.enumerate() if it not in before and "process_request" in it.name]
+        assert serving
+        library = store._opened()  # what nobody has is closed by itself, some time
+        store.close()
+        for line in serving:
+            line.join(5)
+        assert not any(line.is_alive() for line in serving)
+        del library
 
 
 class TestMoto(_S3Contract):

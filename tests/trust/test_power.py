@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,3 +123,52 @@ def test_the_build_after_a_loss_of_power_completes_the_site(project: Project, bl
             assert mounted.run(project).returncode == 0
             assert_done(seen, before)
         assert len(project.host.copies) == IMAGES
+
+
+SHARED = "from imghost.records.shared_folder import FolderStore; store = FolderStore(Path.cwd().as_uri(), {}, 1.0)"
+LEFT = {
+    "a file that was replaced": (
+        "from imghost.files import write_whole; file = Path('kept'); write_whole(file, 'old', is_durable=True); sync()",
+        "write_whole(file, 'new', is_durable=True)",
+        {"kept": b"new"},
+    ),
+    "a store that was made": (
+        "from imghost.records import cache",
+        "cache._create(Path('store').absolute())",
+        {"store/cache.db": b"SQLite format 3"},
+    ),
+    "a shared entry": (
+        SHARED,
+        "store.put('a/b/k', 'x' * 9, None)",
+        {"a/b/k.1": b"x" * 9},
+    ),
+    "a shared entry that was written over": (
+        f"{SHARED}; tag = store.put('k', 'old', None)",
+        "store.put('k', 'new', tag)",
+        {"k.2": b"new"},
+    ),
+    "an earlier shared entry": (
+        SHARED,
+        "store.put('k', 'x' * 9, None); store.put('l', 'y', None)",
+        {"k.1": b"x" * 9},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_a_call_has_written_for_good_is_there_after_a_loss_of_power(
+    tmp_path: Path, project: Project, blank: Path, name: str
+) -> None:
+    """Once it returns nothing more is needed: neither the next write's sync nor the seconds that a system takes."""
+    first, last, expected = LEFT[name]
+    code = f"import os; from os import sync; from pathlib import Path; {first}; {last}; print('done', flush=True)"
+    with disk(project.root, FROM_FILE, str(blank)) as mounted:
+        subprocess.run(["sync", "--file-system", str(mounted.seen(project.root))], check=True)
+        done = subprocess.run([*mounted.inside, str(project.root), sys.executable, "-c", code], capture_output=True)
+        assert done.stdout == b"done\n", done.stderr
+        taken = tmp_path / "taken"
+        shutil.copyfile(blank, taken)
+    with disk(project.root, FROM_FILE, str(taken)) as mounted:
+        root = mounted.seen(project.root)
+        there = {path: file.read_bytes() for path in expected if (file := root / path).exists()}
+    assert {path: content[: len(expected[path])] for path, content in there.items()} == expected
