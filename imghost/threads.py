@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from imghost.errors import StateError
 
@@ -142,3 +142,67 @@ def concurrently(
         for worker, deadline in zip(workers, [time.monotonic() + GRACE] * len(workers), strict=True):
             worker.join(max(0.0, deadline - time.monotonic()))
     return [results[number] for number in range(len(values))]
+
+
+class Task(Generic[Found]):
+    """Something that is done beside what its caller does."""
+
+    def __init__(self, step: Callable[[], Found], workers: Sequence[Worker]) -> None:
+        self._step = step
+        self._workers = workers
+        self._done = threading.Event()
+        self._result: Found
+        self._problem: BaseException | None = None
+
+    def carry_out(self) -> None:
+        """Do it; what it raises is raised where its result is asked for."""
+        try:
+            self._result = self._step()
+        except BaseException as problem:
+            self._problem = problem
+        finally:
+            self._done.set()
+
+    def result(self) -> Found:
+        """Wait for what it gives; raises what it did, and StateError once no thread is left to do it."""
+        while not self._done.wait(LOOK):
+            if all(worker.is_over for worker in self._workers) and not self._done.is_set():
+                raise StateError(f"the build's threads ended before their work; {MORE}")
+        if self._problem:
+            raise self._problem
+        return self._result
+
+
+class Crew:
+    """Threads that take up tasks in their order, each started when there is one more; used by one thread.
+
+    Where the system gives none, a task is done at once, where it is begun.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: SimpleQueue[Task[Any] | None] = SimpleQueue()
+        self._workers: list[Worker] = []
+
+    def begin(self, step: Callable[[], Found]) -> Task[Found]:
+        """Have something done; it begins once one of the threads has time."""
+        task = Task(step, self._workers)
+        if len(self._workers) < self._most and start(self._serve, 1, self._workers):
+            self._most = len(self._workers)  # to be told so takes a while each time
+        if self._workers:
+            self._waiting.put(task)
+        else:
+            task.carry_out()
+        return task
+
+    def close(self) -> None:
+        """Wait until all that was begun is done."""
+        for _ in self._workers:
+            self._waiting.put(None)
+        for worker in self._workers:
+            while not worker.join(LOOK):
+                pass
+
+    def _serve(self) -> None:
+        while task := self._waiting.get():
+            task.carry_out()

@@ -10,7 +10,7 @@ import pytest
 
 from imghost import threads
 from imghost.errors import StateError
-from imghost.threads import Worker, awaited, concurrently, received, start
+from imghost.threads import Crew, Worker, awaited, concurrently, received, start
 
 
 def test_a_thread_that_dies_before_its_first_step_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,3 +124,49 @@ def test_a_look_that_exhausts_memory_is_told() -> None:
 
     with pytest.raises(MemoryError):
         concurrently(exhaust, [1], 2)
+
+
+class TestCrew:
+    """Tasks beside what their caller does."""
+
+    def test_tasks_are_done_side_by_side_and_give_their_results(self) -> None:
+        crew, meeting = Crew(3), threading.Barrier(3)
+        tasks = [crew.begin(lambda: meeting.wait(5)) for _ in range(3)]
+        assert sorted(task.result() for task in tasks) == [0, 1, 2]
+        crew.close()
+
+    def test_what_a_task_raises_is_raised_where_it_is_asked_for(self) -> None:
+        crew = Crew(1)
+        task, next_one = crew.begin(lambda: 1 / 0), crew.begin(lambda: "done")
+        with pytest.raises(ZeroDivisionError):
+            task.result()
+        assert next_one.result() == "done"
+        crew.close()
+
+    def test_the_end_waits_for_what_was_begun(self) -> None:
+        crew, done = Crew(1), list[int]()
+        for number in range(3):
+            crew.begin(lambda number=number: (time.sleep(0.05), done.append(number)))
+        crew.close()
+        assert done == [0, 1, 2]
+
+    def test_where_the_system_gives_no_thread_a_task_is_done_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[int] = []
+
+        def refuse(*_: object) -> int:
+            asked.append(1)
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threads._thread, "start_new_thread", refuse)
+        crew = Crew(4)
+        assert [crew.begin(lambda number=number: number).result() for number in range(3)] == [0, 1, 2]
+        assert len(asked) == 1
+        crew.close()
+
+    def test_a_task_whose_threads_are_gone_is_not_waited_for(self) -> None:
+        crew = Crew(1)
+        crew.begin(lambda: None).result()
+        crew._waiting.put(None)  # as its thread would end that the system kills
+        assert crew._workers[0].join(5)
+        with pytest.raises(StateError, match="threads ended before their work"):
+            crew.begin(lambda: None).result()

@@ -45,6 +45,8 @@ __all__ = [
     "Limits",
     "Notes",
     "Payload",
+    "Payments",
+    "Pays",
     "Place",
     "Prices",
     "Quota",
@@ -387,6 +389,30 @@ class Imports(Protocol):
 
     def bring(self, url: str, key: str) -> Hosted:
         """Have the host import a public image once; `key` makes a repeated call the same import."""
+        ...
+
+
+class Payments(Protocol):
+    """What builds that share records know of each other's payments; safe to share between threads."""
+
+    def begun(self, payload: Payload) -> Mapping[str, str]:
+        """Tell what another build kept that signed a payment for this image and did not finish; empty = nothing."""
+        ...
+
+    def signed(self, payload: Payload, payment: Mapping[str, str]) -> None:
+        """Keep what whoever takes the image over needs to sign this very payment again; raises `HostError`.
+
+        Everybody who may read the store reads it: it is nothing that could be cashed.
+        """
+        ...
+
+
+@runtime_checkable
+class Pays(Protocol):
+    """A host that buys with payments which it can make again as they were, where another build began them."""
+
+    def share_payments(self, payments: Payments) -> None:
+        """Keep from now on what is signed, before it is sent, and sign again what another build has begun."""
         ...
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from imghost.errors import SettingsError, StoreError
 from imghost.records.shared import MAX_TEXT, Entry
+from imghost.threads import concurrently
 
 if TYPE_CHECKING:
     from botocore.awsrequest import AWSRequest
@@ -83,12 +84,9 @@ class S3Store:
 
     def get_all(self, keys: Sequence[str]) -> Mapping[str, Entry]:
         """Read many objects, some at a time."""
-        from concurrent.futures import ThreadPoolExecutor
-
         self._opened()
-        with ThreadPoolExecutor(min(WIDTH, max(1, len(keys)))) as pool:
-            entries = dict(zip(keys, pool.map(self.get, keys), strict=True))
-        return {key: entry for key, entry in entries.items() if entry}
+        entries = concurrently(self.get, keys, WIDTH)
+        return {key: entry for key, entry in zip(keys, entries, strict=True) if entry}
 
     def put(self, key: str, text: str, tag: str | None) -> str | None:
         """Write an object on its condition."""

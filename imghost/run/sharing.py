@@ -12,21 +12,21 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.environment import project_name
 from imghost.errors import Action, HostError, ImghostError, SettingsError, StoreError
-from imghost.hosts import Host, Stored
+from imghost.hosts import Host, Pays, Stored
 from imghost.models import Failure, Payload, Record, served_of
 from imghost.records import covers, lasts, owns, shared
 from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
 from imghost.run.job import Job, Notice, Outcome, Upload
 from imghost.settings import Settings
-from imghost.threads import Worker
+from imghost.threads import Crew, Task, Worker, concurrently
 from imghost.wording import many
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     UploadAll = Callable[[Sequence[Upload], UploadContext], Iterator[Outcome]]
 
 MAX_CLAIMS: Final = 128
-"""Claims of a batch: at most two batches are held at once, and one thread extends all of them in time."""
+"""Claims of a batch: at most two batches are held at once, all of which are extended in time."""
 PATIENCE: Final = 600.0
 """Seconds to wait for other builds of which nothing comes."""
 _WIDTH: Final = 16
@@ -68,8 +68,10 @@ class Sharing:
         self._strangers: dict[str, str] = {}
         """URLs that are not the host's, each with the project that wrote it."""
         self._guard = threading.Lock()
+        self._turns: dict[Key, threading.Lock] = {}
+        """Who writes a held claim: of two writes on one condition each would take the other for a stranger's."""
         self._ended = threading.Event()
-        self._pool = ThreadPoolExecutor(_WIDTH, thread_name_prefix="shared")
+        self._crew = Crew(_WIDTH)
         self._extender: Worker | None = None
         self._latency = 0.0
         self._is_checked = False
@@ -118,7 +120,7 @@ class Sharing:
         """End the threads, give up what is still claimed, and say what has to be said."""
         self._ended.set()
         self._give_up_rest()
-        self._pool.shutdown(wait=True)
+        self._crew.close()
         self._store.close()
         self._tell()
 
@@ -138,7 +140,7 @@ class Sharing:
             if (record := self._seen[key].state.record) and self._is_acceptable(record, upload)
         }
         self._note_uses(there)
-        outcomes = self._pool.map(lambda key: self._confirmed(keys[key], there[key], client), there)
+        outcomes = concurrently(lambda key: self._confirmed(keys[key], there[key], client), list(there), _WIDTH)
         taken = [outcome for outcome in outcomes if outcome]
         done = {id(outcome.upload) for outcome in taken}
         return taken, [upload for upload in keys.values() if id(upload) not in done]
@@ -181,22 +183,21 @@ class Sharing:
 
     def _batch(self, context: UploadContext) -> int:
         """Choose how many claims to hold: a slow store could not have more of them extended in time."""
-        in_time = int(self._writer.lease / 6 / max(self._latency, 0.001))
+        in_time = int(_WIDTH * self._writer.lease / 6 / max(self._latency, 0.001))
         return max(min(MAX_CLAIMS, in_time), context.concurrency)
 
-    def _claiming(self, left: deque[Upload], count: int) -> Future[tuple[list[Upload], StoreError | None]] | None:
+    def _claiming(self, left: deque[Upload], count: int) -> Task[tuple[list[Upload], StoreError | None]] | None:
         """Begin to claim the next ones."""
         batch = [left.popleft() for _ in range(min(count, len(left)))]
-        return self._pool.submit(self._claimed, batch) if batch else None
+        return self._crew.begin(lambda: self._claimed(batch)) if batch else None
 
     def _claimed(self, batch: list[Upload]) -> tuple[list[Upload], StoreError | None]:
-        """Claim a batch, as many at a time as the pool has threads; gives the batch, and why the store failed."""
+        """Claim a batch, some at a time; gives the batch, and why the store failed."""
         try:
             if batch and not self._is_checked:
                 shared.check_conditions(self._store)
                 self._is_checked = True
-            for _ in self._pool.map(self._claim, map(self._key, batch)):
-                pass
+            concurrently(self._claim, list(map(self._key, batch)), _WIDTH)
         except StoreError as problem:
             return batch, problem
         return batch, None
@@ -237,30 +238,58 @@ class Sharing:
             yield from upload_all(uploads, context)
 
     def _extend_all(self) -> None:
-        """Extend what is held, again and again, until the run ends; the only thread that does."""
+        """Extend what is held, again and again, until the run ends."""
         while not self._ended.wait(self._writer.lease / 3):
-            for key in list(self._held):
-                # A store that does not answer now may do so in a moment; who sends looks at the time itself.
-                with suppress(StoreError):
-                    self._extend(key)
+            # One after the other, a store that takes seconds for an answer would let the last ones run out.
+            concurrently(self._extend_patiently, list(self._held), _WIDTH)
 
-    def _extend(self, key: Key) -> bool:
-        """Extend one claim; False = it is another build's by now. Raises StoreError."""
-        with self._guard:
-            known = self._held.get(key)
-        if known is None:
-            return False
-        started = time.monotonic()
-        held = shared.extend(self._store, known[0], self._writer)
-        with self._guard:
-            if self._held.get(key) is not known:
-                return True  # published meanwhile
-            if held:
-                self._held[key] = held, started
-            else:
-                del self._held[key]
-                self._taken_away.add(key)
+    def _extend_patiently(self, key: Key) -> None:
+        # A store that does not answer now may do so in a moment; who sends looks at the time itself.
+        with suppress(StoreError):
+            self._extend(key)
+
+    def _extend(self, key: Key, payment: Mapping[str, str] | None = None) -> bool:
+        """Extend one claim, with what was signed; False = it is another build's by now. Raises StoreError."""
+        with self._turn(key):
+            with self._guard:
+                known = self._held.get(key)
+            if known is None:
+                return False
+            started = time.monotonic()
+            held = shared.extend(self._store, known[0], self._writer, payment)
+            with self._guard:
+                if held:
+                    self._held[key] = held, started
+                else:
+                    del self._held[key]
+                    self._taken_away.add(key)
         return held is not None
+
+    def _turn(self, key: Key) -> threading.Lock:
+        with self._guard:
+            return self._turns.setdefault(key, threading.Lock())
+
+    def _let_go(self, key: Key) -> Held | None:
+        """Hold a claim no longer, once nobody is writing it."""
+        with self._turn(key), self._guard:
+            return self._held.pop(key, (None, 0.0))[0]
+
+    def begun(self, payload: Payload) -> Mapping[str, str]:
+        """Tell what a build signed for an image whose claim was taken over from it, or that it gave up."""
+        with self._guard:
+            held, _ = self._held.get(self._named(payload.image, payload.variant), (None, 0.0))
+        return (held and held.state.payment) or {}
+
+    def signed(self, payload: Payload, payment: Mapping[str, str]) -> None:
+        """Keep with the claim what was signed, before it is sent; raises HostError where the claim is lost."""
+        if self._is_alone:
+            return
+        try:
+            is_kept = self._extend(self._named(payload.image, payload.variant), payment)
+        except StoreError as problem:
+            raise HostError(Action.FILE, problem.reason, remedy=problem.remedy) from None
+        if not is_kept:
+            raise _taken_over()
 
     def _guarded(self, batch: Sequence[Upload], context: UploadContext) -> UploadContext:
         """Have each image's claim looked at before it is sent, and the host asked for what a dead build began."""
@@ -287,23 +316,23 @@ class Sharing:
                 return
         except StoreError as problem:
             raise HostError(Action.FILE, problem.reason, remedy=problem.remedy) from None
-        raise HostError(Action.FILE, "another build has taken over the upload", remedy="build again")
+        raise _taken_over()
 
     def _sent(
         self, batch: Sequence[Upload], put_off: list[Upload], context: UploadContext, upload_all: UploadAll
     ) -> Generator[Outcome, None, bool]:
         """Upload a batch, and publish what it brings; says whether the host wants no more."""
-        publishing: list[Future[Outcome]] = []
+        publishing: list[Task[Outcome]] = []
         is_stopped = False
         try:
             for outcome in upload_all(batch, self._guarded(batch, context)) if batch else ():
                 key = self._key(outcome.upload)
                 if outcome.record:
-                    publishing.append(self._pool.submit(self._published, key, outcome))
+                    publishing.append(self._crew.begin(partial(self._published, key, outcome)))
                 elif key in self._taken_away and not outcome.stop:
                     put_off.append(outcome.upload)
                 else:
-                    self._pool.submit(self._given_up, key)
+                    self._crew.begin(partial(self._given_up, key))
                     is_stopped = is_stopped or bool(outcome.stop)
                     yield outcome
         except (KeyboardInterrupt, ImghostError):
@@ -319,8 +348,7 @@ class Sharing:
         """Publish a record; the one that is there first counts. A store that fails leaves it to `imghost share`."""
         record = outcome.record
         assert record is not None
-        with self._guard:
-            held, _ = self._held.pop(key, (None, 0.0))
+        held = self._let_go(key)
         try:
             published = shared.publish(
                 self._store, key, held, record, self._writer, lambda there: self._is_acceptable(there, outcome.upload)
@@ -335,9 +363,7 @@ class Sharing:
         return replace(outcome, record=published.record, is_new=False)
 
     def _given_up(self, key: Key) -> None:
-        with self._guard:
-            held, _ = self._held.pop(key, (None, 0.0))
-        if held:
+        if held := self._let_go(key):
             with suppress(StoreError):  # its time will be over soon
                 shared.give_up(self._store, held, self._writer)
 
@@ -408,6 +434,10 @@ class Sharing:
             self.notices.append(Notice("shared", text))
 
 
+def _taken_over() -> HostError:
+    return HostError(Action.FILE, "another build has taken over the upload", remedy="build again")
+
+
 @contextmanager
 def sharing(job: Job, host: Host) -> Iterator[Sharing | None]:
     """Open the store of this run; None where none is set, or the host is a part of this machine. Raises StoreError."""
@@ -415,6 +445,8 @@ def sharing(job: Job, host: Host) -> Iterator[Sharing | None]:
         yield None
         return
     among = Sharing(shared.open_store(job.settings.shared, job.environ, job.settings.timeout), job, host)
+    if isinstance(host, Pays):
+        host.share_payments(among)
     try:
         yield among
     finally:
@@ -427,7 +459,6 @@ SETTLING: Final = 2
 """Timeouts between taking records out and deleting images: a build that asked just before has noted its use by then."""
 SAMPLE: Final = 10_000
 """Entries that are read to tell the projects that wrote them."""
-_LOOKS: Final = 16
 
 
 class Joined(NamedTuple):
@@ -495,9 +526,7 @@ def share(
         foreign = [key.path.removeprefix("records/") for key in there if seen[key].state.project != writer.project]
         if foreign:
             shared.note_uses(store, writer, foreign)
-        with ThreadPoolExecutor(_LOOKS) as pool:
-            for _ in pool.map(lambda key: _publish(store, key, lacking[key], writer, now), lacking):
-                pass
+        concurrently(lambda key: _publish(store, key, lacking[key], writer, now), list(lacking), _WIDTH)
     return Joined(len(lacking), len(there), len(every) - len(live))
 
 

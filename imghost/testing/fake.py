@@ -324,15 +324,15 @@ def fake_host(store: FakeStore, client: Client, folder: Path, **options: Any) ->
     return FakeHost(FakeOptions(store.url, **options), a_setup(client, folder, KEY))
 
 
-def write_entry(folder: Path, name: str, target: str) -> None:
+def write_entry(folder: Path, name: str, target: str, group: str = "imghost.hosts") -> None:
     """Make a host known, as if its package were installed, to processes that have the folder on their path.
 
-    `target` names its class, like `imghost.testing:FakeHost`.
+    `target` names its class, like `imghost.testing:FakeHost`; with the group `imghost.stores` it is a store.
     """
     metadata = folder / f"{re.sub('[^a-z0-9]', '_', name)}_entry-1.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-entry\nVersion: 1\n", "utf-8")
-    (metadata / "entry_points.txt").write_text(f"[imghost.hosts]\n{name} = {target}\n", "utf-8")
+    (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {target}\n", "utf-8")
 
 
 def _name(payload: Payload) -> str:

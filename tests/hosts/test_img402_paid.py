@@ -6,8 +6,9 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,6 +31,7 @@ from imghost.hosts.img402 import Img402Options
 from imghost.hosts.img402.host import Img402
 from imghost.hosts.img402.journal import Journal, Purchase, State, journal_of
 from imghost.hosts.img402.wallet import KeySigner, usdc_balance, wallet_address
+from imghost.models import Payload
 from imghost.net import Client
 
 YEAR = timedelta(days=365)
@@ -468,6 +470,105 @@ def test_an_unsettled_payment_that_ran_out_is_signed_again_with_its_number_by_th
         shop.host().upload(a_payload(tmp_path))
         assert (shop.paid, shop.signer.signed, len(shop.double.images)) == (1_000_000, 2, 1)
         assert len({message["nonce"] for message in shop.signer.messages}) == 1
+
+
+class Others:
+    """What builds that share records know: what another one has begun, and what this one has told."""
+
+    def __init__(self, begun: Mapping[str, str] | None = None, refusal: HostError | None = None) -> None:
+        self.told: list[dict[str, str]] = []
+        self._begun = begun or {}
+        self._refusal = refusal
+
+    def begun(self, payload: Payload) -> Mapping[str, str]:
+        return self._begun
+
+    def signed(self, payload: Payload, payment: Mapping[str, str]) -> None:
+        self.told.append(dict(payment))
+        if self._refusal:
+            raise self._refusal
+        self._begun = payment
+
+
+def among(shop: Shop, folder: str, others: Others, clock: Callable[[], float] = time.time) -> Img402:
+    """Make the host of another machine, with the same wallet and a journal of its own."""
+    place = shop.folder / folder
+    place.mkdir(exist_ok=True)
+    host = a_host(shop.client, shop.double.url, place, shop.key, signer=shop.signer)
+    host.share_payments(others)
+    return changed(host, clock=clock)
+
+
+def _ends(shop: Shop) -> list[int]:
+    return [int(message["validBefore"]) for message in shop.signer.messages]
+
+
+def test_what_others_are_told_is_told_before_it_is_sent_and_cannot_be_cashed(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        lost = HostError(Action.FILE, "another build has taken over the upload")
+        assert refused(among(shop, "first", Others(refusal=lost)), tmp_path) is lost
+        assert (shop.signer.signed, shop.paid, shop.double.payments()) == (0, 0, [])
+        among(shop, "first", others := Others()).upload(a_payload(tmp_path))
+        assert shop.paid == 1_000_000
+        (told,) = others.told
+        assert set(told) == {"period", "attempt", "payer", "nonce", "valid_before"}
+
+
+def test_a_payment_that_another_build_has_begun_is_sent_as_the_same_bytes(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        shop.double.after_settling = [500]
+        refused(among(shop, "first", others := Others()), tmp_path)
+        later = among(shop, "second", Others(others.told[0]), lambda: time.time() + 5)
+        assert later.upload(a_payload(tmp_path)).url
+        assert (shop.paid, len({it.headers["payment-signature"] for it in shop.double.payments()})) == (1_000_000, 1)
+
+
+def test_one_that_ran_out_uncashed_is_signed_again_with_its_number_by_who_takes_over(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        lost = Others(refusal=HostError(Action.FILE, "it died here"))
+        refused(among(shop, "first", lost), tmp_path)
+        begun = lost.told[0] | {"valid_before": str(int(time.time()) - 200)}
+        others = Others(begun)
+        assert among(shop, "second", others).upload(a_payload(tmp_path)).url
+        assert (shop.paid, len({bytes(it["nonce"]) for it in shop.signer.messages})) == (1_000_000, 1)
+        assert [told["valid_before"] for told in others.told] == [str(_ends(shop)[-1])]
+
+
+def _told(shop: Shop, **changes: str) -> dict[str, str]:
+    """Say what a build tells of a first purchase, but for some of it."""
+    return {"period": "0", "attempt": "0", "payer": shop.wallet.address, "nonce": "0x0", "valid_before": "1", **changes}
+
+
+@pytest.mark.parametrize("change", [{"nonce": "0x" + "ab" * 32}, {"attempt": "1"}, {"period": "1"}, {"payer": "0x1"}])
+def test_no_number_is_taken_from_others_and_another_one_stops_the_payment(
+    tmp_path: Path, change: dict[str, str]
+) -> None:
+    """A new number would be a second payment, so that whoever writes to the store could have all of them made."""
+    with a_shop(tmp_path) as shop:
+        text = str(refused(among(shop, "first", Others(_told(shop, **change))), tmp_path))
+        assert "another build has signed another payment for this image, from the wallet 0x" in text
+        assert (shop.signer.signed, shop.paid) == (0, 0)
+
+
+@pytest.mark.parametrize("told", [{}, {"period": "-1"}, {"attempt": "x"}, {"valid_before": "9" * 13}])
+def test_what_makes_no_sense_is_no_payment(tmp_path: Path, told: dict[str, str]) -> None:
+    with a_shop(tmp_path) as shop:
+        assert among(shop, "first", Others(_told(shop, **told) if told else {})).upload(a_payload(tmp_path)).url
+
+
+def test_what_was_begun_before_a_purchase_that_is_known_is_not_sent_again(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        host = among(shop, "first", Others(_told(shop)))
+        assert host.upload(a_payload(tmp_path, period=1_900_000_000)).url
+        assert shop.paid == 1_000_000
+
+
+def test_an_end_in_years_is_not_signed_for_others(tmp_path: Path) -> None:
+    with a_shop(tmp_path) as shop:
+        among(shop, "first", others := Others()).upload(a_payload(tmp_path))
+        begun = others.told[0] | {"valid_before": str(int(time.time()) + 315_360_000)}
+        refused(among(shop, "second", Others(begun), lambda: time.time() + 5), tmp_path)
+        assert max(_ends(shop)) < time.time() + 1000
 
 
 def _age(folder: Path, seconds: int) -> None:

@@ -16,16 +16,20 @@ from typing import Any
 import pytest
 from doubles.engines import Engine, Folder, end_claims, opened, states
 from doubles.imgpro import ImgPro
+from doubles.payer import a_payload
 from sites import write
 from trust.place import Project, built_site, counted, crawl, picture, tell, tree
 
 from imghost import settings
-from imghost.records import lock
-from imghost.records.shared import Key, Seen, State, Writer, claim, render
+from imghost.hosts import HostBase
+from imghost.records import lock, shared
+from imghost.records.shared import Key, Seen, State, Store, Writer, claim, render
 from imghost.run.job import Job
 from imghost.run.rehost import rehost
+from imghost.run.sharing import Sharing
 from imghost.site.images import Origins
 from imghost.testing.fake import KEY, FakeStore, write_entry
+from imghost.threads import concurrently
 
 TESTS = Path(__file__).parents[1]
 USUAL = 4
@@ -251,3 +255,62 @@ def _built(project: Project, said: list[str], sleep: Any = None, **raw: Any) -> 
     result = rehost(job)
     said += [f"warning: {notice.text}" for notice in result.notices]
     return result.report
+
+
+class _Slow:
+    """A store whose writes take a while, before and after they are done."""
+
+    def __init__(self, store: Store, pause: float = 0.002) -> None:
+        self.address = store.address
+        self._pause = pause
+        self.get, self.get_all, self.listed = store.get, store.get_all, store.listed
+        self._put = store.put
+
+    def put(self, key: str, text: str, tag: str | None) -> str | None:
+        time.sleep(self._pause)
+        new = self._put(key, text, tag)
+        time.sleep(self._pause)
+        return new
+
+    def close(self) -> None: ...
+
+
+class _Buying(HostBase):
+    """A host, as far as a claim needs one."""
+
+    name = "img402"
+
+
+def test_who_writes_a_claim_while_its_thread_extends_it_loses_nothing(tmp_path: Path) -> None:
+    """Of two writes on one condition the second is refused, as if another build had taken the claim over."""
+    engine, payload = Folder(tmp_path / "stores"), a_payload(tmp_path)
+    with opened(engine, url := engine.fresh()) as store:
+        chosen = settings.read({"host": "img402", "shared": url}, tmp_path)
+        host: Any = _Buying()
+        among = Sharing(_Slow(store), Job(tmp_path, chosen, {}), host, lease=0.015)
+        key = Key("img402", "", payload.image, "")
+        among._seen[key] = Seen()
+        among._claim(key)
+        for number in range(60):
+            among.signed(payload, {"nonce": f"{number}"})
+            assert among.begun(payload) == {"nonce": f"{number}"}
+        among.close()
+        assert [it["payment"] for it in states(store)] == [{"nonce": "59"}]
+
+
+def test_claims_are_held_also_where_the_store_takes_its_time(tmp_path: Path) -> None:
+    """One after the other, two dozen would take two leases to extend."""
+    with opened(engine := Folder(tmp_path / "stores"), url := engine.fresh()) as store:
+        chosen = settings.read({"host": "img402", "shared": url}, tmp_path)
+        host: Any = _Buying()
+        among = Sharing(_Slow(store, 0.05), Job(tmp_path, chosen, {}), host, lease=1.2)
+        keys = [Key("img402", "", f"{number:064x}", "") for number in range(24)]
+        for key in keys:
+            among._seen[key] = Seen()
+        concurrently(among._claim, keys, 24)
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            ages = [seen.age for seen in shared.ask_all(store, keys).values()]
+            assert max(ages) < 1.2
+            time.sleep(0.05)
+        among.close()

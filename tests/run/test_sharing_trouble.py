@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +13,15 @@ from typing import Any
 import pytest
 from doubles.engines import Engine, Folder, opened
 from doubles.imgpro import ImgPro
-from doubles.stores import Moto, Postgres, free_ports, postgres_programs
+from doubles.slow import SECONDS, SlowFolder
+from doubles.stores import Line, Moto, Postgres, free_ports, postgres_programs
 from run.test_sharing import _built, _sha256, a_project, illustrated
 from trust.disks import READ_ONLY, SMALL, disk
 from trust.place import Project, picture
 
 from imghost.records.shared import Key, State, render
+from imghost.records.shared_folder import WIDTH
+from imghost.testing import write_entry
 
 KEY = Key("img.pro", "", _sha256(picture(1)), "")
 
@@ -125,6 +130,44 @@ class TestDown:
 
 
 class TestSlow:
+    """Five seconds an answer: what is told is one line, and the build is done."""
+
+    @pytest.fixture(params=["file", "s3", "postgresql"])
+    def url(self, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+        if request.param == "s3":
+            server: Moto = request.getfixturevalue("s3")
+            server.front.delay = 5
+            yield server.fresh()
+        elif request.param == "file":
+            write_entry(tmp_path / "entry", "slow", "doubles.slow:SlowFolder", "imghost.stores")
+            monkeypatch.syspath_prepend(str(tmp_path / "entry"))
+            monkeypatch.setenv(SECONDS, "5")
+            (tmp_path / "place").mkdir()
+            yield f"slow://{tmp_path / 'place'}"
+        else:
+            database: Postgres = request.getfixturevalue("postgres")
+            with Line(database.port, 5) as line:
+                yield database.fresh().replace(f":{database.port}/", f":{line.port}/")
+
+    @pytest.mark.long
+    @pytest.mark.timeout(300)
+    def test_a_store_that_takes_five_seconds_for_an_answer(self, tmp_path: Path, url: str) -> None:
+        with one_image(tmp_path, url) as (project, host, said):
+            report = _built(project, said, timeout=30)
+            assert (len(host.copies), report.counts.uploaded) == (1, 1)
+            slow = [text for text in said if " is slow: " in text]
+            assert [re.sub(r".* is slow: \d+\.\d s", "", text) for text in slow] == [" an answer"], said
+            assert not any(text.startswith("warning") for text in said)
+
+    def test_a_slow_folder_is_told_too_and_many_images_are_asked_for_at_a_time(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(SECONDS, "0.2")
+        store = SlowFolder(tmp_path.as_uri(), {}, 5.0)
+        began = time.monotonic()
+        assert store.get_all([f"k{number}" for number in range(1 + 2 * WIDTH)]) == {}
+        assert time.monotonic() - began < 0.2 * WIDTH, "one after the other"
+
     @pytest.mark.long
     def test_its_time_is_told_and_the_build_is_done(self, tmp_path: Path, s3: Moto) -> None:
         s3.front.delay = 1.1

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from imghost.errors import Action, BudgetError, HostError, StateError
-from imghost.hosts import Setup
+from imghost.hosts import Payments, Setup
 from imghost.hosts.answers import Rule, moment, moment_of, read_object, refusal, unclear
 from imghost.hosts.img402 import NAME, Img402Options, outlasts, x402
 from imghost.hosts.img402.journal import (
@@ -36,6 +36,7 @@ from imghost.hosts.img402.wallet import ADDRESS, SIGNER, CommandSigner, KeySigne
 from imghost.hosts.img402.x402 import Policy, chosen, refused
 from imghost.models import Hosted, Payload
 from imghost.net import Answer, Client, FilePart
+from imghost.wording import printable
 
 # A payment is sent as the same bytes each time. What the host answers is kept before the next step, so that
 # the next try or the next build goes on from there; nothing here signs.
@@ -57,6 +58,7 @@ _PENDING: Final = re.compile(
     r"(?:settlement|payment|transaction)[_ ](?:is[_ ])?(?:still[_ ])?(?:pending|in[_ ]progress)", re.I
 )
 """What a facilitator says whose transaction is on its way: the same payment is sent again, and none beside it."""
+_NUMBER: Final = re.compile(r"[0-9]{1,12}")
 _POOR: Final = re.compile(r"insufficient", re.I)
 _ASKED: Final[Mapping[int, Rule]] = {409: Rule(Action.RETRY, "is still at work on this payment")}
 
@@ -80,6 +82,8 @@ class Deal:
     hosted: Callable[[Answer], Hosted]
     """Reads the host's image object."""
     environ: Mapping[str, str]
+    shared: Callable[[], Payments | None] = lambda: None
+    """Gives what other builds know of payments, where records are shared."""
     clock: Callable[[], float] = time.time
     number: Callable[[str, str, str, int, int], str] = x402.nonce
 
@@ -195,7 +199,7 @@ class Redeemer:
             refusals = payment.refusals + (0 if is_poor else 1)
             is_lost = payment.state is State.TOKEN or bool(_USED.search(said)) or refusals >= MAX_VOID
             journal.refuse(payment, State.LOST if is_lost else State.VOID, refusals)
-            if not is_lost and payment.id <= self._deal.last():
+            if not is_lost and (payment.id <= self._deal.last() or _had_run_out(payment)):
                 return None
         error = _unresolved(payment, f"{NAME} did not take the payment (HTTP 402{', ' + said if said else ''})")
         if is_poor:
@@ -300,6 +304,11 @@ def _unresolved(payment: Payment, reason: str, cause: HostError | None = None) -
     )
 
 
+def _had_run_out(payment: Payment) -> bool:
+    """Say whether a payment was signed after its time, as another build's is that was begun before this one."""
+    return payment.valid_before < payment.signed_at
+
+
 _OTHER: Final = "says that the payment has bought an image of another size or type"
 
 
@@ -358,6 +367,32 @@ ROUTES: Final[Mapping[str, Route]] = {
 }
 
 
+class Begun(NamedTuple):
+    """A payment that another build has signed for an image: all of it but the signature."""
+
+    period: int
+    attempt: int
+    payer: str
+    nonce: str
+    valid_before: int
+
+    @classmethod
+    def read(cls, told: Mapping[str, str]) -> Begun | None:
+        """Read what a build has kept; None = nothing, or no sense."""
+        numbers = [told.get(name, "") for name in ("period", "attempt", "valid_before")]
+        if not all(_NUMBER.fullmatch(number) for number in numbers):
+            return None
+        period, attempt, valid_before = map(int, numbers)
+        return cls(period, attempt, told.get("payer", ""), told.get("nonce", ""), valid_before)
+
+    def written(self) -> dict[str, str]:
+        """Write what another build of the same wallet needs to sign a payment again, byte for byte.
+
+        Without the key nobody can cash it: the signature is not in it.
+        """
+        return {name: str(value) for name, value in self._asdict().items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is wanted of a till now: an image in a tier."""
@@ -386,7 +421,13 @@ class Order:
         return payment.lasts(self.now, self.purchase.is_due)
 
 
-def open_till(options: Img402Options, setup: Setup, hosted: Callable[[Answer], Hosted], signer: Signer | None) -> Till:
+def open_till(
+    options: Img402Options,
+    setup: Setup,
+    hosted: Callable[[Answer], Hosted],
+    signer: Signer | None,
+    shared: Callable[[], Payments | None] = lambda: None,
+) -> Till:
     """Make what buys for one build; `hosted` reads an image object."""
     if signer is None:
         named = setup.environ.get(ADDRESS, "")
@@ -411,6 +452,7 @@ def open_till(options: Img402Options, setup: Setup, hosted: Callable[[Answer], H
         retention=setup.retention,
         hosted=hosted,
         environ=setup.environ,
+        shared=shared,
     )
     return Till(setup.client, deal)
 
@@ -470,6 +512,7 @@ class Till:
 
         Before other bytes are sent than last time, the payment is asked what it bought then.
         """
+        self._tell_open(payment, order)
         asks, payload = 2, order.payload
         is_fresh = payment.token and (payment.token_expires or 0) > self._deal.clock() + MARGIN
         if is_fresh and payment.payload == payload.sha256:
@@ -486,6 +529,16 @@ class Till:
             if given and (hosted := self._redeemer.upload(given, payload)):
                 return hosted
         raise self._redeemer.failed_tokens(payment)
+
+    def _tell_open(self, payment: Payment, order: Order) -> None:
+        """Have other builds know of a payment that an earlier build signed without them, before it is sent again.
+
+        One that was signed for another image with the same bytes has a number that follows from that image.
+        """
+        shared = self._deal.shared()
+        if shared and payment.image == order.payload.image and not shared.begun(order.payload):
+            told = Begun(payment.period, payment.attempt, payment.payer, payment.nonce, payment.valid_before)
+            shared.signed(order.payload, told.written())
 
     def price(self, tier: str) -> Decimal:
         """Ask what a tier costs now, in dollars; nothing is signed. Raises HostError as a purchase would."""
@@ -515,13 +568,16 @@ class Till:
         payer = self._deal.signer.address
         if payer.lower() == terms.pay_to.lower():
             raise refused(NAME, "its payee is your own wallet", "use a wallet of your own")
+        known = self._find(order)
+        if known and (known.is_open or order.serves(known)):
+            return known  # another build of this machine has been faster
+        step = known.next_step if known else Step(order.purchase.period, 0)
+        agreed = self._told(step, terms, payer, order, now)
 
-        def sign(step: Step) -> Signed:
-            if step.payer and step.payer.lower() != payer.lower():
-                raise self._another_wallet(step.payer, order)
-            purchase = order.purchase
-            number = step.nonce or self._deal.number(payer, purchase.host, purchase.image, step.period, step.attempt)
-            return self._sealed(challenge, terms, url, payer, number, now)
+        def sign(anew: Step) -> Signed:
+            if anew != step:
+                raise HostError(Action.RETRY, "another build of this machine has just signed for this image")
+            return self._sealed(challenge, terms, url, agreed)
 
         budget = Budget(self._deal.atoms, self._deal.lock, self._deal.last())
         try:
@@ -535,16 +591,49 @@ class Till:
                 self._signed += terms.amount
         return payment
 
-    def _sealed(
-        self, challenge: x402.Challenge, terms: x402.Terms, url: str, payer: str, number: str, now: int
-    ) -> Signed:
+    def _told(self, step: Step, terms: x402.Terms, payer: str, order: Order, now: int) -> Mapping[str, str]:
+        """Write what is to be signed, and have other builds know it first; raises HostError where it may not be.
+
+        So whoever takes an image over knows of each payment that can have been sent, and sends the same one.
+        """
+        if step.payer and step.payer.lower() != payer.lower():
+            raise self._another_wallet(step.payer, order)
+        purchase = order.purchase
+        number = step.nonce or self._deal.number(payer, purchase.host, purchase.image, step.period, step.attempt)
         agreed = x402.authorization(terms, payer, number, now)
+        if (shared := self._deal.shared()) is None:
+            return agreed
+        begun = Begun.read(shared.begun(order.payload))
+        mine = Begun(step.period, step.attempt, payer, number, int(agreed["validBefore"]))
+        if begun and self._is_to_be_sent(begun, mine, step, order):
+            # What is signed alike is the same bytes: the host knows it again, and gives what it bought.
+            return {**agreed, "validBefore": str(begun.valid_before)}
+        shared.signed(order.payload, mine.written())
+        return agreed
+
+    def _is_to_be_sent(self, begun: Begun, mine: Begun, step: Step, order: Order) -> bool:
+        """Say whether another build's payment is what is to be sent now; raises HostError where none may be.
+
+        Whoever writes to the store can only stop a payment so, or name its end: a number is never taken from there,
+        since a new one would be a second payment.
+        """
+        if (begun.period, begun.attempt) < (mine.period, mine.attempt):
+            return False  # this wallet's journal, or the record, knows what became of that one
+        is_ours = begun.payer.lower() == mine.payer.lower()
+        if is_ours and begun._replace(payer=mine.payer, valid_before=mine.valid_before) == mine:
+            is_void = step.nonce is not None and begun.valid_before == step.ended
+            return not is_void and begun.valid_before <= mine.valid_before + SKEW
+        whose = printable(begun.payer, 60)
+        reason = f"another build has signed another payment for this image, from the wallet {whose}"
+        remedy = f"build with that wallet, or take the entry of {order.payload.image[:12]} out of the store"
+        raise HostError(Action.FILE, reason, remedy=remedy)
+
+    def _sealed(self, challenge: x402.Challenge, terms: x402.Terms, url: str, agreed: Mapping[str, str]) -> Signed:
         signature = self._deal.signer.sign(x402.DOMAIN, x402.TYPES, x402.message(agreed))
         name, header = x402.header(challenge, terms, url, agreed, signature)
         self._redeemer.mask(header)
-        return Signed(
-            name, header, challenge.version, payer, terms.pay_to, terms.amount, number, int(agreed["validBefore"]), url
-        )
+        payer, number, ends = agreed["from"], agreed["nonce"], int(agreed["validBefore"])
+        return Signed(name, header, challenge.version, payer, terms.pay_to, terms.amount, number, ends, url)
 
     def _another_wallet(self, payer: str, order: Order) -> HostError:
         """Make the error for a payment that ran out and is another wallet's, whose number this one does not have."""

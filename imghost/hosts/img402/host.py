@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from imghost.errors import Action, HostError, SettingsError, StateError
-from imghost.hosts import HostBase, Quota, Setup, Terms
+from imghost.hosts import HostBase, Payments, Quota, Setup, Terms
 from imghost.hosts.answers import (
     Rule,
     extra_origins,
@@ -106,6 +106,7 @@ class Img402(HostBase):
         self._signer = signer
         self._guard = threading.Lock()
         self._till: Till | None = None
+        self._payments: Payments | None = None
         self._too_short: set[str] = set()
         self._globs = _compiled(options.tiers or {})
 
@@ -142,6 +143,10 @@ class Img402(HostBase):
         except StateError as problem:
             raise HostError(Action.STOP, str(problem)) from None
         return Quota(is_proven=False)
+
+    def share_payments(self, payments: Payments) -> None:
+        """Have other builds know what is signed, and sign again what they have begun."""
+        self._payments = payments
 
     def price(self) -> Decimal:
         """Ask for the tier's price of now, which may be under what is known of it; nothing is signed."""
@@ -196,7 +201,7 @@ class Img402(HostBase):
             if self._till is None:
                 from imghost.hosts.img402.buying import open_till
 
-                self._till = open_till(self._options, self._setup, self._hosted, self._signer)
+                self._till = open_till(self._options, self._setup, self._hosted, self._signer, lambda: self._payments)
             return self._till
 
     def _upload_free(self, payload: Payload) -> Hosted:

@@ -81,6 +81,8 @@ class Step(NamedTuple):
     """The number of the void payment that this one takes the place of; the chain moves money once for both."""
     payer: str | None = None
     """Who signed that one: nobody else has its number."""
+    ended: int = 0
+    """When that one ran out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class Payment(Signed):
         if self.state is State.DONE and not self.again:
             return Step(int(self.expires or 0), 0)
         if self.state is State.VOID:
-            return Step(self.period, self.attempt, self.nonce, self.payer)
+            return Step(self.period, self.attempt, self.nonce, self.payer, self.valid_before)
         return Step(self.period, self.attempt + 1)
 
 
