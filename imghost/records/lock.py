@@ -622,7 +622,7 @@ def _life(record: Record) -> tuple[datetime, datetime, str, int, str]:
 # workers leave them, there are several such runs of lines, and between them lines that are read one by one.
 _LARGE: Final = 256 * 1024
 """Bytes of a lock that is read whole in the time that searching would save."""
-_WORTH_PROVING: Final = 4 * 1024 * 1024
+WORTH_PROVING: Final = 4 * 1024 * 1024
 """Bytes of a lock at whose lines it takes so long to look that it is worth a write into the local store."""
 _BLOCK: Final = 1 << 20
 _PAGE: Final = 4096
@@ -959,14 +959,14 @@ def _searchable(name: str, file: BinaryIO, shape: _Shape, now: datetime | None) 
 def prove(path: Path, proofs: Proofs) -> None:
     """Look at a lock that this process has just written, so that the next build need not. Raises no error."""
     with suppress(OSError, LockError), _file(path) as file:
-        if file and os.fstat(file.fileno()).st_size >= _WORTH_PROVING:
+        if file and os.fstat(file.fileno()).st_size >= WORTH_PROVING:
             _shape(path, file, proofs, is_ours=True)
 
 
 def _shape(path: Path, file: BinaryIO, proofs: Proofs | None, *, is_ours: bool = False) -> _Shape | None:
     """Find out how an open lock's lines lie, or remember it; None where that is no way to read it. Raises OSError."""
     now, found = files.stamp(file.fileno()), os.fstat(file.fileno())
-    if proofs is None or now is None or found.st_size < _WORTH_PROVING:
+    if proofs is None or now is None or found.st_size < WORTH_PROVING:
         return _Sorter().sorted(file, found.st_size)
     if shape := _proven(proofs.proof(path, now), found.st_size):
         return shape

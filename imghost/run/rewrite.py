@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -530,12 +530,18 @@ _UNREAD: Final = (0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class LockedImages:
-    """What a host serves: the records that count, by the digest of the image's file."""
+    """What a host serves of the lock's images."""
 
     host: Host
-    records: Mapping[str, Record]
     since: Stamp
     """The lock's stamp: when it changes, images may have been added, too."""
+    said: Callable[[Collection[str]], Iterable[Record]]
+    """Reads what the lock says of images with these digests."""
+    now: datetime
+
+    def of(self, digests: Collection[str]) -> dict[str, Record]:
+        """Give the records that count, by the digest of the image's file."""
+        return _counting(self.said(digests), self.host, self.now)
 
 
 def read_lock(lock: Path, options: Mapping[str, Any], now: datetime) -> LockedImages | None:
@@ -544,18 +550,60 @@ def read_lock(lock: Path, options: Mapping[str, Any], now: datetime) -> LockedIm
     Raises ImghostError for a broken lock, a host that is not installed, or options that it does not take.
     """
     since = stamp(lock)
-    committed = _records_of(lock, since) if since else locks.Lock()
-    if since is None or committed.host is None:
+    if since is None:
         return None
-    settings = Settings(host=committed.host, options=dict(options), lock=lock, folder=lock.parent)
+    is_large = since[0] >= locks.WORTH_PROVING
+    name, said = _searched(lock) if is_large else _known(lock, since)
+    if name is None:
+        return None
+    settings = Settings(host=name, options=dict(options), lock=lock, folder=lock.parent)
     # No environment, so no credential: whoever renders a text has no use for one.
-    host = registry.open_host(committed.host, settings, {}, Client(environ={}), lock.parent, is_asking=True)
-    return LockedImages(host, _counting(committed.records, host, now), since)
+    host = registry.open_host(name, settings, {}, Client(environ={}), lock.parent, is_asking=True)
+    return LockedImages(host, since, said, now)
+
+
+_Said = tuple[str | None, Callable[[Collection[str]], Iterable[Record]]]
+"""The host that a lock names, and what reads the records of images."""
 
 
 @lru_cache(maxsize=4)
-def _records_of(lock: Path, _: Stamp) -> locks.Lock:
-    return locks.read(lock)
+def _known(lock: Path, _: Stamp) -> _Said:
+    """Read a lock once for all texts."""
+    committed = locks.read(lock)
+    records: dict[str, list[Record]] = {}
+    for record in committed.records:
+        records.setdefault(record.sha256, []).append(record)
+    return committed.host, lambda digests: (record for sha256 in digests for record in records.get(sha256, ()))
+
+
+def _searched(lock: Path) -> _Said:
+    """Search a large lock for the images of one text; that every line is as it should be is found out once."""
+
+    def said(digests: Collection[str]) -> Iterable[Record]:
+        with locks.opened(lock, proofs=_PROOFS) as there:
+            return there.of(digests).records
+
+    with locks.opened(lock, proofs=_PROOFS) as there:
+        return there.host, said
+
+
+class _Proofs:
+    """What was found out of large locks, for as long as this process lives."""
+
+    def __init__(self) -> None:
+        self._proofs: dict[Path, tuple[Stamp, str]] = {}
+
+    def proof(self, path: Path, now: Stamp) -> str:
+        """Tell what was found out of a file with this stamp."""
+        then, proof = self._proofs.get(path, (None, ""))
+        return proof if then == now else ""
+
+    def keep_proof(self, path: Path, now: Stamp, proof: str) -> None:
+        """Keep what was found out."""
+        self._proofs[path] = now, proof
+
+
+_PROOFS: Final = _Proofs()
 
 
 def _counting(records: Iterable[Record], host: Host, now: datetime) -> dict[str, Record]:
@@ -584,7 +632,9 @@ def rewrite_text(text: str, docs: Path, images: LockedImages, page: str = "") ->
     targets = tuple(look(reference) for reference in found.references)
     view = PageView(page, _UNREAD, found, targets, "/")
     paths = {target.path for _, target in view.resolved()}
-    records = {path: record for path in paths if (record := images.records.get(_digest_of(docs, path)))}
+    digests = {path: sha256 for path in paths if (sha256 := _digest_of(docs, path))}
+    known = images.of(set(digests.values())) if digests else {}
+    records = {path: known[sha256] for path, sha256 in digests.items() if sha256 in known}
     edits = choose_urls(view, groups_of(view, images.host.origins), records, lambda record, _: record.url)
     return splice(text, edits.items(), keeps_query=not isinstance(images.host, Varies))
 

@@ -263,3 +263,50 @@ def test_around_an_image_nothing_else_changes(chosen, before, after):
 @given(st.text(max_size=80))
 def test_a_text_without_the_image_stays_whatever_it_is(chosen, text):
     assert html(text, **chosen) == markdown(text, extensions=["fenced_code", "md_in_html"])
+
+
+class TestLargeLock:
+    """A lock of many other images: searched for those of the text."""
+
+    @pytest.fixture
+    def large(self, project: Path) -> Path:
+        lock = project / "imghost.lock"
+        header, *lines = lock.read_text().splitlines()
+        url = record(1, "one").url
+        for number in range(20_000):
+            name = hashlib.sha256(b"%d" % number).hexdigest()
+            lines.append(lines[0].replace(lines[0][12:76], name).replace(url, f"{url}?{number}"))
+        lock.write_text("\n".join([header, *sorted(lines), ""]))
+        made = lock.stat().st_mtime - 10
+        os.utime(lock, (made, made))  # one that was written this moment may change unseen
+        return lock
+
+    def test_each_text_reads_what_it_shows(self, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        read: list[int] = []
+        usual = os.pread
+
+        def counting(file: int, length: int, at: int) -> bytes:
+            read.append(length)
+            return usual(file, length, at)
+
+        monkeypatch.setattr(locks, "parse", None)
+        hosted = '<p><img alt="a" src="https://src.img.pro/t/{}.png" /></p>'
+        assert html("![a](images/one.png)") == hosted.format("one")
+        monkeypatch.setattr(locks, "_Sorter", None)
+        monkeypatch.setattr(os, "pread", counting)
+        assert html("![a](two.png)") == hosted.format("two")
+        assert html("![a](images/new.png)") == '<p><img alt="a" src="images/new.png" /></p>'
+        assert sum(read) < large.stat().st_size / 10
+
+    def test_a_broken_line_anywhere_is_an_error(self, large: Path) -> None:
+        html("![a](images/one.png)")
+        lines = large.read_text().split("\n")
+        lines[7000] = lines[7000][:-1] + ","  # as long as before
+        large.write_text("\n".join(lines))
+        with pytest.raises(LockError, match=r"imghost.lock, line 7001: it is not JSON"):
+            html("![a](images/one.png)")
+
+    def test_what_is_added_to_it_is_seen(self, large: Path) -> None:
+        assert "images/new.png" in html("![a](images/new.png)")
+        locks.add(large, [record(9, "new")], "img.pro")
+        assert "/t/new.png" in html("![a](images/new.png)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sites import write
 from trust.place import Project, built_site, counted, crawl, picture, tell, tree
 
 from imghost import settings
+from imghost.environment import project_name
 from imghost.hosts import HostBase
 from imghost.records import lock, shared
 from imghost.records.shared import Key, Seen, State, Store, Writer, claim, render
@@ -137,6 +139,45 @@ def test_builds_that_were_killed_leave_what_others_complete(tmp_path: Path, engi
         out = last.communicate(timeout=100)
         assert (last.returncode, sorted(uploads(host).values())) == (0, [1] * 10), out
         assert len(lock.read(projects[2].root / "imghost.lock").records) == 10
+
+
+@pytest.mark.long
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize("round_", range(counted("SHARED_KILLS", 1)))
+def test_of_many_builds_some_are_killed_and_completed_and_each_image_is_there_once(
+    tmp_path: Path, engine: Engine, round_: int
+) -> None:
+    """One of twenty, and one at least, is killed after a number of uploads and a moment that are drawn."""
+    builds, chance = 16, random.Random(round_)
+    store, distinct = engine.fresh(), HALF + HALF * builds // 2
+    with ImgPro("images", quota=10_000) as host, opened(engine, store) as place:
+        projects = [a_project(tmp_path, f"{number}", host, store) for number in range(builds)]
+
+        def begin(number: int) -> subprocess.Popen[str]:
+            own = 10 + HALF + HALF * (number % (builds // 2))
+            illustrated(projects[number].site, [*range(HALF), *range(own, own + HALF)])
+            return begun(projects[number], engine, tmp_path, "--timeout", "30")
+
+        running = [begin(number) for number in range(builds)]
+        for number in chance.sample(range(builds), max(1, round(builds * 0.05))):
+            after = chance.randrange(distinct * 3 // 4)
+            while len(host.copies) < after and running[number].poll() is None:
+                time.sleep(0.005)
+            time.sleep(chance.uniform(0, 0.2))
+            running[number].send_signal(signal.SIGKILL)
+            running[number].communicate()
+        killed = [number for number, one in enumerate(running) if one.returncode == -signal.SIGKILL]
+        left = end_claims(place, {project_name(projects[number].root / "imghost.lock") for number in killed})
+        told = [one.communicate(timeout=2000) for number, one in enumerate(running) if number not in killed]
+        told += [begin(number).communicate(timeout=2000) for number in killed]
+        assert sorted(uploads(host).values()) == [1] * distinct, [err[-600:] for _, err in told]
+        known = [len(lock.read(project.root / "imghost.lock").records) for project in projects]
+        assert known == [2 * HALF] * builds, told
+        assert {(it["claim"], it["generation"]) for it in states(place)} == {(None, 1)}
+    tell(
+        f"{builds} builds with {engine.__class__.__name__}, {len(killed)} killed and completed, {left} claims ended: "
+        f"{distinct} uploads of {distinct} images"
+    )
 
 
 class TestRequests:
