@@ -68,10 +68,12 @@ def _measured(folder: Path, size: float, npm: Path | None) -> list[Row]:
         lambda: builds.beside_records(folder / "locks", 100, 200, sized(1_000_000)),
         lambda: images.many(folder / "images", sized(5000), 200_000),
         lambda: locks.long(folder / "locks", (sized(100_000), sized(1_000_000))),
+        lambda: locks.texts(folder / "texts", sized(1_000_000)),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1, 1.25, verify=True),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.5, 1.08),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.5, 1.25, verify=True),
+        lambda: uploads.beside_a_store(folder / "shared", 200, 16, 0.5, 0.02),
         lambda: uploads.memory(folder / "memory", 8, sized(70_000_000)),
         lambda: uploads.beside_others(folder / "beside", sized(200), npm),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from pathlib import Path
 
 from benchmarks import sites
@@ -23,43 +24,86 @@ result = rehost(Job(folder / "site", settings, {}, Origins(is_own_source=True), 
 print(json.dumps({"cpu": time.process_time() - cpu, "rewritten": result.report.counts.references_rewritten,
                   "peak": peak()}))
 """
+_TEXTS = """
+import json, sys, time
+from markdown import Markdown
+from benchmarks.measure import peak
+from imghost.markdown import ImghostExtension
+md = Markdown(extensions=[ImghostExtension(lock="imghost.lock", docs="site")])
+cpu, spent = time.process_time(), []
+for number in range(int(sys.argv[1])):
+    assert "https://src.img.pro" in md.reset().convert(f"words ![a](images/p{number}.png)")
+    spent.append(time.process_time())
+print(json.dumps({"first": spent[0] - cpu, "cpu": spent[-1] - spent[0], "peak": peak()}))
+"""
 _PAGES = 100
 
 
 def long(folder: Path, counts: tuple[int, ...]) -> list[Row]:
     """Rehost the same small site beside locks of these lengths, and compare with one of its own images alone."""
-    sites.images(folder / "site" / "images", _PAGES, 2_000)
-    for number in range(_PAGES):
-        (folder / "site" / f"page{number}.html").write_text(
-            f'<!doctype html><title>Page</title><p>{"words " * 500}</p><img src="images/p{number}.png" alt="">'
-        )
-    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted((folder / "site/images").iterdir())]
+    digests = _site(folder)
     own = _taken(folder, digests)
     rows = []
     for count in counts:
         others = (hashlib.sha256(str(number).encode()).hexdigest() for number in range(count))
         long = _taken(folder, [*digests, *others])
-        time, memory = (long["cpu"] - own["cpu"]) * 1000, (long["peak"] - own["peak"]) / 1e6
+        spent, memory = (long["cpu"] - own["cpu"]) * 1000, (long["peak"] - own["peak"]) / 1e6
         what = f"a lock of {count:,} records, added to a warm build of {_PAGES} pages"
         note = (
             f"{own['cpu'] * 1000:.0f} ms and {own['peak'] / 1e6:.0f} MB with a lock of its own images alone; least of 3"
         )
-        rows += [Row(what, time, 20, "ms", note), Row("the same, memory", memory, 30, "MB")]
+        rows += [Row(what, spent, 20, "ms", note), Row("the same, memory", memory, 30, "MB")]
     shutil.rmtree(folder)
     return rows
 
 
+def texts(folder: Path, count: int) -> list[Row]:
+    """Render texts by the Markdown extension beside a lock of this length, and beside one of their own images alone."""
+    digests = _site(folder)
+    taken = []
+    for others in (0, count):
+        _fill(folder, [*digests, *(hashlib.sha256(str(number).encode()).hexdigest() for number in range(others))])
+        time.sleep(0.1)  # what was written this moment may change unseen, and is looked at again
+        runs = [_run(_TEXTS, folder, str(_PAGES)) for _ in range(3)]
+        taken.append({name: min(one[name] for one in runs) for name in runs[0]})
+    own, many = taken
+    shutil.rmtree(folder)
+    what = f"a lock of {count:,} records, added to each of {_PAGES - 1} texts of the Markdown extension"
+    note = f"CPU; the first text {many['first']:.2f} s and {(many['peak'] - own['peak']) / 1e6:.0f} MB more, since no "
+    note += (
+        f"store remembers that each line was looked at; {own['cpu'] * 1000 / (_PAGES - 1):.1f} ms with its own images"
+    )
+    return [Row(what, (many["cpu"] - own["cpu"]) * 1000 / (_PAGES - 1), 1, "ms", note)]
+
+
+def _run(code: str, folder: Path, *given: str) -> dict[str, float]:
+    run(python(code, *given), folder, environ())
+    found: dict[str, float] = json.loads((folder / ".benchmark.log").read_text())
+    return found
+
+
 def _taken(folder: Path, digests: list[str]) -> dict[str, float]:
     """Give the least time and memory of warm runs with a lock that has these images."""
+    _fill(folder, digests)
+    runs = [_run(_WARM, folder, str(folder)) for _ in range(4)]
+    assert all(one["rewritten"] == _PAGES for one in runs), "some images have no record"
+    return {name: min(one[name] for one in runs[1:]) for name in ("cpu", "peak")}
+
+
+def _site(folder: Path) -> list[str]:
+    """Write pages that show an image each; gives the images' digests."""
+    sites.images(folder / "site" / "images", _PAGES, 2_000)
+    for number in range(_PAGES):
+        (folder / "site" / f"page{number}.html").write_text(
+            f'<!doctype html><title>Page</title><p>{"words " * 500}</p><img src="images/p{number}.png" alt="">'
+        )
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted((folder / "site/images").iterdir())]
+
+
+def _fill(folder: Path, digests: list[str]) -> None:
     with (folder / "imghost.lock").open("w", encoding="ascii", newline="\n") as lock:
         lock.write('{"imghost_lock": 1, "host": "img.pro"}\n')
         lock.writelines(f"{_line(digest)}\n" for digest in sorted(digests))
-    runs = []
-    for _ in range(4):
-        run(python(_WARM, folder), folder, environ())
-        runs.append(json.loads((folder / ".benchmark.log").read_text()))
-    assert all(one["rewritten"] == _PAGES for one in runs), "some images have no record"
-    return {name: min(one[name] for one in runs[1:]) for name in ("cpu", "peak")}
 
 
 def _line(digest: str) -> str:

@@ -1,7 +1,7 @@
 """What shared records cost an organisation: a day of many builds by discrete events, and the model held against a run.
 
     python -m benchmarks.scale            the day, the table, and the check of the model on this machine
-    python -m benchmarks.scale --records 1000000    what a build's question costs beside a million records
+    python -m benchmarks.scale --records 1000000 --objects 100000    what a build's question costs beside many records
 
 The steps of the protocol are measured here, each alone, in a folder and in PostgreSQL if it is installed; for S3 a
 round trip is taken as given, since no bucket is on this machine.
@@ -11,23 +11,25 @@ from __future__ import annotations
 
 import argparse
 import heapq
-import json
 import multiprocessing
 import os
 import random
 import secrets
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from benchmarks import engines
+from benchmarks.measure import Row
 from imghost.models import Record
 from imghost.records import shared
 from imghost.records.shared import Course, Held, Key, Seen, State, Store, Writer
@@ -397,35 +399,116 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def fill(folder: Path, count: int) -> None:
+_FIRST = "0" * 64
+
+
+def _entry() -> tuple[Key, str]:
+    """Make the entry of an image whose digest is zeros, to be written for others."""
+    key = Key("h", "", _FIRST, "")
+    state = State(a_record(key), None, "p", 1)
+    return key, shared.render(key, state, "w")
+
+
+def fill_folder(place: str, count: int) -> None:
     """Put records into a folder's store by a script, as a store of that age has them."""
-    state = {"imghost_shared": 1, "project": "p", "generation": 1, "claim": None, "payment": None, "write": "w"}
+    _, text = _entry()
+    folder = Path(place.removeprefix("file://"))
     for number in range(count):
-        key = Key("h", "", _digest(f"filling {number}"), "")
-        path = folder / f"{key.path}.1"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        record = json.loads(shared.render(key, State(a_record(key)), "w"))["record"]
-        path.write_text(json.dumps(state | {"key": list(key), "record": record}), "utf-8")
+        digest = _digest(f"filling {number}")
+        path = folder / f"{Key('h', '', digest, '').path}.1"
+        try:
+            file = path.open("w")
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True)
+            file = path.open("w")
+        with file:
+            file.write(text.replace(_FIRST, digest))
 
 
-def asking(place: str, count: int = 200) -> float:
-    """Take the time of a build's question for 200 images, half of them there."""
+def fill_postgres(server: Any, place: str, count: int) -> None:
+    """Put records into a schema by one statement."""
+    key, text = _entry()
     store = shared.open_store(place, {}, 30.0)
-    times = []
-    for turn in range(7):
-        keys = [Key("h", "", _digest(f"filling {it}" if it % 2 else f"lacking {turn} {it}"), "") for it in range(count)]
-        started = time.perf_counter()
-        shared.ask_all(store, keys)
-        times.append(time.perf_counter() - started)
+    store.put("probe", "x", None)
     store.close()
-    return median(times[1:])
+    table = f"{place.rpartition('=')[2]}.imghost_shared"
+    rest = key.path.rpartition("-")[2]
+    server.sql(
+        f"INSERT INTO {table} SELECT concat('records/h/', left(d, 2), '/', substr(d, 3, 2), '/', d, '-{rest}'), "
+        f"replace('{text}', '{_FIRST}', d), nextval('{table}_tag'), clock_timestamp() FROM (SELECT "
+        f"encode(sha256(convert_to('filling ' || n, 'UTF8')), 'hex') d FROM generate_series(0, {count - 1}) n) them",
+        f"VACUUM ANALYZE {table}",
+    )
+
+
+def fill_s3(server: Any, place: str, count: int) -> None:
+    """Put records into a bucket, some at a time."""
+    _, text = _entry()
+    prefix = place.removeprefix(f"s3://{server.bucket}/")
+
+    def put(number: int) -> None:
+        digest = _digest(f"filling {number}")
+        name = f"{prefix}/{Key('h', '', digest, '').path}"
+        server.client.put_object(Bucket=server.bucket, Key=name, Body=text.replace(_FIRST, digest).encode())
+
+    with ThreadPoolExecutor(8) as several:
+        for _ in several.map(put, range(count)):
+            pass
+
+
+def beside(places: Sequence[str], count: int = 200, turns: int = 21) -> list[float]:
+    """Take the time of a build's question for 200 images, half of them there, from each store in turn; in seconds."""
+    stores = [shared.open_store(place, {}, 30.0) for place in places]
+    times: list[list[float]] = [[] for _ in stores]
+    for turn in range(turns + 1):
+        # Only the first thousand are in both, and no two turns ask for the same ones.
+        there = [f"filling {(turn * count // 2 + it) % 1000}" for it in range(count // 2)]
+        keys = [Key("h", "", _digest(name), "") for name in (*there, *(f"not {turn} {it}" for it in range(count // 2)))]
+        for store, taken in list(zip(stores, times, strict=True))[:: -1 if turn % 2 else 1]:
+            started = time.perf_counter()
+            seen = shared.ask_all(store, keys)
+            taken.append(time.perf_counter() - started)
+            assert sum(it.state.record is not None for it in seen.values()) == count // 2
+    for store in stores:
+        store.close()
+    return [median(taken[1:]) for taken in times]
+
+
+def beside_many(count: int, count_s3: int) -> Iterator[Row]:
+    """Ask for 200 images beside a thousand records and beside many, for each engine."""
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        engines.find()
+        from doubles.stores import Postgres, Weed, postgres_programs, weed_program
+
+        fillings: list[tuple[str, int, Callable[[], str], Callable[[str, int], None]]] = []
+
+        def fresh() -> str:
+            return Path(tempfile.mkdtemp(dir=name)).as_uri()
+
+        fillings.append(("a folder", count, fresh, fill_folder))
+        if postgres_programs():
+            server = stack.enter_context(Postgres())
+            fillings.append(("PostgreSQL", count, server.fresh, partial(fill_postgres, server)))
+        if weed_program():
+            storage = stack.enter_context(Weed())
+            os.environ.update(storage.environ)
+            fillings.append(("S3", count_s3, storage.fresh, partial(fill_s3, storage)))
+        for engine, many, make, fill in fillings:
+            few, full = make(), make()
+            began = time.perf_counter()
+            fill(few, 1000)
+            fill(full, many)
+            filled = time.perf_counter() - began
+            short, long = beside((few, full))
+            what = f"a question for 200 images to {engine} with {many:,} records, over one with 1,000"
+            note = f"{short * 1000:.1f} ms and {long * 1000:.1f} ms; filled in {filled:.0f} s"
+            yield Row(what, long / short, 1.1, note=note)
 
 
 def places(stack: ExitStack, folder: Path) -> Iterator[tuple[str, str]]:
     """Open the engines that are here."""
     yield "file", folder.as_uri()
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+    engines.find()
     from doubles.stores import Postgres, postgres_programs
 
     if postgres_programs():
@@ -435,13 +518,13 @@ def places(stack: ExitStack, folder: Path) -> Iterator[tuple[str, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=0, help="only: the time of a question beside so many records")
+    parser.add_argument("--objects", type=int, default=0, help="so many in S3, which takes them one by one")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         if chosen.records:
-            for count in (1000, chosen.records):
-                fill(folder, count)
-                print(f"folder of {count:,} records: {asking(folder.as_uri()) * 1000:.1f} ms for 200 images")
+            for row in beside_many(chosen.records, chosen.objects or chosen.records):
+                print(f"{row.what}: {row.value:.2f} ({row.note})", flush=True)
             return
         print(
             f"16 processes on {cores()} processors, each step measured alone\n\n"

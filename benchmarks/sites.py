@@ -115,9 +115,10 @@ def sphinx(folder: Path, pages: int, pictures: int, extension: str) -> None:
         (source / f"page{number}.rst").write_text(f"Page {number}\n{'=' * 12}\n\n{text}\n\n{shown}\n")
 
 
-def imghost_settings(url: str, folder: Path, *, verify: bool = False) -> str:
+def imghost_settings(url: str, folder: Path, *, verify: bool = False, shared: str = "") -> str:
     """Write an imghost.toml's options for a local server."""
     told = str(verify).lower()
-    text = f'host = "img.pro"\nconcurrency = 16\nverify = {told}\n[options]\napi_url = "{url}/v1"\n'
+    store = f'shared = "{shared}"\n' if shared else ""
+    text = f'host = "img.pro"\nconcurrency = 16\nverify = {told}\n{store}[options]\napi_url = "{url}/v1"\n'
     (folder / "imghost.toml").write_text(text)
     return text

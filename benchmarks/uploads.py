@@ -7,10 +7,11 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import sites
+from benchmarks import engines, sites
 from benchmarks.measure import Row, Taken, environ, median, python, run
 from benchmarks.server import serving
 
@@ -99,15 +100,47 @@ def cold(
     return [Row(what, min(ratios), target, note=note)]
 
 
-def _rehosted(folder: Path, url: str, count: int, at_once: int, *, verify: bool = False) -> Taken:
+def beside_a_store(folder: Path, count: int, at_once: int, delay: float, trip: float) -> list[Row]:
+    """Upload with shared records and without, in turn, where each answer of the store is a round trip away."""
+    rows = []
+    with ExitStack() as stack:
+        for engine, fresh, more in engines.far(stack, folder / "stores", trip):
+            taken: dict[bool, list[float]] = {True: [], False: []}
+            for number in range(6):
+                is_shared = number % 2 == 0
+                with serving(delay) as server:
+                    store = fresh() if is_shared else ""
+                    _rehosted(folder / "site", server.url, count, at_once, verify=True, shared=store, more=more)
+                report = json.loads((folder / "site" / "report.json").read_text())
+                assert report["images"]["uploaded"] == count, report["failures"][:1]
+                taken[is_shared].append(report["seconds"]["upload"])
+            own = min(taken[False])
+            what = f"cold, {count} uploads, each confirmed, {at_once} at a time, {delay * 1000:.0f} ms latency, and "
+            what += f"records shared by {engine}, {trip * 1000:.0f} ms away, over the same without"
+            note = f"{own:.2f} s without, {min(taken[True]):.2f} s with; least of 3 a side"
+            rows.append(Row(what, min(taken[True]) / own, 1.1, note=note))
+    shutil.rmtree(folder)
+    return rows
+
+
+def _rehosted(
+    folder: Path,
+    url: str,
+    count: int,
+    at_once: int,
+    *,
+    verify: bool = False,
+    shared: str = "",
+    more: Mapping[str, str] | None = None,
+) -> Taken:
     """Upload a new site's images by the command line; the pages are few."""
     shutil.rmtree(folder, ignore_errors=True)
     sites.images(folder / "site" / "images", count, 20_000)
     shown = "".join(f'<img src="images/p{number}.png" alt="">\n' for number in range(count))
     (folder / "site" / "index.html").write_text(f"<!doctype html><title>Page</title>\n{shown}")
-    sites.imghost_settings(url, folder, verify=verify)
+    sites.imghost_settings(url, folder, verify=verify, shared=shared)
     command = ["rehost", "site", "--concurrency", str(at_once), "--report", "report.json"]
-    return run([sys.executable, "-m", "imghost", *command], folder, environ(IMGPRO_API_KEY=sites.KEY))
+    return run([sys.executable, "-m", "imghost", *command], folder, environ(IMGPRO_API_KEY=sites.KEY, **(more or {})))
 
 
 def memory(folder: Path, count: int, length: int) -> list[Row]:

@@ -257,4 +257,4 @@ def test_what_is_signed_next_has_a_number_of_its_own_unless_it_takes_a_void_ones
     assert a_payment(1, State.DONE, 70.0).next_step == Step(70, 0)
     assert a_payment(1, State.DONE, None, again=1).next_step == Step(0, 1)
     assert a_payment(1, State.LOST, None, again=1).next_step == Step(0, 1)
-    assert a_payment(1, State.VOID).next_step == Step(0, 0, "0xnonce", "0xpayer")
+    assert a_payment(1, State.VOID).next_step == Step(0, 0, "0xnonce", "0xpayer", 2_000_000_000)
