@@ -1,8 +1,8 @@
 """One build among many: what others have uploaded is taken, and what this one uploads is claimed before it is sent.
 
-Only a build that would upload loads this, and asks only for what neither lock nor cache knows. Claims are made for
-a batch while the last one is being sent, and records published while the next is, so that the store's round trips
-hide behind the host's.
+Only a build that would upload loads this, and asks only for what neither lock nor cache knows. Claims are made before
+their images' turns, and records published while the next images are sent, so that the store's round trips hide behind
+the host's.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from imghost.environment import project_name
@@ -26,7 +27,7 @@ from imghost.records import covers, lasts, owns, shared
 from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
 from imghost.run.job import Job, Notice, Outcome, Upload
 from imghost.settings import Settings
-from imghost.threads import Crew, Task, Worker, concurrently
+from imghost.threads import GRACE, Crew, Task, Worker, concurrently, start
 from imghost.wording import many
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     UploadAll = Callable[[Sequence[Upload], UploadContext], Iterator[Outcome]]
 
 MAX_CLAIMS: Final = 128
-"""Claims of a batch: at most two batches are held at once, all of which are extended in time."""
+"""Claims that are held before their images are sent."""
 PATIENCE: Final = 600.0
 """Seconds to wait for other builds of which nothing comes."""
 _WIDTH: Final = 16
@@ -47,6 +48,93 @@ _PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 5.0
 _USES: Final = 5000
 """Keys of one note of uses: with the rest of it less than an entry may have."""
+
+
+class _Claim:
+    """A claim that is being made: there, or lost, or why the store failed, once it is done."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.problem: BaseException | None = None
+
+
+class _Ahead:
+    """Claims images before their workers want to send them, in the same order; what is not begun they claim themselves.
+
+    So nobody waits for the store but at the beginning.
+    """
+
+    def __init__(self, keys: Sequence[Key], claim: Callable[[Key], None], most: int, check: Task[None] | None) -> None:
+        self._keys: SimpleQueue[Key] = SimpleQueue()
+        for key in keys:
+            self._keys.put(key)
+        self._make = claim
+        self._check = check
+        self._room = threading.Semaphore(most)
+        self._guard = threading.Lock()
+        self._begun: dict[Key, _Claim | None] = {}
+        """None = nobody needs it any more."""
+        self._is_over = False
+        self._workers: list[Worker] = []
+        start(self._serve, min(_WIDTH, len(keys)), self._workers)
+
+    def wait(self, key: Key) -> None:
+        """Wait until a key's claim is made, or lost; raises StoreError."""
+        if self._check:
+            self._check.result()
+        mine = _Claim()
+        with self._guard:
+            claim = self._begun.get(key) or self._begun.setdefault(key, mine)
+        if claim is mine:
+            self._claim(key, mine)
+            with self._guard:
+                self._begun[key] = None  # it took nobody's room
+        elif claim:
+            claim.done.wait()
+            self.pass_over(key)
+        if claim and claim.problem:
+            raise claim.problem
+
+    def pass_over(self, key: Key) -> None:
+        """Make no claim for what was done without one, and another one instead of what was claimed."""
+        with self._guard:
+            claim, self._begun[key] = self._begun.get(key), None
+        if claim:
+            self._room.release()
+
+    def end(self) -> None:
+        """Claim no more, and wait for the claims under way."""
+        self._is_over = True
+        for _ in self._workers:
+            self._room.release()
+        deadline = time.monotonic() + GRACE
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+
+    def _serve(self) -> None:
+        while True:
+            self._room.acquire()
+            try:
+                key = self._keys.get_nowait()
+            except Empty:
+                return
+            claim = _Claim()
+            with self._guard:
+                if self._is_over:
+                    return
+                is_wanted = self._begun.setdefault(key, claim) is claim
+            if is_wanted:
+                self._claim(key, claim)
+            else:
+                self._room.release()
+
+    def _claim(self, key: Key, claim: _Claim) -> None:
+        try:
+            self._make(key)
+        except BaseException as problem:  # who wants to send it says what it means
+            claim.problem = problem
+        finally:
+            claim.done.set()
 
 
 class Sharing:
@@ -76,6 +164,8 @@ class Sharing:
         self._latency = 0.0
         self._is_checked = False
         self._is_alone = False
+        self._failed: StoreError | None = None
+        """Why nothing more is claimed."""
         self._doubles: list[str] = []
         self._unpublished: list[str] = []
 
@@ -97,23 +187,13 @@ class Sharing:
         if self._is_alone:
             yield from upload_all(uploads, context)
             return
-        left, put_off = deque(uploads), list[Upload]()
-        claiming = self._claiming(left, 2 * context.concurrency)
+        mine = [upload for upload in uploads if self._is_free(upload)]
+        put_off = [upload for upload in uploads if not self._is_free(upload)]
         try:
-            while claiming:
-                batch, problem = claiming.result()
-                if problem:
-                    claiming, unclaimed = None, [*self._unclaimed(batch), *left]
-                    yield from self._unguarded(unclaimed, problem, context, upload_all)
-                else:
-                    put_off += self._unclaimed(batch)
-                    claiming = self._claiming(left, self._batch(context))
-                if (yield from self._sent(self._mine(batch), put_off, context, upload_all)):
-                    return
+            if mine and (yield from self._sent(mine, put_off, context, upload_all, self._ahead(mine, context))):
+                return
             yield from self._waited(put_off, context, upload_all)
         finally:
-            if claiming:
-                claiming.result()
             self._give_up_rest()
 
     def close(self) -> None:
@@ -181,26 +261,28 @@ class Sharing:
     def _named(self, sha256: str, variant: str) -> Key:
         return Key(self._host.name, self._host.account, sha256, variant)
 
-    def _batch(self, context: UploadContext) -> int:
-        """Choose how many claims to hold: a slow store could not have more of them extended in time."""
+    def _ahead(self, uploads: Sequence[Upload], context: UploadContext) -> _Ahead:
+        """Begin to claim what is to be uploaded, no more than can be extended in time where the store is slow."""
         in_time = int(_WIDTH * self._writer.lease / 6 / max(self._latency, 0.001))
-        return max(min(MAX_CLAIMS, in_time), context.concurrency)
+        most = max(min(MAX_CLAIMS, in_time), context.concurrency)
+        # One that ignores conditions is found out before anything is sent, and not before anything is claimed: that
+        # is a round trip less.
+        check = None if self._is_checked else self._crew.begin(self._check_conditions)
+        return _Ahead(list(map(self._key, uploads)), self._claim, most, check)
 
-    def _claiming(self, left: deque[Upload], count: int) -> Task[tuple[list[Upload], StoreError | None]] | None:
-        """Begin to claim the next ones."""
-        batch = [left.popleft() for _ in range(min(count, len(left)))]
-        return self._crew.begin(lambda: self._claimed(batch)) if batch else None
+    def _check_conditions(self) -> None:
+        shared.check_conditions(self._store)
+        self._is_checked = True
 
-    def _claimed(self, batch: list[Upload]) -> tuple[list[Upload], StoreError | None]:
-        """Claim a batch, some at a time; gives the batch, and why the store failed."""
+    def _claimed(self, batch: list[Upload]) -> StoreError | None:
+        """Claim a batch, some at a time; gives why the store failed."""
         try:
             if batch and not self._is_checked:
-                shared.check_conditions(self._store)
-                self._is_checked = True
+                self._check_conditions()
             concurrently(self._claim, list(map(self._key, batch)), _WIDTH)
         except StoreError as problem:
-            return batch, problem
-        return batch, None
+            return problem
+        return None
 
     def _claim(self, key: Key) -> None:
         """Claim one key as it was seen; where another build was faster, it is not held afterwards."""
@@ -224,7 +306,10 @@ class Sharing:
         return [upload for upload in batch if self._key(upload) not in self._held]
 
     def _go_alone(self, problem: StoreError) -> None:
-        self._is_alone = True
+        with self._guard:
+            if self._is_alone:
+                return
+            self._is_alone = True
         self._job.say(f"{problem}; the build goes on alone, since 'shared_required' is false")
 
     def _unguarded(
@@ -291,12 +376,22 @@ class Sharing:
         if not is_kept:
             raise _taken_over()
 
-    def _guarded(self, batch: Sequence[Upload], context: UploadContext) -> UploadContext:
+    def _guarded(self, batch: Sequence[Upload], context: UploadContext, ahead: _Ahead | None) -> UploadContext:
         """Have each image's claim looked at before it is sent, and the host asked for what a dead build began."""
         name = self._host.name
 
         def intend(payload: Payload) -> None:
-            self._check(self._named(payload.image, payload.variant))
+            key = self._named(payload.image, payload.variant)
+            try:
+                if ahead and not self._is_alone:
+                    ahead.wait(key)
+            except StoreError as problem:
+                if self._job.settings.shared_required:
+                    self._failed = self._failed or problem
+                    raise HostError(Action.STOP, problem.reason, remedy=problem.remedy) from None
+                self._go_alone(problem)
+            if not self._is_alone:
+                self._check(key)
             context.intend(payload)
 
         over = {
@@ -310,6 +405,8 @@ class Sharing:
         """Stop before anything is sent where the claim is, or may be, another build's; raises HostError."""
         with self._guard:
             known = self._held.get(key)
+            if known is None:
+                self._taken_away.add(key)  # another build was faster
         try:
             is_fresh = known is not None and time.monotonic() - known[1] < self._writer.lease / 2
             if is_fresh or (known and self._extend(key)):
@@ -319,30 +416,52 @@ class Sharing:
         raise _taken_over()
 
     def _sent(
-        self, batch: Sequence[Upload], put_off: list[Upload], context: UploadContext, upload_all: UploadAll
+        self,
+        batch: Sequence[Upload],
+        put_off: list[Upload],
+        context: UploadContext,
+        upload_all: UploadAll,
+        ahead: _Ahead | None = None,
     ) -> Generator[Outcome, None, bool]:
-        """Upload a batch, and publish what it brings; says whether the host wants no more."""
+        """Upload a batch, and publish what it brings; says whether the host, or the store, wants no more."""
         publishing: list[Task[Outcome]] = []
         is_stopped = False
         try:
-            for outcome in upload_all(batch, self._guarded(batch, context)) if batch else ():
-                key = self._key(outcome.upload)
-                if outcome.record:
-                    publishing.append(self._crew.begin(partial(self._published, key, outcome)))
-                elif key in self._taken_away and not outcome.stop:
-                    put_off.append(outcome.upload)
-                else:
-                    self._crew.begin(partial(self._given_up, key))
-                    is_stopped = is_stopped or bool(outcome.stop)
-                    yield outcome
+            for outcome in upload_all(batch, self._guarded(batch, context, ahead)) if batch else ():
+                if ahead:
+                    ahead.pass_over(self._key(outcome.upload))
+                if settled := self._settled(outcome, publishing, put_off):
+                    is_stopped = is_stopped or bool(settled.stop)
+                    yield settled
         except (KeyboardInterrupt, ImghostError):
             # What was earned reaches the lock, whatever stopped the rest.
             for future in publishing:
                 yield future.result()
             raise
+        finally:
+            if ahead:
+                ahead.end()
         for future in publishing:
             yield future.result()
+        if self._failed:
+            yield from (Outcome(upload, stop=f"{self._failed}") for upload in put_off)
         return is_stopped
+
+    def _settled(self, outcome: Outcome, publishing: list[Task[Outcome]], put_off: list[Upload]) -> Outcome | None:
+        """Say what an upload came to; None where it is published first, or put off until another build is done."""
+        key = self._key(outcome.upload)
+        if self._failed and outcome.stop:
+            return Outcome(outcome.upload, stop=f"{self._failed}")
+        if self._is_alone and key not in self._held:
+            return outcome
+        if outcome.record:
+            publishing.append(self._crew.begin(partial(self._published, key, outcome)))
+            return None
+        if key in self._taken_away and not outcome.stop:
+            put_off.append(outcome.upload)
+            return None
+        self._crew.begin(partial(self._given_up, key))
+        return outcome
 
     def _published(self, key: Key, outcome: Outcome) -> Outcome:
         """Publish a record; the one that is there first counts. A store that fails leaves it to `imghost share`."""
@@ -402,7 +521,7 @@ class Sharing:
             taken, left = self._asked(put_off, client)
         except StoreError as problem:
             return [], put_off, problem
-        return taken, left, self._claimed([upload for upload in left if self._is_free(upload)])[1]
+        return taken, left, self._claimed([upload for upload in left if self._is_free(upload)])
 
     def _is_free(self, upload: Upload) -> bool:
         """Say whether nobody is at an image whose record, if it has one, cannot be used."""
@@ -413,8 +532,8 @@ class Sharing:
         mine = [
             key.path.removeprefix("records/") for key in keys if self._seen[key].state.project != self._writer.project
         ]
-        for start in range(0, len(mine), _USES):
-            shared.note_uses(self._store, self._writer, mine[start : start + _USES])
+        for first in range(0, len(mine), _USES):
+            shared.note_uses(self._store, self._writer, mine[first : first + _USES])
 
     def _tell(self) -> None:
         if self._strangers:
