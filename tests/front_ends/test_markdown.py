@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 import tomllib
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import EntryPoint
@@ -20,6 +21,7 @@ from markdown import markdown
 from sites import image_urls, picture, write
 
 from imghost.errors import LockError, SettingsError
+from imghost.files import is_settled
 from imghost.markdown import ImghostExtension
 from imghost.models import Record
 from imghost.records import lock as locks
@@ -277,8 +279,8 @@ class TestLargeLock:
             name = hashlib.sha256(b"%d" % number).hexdigest()
             lines.append(lines[0].replace(lines[0][12:76], name).replace(url, f"{url}?{number}"))
         lock.write_text("\n".join([header, *sorted(lines), ""]))
-        made = lock.stat().st_mtime - 10
-        os.utime(lock, (made, made))  # one that was written this moment may change unseen
+        while not is_settled(lock.stat()):
+            time.sleep(0.01)  # one that was written this moment may change unseen, and is looked at again
         return lock
 
     def test_each_text_reads_what_it_shows(self, large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
