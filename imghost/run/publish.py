@@ -235,7 +235,8 @@ def _with_waiting(done: Published, waiting: Plan, job: Job) -> Published:
     renewals = [upload for upload in waiting.uploads if covers(upload.renewed, job.now())]
     new = [upload for upload in waiting.uploads if upload not in renewals]
     if renewals:
-        job.say(f"{many(len(renewals), 'renewal')} wait for the next build: the budget has no room for more")
+        count = many(len(renewals), "renewal")
+        job.say(f"{count} must wait for the next build: the budget has no room for more")
     if not new:
         return done
     text = (

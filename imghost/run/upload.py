@@ -568,7 +568,6 @@ def _brought(
         context.now().replace(microsecond=0), hosted.expires,
     )  # fmt: skip
     record = asked_for(record, context.retention)
-    _bind(record, context, state)
     return _earned(unconfirmed(record), context, state), hosted.is_new
 
 

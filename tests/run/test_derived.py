@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from doubles.imgpro import VERIFIED, ImgPro
-from doubles.server import Reply
+from doubles.server import Fault, Reply
 from sites import picture, write
 
 from imghost.cli.main import main
@@ -148,6 +148,37 @@ def test_formats_are_named_as_the_generation_found_converts(generation, form, ap
         again = run(capsys, host, *own)
         assert again["requests"] == 0
         assert again["page"] == first["page"]
+
+
+def test_addresses_that_cannot_be_reached_are_asked_for_three_times_and_then_left(project, capsys, host):
+    images = {f"site/{number}.png": picture(number, SIZE) for number in range(5)}
+    shown = "".join(f"<img src={name[5:]}>" for name in images)
+    write(project, {"site/index.html": f"<title>t</title>{shown}", **images})
+    derived = lambda request: bool({"format", "size"} & request.query.keys())  # noqa: E731
+    host.server.fail(*[Fault.RESET_AFTER_BODY] * 99, when=derived)
+    report = run(capsys, host, "--concurrency", "1", "--retries", "1")
+    assert "5 images keep the plain address: http://127" in report["err"]
+    assert "format=" not in report["page"]
+    assert len(re.findall('src="?http://127', report["page"])) == 5
+    assert len({request.target for request in host.server.requests() if derived(request)}) == 3
+    host.server.calm()
+    assert "format=webp" in run(capsys, host)["page"]
+
+
+def test_what_was_seen_and_cannot_be_written_down_is_told_in_words(project, capsys, host):
+    """The lock's place is taken while the copies are asked for."""
+    serve, lock = host.server.route, Path("imghost.lock")
+
+    def route(request):
+        if "format" in request.query and lock.is_file():
+            lock.rename("kept")
+            lock.mkdir()
+        return serve(request)
+
+    host.server.route = route
+    report = run(capsys, host)
+    assert "imghost.lock cannot be written: Is a directory; make room or change its mode" in report["err"]
+    assert "format=webp" in report["page"]
 
 
 def test_an_original_served_in_place_of_a_conversion_is_none(project, capsys, host):

@@ -200,6 +200,39 @@ class TestRenewal:
         second = project.show(new).build(late, max_uploads=2)
         assert (store.stored, hosted(project), second.notices) == (7, 4, ())
 
+    @pytest.mark.parametrize(("most", "line"), [(2, "1 renewal"), (1, "2 renewals")])
+    def test_renewals_that_wait_are_no_warning(self, tmp_path: Path, store: FakeStore, most: int, line: str) -> None:
+        """What they renew is shown as before, and nothing new stays local."""
+        store.life = 2 * DAY
+        images = {f"{number}.png": picture(number) for number in range(3)}
+        project = Project(tmp_path / "p", store).show(images)
+        late = datetime.now(UTC)
+        project.build(late - 28 * DAY)
+        store.life = 90 * DAY
+        said: list[str] = []
+        result = rehost(replace(project.show(images).job(late, max_uploads=most), say=said.append))
+        assert (result.notices, result.is_refused, hosted(project)) == ((), False, 3)
+        assert f"{line} must wait for the next build: the budget has no room for more" in said
+
+    @pytest.mark.parametrize(("image", "verify"), [(picture(1), True), (png_with_text("by A"), False)])
+    def test_what_a_host_made_of_an_image_is_not_sent_in_its_place(
+        self, tmp_path: Path, store: FakeStore, image: bytes, *, verify: bool
+    ) -> None:
+        """A copy of its copy would be a little worse each time, also where nobody has seen how the host serves it."""
+        store.life = 2 * DAY
+        serve = store._server._route
+        remade = Reply(200, picture(2), {"Content-Type": "image/png"})
+        store._server._route = lambda seen: _unserved(serve, seen, remade)
+        project = Project(tmp_path / "p", store).show({"one.png": image})
+        now = datetime.now(UTC)
+        project.build(now - 28 * DAY, remove_local=True, verify=verify)
+        (record,) = locks.read(project.lock).records
+        assert (bool(record.variant), bool(record.served)) == (not verify, verify)
+        store.life = 90 * DAY
+        result = project.build(now, remove_local=True, verify=verify)
+        assert ["put the file back into the site before" in notice.text for notice in result.notices] == [True]
+        assert (store.stored, hosted(project)) == (1, 1)
+
     @pytest.mark.parametrize("image", [picture(1), picture(1, form="GIF"), png_with_text("by A")])
     @pytest.mark.parametrize("is_altered", [False, True])
     def test_what_has_no_local_copy_any_more_is_renewed_from_the_host(
@@ -329,8 +362,11 @@ class TestBudgetAfterReuse:
         project.build()
         project.lock.unlink()
         store.quota = 6
-        result = project.show({**images, "new.png": picture(9)}).build(**more)
+        said: list[str] = []
+        result = rehost(replace(project.show({**images, "new.png": picture(9)}).job(**more), say=said.append))
         assert (result.notices, store.stored, hosted(project)) == ((), 6, 6)
+        assert "5 images found at the host again, so that nothing is sent" in said
+        assert len(list(result.report.uploads)) == 1
 
 
 class PricedHost(FakeHost):
@@ -395,6 +431,19 @@ class TestUnconfirmed:
         lock = locks.read(project.lock)
         assert (store.stored, hosted(project), len(lock.records), lock.unconfirmed) == (1, 1, 1, ())
 
+    @pytest.mark.parametrize(("answer", "stored"), [(Reply(404), 2), (Reply(503), 1)])
+    def test_what_is_gone_is_sent_again_and_what_cannot_be_asked_waits(
+        self, tmp_path: Path, store: FakeStore, answer: Reply, stored: int
+    ) -> None:
+        project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
+        serve = store._server._route
+        store._server._route = lambda seen: _unserved(serve, seen, answer)
+        project.build()
+        gone = next(iter(store.images))
+        store._server._route = lambda seen: answer if gone in seen.target and seen.method == "GET" else serve(seen)
+        result = project.build()
+        assert (store.stored, hosted(project), len(result.notices)) == (stored, stored - 1, 2 - stored)
+
     def test_a_record_that_counts_outlives_an_unconfirmed_renewal(self) -> None:
         old = locks.parse_record(LINE)
         new = unconfirmed(replace(old, url=old.url + "x", uploaded=old.uploaded + DAY))
@@ -438,6 +487,27 @@ def signalled(project: Project, at: int, name: str, environ: dict[str, str], *, 
         f"job = Job(root / 'site', settings.read({raw!r}, root), { ({'FAKE_HOST_KEY': KEY} | environ)!r}, say=print)\n"
         "rehost(job)\n"
     )
+
+
+def test_the_lock_names_the_host_that_was_last_published_with(tmp_path: Path, store: FakeStore) -> None:
+    """Also where nothing was sent: a build without a credential goes by that name."""
+    project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
+    project.build()
+    text = project.lock.read_text("utf-8")
+    project.lock.write_text(text.replace('"host": "fake"', '"host": "img.pro"', 1), "utf-8")
+    project.show({"one.png": picture(1)}).build()
+    assert project.lock.read_text("utf-8") == text
+
+
+def test_a_build_beside_the_main_thread_uploads(tmp_path: Path, store: FakeStore) -> None:
+    """Only the main thread may be told of signals: another that asked would end in an error."""
+    project = Project(tmp_path / "p", store).show({"one.png": picture(1)})
+    results: list[Result] = []
+    thread = threading.Thread(target=lambda: results.append(project.build()))
+    thread.start()
+    thread.join(30)
+    assert [result.notices for result in results] == [()]
+    assert (store.stored, hosted(project)) == (1, 1)
 
 
 class TestKills:

@@ -127,6 +127,18 @@ def test_each_size_is_one_upload_and_stands_in_the_page(project, capsys):
         assert [choice.split()[1] for choice in srcset[1].split(", ")] == ["150w", "500w", "600w"]
 
 
+def test_a_size_that_the_host_has_stands_for_no_other_size(project, capsys):
+    """One after the other, so that each is asked for once the smaller ones are there."""
+    write(project / "site", {"index.html": '<img src="b.jpg">', "p.html": "<p>"})
+    with Img402() as host:
+        address = ("--option", f"api_url={host.url}", "--concurrency", "1")
+        widths = [it for width in (150, 300, 500) for it in ("--widths", str(width))]
+        run(capsys, *WHERE, *address, "--responsive", *widths)
+        sizes = [line for line in records(project) if line["variant"]]
+        assert sorted(line["width"] for line in sizes) == [150, 300, 500]
+        assert len({line["url"] for line in sizes}) == len(sizes)
+
+
 def test_sizes_count_in_what_one_build_may_upload(project, capsys):
     with Img402() as host:
         address = ("--option", f"api_url={host.url}")
@@ -152,6 +164,20 @@ def test_a_format_that_saves_nothing_sends_no_image_twice(project, capsys):
         assert len({line["url"] for line in jpeg}) == 1
         assert len(host.images) == sent + 2
         assert report["images"]["uploaded"] == 2
+
+
+def test_a_format_that_saves_nothing_sends_no_stripped_image_twice(project, capsys):
+    """What was taken off it before does not make it another."""
+    text = PIL.PngImagePlugin.PngInfo()
+    text.add_text("Author", "somebody")
+    tiny = encoded(PIL.Image.frombytes("L", (4, 4), random.Random(1).randbytes(16)), "PNG", pnginfo=text)
+    write(project / "site", {"a.png": tiny, "index.html": '<img src="a.png">', "p.html": "<p>"})
+    with Img402() as host:
+        address = ("--option", f"api_url={host.url}")
+        run(capsys, *WHERE, *address)
+        report = run(capsys, *WHERE, *address, "--format", "webp")
+        assert {line["variant"] for line in records(project)} == {"strip", "strip+webp"}
+        assert (len(host.images), report["images"]["uploaded"]) == (1, 0)
 
 
 def test_a_size_with_more_bytes_than_the_image_is_not_named(project, capsys):

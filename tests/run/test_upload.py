@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +22,26 @@ from hypothesis import strategies as st
 from sites import tree
 from trust.place import Project, assert_done, built_site
 
-from imghost.errors import Action, HostError
+from imghost import threads
+from imghost.errors import Action, HostError, StateError
 from imghost.hosts import Hosted, Quota
 from imghost.image.payload import PayloadError
 from imghost.models import IMPORT, Payload, Record
 from imghost.net import Client
+from imghost.records import is_confirmed
 from imghost.records.cache import Cache
-from imghost.run.job import Upload
+from imghost.run.job import Outcome, Upload
 from imghost.run.publish import _allowed
-from imghost.run.upload import Content, SharedState, UploadContext, confirm, preparing, recorded, upload_one
+from imghost.run.upload import (
+    Content,
+    SharedState,
+    UploadContext,
+    confirm,
+    preparing,
+    recorded,
+    upload_all,
+    upload_one,
+)
 from imghost.testing import FakeStore, a_payload, fake_host
 from imghost.testing.fake import an_image
 
@@ -74,6 +86,63 @@ def test_the_first_upload_alone_does_not_stop_the_others_by_ending_late(tmp_path
         result = project.build()
         assert (result.notices, len(host.copies)) == ((), 3)
         assert_done(project, before)
+
+
+def test_a_store_that_cannot_note_an_upload_ends_them_all(tmp_path: Path) -> None:
+    with FakeStore() as store, Client(5, environ={}) as client:
+        asked: list[Payload] = []
+
+        def intend(payload: Payload) -> None:
+            asked.append(payload)
+            raise StateError("it cannot be noted")
+
+        context = replace(context_of(store, client, tmp_path), intend=intend)
+        uploads = [Upload(an_image(a_payload(tmp_path, number)), "", (str(number),)) for number in range(3)]
+        outcomes: list[Outcome] = []
+        with pytest.raises(StateError, match="it cannot be noted"):
+            outcomes.extend(upload_all(uploads, context))
+        assert (len(asked), store.stored) == (1, 0)
+
+
+def test_where_the_system_gives_no_thread_one_line_says_what_would_help(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    with FakeStore() as store, Client(5, environ={}) as client:
+        monkeypatch.setattr(threads._thread, "start_new_thread", start)
+        uploads = [Upload(an_image(a_payload(tmp_path, 1)), "", ("1",))]
+        with pytest.raises(
+            StateError, match="no more is uploaded, since the system says: can't start new thread; give"
+        ):
+            list(upload_all(uploads, context_of(store, client, tmp_path)))
+        monkeypatch.undo()
+        assert store.stored == 0
+
+
+def test_what_is_under_way_when_a_build_is_interrupted_is_waited_for_and_given(tmp_path: Path) -> None:
+    """Else the host has an image that nobody knows of."""
+    with FakeStore() as store, Client(5, environ={}) as client:
+        serve, begun = store._server._route, threading.Event()
+
+        def route(seen: Any) -> Any:
+            if seen.method == "PUT" and store.stored:
+                begun.set()
+                time.sleep(0.5)
+            return serve(seen)
+
+        store._server._route = route
+        uploads = [Upload(an_image(a_payload(tmp_path, number)), "", (str(number),)) for number in range(3)]
+        line = upload_all(uploads, replace(context_of(store, client, tmp_path), verify=True))
+        outcomes = [next(line)]
+        assert begun.wait(5)
+        with suppress(KeyboardInterrupt):
+            outcomes.append(line.throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            outcomes.extend(line)
+        assert [is_confirmed(outcome.record) for outcome in outcomes if outcome.record] == [True, True]
+        assert store.stored == 2
 
 
 @pytest.mark.parametrize(

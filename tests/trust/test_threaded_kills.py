@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linu
 
 IMAGES = 24
 THREADS = 8
-_DOUBT = re.compile(r"(\d+) images may be stored twice")
+_DOUBT = re.compile(r"(\d+) images? may be stored twice")
 
 
 class Free(Img402):
