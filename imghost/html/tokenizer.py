@@ -27,8 +27,18 @@ _UNSTYLED: Final = rf"""(?:[{_S}/]++(?:{_NO_STYLE}(?:="[^"]*+"|{_GIVEN}))?|{_NO_
 _ENDING: Final = r"\.(?:[pP][nN]|[jJ][pP]|[gG][iI]|[wW][eE]|[aA][vV]|[sS][vV])"
 # A link in its usual form that cannot name an image: it ends in no image's letters and nothing in it is encoded.
 _ORDINARY_LINK: Final = rf"""[aA](?: {_NO_STYLE}="(?:[^".&\t\n\r]++|(?!{_ENDING})\.|(?=&[aglq][a-z]*+;)&)*+"){{0,8}}>"""
-# Most tags of a page, tried first: with a class or nothing, and a name that begins like none of those below.
-_COMMON: Final = r'/?+(?:[cdfghjkqruwyz]|s[mpu]|t[bdhr]|p(?=[>r])|li(?=>))[a-z0-9]*+(?: class="[^"]*+")?+>'
+# Most tags of a page, tried first: with a class or nothing, and a name that begins like none of those below. A word of
+# code in its colour and a table's cell are passed as a whole: each step costs more than the letters that it passes.
+_COMMON_NAME: Final = "(?:[cdfghjkqruwyz]|s[mpu]|t[bdhr]|p(?=[>r ])|li(?=[> ]))[a-z0-9]*+"
+_COMMON: Final = "|".join(
+    (
+        r'span(?: class="[^"]*+">[^<]*+</span>|>)',
+        r"t[dh]>[^<]*+</t[dh]>",
+        rf"/{_COMMON_NAME}>",
+        r'li class="[^"]*+">',
+        rf'{_COMMON_NAME}(?: class="[^"]*+")?+>',
+    )
+)
 
 
 # The HTML standard's rules for foreign content, for what is open from the outermost `<svg>` or `<math>` on.
@@ -80,18 +90,17 @@ def _any_case(words: Iterable[str]) -> str:
 
 @cache
 def _stops(*, with_styles: bool, in_link: bool) -> re.Pattern[str]:
-    """Compile what skips ordinary tags, up to 400 at a time to bound the memory, and reads the next other one.
+    """Compile what skips ordinary tags, which nothing looks at twice, and reads the next other one.
 
     Compiling takes milliseconds, so each form waits until a page needs it.
     """
     attributes = _UNSTYLED if with_styles else _ATTRIBUTES
     ends, starts = _any_case([*_ENDS, "a"] if in_link else _ENDS), _any_case(_STARTS)
     rest = rf"[a-zA-Z][^{_S}/>]*+(?:>|{attributes}>)"
-    ordinary = rf"{_COMMON}|/(?!{ends}(?:[{_S}/>]|\Z)){rest}|(?!{starts}(?:[{_S}/>]|\Z)){rest}|(?![a-zA-Z/!?])"
-    if not in_link:
-        ordinary += f"|{_ORDINARY_LINK}"
+    links = "" if in_link else f"/a>|{_ORDINARY_LINK}|"
+    others = rf"/(?!{ends}(?:[{_S}/>]|\Z)){rest}|(?!{starts}(?:[{_S}/>]|\Z)){rest}|(?![a-zA-Z/!?])"
     return re.compile(
-        rf"(?:[^<]*+<(?:{ordinary})){{0,400}}[^<]*+"
+        rf"(?:[^<]*+<(?:{_COMMON}|{links}{others}))*+[^<]*+"
         rf"(?:<(?:(/?[a-zA-Z][^{_S}/>]*+){_ATTRIBUTES}(?:(>)|\Z)|([!?/])))?"
     )
 

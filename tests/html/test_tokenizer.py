@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections import Counter
 
 import oracle
@@ -56,6 +57,14 @@ PIECES = st.sampled_from(
         "</div>",
         "<span title='>'>",
         "</span>",
+        '<span class="n">',
+        "<td>",
+        "</td>",
+        "</td",
+        '<li class="c">',
+        '<a href="y.html" class="c">',
+        '<a href="l.png">',
+        "</a>",
         "<b data-x='<img src=no.png>'>",
         "<img src=a.png>",
         "<IMG SRC='b.png?x=1&copy=2&amp;y'>",
@@ -274,3 +283,24 @@ def _seconds(page: str, tries: int) -> float:
         scan(page, ALL)
         best = min(best, time.process_time() - started)
     return best
+
+
+@pytest.mark.parametrize("piece", ["<td>a</td>", '<a href="b">', '<p class="c">', "<b id=d>"])
+def test_tags_that_are_passed_over_take_no_memory(piece: str) -> None:
+    """What was passed is not kept to be tried another way, however much it is."""
+    page = piece * 300_000
+    tracemalloc.start()
+    assert not [*tags(page, with_styles=True)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 500_000
+
+
+@pytest.mark.parametrize(
+    "cut",
+    ['<span class="n">a</span', '<span class="n">a</span x="</span>">', "<td>a</td b='>'>", "<td>a<td>", "<td>a</"],
+)
+def test_what_is_passed_as_a_whole_hides_no_image(cut: str) -> None:
+    """A word in its colour and a cell end where their end tags do, and images within are found."""
+    for page in (f'{cut}<img src="x.png">', cut.replace("a", '<img src="x.png">', 1), f'{cut}><img src="x.png">'):
+        assert found("<body>" + page) == oracle.references("<body>" + page), page
