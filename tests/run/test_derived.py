@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from doubles.imgpro import VERIFIED, ImgPro
-from doubles.server import Fault, Reply
+from doubles.server import Fault, Reply, Request
+from PIL import Image as Picture
 from sites import picture, write
 
 from imghost.cli.main import main
 from imghost.net import LIMIT, Client
+from imghost.records import lock as locks
+from imghost.records import unconfirmed
 from imghost.run.upload import difference
 
 SIZE = (900, 600)
@@ -70,14 +76,35 @@ def test_answer_counts_only_if_a_browser_would_show_the_image(media_type, body, 
     assert (found[0] if found else "") == state
 
 
+def is_derived(request: Request) -> bool:
+    return request.path.startswith("/t/") and "?" in request.target
+
+
 class Odd(ImgPro):
     """The host, but for some addresses that it makes of an image's."""
 
     refuses: tuple[str, ...] = ()
+    spares: tuple[str, ...] = ()
+    """What is served all the same beside what it refuses."""
+    both = False
+    """Whether it refuses what asks for a format and a size at once, and nothing else."""
+    only: int | None = None
+    """The number of the image of which alone it refuses anything."""
     answer = Reply(422, b"no", (("Content-Type", "text/plain"),))
+    on_derived: Callable[[], None] = staticmethod(lambda: None)
+
+    @property
+    def shown(self) -> list[str]:
+        """The addresses that were asked for which are made of an image's."""
+        return [request.target for request in self.server.requests("GET") if is_derived(request)]
 
     def _served(self, name: str, query: dict[str, str]) -> Reply:
-        return self.answer if set(self.refuses) & query.keys() else super()._served(name, query)
+        if query:
+            self.on_derived()
+        is_refused = bool(set(self.refuses) & query.keys()) and not set(self.spares) & query.keys()
+        is_refused = is_refused or (self.both and {"format", "size"} <= query.keys())
+        is_meant = self.only is None or f"{self.only:06}" in name
+        return self.answer if is_refused and is_meant else super()._served(name, query)
 
 
 @pytest.fixture
@@ -91,6 +118,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("IMGPRO_API_KEY", VERIFIED)
     return write(tmp_path, {"site/index.html": "<title>t</title><img src=a.png>", "site/a.png": PNG})
+
+
+def published(host: ImgPro, *more: str) -> None:
+    """Publish the site without other formats and sizes, and build it anew."""
+    page = Path("site/index.html").read_bytes()
+    assert main(["rehost", "site", "--host", "img.pro", "--option", f"api_url={host.api_url}", *more]) == 0
+    Path("site/index.html").write_bytes(page)
 
 
 def run(capsys: pytest.CaptureFixture[str], host: ImgPro, *arguments: str, status: int = 0) -> dict[str, Any]:
@@ -282,3 +316,148 @@ def test_check_is_not_red_for_ever_for_what_the_host_does_not_make(project, caps
     host.refuses = ()
     assert "format=webp" in run(capsys, host)["page"]
     assert check(capsys, host, *asked) == (0, [])
+
+
+def test_without_verify_addresses_are_named_that_nobody_has_seen(project, capsys, host):
+    """As the plain ones are: the user has said that nothing is to be fetched."""
+    host.refuses = ("format", "size")
+    report = run(capsys, host, "--no-verify")
+    assert host.shown == []
+    assert "format=webp" in report["page"]
+    assert "srcset" in report["page"]
+    assert "plain address" not in report["err"]
+
+
+@pytest.mark.parametrize("status", [203, 206, 226, 304])
+def test_an_image_under_another_status_than_200_is_none(status, project, capsys, host):
+    """What answers a question that nobody asked (a range, a condition) may be another thing for a reader."""
+    body = b"" if status == 304 else picture(1, SIZE, "WEBP")
+    host.refuses, host.answer = ("format",), Reply(status, body, (("Content-Type", "image/webp"),))
+    report = run(capsys, host)
+    assert "format=" not in report["page"]
+    assert f"answers {status}" in report["err"]
+
+
+def many_images(count: int) -> None:
+    """Put more images into the site, each on the page."""
+    shown = "".join(f"<img src={number}.png>" for number in range(2, count + 1))
+    write(Path("site"), {f"{number}.png": picture(number, SIZE) for number in range(2, count + 1)})
+    write(Path("site"), {"index.html": f"<title>t</title><img src=a.png>{shown}"})
+
+
+def test_what_was_seen_of_one_image_says_nothing_of_another(project, capsys, host):
+    many_images(3)
+    host.only = 1
+    host.refuses = ("format", "size")
+    page = run(capsys, host)["page"]
+    named = [tag for tag in re.findall("<img[^>]*>", page) if "format=" in tag]
+    assert len(named) == 2
+    assert all("srcset" in tag for tag in named)
+    kinds = [row["shown"] for row in map(json.loads, Path("imghost.lock").read_text().splitlines()) if "shown" in row]
+    assert len(kinds) == 2
+
+
+@pytest.mark.parametrize("fault", [Fault.CLOSE_AFTER_ROUTE, Fault.NOT_HTTP])
+def test_a_host_that_cannot_be_reached_is_asked_a_few_times_and_the_plain_addresses_stay(fault, project, capsys, host):
+    """A CDN that is down must not hold the build up by a wait for each of its images."""
+    many_images(9)
+    host.server.pick = lambda request: fault if is_derived(request) else None
+    report = run(capsys, host, "--concurrency", "1")
+    assert len(host.shown) in range(1, 7)  # three, each perhaps asked anew on a fresh connection
+    assert "9 images keep the plain address" in report["err"]
+    assert (report["images"]["failed"], "format=" in report["page"]) == (0, False)
+    host.server.pick = lambda request: None
+    assert run(capsys, host)["page"].count("srcset") == 9
+
+
+def test_a_host_that_does_not_say_how_it_converts_leaves_the_plain_addresses(project, capsys, host):
+    published(host)
+    route = host.server.route
+    host.server.route = lambda request: Reply(503, b"") if request.path.startswith("/v1") else route(request)
+    report = run(capsys, host, "--retries", "1")
+    assert "format=" not in report["page"]
+    assert "1 image keeps the plain address" in report["err"].replace("image keep ", "image keeps ")
+    host.server.route = route
+    assert "format=webp" in run(capsys, host)["page"]
+
+
+def test_sizes_are_not_named_in_a_form_that_the_image_itself_does_not_have(project, capsys, host):
+    """A reader's browser may take any of them."""
+    host.refuses, host.spares = ("format",), ("size",)
+    report = run(capsys, host)
+    assert ("srcset" in report["page"], "format=" in report["page"]) == (False, False)
+
+
+def test_a_size_that_was_seen_says_nothing_of_its_other_format(project, capsys, host):
+    published(host, "--responsive")
+    assert len(host.shown) == 1
+    host.both = True
+    page = run(capsys, host)["page"]
+    assert ("srcset" in page, "format=webp" in page) == (False, True)
+
+
+@pytest.mark.parametrize("kinds", ["5", "true", '"size"', '{"size": 1}', "[5, null]", "null"])
+def test_a_lock_that_tells_of_them_in_another_way_tells_nothing(kinds, project, capsys, host):
+    run(capsys, host)
+    lock = Path("imghost.lock")
+    changed = re.sub(r'"shown": *\[[^]]*\]', f'"shown": {kinds}', lock.read_text())
+    assert changed != lock.read_text()
+    lock.write_text(changed)
+    write(Path("site"), {"index.html": "<title>t</title><img src=a.png>"})
+    report = run(capsys, host)
+    assert report["requests"] > 0
+    assert "format=webp" in report["page"]
+
+
+@pytest.mark.parametrize(("form", "is_still"), [("GIF", False), ("PNG", False), ("WEBP", False), ("PNG", True)])
+def test_an_animation_keeps_its_one_address(form, is_still, project, capsys, host):
+    """Whether a conversion moves, no fetch tells; and img.pro's makes a still of some."""
+    frames = [Picture.new("RGB", SIZE, (80 * number, 9, 9)) for number in range(1 if is_still else 3)]
+    file = io.BytesIO()
+    frames[0].save(file, form, save_all=not is_still, **({} if is_still else {"append_images": frames[1:]}))
+    write(Path("site"), {"index.html": "<title>t</title><img src=a.png>", "a.png": file.getvalue()})
+    page = run(capsys, host, "--responsive")["page"]
+    assert ("format=" in page, "srcset" in page) == (is_still, is_still)
+
+
+def test_a_way_that_was_found_today_changes_no_address_that_was_seen_before(project, capsys, host):
+    """A host that has moved on may still convert the old copies as it did, and nobody has seen others of them."""
+    host.generation = "upload"
+    own = ("--option", "api=auto")
+    first = run(capsys, host, *own)["page"]
+    assert "i000000.webp" in first
+    host.generation = "images"
+    many_images(2)
+    page = run(capsys, host, *own)["page"]
+    assert "i000000.webp" in page
+    assert "i000001.png?format=webp" in page
+
+
+def test_a_later_copy_that_nobody_has_seen_stays_in_the_lock(project, capsys, host):
+    """What is told of a record is told of that one alone."""
+    published(host)
+    file = Path("imghost.lock")
+    known = locks.read(file)
+    [record] = known.records
+    later = replace(record, url=record.url.replace("i0", "i9"), id="i900000", uploaded=record.uploaded + timedelta(1))
+    file.write_text(file.read_text() + locks.render_record(unconfirmed(later)) + "\n")
+    assert "format=webp" in run(capsys, host)["page"]
+    left = locks.read(file)
+    assert [(it.url, it.extra.get("shown")) for it in left.unconfirmed] == [(later.url, None)]
+    assert [it.url for it in left.records] == [record.url]
+
+
+def test_a_lock_that_cannot_be_written_by_then_is_a_warning(project, capsys, host):
+    """The images are hosted, and were seen: the page names them, and the next build looks again."""
+    published(host)
+    lock = Path("imghost.lock")
+
+    def gone() -> None:
+        if lock.is_file():
+            lock.rename("kept")
+            lock.mkdir()
+
+    host.on_derived = gone
+    report = run(capsys, host)
+    assert "format=webp" in report["page"]
+    assert "imghost.lock cannot be written" in report["err"]
