@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote
 
+HELD_BY_READER: Final = "a script reads its pixels or bytes, which browsers let it of the site's own images alone"
+"""Why an image stays that could move within the site."""
 _PORTS: Final = {"http": "80", "https": "443"}
 _ALONE: Final = frozenset({"base-uri", "form-action", "frame-ancestors"})
 """Directives for which `default-src` does not stand in."""

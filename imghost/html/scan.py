@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from imghost.html import admits_by_hash, blocks, forbids_all, without
+from imghost.html import HELD_BY_READER, admits_by_hash, blocks, forbids_all, without
 from imghost.html.tokenizer import (
     HTML,
     SPACE,
@@ -48,8 +48,8 @@ class _Cover:
     has_cors: bool = False
 
 
-_CHANGING: Final = ("src", "href", "ackground", "poster")
-"""What a script has at least that changes images' URLs."""
+_CHANGING: Final = ("src", "Src", "href", "ackground", "poster", "drawImage", "texImage2D")
+"""What a script has at least that changes images' URLs, or reads images."""
 _SRC: Final = re.compile(r"""src(?<=[.'"]src)""")
 """Where code reads it: `this.src`, `attr('src')`. Looked for by its letters first, which is a third of the time."""
 _SELECTING: Final = ("[src", "[href", "[data-src", "[poster", "[style", "[ ")
@@ -77,7 +77,7 @@ def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) 
     renames = page.renames()
     if renames and not renames.words <= words:
         page = _read(text, kinds, words | renames.words)  # few pages work on elements of theirs
-    if any(word[0] == ">" for word in page.words):
+    if any(word.startswith((">", "=>")) for word in page.words):
         page.hold_inside()
     return Scan(
         tuple(page.found),
@@ -168,6 +168,7 @@ class _Page:
         self.text = text
         self.kinds = kinds
         self.words = words
+        self._read = frozenset(word[1:] for word in words if word[0] == "=")
         self.scripts: list[Tag] = []
         self._code: list[_Code] = []
         self.found: list[Reference] = []
@@ -341,20 +342,27 @@ class _Page:
                 others.append(f"#{value(self.text, element.given['name'])}")
             if works_on(self.words, element_id, classes, others):
                 return HELD_BY_SCRIPT
+            if self._read and works_on(self._read, element_id, classes, others):
+                return HELD_BY_READER
         for name, where in element.given.items() if element.name in _WITH_CODE else ():
             if name.startswith(_CODE):
-                from imghost.html.uses import calls, renames_of
+                from imghost.html.uses import calls, reading_places, renames_of
 
                 code = value(self.text, where)
                 if renames_of(code) or calls(self.words, code):
                     return HELD_BY_SCRIPT
+                if calls(self._read, code) or reading_places(code):
+                    return HELD_BY_READER
         return ""
 
     def hold_inside(self) -> None:
         """Hold the images in elements whose images scripts change."""
         from imghost.html.uses import spans_inside
 
-        spans = sorted(spans_inside(self.text, self.words))
+        for words, why in ((self.words, HELD_BY_SCRIPT), (self._read, HELD_BY_READER)):
+            self._hold_in(sorted(spans_inside(self.text, words)), why)
+
+    def _hold_in(self, spans: list[tuple[int, int]], why: str) -> None:
         if not spans:
             return
         starts = [start for start, _ in spans]
@@ -362,7 +370,7 @@ class _Page:
         for at, one in enumerate(self.found):
             before = bisect_right(starts, one.start)
             if one.kind == "img" and not one.held and before and one.start < ends[before - 1]:
-                self.found[at] = one._replace(held=HELD_BY_SCRIPT)
+                self.found[at] = one._replace(held=why)
 
     def _picture(self) -> _Cover | None:
         return self._media[-1] if self._media and self._media[-1].name == "picture" else None

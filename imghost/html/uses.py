@@ -265,7 +265,8 @@ class Renames(NamedTuple):
     """What elements that are worked on have.
 
     An id or a class; after `*` the end of one; after `#` an id or a name; after `[` an attribute; before `(` a function
-    that an event calls; after `>` the id or class of an element around.
+    that an event calls; after `>` the id or class of an element around. After `=` any of these, where the script reads
+    an image's pixels or bytes, which browsers let it of the site's own images alone (HTML, origin-clean; Fetch, CORS).
     """
 
     def __bool__(self) -> bool:
@@ -305,9 +306,9 @@ _TOO_MANY: Final = _Change(0, 0)
 
 def renames_of(script: str) -> Renames:
     """Read a script once; one that changes no image's URL gives nothing, and one that seems to change too many any."""
-    changes = list(_changes(script))
+    changes, read = list(_changes(script)), _words_read(script)
     if not changes:
-        return NOTHING
+        return Renames(words=read) if read else NOTHING
     if changes[-1] is _TOO_MANY:
         return _ALL
     places = [(change.start, change.end) for change in changes]
@@ -319,7 +320,7 @@ def renames_of(script: str) -> Renames:
     literals = {part for window in near for literal in _literals(window) for part in _joined_parts(literal)}
     literals |= {literal for window in far for literal in _literals(window) if _ENDING.search(literal)}
     literals |= {f"{ASKED}{literal}" for change in changes for literal in change.asked}
-    words = {word for window in around for word in _words(window)}
+    words = {word for window in around for word in _words(window)} | read
     if not all(change.is_plain for change in changes):
         words |= {word for window in around for word in _words_around(window)}
     if len(literals) > _MOST_LITERALS:
@@ -328,6 +329,46 @@ def renames_of(script: str) -> Renames:
     loose = (change for change in changes if not any(map(_tells, change.asked)))
     counts = any(_COUNTS.search(script, max(0, change.start - 40), change.end + _NEAR) for change in loose)
     return Renames(frozenset(literals | ({DIGITS} if counts else set())), frozenset(words))
+
+
+_DRAWS: Final = "drawImage("
+_TEXTURES: Final = ("texImage2D(", "texSubImage2D(")
+_READS_BACK: Final = ("getImageData(", "toDataURL(", "toBlob(", "convertToBlob(")
+_FETCHES: Final = ("fetch(", "axios(", ".open(")
+_FETCHING: Final = re.compile(r"(?:(?<![\w$.])(?:window\.)?(?:fetch|axios)|\.open)\(\Z")
+"""A question of one's own; jQuery's `get` counts as a look-up by the URL, of which all is held."""
+_FETCHED: Final = re.compile(rf"\s*(?:{_Q}[A-Za-z]{{3,7}}{_Q}\s*,\s*)?({_OBJECT})")
+_URL_OF_IMAGE: Final = re.compile(rf"(?:\.(?:src|currentSrc)|\.(?:attr|prop|getAttribute)\(\s*{_Q}src{_Q}\s*\))\Z")
+_GIVES: Final = re.compile(rf"(?<![\w$.])([A-Za-z_$][\w$]*)\s*=\s*({_OBJECT})")
+
+
+def reading_places(script: str) -> list[tuple[int, int]]:
+    """Find where a script reads the pixels or the bytes of images: from a canvas, into a texture, by a request."""
+    reads_back = _DRAWS in script and any(mark in script for mark in _READS_BACK)
+    draws = _places(script, (*_TEXTURES, _DRAWS) if reads_back else _TEXTURES)[:_MOST_READS]
+    fetches = _places(script, _FETCHES)[:_MOST_READS] if "src" in script or "Src" in script else []
+    places = [*draws, *(place for place in fetches if _fetches_image(script, place))]
+    return [(place, script.index("(", place)) for place in places]
+
+
+def _fetches_image(script: str, place: int) -> bool:
+    """Say whether what is fetched is an image's URL, read there or a little before."""
+    start = script.index("(", place) + 1
+    fetched = _FETCHED.match(script, start) if _FETCHING.search(script[max(0, place - 20) : start]) else None
+    if fetched is None or not fetched[1]:
+        return False
+    if _URL_OF_IMAGE.search(fetched[1]):
+        return True
+    before = script[max(0, place - _AROUND) : place]
+    return any(given[1] == fetched[1] and _URL_OF_IMAGE.search(given[2]) for given in _GIVES.finditer(before))
+
+
+def _words_read(script: str) -> frozenset[str]:
+    """Give what elements have whose pixels or bytes a script reads."""
+    places = reading_places(script)
+    windows = [script] if places and len(script) <= _SHORT else [script[a:b] for a, b in _merged(places, _AROUND)]
+    words = (word for window in windows for words in (_words(window), _words_around(window)) for word in words)
+    return frozenset(f"={word}" for word in words)
 
 
 _renames_of_event: Final = lru_cache(maxsize=256)(renames_of)

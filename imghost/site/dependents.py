@@ -52,8 +52,8 @@ _HEADERS: Final = frozenset(
 """Files in a site by which servers choose the headers of its pages."""
 _DIGEST: Final = re.compile(r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]{1,100}={0,2}'", re.I)
 """How a policy names the digest of a style or a script (CSP level 3, hash-source)."""
-_CHANGING: Final = (b"src", b"href", b"ackground", b"poster")
-"""What a script has at least that changes images' URLs."""
+_CHANGING: Final = (b"src", b"Src", b"href", b"ackground", b"poster", b"drawImage", b"texImage2D")
+"""What a script has at least that changes images' URLs, or reads images."""
 _SELECTOR: Final = re.compile(
     rb"\[\s*(?:\*?\|)?(?:(?:data-)?src|(?:xlink\\?:)?href|poster|content|data|style)\w*\s*[~|^$*]?=", re.I
 )

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from imghost import urls
 from imghost.files import ASIDE, Stamp, stamp
-from imghost.html import blocks, forbids_all
+from imghost.html import HELD_BY_READER, blocks, forbids_all
 from imghost.models import KINDS, Reference, Scan
 from imghost.site.page_map import PageEntry, PageMap, digest_of, undone
 from imghost.urls import Place, SiteTarget, absolute
@@ -334,7 +334,7 @@ def _blocked(policies: tuple[str, ...], origins: tuple[str, ...], own: str) -> f
 
 
 def _held(reference: Reference, origins: tuple[str, ...], blocked: Container[str]) -> str:
-    if reference.held:
+    if reference.held and (origins or reference.held != HELD_BY_READER):
         return reference.held
     directive = "object-src" if reference.kind == "object" else "img-src"
     if directive in blocked and reference.kind not in UNSEEN_BY_CSP:

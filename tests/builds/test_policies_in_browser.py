@@ -37,8 +37,8 @@ def hosted(folder: Path, page: str) -> Path:
     return site
 
 
-def shown(browser: Any, page: str, folder: Path) -> list[list[float]]:
-    """Open a page at its published address; gives each image's own width and that on the screen."""
+def shown(browser: Any, page: str, folder: Path, look: str = LOOK) -> Any:
+    """Open a page at its published address; gives each image's own width and that on the screen, or what is looked for."""
 
     def answer(route: Any) -> None:
         url = route.request.url
@@ -55,7 +55,7 @@ def shown(browser: Any, page: str, folder: Path) -> list[list[float]]:
     opened = browser.new_page()
     opened.route("**/*", answer)
     opened.goto(SITE)
-    found: list[list[float]] = opened.evaluate(LOOK)
+    found = opened.evaluate(look)
     opened.close()
     return found
 
@@ -141,3 +141,37 @@ def test_what_is_a_selector_to_a_browser_holds_an_image_and_nothing_else_does(br
     width = shown(browser, page, tmp_path)[0][1]
     assert shown(browser, after, tmp_path) == [[40, width]]
     assert (HOST in after) is (width == 40)
+
+
+READERS = {
+    "canvas": (
+        "const c=document.createElement('canvas').getContext('2d');const i=document.getElementById('i');"
+        "await i.decode();c.drawImage(i,0,0);return c.getImageData(0,0,1,1).data.length"
+    ),
+    "data of a canvas": (
+        "const c=document.createElement('canvas');const i=document.querySelector('.copy');await i.decode();"
+        "c.getContext('2d').drawImage(i,0,0);return c.toDataURL().length"
+    ),
+    "fetch": "const i=document.querySelector('.copy');return (await (await fetch(i.src)).blob()).size",
+    "request": (
+        "const r=new XMLHttpRequest();r.open('GET',document.getElementById('i').src);"
+        "return new Promise((done,no)=>{r.onload=()=>done(r.response.length);r.onerror=no;r.send()})"
+    ),
+}
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("case", READERS)
+def test_what_a_script_reads_it_reads_still(browser, case, tmp_path):
+    """Of another origin's image a browser gives a script neither pixels nor bytes."""
+    code = f"window.look = async () => {{{READERS[case]}}}"
+    page = f"<!doctype html><title>x</title><img id=i class=copy src=img/a.png><script>{code}</script>"
+    site = hosted(tmp_path, page)
+    after = (site / "index.html").read_text()
+    look = "() => window.look().catch(() => -1)"
+    before = shown(browser, page, tmp_path, look)
+    assert before > 0
+    assert shown(browser, after, tmp_path, look) == before
+    if "canvas" in case:  # what answers requests here gives any of them leave
+        write(tmp_path / "hosted", {"one/x.png": picture(1, (40, 30))})
+        assert shown(browser, page.replace("img/a.png", f"{HOST}one/x.png"), tmp_path, look) == -1

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imghost.html import HELD_BY_READER
 from imghost.html.scan import scan
 from imghost.html.uses import NOTHING, all_of, renames_of, works_on
 from imghost.models import KINDS
@@ -581,6 +582,96 @@ def test_images_of_a_page_whose_code_only_sets_or_shows_urls_move(page):
     assert held_in(page) == set()
 
 
+READ = {
+    "canvas by id": (
+        (
+            "<canvas id=c></canvas><img id=i src=a.png><script>const x=document.getElementById('c').getContext('2d');"
+            "x.drawImage(document.getElementById('i'),0,0);x.getImageData(0,0,1,1)</script>"
+        ),
+        ["a.png"],
+    ),
+    "canvas by class, others go": (
+        (
+            "<img class='photo p' src=a.png><img class=q src=b.png><script>document.querySelectorAll('img.photo').forEach(i=>{"
+            "const c=document.createElement('canvas');c.getContext('2d').drawImage(i,0,0);save(c.toDataURL())})</script>"
+        ),
+        ["a.png"],
+    ),
+    "blob of a canvas": (
+        "<img id=i src=a.png><script>x.drawImage($('#i')[0],0,0);c.toBlob(b=>send(b))</script>",
+        ["a.png"],
+    ),
+    "texture": (
+        "<img id=i src=a.png hidden><script>gl.texImage2D(gl.TEXTURE_2D,0,f,f,t,document.getElementById('i'))</script>",
+        ["a.png"],
+    ),
+    "fetch": (
+        (
+            "<img class=copy src=a.png><img src=b.png><script>for(const i of document.querySelectorAll('.copy'))"
+            "i.onclick=async()=>save(await(await fetch(i.src)).blob())</script>"
+        ),
+        ["a.png"],
+    ),
+    "drawings put into the page": (
+        (
+            "<img class=svg src=a.svg><script>$('img.svg').each(function(){var $img=$(this),"
+            "imgURL=$img.attr('src');fetch(imgURL).then(d=>$img.replaceWith(d))})</script>"
+        ),
+        ["a.svg"],
+    ),
+    "request": (
+        "<img id=i src=a.png><script>r.open('GET', document.getElementById('i').currentSrc, true)</script>",
+        ["a.png"],
+    ),
+    "images inside": (
+        (
+            "<div class='g x'><img src=a.png></div><img src=b.png><script>document.querySelectorAll('.g img').forEach("
+            "async i=>{t=await fetch(i.getAttribute('src'))})</script>"
+        ),
+        ["a.png"],
+    ),
+    "event": ("<img src=a.png onclick='fetch(this.src).then(copy)'><img src=b.png>", ["a.png"]),
+    "event that calls": (
+        "<img src=a.png onload='inline(this)'><img src=b.png><script>function inline(e){fetch(e.src).then(put)}</script>",
+        ["a.png"],
+    ),
+    "picture": (
+        (
+            "<picture><source srcset=b.png><img id=i src=a.png></picture><script>x.drawImage(i,0,0);c.toDataURL();"
+            "i=document.getElementById('i')</script>"
+        ),
+        ["a.png"],
+    ),
+    # Not read.
+    "only drawn": (
+        "<img id=i src=a.png><script>x.drawImage(document.getElementById('i'),0,0)</script>",
+        [],
+    ),
+    "another canvas": (
+        "<canvas id=c></canvas><img id=i src=a.png><script>$('#i').show();link.href=$('#c')[0].toDataURL()</script>",
+        [],
+    ),
+    "other files": ("<img id=i src=a.png><script>$('#i').show();fetch('i.json');fetch(s.href)</script>", []),
+    "another thing's address": (
+        "<img id=i src=a.png><script>const u=s.src;$('#i').show();cache.add(u);fetch(v)</script>",
+        [],
+    ),
+    "another's method": (
+        "<img id=i src=a.png><script>const e=document.getElementById('i');prefetch(e.src);lib.fetch(e.src)</script>",
+        [],
+    ),
+    "shown": ("<img id=i src=a.png><script>big.src=document.getElementById('i').src;window.open('x')</script>", []),
+}
+
+
+@pytest.mark.parametrize(("page", "read"), READ.values(), ids=READ)
+def test_images_whose_pixels_or_bytes_a_script_reads_are_known(page, read):
+    """Browsers refuse it that of another origin's images (HTML, origin-clean flag; Fetch, CORS check)."""
+    found = scan(page, frozenset(KINDS))
+    assert [one.url for one in found.references if one.held == HELD_BY_READER] == read
+    assert all(one.held in {"", HELD_BY_READER} for one in found.references)
+
+
 SERIES = "".join(f'<img src="img/f{n}.png">' for n in (1, 2, 3))
 
 
@@ -655,6 +746,12 @@ def test_a_script_of_any_length_is_read(script, held):
             " onclick=a.src",
             "a.src<",
             "</b><b class=gal>",
+            "x.drawImage(a.src);c.toDataURL();",
+            "texImage2D(",
+            "fetch(a(",
+            "fetch(a[b(.src",
+            "u=i.src;fetch(u);",
+            "$.get($('",
         ),
     ],
 )

@@ -381,6 +381,24 @@ def test_what_else_is_fetched_for_a_later_page_is_nobodys(tmp_path, capsys):
     assert (site / "index.html").read_text() == page
 
 
+COPIES = "for(const i of document.querySelectorAll('.copy'))i.onclick=()=>fetch(i.src).then(copy)"
+DRAWS = "x.drawImage(document.querySelector('.copy'),0,0);c.getImageData(0,0,9,9)"
+
+
+@pytest.mark.parametrize("code", [COPIES, DRAWS])
+@pytest.mark.parametrize("where", ["page", "file"])
+def test_what_a_script_reads_moves_within_the_site_alone(code, where, tmp_path, capsys):
+    page = "<title>t</title><img class=copy src=img/a.png><img src=img/b.png>"
+    files = {"index.html": page + (f"<script>{code}</script>" if where == "page" else ""), "js/copy.js": code}
+    site = write(tmp_path / "site", {**files, **PICTURES})
+    report, said = hosted(site, capsys)
+    assert [kept["path"] for kept in report["kept"]] == ["img/a.png"]
+    assert "a script reads its pixels or bytes" in said
+    within = write(tmp_path / "within" / "site", {**files, **PICTURES})
+    assert main(["rehost", str(within), "--host", "directory", "--cache-dir", str(tmp_path / "cache")]) == 0
+    assert (within / "index.html").read_text().count("_imghost/") == 2
+
+
 _POLICY = '<meta http-equiv=Content-Security-Policy content="{}">'
 NO_BASE = _POLICY.format("base-uri 'none'")
 
