@@ -6,7 +6,7 @@ import html
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -91,7 +91,6 @@ class Odd(ImgPro):
     only: int | None = None
     """The number of the image of which alone it refuses anything."""
     answer = Reply(422, b"no", (("Content-Type", "text/plain"),))
-    on_derived: Callable[[], None] = staticmethod(lambda: None)
 
     @property
     def shown(self) -> list[str]:
@@ -99,8 +98,6 @@ class Odd(ImgPro):
         return [request.target for request in self.server.requests("GET") if is_derived(request)]
 
     def _served(self, name: str, query: dict[str, str]) -> Reply:
-        if query:
-            self.on_derived()
         is_refused = bool(set(self.refuses) & query.keys()) and not set(self.spares) & query.keys()
         is_refused = is_refused or (self.both and {"format", "size"} <= query.keys())
         is_meant = self.only is None or f"{self.only:06}" in name
@@ -357,19 +354,6 @@ def test_what_was_seen_of_one_image_says_nothing_of_another(project, capsys, hos
     assert len(kinds) == 2
 
 
-@pytest.mark.parametrize("fault", [Fault.CLOSE_AFTER_ROUTE, Fault.NOT_HTTP])
-def test_a_host_that_cannot_be_reached_is_asked_a_few_times_and_the_plain_addresses_stay(fault, project, capsys, host):
-    """A CDN that is down must not hold the build up by a wait for each of its images."""
-    many_images(9)
-    host.server.pick = lambda request: fault if is_derived(request) else None
-    report = run(capsys, host, "--concurrency", "1")
-    assert len(host.shown) in range(1, 7)  # three, each perhaps asked anew on a fresh connection
-    assert "9 images keep the plain address" in report["err"]
-    assert (report["images"]["failed"], "format=" in report["page"]) == (0, False)
-    host.server.pick = lambda request: None
-    assert run(capsys, host)["page"].count("srcset") == 9
-
-
 def test_a_host_that_does_not_say_how_it_converts_leaves_the_plain_addresses(project, capsys, host):
     published(host)
     route = host.server.route
@@ -445,19 +429,3 @@ def test_a_later_copy_that_nobody_has_seen_stays_in_the_lock(project, capsys, ho
     left = locks.read(file)
     assert [(it.url, it.extra.get("shown")) for it in left.unconfirmed] == [(later.url, None)]
     assert [it.url for it in left.records] == [record.url]
-
-
-def test_a_lock_that_cannot_be_written_by_then_is_a_warning(project, capsys, host):
-    """The images are hosted, and were seen: the page names them, and the next build looks again."""
-    published(host)
-    lock = Path("imghost.lock")
-
-    def gone() -> None:
-        if lock.is_file():
-            lock.rename("kept")
-            lock.mkdir()
-
-    host.on_derived = gone
-    report = run(capsys, host)
-    assert "format=webp" in report["page"]
-    assert "imghost.lock cannot be written" in report["err"]
