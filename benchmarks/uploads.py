@@ -89,7 +89,7 @@ def cold(
     ratios = []
     for _ in range(3):
         with serving(delay) as server:
-            _rehosted(folder, server.url, count, at_once, verify=verify)
+            rehosted(folder, server.url, count, at_once, verify=verify)
             report = json.loads((folder / "report.json").read_text())
             assert report["images"]["uploaded"] == count, report["failures"][:1]
             ratios.append(report["seconds"]["upload"] / (math.ceil(count / at_once) * delay))
@@ -110,7 +110,7 @@ def beside_a_store(folder: Path, count: int, at_once: int, delay: float, trip: f
                 is_shared = number % 2 == 0
                 with serving(delay) as server:
                     store = fresh() if is_shared else ""
-                    _rehosted(folder / "site", server.url, count, at_once, verify=True, shared=store, more=more)
+                    rehosted(folder / "site", server.url, count, at_once, verify=True, shared=store, more=more)
                 report = json.loads((folder / "site" / "report.json").read_text())
                 assert report["images"]["uploaded"] == count, report["failures"][:1]
                 taken[is_shared].append(report["seconds"]["upload"])
@@ -123,7 +123,7 @@ def beside_a_store(folder: Path, count: int, at_once: int, delay: float, trip: f
     return rows
 
 
-def _rehosted(
+def rehosted(
     folder: Path,
     url: str,
     count: int,
@@ -167,7 +167,7 @@ def beside_others(folder: Path, count: int, npm: Path | None) -> list[Row]:
     ours = []
     for _ in range(3):
         with serving(DELAY) as server:
-            ours.append(_rehosted(folder, server.url, count, 16).wall)
+            ours.append(rehosted(folder, server.url, count, 16).wall)
     files: Sequence[Path] = sorted((folder / "site" / "images").iterdir())
     names = [os.fspath(file) for file in files]
     script = folder / "picgo.cjs"
