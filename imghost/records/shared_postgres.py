@@ -126,7 +126,7 @@ class PostgresStore:
                 return psycopg.connect(  # type: ignore[no-any-return]
                     **self._parameters,
                     autocommit=True,
-                    connect_timeout=max(2, int(min(self._timeout, 10.0))),
+                    connect_timeout=max(2, int(self._timeout)),  # it takes several answers of a server far away
                     fallback_application_name="imghost",
                     prepare_threshold=None,  # behind PgBouncer a prepared statement may be on another connection
                 )
@@ -167,13 +167,13 @@ class PostgresStore:
 
     def _make(self, cursor: Cursor[Any]) -> None:
         """Make the table, one build after the other: `IF NOT EXISTS` alone fails where two look at once."""
-        with cursor.connection.transaction():
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [self._table])
-            cursor.execute(f"CREATE SEQUENCE IF NOT EXISTS {self._sequence}")
-            cursor.execute(
-                f'CREATE TABLE IF NOT EXISTS {self._table} (key text COLLATE "C" PRIMARY KEY, text text NOT NULL, '
-                "tag bigint NOT NULL, written timestamptz NOT NULL)"
-            )
+        # Several statements in one question are one transaction, and one round trip.
+        cursor.execute(
+            f"SELECT pg_advisory_xact_lock(hashtext('{self._table}')); "
+            f"CREATE SEQUENCE IF NOT EXISTS {self._sequence}; "
+            f'CREATE TABLE IF NOT EXISTS {self._table} (key text COLLATE "C" PRIMARY KEY, text text NOT NULL, '
+            "tag bigint NOT NULL, written timestamptz NOT NULL)"
+        )
 
     def _explained(self, broken: Exception, verb: str) -> StoreError:
         """Say what a failure means by its SQLSTATE; the server's own words may repeat a row."""

@@ -108,6 +108,26 @@ class TestDown:
             assert not any(text.startswith("warning") for text in said)
             assert any(text.endswith("the build goes on alone, since 'shared_required' is false") for text in said)
 
+    def test_alone_after_a_claim_failed_all_is_uploaded_and_said_once(self, tmp_path: Path, s3: Moto) -> None:
+        with one_image(tmp_path, url := s3.fresh()) as (project, host, said):
+            illustrated(project.site, list(range(30)))
+            s3.front.refused, s3.front.delay = ("PUT", 403, "AccessDenied"), 0.3  # so that several wait for it
+            report = _built(project, said, shared_required=False)
+            assert (len(host.copies), report.counts.uploaded) == (30, 30)
+            line = "forbids this (AccessDenied); allow s3:GetObject, s3:PutObject and s3:ListBucket for its prefix"
+            alone = f"the store {url} {line}; the build goes on alone, since 'shared_required' is false"
+            assert [text for text in said if "alone" in text or "warning" in text] == [alone]
+
+    def test_after_a_claim_that_failed_nothing_more_is_uploaded(self, tmp_path: Path, s3: Moto) -> None:
+        with one_image(tmp_path, s3.fresh()) as (project, host, said):
+            illustrated(project.site, list(range(30)))
+            most = len(s3.front.log) + 30 + 12  # all questions, the check, and some claims
+            s3.front.refused, s3.front.when = ("PUT", 403, "AccessDenied"), lambda: len(s3.front.log) > most
+            report = _built(project, said)
+            assert len(host.copies) == report.counts.uploaded < 15
+            left = f"{30 - report.counts.uploaded} images stay local"
+            assert sum(left in text for text in said if text.startswith("warning")) == 1, said
+
     def test_what_the_lock_knows_still_works(self, tmp_path: Path) -> None:
         place = tmp_path / "place"
         place.mkdir()
