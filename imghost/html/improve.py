@@ -37,7 +37,10 @@ _OWN_WIDTH: Final = re.compile(r"(?:\A|[;\s])width\s*:\s*([0-9]{1,6})px\s*(?:!\s
 _BOUND: Final = re.compile(r"(?:\A|[;\s])(?:max-)?width\s*:\s*[0-9.]+(?:%|vw)", re.I)
 _INERT: Final = frozenset({"noscript", "template"})
 """Elements whose images a browser does not show where they stand."""
-_LOADED_BY_SCRIPT: Final = frozenset({"data-src", "data-srcset"})
+_LOADED_BY_SCRIPT: Final = re.compile(
+    r"data-(?:src|srcset)|(?:[:\[]|(?:v-|x-)?bind:|(?:data-)?ng-|\[(?:attr|prop)\.)(?:src|srcset)\]?"
+)
+"""Attributes by which a script gives an image its URL, or another one: of loaders, Alpine, Vue, Svelte, Angular."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class _Shown:
     picture: tuple[Reference, ...] | None
     """What the `<picture>` around it refers to, if one is."""
     is_first: bool
+    is_copied: bool
+    """Whether it stands in a `<template>`, and may come into a shadow tree, where the page's styles do not reach."""
 
     @property
     def classes(self) -> list[str]:
@@ -130,14 +135,14 @@ def _attributes(
 
     What is added is known by a mark at its end, so that it can be taken out where no map of the page is left.
     """
-    if image.has(_MARK) or not image.element.given.keys().isdisjoint(_LOADED_BY_SCRIPT):
+    if image.has(_MARK) or any(map(_LOADED_BY_SCRIPT.fullmatch, image.element.given)):
         return {}
     additions, new = improvements.additions, dict[str, str]()
-    if may_size:
+    if may_size and not image.is_copied:
         new |= _dimensions(image, improvements.known)
     if additions.lazy and not is_early:
         new |= _lazy(image)
-    if additions.responsive and not is_early:
+    if additions.responsive and not is_early and not image.is_copied:
         new |= _responsive(image, improvements.known, new, styled)
     if additions.fallback and allows_inline(policies, "script-src-attr"):
         new |= _fallback(image)
@@ -151,6 +156,7 @@ class _Place(NamedTuple):
     tag: Tag
     picture: tuple[int, int] | None
     is_first: bool
+    is_copied: bool
 
 
 def _read(text: str, scan: Scan, edits: Mapping[Reference, str]) -> tuple[list[_Shown], int | None]:
@@ -168,7 +174,7 @@ def _read(text: str, scan: Scan, edits: Mapping[Reference, str]) -> tuple[list[_
         source = element.given.get("src")
         own = next((one for one in moved if source and source.start <= one.start < source.end), None)
         beside = between(*place.picture) if place.picture else None
-        return _Shown(element, tag.body, own, moved, beside, place.is_first)
+        return _Shown(element, tag.body, own, moved, beside, place.is_first, place.is_copied)
 
     places, title = _walk(text)
     return [image for image in map(shown, places) if image.moved], title
@@ -176,10 +182,10 @@ def _read(text: str, scan: Scan, edits: Mapping[Reference, str]) -> tuple[list[_
 
 def _walk(text: str) -> tuple[list[_Place], int | None]:
     """Find a page's images, and where its title begins."""
-    found: list[tuple[Tag, int | None]] = []
+    found: list[tuple[Tag, int | None, bool]] = []
     ends: dict[int, int] = {}
     open_pictures: list[int] = []
-    inert = 0
+    inert = templates = 0
     first: Tag | None = None
     early: list[tuple[Tag, str]] = []
     title: int | None = None
@@ -193,19 +199,24 @@ def _walk(text: str) -> tuple[list[_Place], int | None]:
             ends[open_pictures.pop()] = tag.end
         elif tag.name in _INERT:
             inert += 1
+            templates += tag.name == "template"
         elif tag.name[1:] in _INERT:
             inert = max(0, inert - 1)
+            templates = max(0, templates - (tag.name == "/template"))
         elif tag.name == "img":
             if first is None and not inert and bisect_right(edges, tag.body) % 2 == 0:
                 first = _judged_first(text, tag, early)
                 # One of a pair for a dark and a light page was seen before it.
                 first = early[0][0] if first and len({scheme for _, scheme in early}) > 1 else first
-            found.append((tag, open_pictures[-1] if open_pictures else None))
+            found.append((tag, open_pictures[-1] if open_pictures else None, templates > 0))
         elif tag.name == "title" and title is None:
             title = tag.body - len("<title")
     hasty = {tag for tag, _ in early}
-    spans = (None if start is None else (start, ends.get(start, len(text))) for _, start in found)
-    return [_Place(tag, span, tag is first or tag in hasty) for (tag, _), span in zip(found, spans, strict=True)], title
+    spans = (None if start is None else (start, ends.get(start, len(text))) for _, start, _ in found)
+    return [
+        _Place(tag, span, tag is first or tag in hasty, is_copied)
+        for (tag, _, is_copied), span in zip(found, spans, strict=True)
+    ], title
 
 
 _UNSHOWN: Final = re.compile(r"(?:\A|[;\s])(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.I)

@@ -21,6 +21,7 @@ pytestmark = [
 HIGH = '<div class="r"><img src="{}"><div style="height:700px">x</div></div>'
 ROW = '<div class="r"><img src="{}"><div>x</div></div>'
 IN_LOGO = '<div class="logo" id="top" data-x="1"><p><img src="{}"></p></div>'
+SHADOW = '<template shadowrootmode="open"><style>img{{max-width:100%}}</style><img src="{}"></template>'
 LAYOUTS = {
     "row as high as its text": (".r{display:flex}", HIGH),
     "row of a height": (".r{display:flex;height:300px}", ROW),
@@ -49,11 +50,14 @@ LAYOUTS = {
     "least width": ("img{min-width:500px}", IN_LOGO),
     "upright": (".logo{writing-mode:vertical-rl;inline-size:300px} img{max-inline-size:100%}", IN_LOGO),
     "cell": ("img{max-width:100%}", '<table><tr><td><img src="{}"></table>'),
+    "shadow tree": ("x-y{display:block;width:60px} img{max-width:100%}", "<x-y>" + SHADOW + "</x-y>"),
     "nothing": ("", IN_LOGO),
 }
 BOXES = """async () => {
-  for (const image of document.images) { image.loading = 'eager'; await image.decode() }
-  return [...document.images].map(image => { const box = image.getBoundingClientRect(); return [box.width, box.height] })
+  const trees = [...document.querySelectorAll('x-y')].map(own => own.shadowRoot)
+  const images = [...document.images, ...trees.flatMap(tree => [...tree.querySelectorAll('img')])]
+  for (const image of images) { image.loading = 'eager'; await image.decode() }
+  return images.map(image => { const box = image.getBoundingClientRect(); return [box.width, box.height] })
 }"""
 
 

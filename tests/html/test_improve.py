@@ -163,6 +163,31 @@ class TestDimensions:
         page = '<picture><source srcset="https://x.test/b.png"><img src="a.png"></picture>'
         assert "width" not in attributes(page, self.WISHES, stays={"https://x.test/b.png"})[0]
 
+    @pytest.mark.parametrize(
+        "template",
+        ["<x-y><template shadowrootmode=open>{}</template></x-y>", "<TEMPLATE id=t><p>{}</p></TEMPLATE>",
+         "<template><noscript></noscript>{}</template>", "<template><template></template>{}</template>"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("wishes", [Additions(dimensions=True), Additions(responsive=True)])
+    def test_what_may_come_where_the_pages_styles_do_not_reach_gets_none(self, template, wishes):
+        """A shadow tree has styles of its own, which neither keep the shape nor bound the width as the page's do."""
+        page = (
+            f"<title>t</title><style>img{{max-width:100%}}</style>{template.format('<img src=a.png>')}<img src=b.png>"
+        )
+        inside, beside = attributes(page, wishes)
+        assert set(inside) == {"src"}
+        assert len(beside) > 1
+
+    @pytest.mark.parametrize(
+        "own",
+        [":src=\"'img/' + n\"", "v-bind:src=a", "x-bind:srcset=a", "bind:src=a", "ng-src='{{a}}'", "data-ng-src='{{a}}'",
+         "[src]=a", "[attr.srcset]=a", "[SRC]=a"],
+    )  # fmt: skip
+    @pytest.mark.parametrize("wishes", [Additions(dimensions=True), Additions(responsive=True, fallback=True)])
+    def test_what_a_framework_gives_another_address_gets_none(self, own, wishes):
+        [image] = attributes(f"<title>t</title><style>img{{max-width:100%}}</style><img {own} src=a.png>", wishes)
+        assert {"width", "srcset", "onerror"}.isdisjoint(image)
+
     def test_the_shape_is_guarded_once_before_the_title(self):
         page = '<meta charset="utf-8"><title>t</title><img src="a.png"><img src="b.png">'
         assert f'<meta charset="utf-8">{GUARD}<title>' in improvements(page, self.WISHES)
