@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,7 +12,7 @@ from imghost.files import git_top, strict_json
 from imghost.settings import Settings
 from imghost.wording import printable
 
-_REMOTE: Final = re.compile(r'^\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)', re.M)
+_REMOTE: Final = cache(partial(re.compile, r'^\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)', re.M))
 _YES = {"1", "true", "yes", "on"}
 
 
@@ -98,7 +99,7 @@ def project_name(lock: Path) -> str:
     if top is None:
         return printable(f"{lock.parent.name}/{lock.name}")
     try:
-        remotes = _REMOTE.findall((top / ".git/config").read_text("utf-8", "replace"))
+        remotes = _REMOTE().findall((top / ".git/config").read_text("utf-8", "replace"))
     except OSError:  # a linked worktree has a file there
         remotes = []
     address = re.sub(r"^(?:[a-z+]+://)?(?:[^@/]*@)?", "", remotes[0]).removesuffix(".git") if remotes else top.name

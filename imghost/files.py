@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache, partial
 from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO, Final, overload
@@ -196,7 +197,7 @@ def _regular(descriptor: int, name: str) -> io.BufferedReader:
 ASIDE: Final = ".imghost-kept"
 """The folder in a site where the host's files there wait while a generator cleans up; a killed build leaves it."""
 _STARTED: Final = time.time()
-_OURS: Final = re.compile(r"\.imghost-[0-9a-f]{16}\.tmp")
+_OURS: Final = cache(partial(re.compile, r"\.imghost-[0-9a-f]{16}\.tmp"))
 _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -230,7 +231,7 @@ def write_whole(path: Path, content: bytes | str | Iterable[bytes], *, is_durabl
         sync_folder(path.parent)
 
 
-def write_over(path: Path, old: bytes, new: bytes, expected: Stamp) -> Stamp | None:
+def write_over(path: Path | str, old: bytes, new: bytes, expected: Stamp) -> Stamp | None:
     """Write new content over a file's old, without a second file; gives its stamp then, None where it had changed.
 
     Making a file beside another takes ten to fifty times as long as writing over it, so this is for files that
@@ -255,8 +256,8 @@ def write_over(path: Path, old: bytes, new: bytes, expected: Stamp) -> Stamp | N
     return _replaced(path, new)
 
 
-def _replaced(path: Path, new: bytes) -> Stamp | None:
-    write_whole(path, new, is_durable=False)
+def _replaced(path: Path | str, new: bytes) -> Stamp | None:
+    write_whole(Path(path), new, is_durable=False)
     return stamp(path)
 
 
@@ -264,7 +265,7 @@ class HalfWrittenError(OSError):
     """A file is neither what it was nor what it was to become."""
 
 
-def _put_over(descriptor: int, old: bytes, new: bytes, path: Path) -> None:
+def _put_over(descriptor: int, old: bytes, new: bytes, path: Path | str) -> None:
     try:
         _write_from_start(descriptor, new)
     except BaseException as problem:  # a signal may end the run at any line, too
@@ -362,7 +363,7 @@ def sweep_unfinished(folder: Path) -> None:
     except OSError:
         return
     for entry in entries:
-        if _OURS.fullmatch(entry.name):
+        if _OURS().fullmatch(entry.name):
             with suppress(OSError):
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(found.st_mode) and found.st_mtime < _STARTED:

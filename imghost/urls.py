@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Container, Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import cache, partial
 from typing import Final, NamedTuple
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlsplit
 
@@ -130,6 +131,9 @@ def _dotless(path: str) -> str:
     kept: list[str] = []
     parts = path.split("/")[1:]
     for number, part in enumerate(parts):
+        if part[:1] not in {".", "%"}:
+            kept.append(part)
+            continue
         is_last = number == len(parts) - 1
         if _DOTS.match(part):
             del kept[-1:]
@@ -191,16 +195,19 @@ LONGEST: Final = 2_000
 """Characters of the longest URL that is asked."""
 
 # Without re.A, ſ and the Kelvin sign would count as s and k.
-_URL: Final = re.compile(
-    r"(?:(?P<scheme>https?):)?//"
-    r"(?P<host>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
-    r"(?::(?P<port>[0-9]{0,9}))?"
-    r"(?P<rest>(?:[/?][^\x00-\x1f\x7f\"<>\\^`{|}#]*)?)"
-    r"(?:#[^\x00-\x1f\x7f]*)?",
-    re.A | re.I,
+_URL: Final = cache(
+    partial(
+        re.compile,
+        r"(?:(?P<scheme>https?):)?//"
+        r"(?P<host>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
+        r"(?::(?P<port>[0-9]{0,9}))?"
+        r"(?P<rest>(?:[/?][^\x00-\x1f\x7f\"<>\\^`{|}#]*)?)"
+        r"(?:#[^\x00-\x1f\x7f]*)?",
+        re.A | re.I,
+    )
 )
-_DOT_SEGMENT: Final = re.compile(r"/(?:\.|%2e){1,2}(?:/|\Z)", re.A | re.I)
-_AUTHORITY: Final = re.compile(r"[^:/]*://((?:\[[^\]]*\]|[^/\[])*)/")
+_DOT_SEGMENT: Final = cache(partial(re.compile, r"/(?:\.|%2e){1,2}(?:/|\Z)", re.A | re.I))
+_AUTHORITY: Final = cache(partial(re.compile, r"[^:/]*://((?:\[[^\]]*\]|[^/\[])*)/"))
 _KEPT: Final = "/?%:=&@!$'()*+,;~[]"
 
 
@@ -229,8 +236,8 @@ def external_url(url: str) -> ExternalUrl | None:
 
     A URL without a scheme (`//host/…`) is https: readers of a published site have no other.
     """
-    match = _URL.fullmatch(url) if len(url) <= LONGEST and url.isprintable() else None
-    if not match or _DOT_SEGMENT.search(match["rest"].partition("?")[0]):
+    match = _URL().fullmatch(url) if len(url) <= LONGEST and url.isprintable() else None
+    if not match or _DOT_SEGMENT().search(match["rest"].partition("?")[0]):
         return None
     scheme = (match["scheme"] or "https").lower()
     port = int(match["port"] or _PORTS[scheme])
@@ -274,7 +281,7 @@ def selected(url: str, globs: Sequence[str]) -> bool:
 def _apt(found: ExternalUrl, globs: Sequence[str]) -> Iterator[str]:
     """Give the globs that fit a URL's host, with their own in lower case."""
     for glob in globs:
-        own = _AUTHORITY.match(glob)
+        own = _AUTHORITY().match(glob)
         if own is None:
             yield glob
         elif fnmatchcase(found.name, own[1].lower()):

@@ -175,7 +175,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
     def _note(self, files: Files, config: MkDocsConfig) -> None:
         for file in files:
             source = file.abs_src_path
-            if source is None:
+            if source is None or file.dest_uri.endswith(".html"):  # a page is no image's copy
                 continue
             if str(self._sources.get(file.dest_uri)) != source:  # this runs twice, and paths are slow to make
                 self._sources[file.dest_uri] = Path(source)

@@ -8,7 +8,7 @@ import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.files import ASIDE
@@ -156,8 +156,7 @@ def _base(base_url: str | None) -> str:
     return base
 
 
-@dataclass(frozen=True, slots=True)
-class KeptOverCleanup:
+class KeptOverCleanup(NamedTuple):
     """Where the images were, and where they wait."""
 
     folder: Path

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import cache, partial
 from typing import Final
 from urllib.parse import unquote
 
@@ -17,10 +18,10 @@ HELD_BY_READER: Final = "a script reads its pixels or bytes, which browsers let 
 _PORTS: Final = {"http": "80", "https": "443"}
 _ALONE: Final = frozenset({"base-uri", "form-action", "frame-ancestors"})
 """Directives for which `default-src` does not stand in."""
-_SOURCE: Final = re.compile(
-    r"(?:([a-z][a-z0-9+.\-]*)://)?(\*|\[[0-9a-f:.]+\]|(?:\*\.)?[^/:*']+)(?::([0-9]+|\*))?(/.*)?"
+_SOURCE: Final = cache(
+    partial(re.compile, r"(?:([a-z][a-z0-9+.\-]*)://)?(\*|\[[0-9a-f:.]+\]|(?:\*\.)?[^/:*']+)(?::([0-9]+|\*))?(/.*)?")
 )
-_HASH: Final = re.compile(r"'sha(?:256|384|512)-", re.I)
+_HASH: Final = cache(partial(re.compile, r"'sha(?:256|384|512)-", re.I))
 _URL_SAFE: Final = str.maketrans("-_", "+/")
 _STRICTER: Final = ("'nonce-", "'sha256-", "'sha384-", "'sha512-", "'strict-dynamic'")
 
@@ -90,7 +91,7 @@ def _names_digest(policy: str, text: str, wanted: str) -> bool:
     """Compare a text with each digest of a directive; its letters may be those of URLs."""
     content = text.encode("utf-8", "surrogateescape")
     for source in _sources(policy, wanted) or ():
-        if _HASH.match(source):
+        if _HASH().match(source):
             algorithm, _, digest = source.strip("'").partition("-")
             own = hashlib.new(algorithm.lower(), content).digest()
             if digest.translate(_URL_SAFE).rstrip("=") == base64.b64encode(own).decode().rstrip("="):
@@ -122,7 +123,7 @@ def _matches(source: str, address: str, own: str, any_path: bool) -> bool:
         return bool(own) and _is_self(_parts(own), (scheme, host, port))
     if lowered.endswith(":"):
         return lowered[:-1] in _upgraded(scheme)
-    found = _SOURCE.fullmatch(lowered)
+    found = _SOURCE().fullmatch(lowered)
     if not found:
         return False
     is_host = found[2] in {"*", host} or (found[2].startswith("*.") and host.endswith(found[2][1:]))

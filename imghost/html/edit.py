@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -16,8 +17,8 @@ _ESCAPES: Final = {
     "": str.maketrans(_AMPERSAND | {letter: f"&#{ord(letter)};" for letter in "\t\n\f\r \"'=<>`"}),
 }
 _NEEDS_QUOTES: Final = re.compile("[\t\n\f\r \"'=<>`]|\\A\\Z")
-_IN_CSS: Final = re.compile(r"""[\x00-\x1f\x7f"'()\\<> ]""")
-_IN_SRCSET: Final = re.compile(r"[\t\n\f\r ]|\A,+|,+\Z")
+_IN_CSS: Final = cache(partial(re.compile, r"""[\x00-\x1f\x7f"'()\\<> ]"""))
+_IN_SRCSET: Final = cache(partial(re.compile, r"[\t\n\f\r ]|\A,+|,+\Z"))
 
 
 def splice(text: str, edits: Iterable[tuple[Reference, str]], *, keeps_query: bool = True) -> str:
@@ -62,7 +63,7 @@ def replacement(raw: str, reference: Reference, url: str, *, keeps_query: bool =
     A host that makes other pictures by the query must not get one that only kept old copies from being shown.
     """
     if reference.in_srcset:
-        url = _IN_SRCSET.sub(lambda found: "".join(f"%{ord(letter):02X}" for letter in found[0]), url)
+        url = _IN_SRCSET().sub(lambda found: "".join(f"%{ord(letter):02X}" for letter in found[0]), url)
     path, query, fragment = _parts(url)
     old_query, old_fragment = _kept(raw, reference)
     written = _escaped(path + query, reference)
@@ -109,7 +110,7 @@ def _is_whole_value(reference: Reference) -> bool:
 def _escaped(part: str, reference: Reference) -> str:
     """Escape a part of a URL for CSS, then for the attribute around it."""
     if reference.css is not None:
-        part = _IN_CSS.sub(lambda found: f"\\{ord(found[0]):x} ", part)
+        part = _IN_CSS().sub(lambda found: f"\\{ord(found[0]):x} ", part)
     if reference.quote is None:
         return part
     # Quotes come around a whole unquoted value where it needs them, so only what they need is escaped.

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
 
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 HIDDEN: Final = "[hidden]"
 """Takes the place of a credential; without a letter that means something in JSON or in XML, so that both stay whole."""
 
-_SECRET: Final = re.compile(r"authorization|cookie|token|secret|password|signature|payment|api-?key", re.I)
+_SECRET: Final = cache(
+    partial(re.compile, r"authorization|cookie|token|secret|password|signature|payment|api-?key", re.I)
+)
 """Names of headers that hold credentials, of whatever host."""
 _SHORTEST: Final = 8
 """Letters that a credential has at least; what is shorter would be found in any text."""
@@ -33,7 +36,7 @@ _SHORTEST: Final = 8
 
 def credentials(headers: Mapping[str, str]) -> tuple[str, ...]:
     """List the credentials that a request's headers hold, without words before them like `Bearer`."""
-    sent = (text.rpartition(" ")[2] for name, text in headers.items() if _SECRET.search(name))
+    sent = (text.rpartition(" ")[2] for name, text in headers.items() if _SECRET().search(name))
     return tuple(text for text in sent if len(text) >= _SHORTEST)
 
 

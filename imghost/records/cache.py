@@ -11,7 +11,6 @@ import threading
 import weakref
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -36,13 +35,13 @@ Changes = Mapping[str, str | None]
 """Key -> value, or None to delete it."""
 
 
-@dataclass(slots=True)
 class _Request:
     """What one thread wants written, and what came of it."""
 
-    changes: Changes
-    done: threading.Event = field(default_factory=threading.Event)
-    problem: str = ""
+    def __init__(self, changes: Changes) -> None:
+        self.changes = changes
+        self.done = threading.Event()
+        self.problem = ""
 
 
 class Writer:

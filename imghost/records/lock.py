@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from operator import lt
 from pathlib import Path
@@ -978,7 +978,9 @@ def _shape(path: Path, file: BinaryIO, proofs: Proofs | None, *, is_ours: bool =
     return shape
 
 
-_PROOF: Final = re.compile(r"1 ([0-9TZ:-]{20})((?: [0-9]{1,10}-[0-9]{1,10})+) /((?: [0-9]{1,10}-[0-9]{1,10})+)")
+_PROOF: Final = cache(
+    partial(re.compile, r"1 ([0-9TZ:-]{20})((?: [0-9]{1,10}-[0-9]{1,10})+) /((?: [0-9]{1,10}-[0-9]{1,10})+)")
+)
 """The first number is that of the rules by which lines are looked at."""
 
 
@@ -989,7 +991,7 @@ def _proof(shape: _Shape) -> str:
 
 def _proven(proof: str, size: int) -> _Shape | None:
     """Read a proof; None for one that does not tell of every byte of a file, each once."""
-    match = _PROOF.fullmatch(proof)
+    match = _PROOF().fullmatch(proof)
     if not match:
         return None
     runs, loose = (tuple(Span(*map(int, pair.split("-"))) for pair in text.split()) for text in match.groups()[1:])

@@ -170,8 +170,7 @@ class Planned(NamedTuple):
         return [group for _, groups in self.groups for group in groups.values()]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one upload: a record, or why there is none."""
 
     upload: Upload

@@ -585,6 +585,10 @@ def _vouched(views: Iterable[PageView], site: urls.Place, files: frozenset[str])
     return frozenset(target.path for target in targets if target)
 
 
+_KEPT: Final = 16_000_000
+"""Bytes of pages that are kept from the first look at them until they are written, so that most are read once."""
+
+
 def _views(
     job: Job, found: Survey, known: PageMap, host: Host | None, words: frozenset[str]
 ) -> tuple[tuple[PageView, ...], list[Notice]]:
@@ -604,6 +608,7 @@ def _views(
     means = pages.meaning(site, files, is_ours, is_remote)
     views: list[PageView] = []
     notices: list[Notice] = []
+    room = _KEPT
     is_css = "css" in job.settings.references
     # Style sheets that an earlier run rewrote must follow also when they are not asked for any more.
     stylesheets = (path for path in found.stylesheets if is_css or path in known.pages)
@@ -612,7 +617,9 @@ def _views(
         if seen is None:
             notices.append(Notice("page", f"{path}: left as it is; a page of more than 20 MB is not scanned"))
             continue
-        views.append(pages.link(path, seen, site, means))
+        view = pages.link(path, seen, site, means, keeps=room > 0)
+        room -= len(view.content or b"")
+        views.append(view)
     return tuple(views), notices
 
 

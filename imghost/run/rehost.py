@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -72,13 +73,15 @@ def _run(job: Job) -> Result:
     """Go along the line: each stage's output is what the next ones read."""
     began = time.perf_counter()
     with Cache.load(job.settings.cache_dir) as cache, Client(job.settings.timeout, environ=job.environ) as client:
-        planned = plan_run(job, client, cache)  # changes nothing, sends nothing
+        with _uncollected():
+            planned = plan_run(job, client, cache)  # changes nothing, sends nothing
         was_planned = time.perf_counter()
         published = publish(planned, job, client, cache)  # uploads, and keeps each record as it is earned
         published = drop_changed(published, job)
         published, unseen, plain = _with_derived(published, job, client)
         was_published = time.perf_counter()
-        pages = rewrite_pages(planned, published.records, job, published.sizes)  # each whole or not at all
+        with _uncollected():
+            pages = rewrite_pages(planned, published.records, job, published.sizes)  # each whole or not at all
         tended = tend(planned, pages, job)
         copies = settle_copies(published, pages, job)  # the one place that deletes local copies
         unsaved = save(_new_map(published, pages, copies), planned.last_map, job, cache)  # and nothing else
@@ -107,6 +110,22 @@ def _run(job: Job) -> Result:
         new_lines(published, job),
         lacking(published, job),
     )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Put the search for unreachable cycles off: the values of a run have none, and the generator's are many.
+
+    A generator that has built a site holds a million objects, and values of ours, tuples of tuples, would have all of
+    them looked through again.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _with_derived(

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -49,6 +48,7 @@ from imghost.site.pages import (
     endless_text,
     groups_of,
     pages_without_ending,
+    read_whole,
     survey,
 )
 from imghost.urls import Place, SiteTarget, base_of, resolve
@@ -206,9 +206,9 @@ def write_page(
         return WrittenPage(page.entry, len(edits))
     if page.is_read and not edits and (page.entry is None or not page.entry.digest):
         return WrittenPage(PageEntry(page.stamp, "", page.scan, (), wanted, page.origin), 0)
-    file = root / page.path
+    file = f"{root}/{page.path}"  # as an object it would cost more than to read it
     try:
-        content = file.read_bytes()
+        content = page.content if page.content is not None else read_whole(file)
     except OSError as problem:
         return WrittenPage(
             None, 0, f"it cannot be read: {problem.strerror or problem}; make it readable and build again"
@@ -233,7 +233,7 @@ def write_page(
 
 
 def _put(
-    file: Path, content: bytes, changed: bytes, expected: Stamp, before: Callable[[], None], *, is_in_place: bool
+    file: str, content: bytes, changed: bytes, expected: Stamp, before: Callable[[], None], *, is_in_place: bool
 ) -> Stamp | WrittenPage:
     """Write a page; gives its stamp then, or why it is not written."""
     try:
@@ -244,7 +244,7 @@ def _put(
         if is_in_place:
             now = files.write_over(file, content, changed, expected)
             return now or WrittenPage(None, 0, "it changed while the build ran; build again")
-        files.write_whole(file, changed, is_durable=False)
+        files.write_whole(Path(file), changed, is_durable=False)
     except OSError as problem:
         is_half = isinstance(problem, files.HalfWrittenError)
         return WrittenPage(None, 0, f"it cannot be written: {_told(problem)}", is_half_written=is_half)
@@ -528,8 +528,7 @@ _SITE: Final = Place()
 _UNREAD: Final = (0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class LockedImages:
+class LockedImages(NamedTuple):
     """What a host serves of the lock's images."""
 
     host: Host
@@ -669,16 +668,15 @@ def _in_page(docs: Path, page: str, base: str | None) -> Callable[[Reference], S
     return lambda reference: None if start is None else resolve(reference.url, start, _SITE, files)
 
 
-@dataclass(frozen=True, slots=True)
 class _Endings:
-    """Every path below a folder, by the ends of it that name a file."""
+    """Every path below a folder, by the ends of it that name a file; `paths` are listed by the file's name."""
 
-    paths: Mapping[str, tuple[str, ...]] = field(hash=False)
-    """File name -> paths."""
+    def __init__(self, paths: Mapping[str, tuple[str, ...]]) -> None:
+        self._paths = paths
 
     def of(self, ending: str) -> list[str]:
         """List the paths that end in these names."""
-        known = self.paths.get(ending.rpartition("/")[2], ())
+        known = self._paths.get(ending.rpartition("/")[2], ())
         return [path for path in known if f"/{path}".endswith(f"/{ending}")]
 
     def __contains__(self, ending: object) -> bool:

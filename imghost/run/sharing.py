@@ -479,7 +479,7 @@ class Sharing:
             return outcome
         if outcome.is_new:
             self._doubles.append(record.url)
-        return replace(outcome, record=published.record, is_new=False)
+        return outcome._replace(record=published.record, is_new=False)
 
     def _given_up(self, key: Key) -> None:
         if held := self._let_go(key):

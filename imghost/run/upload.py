@@ -319,7 +319,7 @@ def _serve_unseen(line: _Line, workers: Sequence[Worker], context: UploadContext
 
 
 def _give(outcome: Outcome, line: _Line, state: SharedState) -> None:
-    line.outcomes.put(replace(outcome, repeats=state.repeats[outcome.upload.image.sha256]))
+    line.outcomes.put(outcome._replace(repeats=state.repeats[outcome.upload.image.sha256]))
 
 
 def _outcome(upload: Upload, context: UploadContext, state: SharedState) -> Outcome:
@@ -335,7 +335,7 @@ def _seen(outcome: Outcome, context: UploadContext, state: SharedState) -> Outco
     """Look at the URL of what was stored, also where the run was stopped meanwhile; gives the outcome then."""
     assert outcome.record is not None
     record = outcome.record
-    return _tried(outcome.upload, lambda: replace(outcome, record=confirm_one(record, context, state)), context, state)
+    return _tried(outcome.upload, lambda: outcome._replace(record=confirm_one(record, context, state)), context, state)
 
 
 def _tried(upload: Upload, step: Callable[[], Outcome], context: UploadContext, state: SharedState) -> Outcome:

@@ -50,7 +50,7 @@ _HEADERS: Final = frozenset(
     }
 )
 """Files in a site by which servers choose the headers of its pages."""
-_DIGEST: Final = re.compile(r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]{1,100}={0,2}'", re.I)
+_DIGEST: Final = cache(partial(re.compile, r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]{1,100}={0,2}'", re.I))
 """How a policy names the digest of a style or a script (CSP level 3, hash-source)."""
 _CHANGING: Final = (b"src", b"Src", b"href", b"ackground", b"poster", b"drawImage", b"texImage2D")
 """What a script has at least that changes images' URLs, or reads images."""
@@ -98,7 +98,9 @@ class Dependents(NamedTuple):
         def why(reference: Reference, path: str) -> str:
             if literals and (is_renamed(path, literals, self.files) or _is_asked(asked, reference.url, origin)):
                 return HELD_BY_NAME
-            return HELD_BY_SELECTOR if selectors and _is_restyled(selectors, reference, origin) else ""
+            if selectors and _is_restyled(selectors, reference.kind, reference.url, reference.in_srcset, origin):
+                return HELD_BY_SELECTOR
+            return ""
 
         return why
 
@@ -151,7 +153,7 @@ def _understood(contents: Iterable[tuple[str, bytes]]) -> Scripts:
     vouched: set[str] = set()
     for path, content in contents:
         if path.rpartition("/")[2] in _HEADERS:
-            digests.update(_DIGEST.findall(decode(content)))
+            digests.update(_DIGEST().findall(decode(content)))
             digests.update(base_policies(_policies_in(_said(decode(content)))))
         is_script = path.lower().endswith(_SCRIPTS) and path.rpartition("/")[2] not in _APART
         if is_script and any(mark in content for mark in _CHANGING):
@@ -280,10 +282,10 @@ def _numberless(path: str) -> str:
     return f"{folder}{slash}{re.sub('[0-9]+', '0', name)}"
 
 
-def _is_restyled(selectors: Iterable[Condition], reference: Reference, origin: str) -> bool:
+@lru_cache(maxsize=4096)  # pages show the same images by the same URLs, and their theme has a dozen selectors
+def _is_restyled(selectors: frozenset[Condition], kind: str, url: str, in_srcset: bool, origin: str) -> bool:
     """Say whether a selector matches one of a reference's URL now and a hosted one, and not the other."""
-    new = stand_in(reference.url, origin)
-    return differs(selectors, reference.kind, reference.url, new, in_srcset=reference.in_srcset) is not None
+    return differs(selectors, kind, url, stand_in(url, origin), in_srcset=in_srcset) is not None
 
 
 _WRITTEN_IN: Final = {
@@ -359,34 +361,47 @@ def stand_in(old: str, origin: str) -> str:
 _PACKED: Final = (".br", ".zst")
 _LARGEST_LIST: Final = 2_000_000
 """Bytes; what is larger is no settings file."""
-_POLICY: Final = re.compile(
-    r"""Content-Security-Policy(?!-Report-Only)["']?\s*(?:[:=,]\s*)?(?:["']?value["']?\s*[:=]\s*)?"""
-    r"""(?:(?:\'{3}|"{3})([^"]{1,8000}?)(?:\'{3}|"{3})|["']?([^"\n]{1,8000}))"""
-    r"""|\bvalue["']?\s*[:=]\s*"([^"]{1,8000})"\s*,?\s*["']?(?:key|name)["']?\s*[:=]\s*["']Content-Security-Policy["']""",
-    re.I,
+_POLICY: Final = cache(
+    partial(
+        re.compile,
+        r"""Content-Security-Policy(?!-Report-Only)["']?\s*(?:[:=,]\s*)?(?:["']?value["']?\s*[:=]\s*)?"""
+        r"""(?:(?:\'{3}|"{3})([^"]{1,8000}?)(?:\'{3}|"{3})|["']?([^"\n]{1,8000}))"""
+        r"""|\bvalue["']?\s*[:=]\s*"([^"]{1,8000})"\s*,?\s*["']?(?:key|name)["']?\s*[:=]\s*["']Content-Security-Policy["']""",
+        re.I,
+    )
 )
-_EMBEDDER: Final = re.compile(
-    r"""Cross-Origin-Embedder-Policy["',:=\s]{1,12}(?:value["'\s:=]{1,8})?require-corp"""
-    r"""|require-corp["',\s]{1,8}(?:key|name)["'\s:=]{1,8}Cross-Origin-Embedder-Policy""",
-    re.I,
+_EMBEDDER: Final = cache(
+    partial(
+        re.compile,
+        r"""Cross-Origin-Embedder-Policy["',:=\s]{1,12}(?:value["'\s:=]{1,8})?require-corp"""
+        r"""|require-corp["',\s]{1,8}(?:key|name)["'\s:=]{1,8}Cross-Origin-Embedder-Policy""",
+        re.I,
+    )
 )
-_COMMENTS: Final = re.compile(r"^[\t ]*(?:#|//|;).*$|<!--[\s\S]*?(?:-->|\Z)|\\\r?\n|\bunset\b.*$", re.M)
+_COMMENTS: Final = cache(partial(re.compile, r"^[\t ]*(?:#|//|;).*$|<!--[\s\S]*?(?:-->|\Z)|\\\r?\n|\bunset\b.*$", re.M))
 """What says nothing in a settings file, and the ends of lines that go on."""
-_PRECACHES: Final = re.compile(r"""precache|["']?(?:revision|hash)["']?\s*:""", re.I)
-_ENTRY: Final = re.compile(r"\{([^{}]{1,2000})\}")
-_LISTED: Final = re.compile(r"""\burl["']?\s*:\s*["'`]([^"'`]{1,500})["'`]""")
-_DIGEST_OF: Final = re.compile(r"""\b(?:revision|hash|integrity)["']?\s*:\s*["'`][^"'`]""")
-_PAIR: Final = re.compile(r"""\[\s*["']([^"']{1,500})["']\s*,\s*["'][0-9a-f]{8,128}["']\s*\]""")
-_SUM: Final = re.compile(
-    r"^(?:\\?[0-9a-fA-F]{32,128} [ *](.{1,500})|\w+ \((.{1,500})\) = [0-9a-fA-F]{32,128})\s*$", re.M
+_PRECACHES: Final = cache(partial(re.compile, r"""precache|["']?(?:revision|hash)["']?\s*:""", re.I))
+_ENTRY: Final = cache(partial(re.compile, r"\{([^{}]{1,2000})\}"))
+_LISTED: Final = cache(partial(re.compile, r"""\burl["']?\s*:\s*["'`]([^"'`]{1,500})["'`]"""))
+_DIGEST_OF: Final = cache(partial(re.compile, r"""\b(?:revision|hash|integrity)["']?\s*:\s*["'`][^"'`]"""))
+_PAIR: Final = cache(partial(re.compile, r"""\[\s*["']([^"']{1,500})["']\s*,\s*["'][0-9a-f]{8,128}["']\s*\]"""))
+_SUM: Final = cache(
+    partial(
+        re.compile, r"^(?:\\?[0-9a-fA-F]{32,128} [ *](.{1,500})|\w+ \((.{1,500})\) = [0-9a-fA-F]{32,128})\s*$", re.M
+    )
 )
 """A line of `sha256sum` and its kin, and of BSD's."""
-_WORKERS: Final = re.compile(
-    r"(?:.*/)?(?:[^/]*(?:sw|worker|workbox|precache|pwa|offline|thread|isolat)[^/]*\.m?js|[^/]*manifest[^/]*\.(?:js|json))",
-    re.I,
+_WORKERS: Final = cache(
+    partial(
+        re.compile,
+        r"(?:.*/)?(?:[^/]*(?:sw|worker|workbox|precache|pwa|offline|thread|isolat)[^/]*\.m?js|[^/]*manifest[^/]*\.(?:js|json))",
+        re.I,
+    )
 )
-_SUMS: Final = re.compile(
-    r"(?:.*/)?(?:(?:sha\d*|md5|b2)sums?(?:\.txt)?|check-?sums?(?:\.\w+)?|[^/]+\.(?:sha\d+|md5))", re.I
+_SUMS: Final = cache(
+    partial(
+        re.compile, r"(?:.*/)?(?:(?:sha\d*|md5|b2)sums?(?:\.txt)?|check-?sums?(?:\.\w+)?|[^/]+\.(?:sha\d+|md5))", re.I
+    )
 )
 _ISOLATING: Final = "coi-serviceworker"
 
@@ -415,8 +430,8 @@ def _may_matter(path: str) -> bool:
         return True
     name = path.rpartition("/")[2].lower()
     if name.endswith((".js", ".mjs", ".json")):
-        return _WORKERS.fullmatch(name) is not None
-    return ("sum" in name or ".sha" in name or ".md5" in name) and _SUMS.fullmatch(name) is not None
+        return _WORKERS().fullmatch(name) is not None
+    return ("sum" in name or ".sha" in name or ".md5" in name) and _SUMS().fullmatch(name) is not None
 
 
 class Warned(NamedTuple):
@@ -469,10 +484,10 @@ def stale(root: Path, files: Collection[str], pages: Collection[str]) -> Iterato
         name = path.rpartition("/")[2]
         if name == "ngsw.json":
             listed = _hashed(root / path)
-        elif _WORKERS.fullmatch(path):
+        elif _WORKERS().fullmatch(path):
             listed = _precached(root / path)
-        elif _SUMS.fullmatch(path):
-            listed = {found[1] or found[2] for found in _SUM.finditer(_text(root / path))}
+        elif _SUMS().fullmatch(path):
+            listed = {found[1] or found[2] for found in _SUM().finditer(_text(root / path))}
         else:
             continue
         if not listed:
@@ -495,11 +510,11 @@ def _hashed(file: Path) -> set[str]:
 def _precached(file: Path) -> set[str]:
     """Read the URLs of which a service worker keeps revisions; one that is null vouches for nothing."""
     text = _text(file)
-    if not _PRECACHES.search(text):
+    if not _PRECACHES().search(text):
         return set()
-    entries = (entry[1] for entry in _ENTRY.finditer(text))
-    urls = {url[1] for entry in entries if _DIGEST_OF.search(entry) and (url := _LISTED.search(entry))}
-    return urls | {pair[1] for pair in _PAIR.finditer(text)}
+    entries = (entry[1] for entry in _ENTRY().finditer(text))
+    urls = {url[1] for entry in entries if _DIGEST_OF().search(entry) and (url := _LISTED().search(entry))}
+    return urls | {pair[1] for pair in _PAIR().finditer(text)}
 
 
 def _is_listed(page: str, folder: str, listed: Collection[str]) -> bool:
@@ -520,11 +535,11 @@ def _is_listed(page: str, folder: str, listed: Collection[str]) -> bool:
 
 def _said(text: str) -> str:
     """Take out of a settings file what says nothing."""
-    return _COMMENTS.sub(" ", text)
+    return _COMMENTS().sub(" ", text)
 
 
 def _policies_in(text: str) -> list[str]:
-    found = (next(filter(None, one.groups())) for one in _POLICY.finditer(text))
+    found = (next(filter(None, one.groups())) for one in _POLICY().finditer(text))
     return [" ".join(policy.replace("\\ ", " ").split()) for policy in found]
 
 
@@ -552,11 +567,11 @@ def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Ite
                 "policy",
                 f"{path} has a Content-Security-Policy that forbids images from the host; add {wanted} to its img-src",
             )
-        if _EMBEDDER.search(text):
+        if _EMBEDDER().search(text):
             yield _embedder(path)
     for path in sorted(path for path in files if path.endswith(".js")):
         is_isolating = path.rpartition("/")[2].startswith(_ISOLATING)
-        if is_isolating or (_WORKERS.fullmatch(path) and _EMBEDDER.search(_text(root / path))):
+        if is_isolating or (_WORKERS().fullmatch(path) and _EMBEDDER().search(_text(root / path))):
             yield _embedder(path)
 
 

@@ -146,6 +146,8 @@ class PageView(NamedTuple):
     """False where the page's stamp alone told that it is as the last run left it."""
     origin: str = ""
     """SHA-256 of the page's bytes as the generator wrote them."""
+    content: bytes | None = None
+    """Its bytes at that stamp, where there was room to keep them until it is written."""
 
     def resolved(self) -> Iterable[tuple[Reference, SiteTarget]]:
         """List the references that mean an image of this site."""
@@ -161,6 +163,7 @@ class Seen(NamedTuple):
     entry: PageEntry | None = None
     is_read: bool = True
     origin: str = ""
+    content: bytes | None = None
 
 
 def look(
@@ -173,18 +176,25 @@ def look(
     A page that the last run rewrote, and nobody since, is seen as it was before that. One that the generator
     has written again just as it was then is not scanned again.
     """
-    file = root / path
+    file = f"{root}/{path}"  # as an object it would cost more than the question
     if (now := stamp(file)) is None or now[0] > MAX_PAGE:
         return None
     entry = known.pages.get(path)
     if entry is not None and entry.stamp == now:
         return Seen(now, entry.scan, entry, is_read=False, origin=entry.origin)
-    content = file.read_bytes()
+    content = read_whole(file)
     text, digest = decode(content), digest_of(content)
     if entry is not None and digest == entry.digest and (original := before_changes(path, text, entry)) is not None:
         origin = entry.origin or digest_of(encode(original))
-        return Seen(now, _scan_of(path, original, kinds, entry, origin, words), entry, origin=origin)
-    return Seen(now, _scan_of(path, text, kinds, entry, digest, words), origin=digest)
+        scan = _scan_of(path, original, kinds, entry, origin, words)
+        return Seen(now, scan, entry, origin=origin, content=content)
+    return Seen(now, _scan_of(path, text, kinds, entry, digest, words), origin=digest, content=content)
+
+
+def read_whole(file: str) -> bytes:
+    """Read a file whose path is a text."""
+    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - a path as an object costs more
+        return opened.read()
 
 
 def before_changes(path: str, text: str, entry: PageEntry) -> str | None:
@@ -267,12 +277,13 @@ def base_of(path: str, scan: Scan, site: Place) -> str | None:
     return urls.base_of(path, None, site) if own or forbids_all(policies, "base-uri") else None
 
 
-def link(path: str, seen: Seen, site: Place, means: Meaning) -> PageView:
-    """Resolve a page's references."""
+def link(path: str, seen: Seen, site: Place, means: Meaning, *, keeps: bool = False) -> PageView:
+    """Resolve a page's references; with `keeps` it holds the bytes of one that may change."""
     base = base_of(path, seen.scan, site)
     folder = base and base[: base.rindex("/") + 1]
     targets = tuple(means(found.url, folder, found.kind == "meta") for found in seen.scan.references)
-    return PageView(path, seen.stamp, seen.scan, targets, base or "/", seen.entry, seen.is_read, seen.origin)
+    content = seen.content if keeps and any(targets) else None
+    return PageView(path, seen.stamp, seen.scan, targets, base or "/", seen.entry, seen.is_read, seen.origin, content)
 
 
 UNSHOWN: Final = frozenset({"link", "meta", "preload", "icon"})

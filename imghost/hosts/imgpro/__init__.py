@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
@@ -48,12 +49,12 @@ GENERATIONS: Final[dict[str, Generation | None]] = {"auto": None, "upload": "upl
 """The option `api`'s values, and the generation that each forces."""
 What = Payload | str
 """An image to store: its payload, or a public URL that the host fetches."""
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_ID: Final = cache(partial(re.compile, r"[A-Za-z0-9_-]{1,128}"))
 
 
 def is_id(text: str) -> bool:
     """Say whether a text can be an image's id, and stand in an address."""
-    return _ID.fullmatch(text) is not None
+    return _ID().fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
