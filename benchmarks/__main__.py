@@ -64,10 +64,10 @@ def _measured(folder: Path, size: float, npm: Path | None) -> list[Row]:
         lambda: reports.page(folder / "report", sized(3000)),
         lambda: pages.growth(folder, site / "site-plain", sized(1000), sized(10_000)),
         lambda: builds.sphinx(folder / "sphinx", sized(200)),
+        lambda: builds.real(folder / "real"),
         lambda: builds.beside_records(folder / "locks", 100, 200, sized(100_000)),
         lambda: builds.beside_records(folder / "locks", 100, 200, sized(1_000_000)),
         lambda: images.many(folder / "images", sized(5000), 200_000),
-        lambda: locks.long(folder / "locks", (sized(100_000), sized(1_000_000))),
         lambda: locks.texts(folder / "texts", sized(1_000_000)),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1, 1.25, verify=True),
@@ -81,7 +81,7 @@ def _measured(folder: Path, size: float, npm: Path | None) -> list[Row]:
     for number, step in enumerate(steps, 1):
         try:
             found = step()
-        except (RuntimeError, AssertionError, OSError) as problem:
+        except (RuntimeError, AssertionError, OSError, subprocess.SubprocessError) as problem:
             found = [Row(f"step {number} of {len(steps)}", None, None, note=f"failed: {str(problem)[-300:]!r}")]
         for row in found:
             print(f"{row.what}: {_value(row)} {row.note}", flush=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
+import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import sites
 from benchmarks.measure import Row, Taken, alternating, environ, median, python, ratio, run
-from benchmarks.server import serving
+from benchmarks.server import Running, serving
 from imghost.records import lock as locks
 
 PAIRS = 2
@@ -72,22 +73,10 @@ def light(folder: Path, pages: int, pictures: int, *, is_small: bool = False) ->
         plugins = {"plain": "", "hosted": sites.imghost_plugin(server.url)}
         sites.mkdocs(folder, pages, pictures, plugins, paragraphs=5)
         env = environ(IMGPRO_API_KEY=sites.KEY)
-        plain, hosted = (
-            [sys.executable, "-m", "mkdocs", "build", "-q", "-f", f"{name}.yml"] for name in ("plain", "hosted")
-        )
-        for command in (hosted, plain):
-            run(command, folder, env)  # MkDocs empties the last site first, which counts on both sides
-
-        def fresh(command: list[str]) -> Taken:
-            for left in (".cache", "site-hosted", "site-plain"):
-                shutil.rmtree(folder / left, ignore_errors=True)
-            return run(command, folder, env)
-
-        rounds = 9 if is_small else 5
-        warm = alternating(lambda: run(hosted, folder, env), lambda: run(plain, folder, env), rounds)
-        anew = [] if is_small else alternating(lambda: fresh(hosted), lambda: fresh(plain), rounds)
+        warm, anew = _warm_and_fresh(folder, env, 9 if is_small else 7, has_fresh=not is_small)
     shutil.rmtree(folder)
-    note = f"{min(other for _, other in warm) / pages * 1000:.1f} ms of a plain build a page; least of {rounds} a side"
+    each = min(other for _, other in warm) / pages * 1000
+    note = f"{each:.1f} ms of a plain build a page; least of {len(warm)} a side"
     if is_small:
         return [Row(f"warm MkDocs build of {pages} pages, over a plain one (CPU)", _least(warm), 1.05, note=note)]
     return [
@@ -95,6 +84,25 @@ def light(folder: Path, pages: int, pictures: int, *, is_small: bool = False) ->
         Row("the same on a fresh runner that has the lock alone", _least(anew), 1.08),
         Row("the same, the second target", _least(anew), 1.05),
     ]
+
+
+def _warm_and_fresh(
+    folder: Path, env: Mapping[str, str], rounds: int, *, has_fresh: bool = True
+) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """Build with imghost and without, in turn: again and again, then each time with nothing but the lock there."""
+    plain, hosted = (
+        [sys.executable, "-m", "mkdocs", "build", "-q", "-f", f"{name}.yml"] for name in ("plain", "hosted")
+    )
+    for command in (hosted, plain):
+        run(command, folder, env)  # MkDocs empties the last site first, which counts on both sides
+
+    def fresh(command: list[str]) -> Taken:
+        for left in (".cache", "site-hosted", "site-plain"):
+            shutil.rmtree(folder / left, ignore_errors=True)
+        return run(command, folder, env)
+
+    warm = alternating(lambda: run(hosted, folder, env), lambda: run(plain, folder, env), rounds)
+    return warm, alternating(lambda: fresh(hosted), lambda: fresh(plain), rounds if has_fresh else 0)
 
 
 def _least(pairs: list[tuple[float, float]]) -> float:
@@ -118,39 +126,100 @@ def _imports(folder: Path, env: Mapping[str, str]) -> Row:
 def sphinx(folder: Path, pages: int) -> list[Row]:
     """Build with Furo where nothing has changed, with imghost and without."""
     with serving() as server:
-        extension = (
-            "extensions = ['sphinx_imghost']\nimghost_host = 'img.pro'\n"
-            f"imghost_options = {{'api_url': '{server.url}/v1'}}\nimghost_verify = False\n"
-        )
-        for name, lines in (("plain", ""), ("hosted", extension)):
+        for name, lines in (("plain", ""), ("hosted", _extension(server))):
             sites.sphinx(folder / name, pages, pages, lines)
         env = environ(IMGPRO_API_KEY=sites.KEY)
-        command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "source", "out"]
-        for name in ("plain", "hosted"):
-            run(command, folder / name, env)
-        time.sleep(1)
-        run(command, folder / "hosted", env)
-        sent = server.count
-        ways = [lambda name=name: run(command, folder / name, env) for name in ("hosted", "plain")]
-        pairs = alternating(*ways, 10)
-        assert server.count == sent, "a no-op build has asked the host"
+        rows = _noop_and_clean(folder, server, env, f"Sphinx build of {pages:,} Furo pages", 3)
+    shutil.rmtree(folder)
+    return rows
 
-        def clean(name: str) -> Taken:
-            shutil.rmtree(folder / name / "out")
-            return run(command, folder / name, env)
 
-        whole = alternating(lambda: clean("hosted"), lambda: clean("plain"), 3)
-        assert server.count == sent, "a clean build has asked the host"
-    rewritten = len(re.findall(r"127\.0\.0\.1", (folder / "hosted/out/page1.html").read_text()))
-    assert rewritten, "the build has moved no image"
+def _extension(server: Running) -> str:
+    return (
+        "extensions = ['sphinx_imghost']\nimghost_host = 'img.pro'\n"
+        f"imghost_options = {{'api_url': '{server.url}/v1'}}\nimghost_verify = False\n"
+    )
+
+
+def _noop_and_clean(folder: Path, server: Running, env: Mapping[str, str], what: str, cleans: int) -> list[Row]:
+    """Build again where nothing has changed, and into an empty folder, with imghost and without."""
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "source", "out"]
+    for name in ("plain", "hosted"):
+        run(command, folder / name, env)
+    time.sleep(1)
+    for name in ("plain", "hosted"):
+        run(command, folder / name, env)
+    sent = server.count
+    ways = [lambda name=name: run(command, folder / name, env) for name in ("hosted", "plain")]
+    pairs = alternating(*ways, 10)
+    assert server.count == sent, "a no-op build has asked the host"
+
+    def clean(name: str) -> Taken:
+        shutil.rmtree(folder / name / "out")
+        return run(command, folder / name, env)
+
+    whole = alternating(lambda: clean("hosted"), lambda: clean("plain"), cleans)
+    assert server.count == sent, "a clean build has asked the host"
+    pages = list((folder / "hosted/out").rglob("*.html"))
+    assert any("127.0.0.1" in page.read_text("utf-8") for page in pages), "the build has moved no image"
     note = f"{min(other for _, other in pairs):.2f} s of a plain no-op; least of {len(pairs)} a side"
     clean_note = f"{min(other for _, other in whole):.1f} s of a plain one; least of {len(whole)} a side"
-    shutil.rmtree(folder)
-    what = f"Sphinx build of {pages:,} Furo pages"
     return [
         Row(f"warm no-op {what}, over a plain no-op (CPU)", _least(pairs), 1.05, note=note),
         Row(f"clean {what}, over a plain one (CPU)", _least(whole), 1.04, note=clean_note),
     ]
+
+
+def real(folder: Path) -> list[Row]:
+    """Build two projects' own documentation, from the source distributions on the package registry.
+
+    Of Hatch's plugins search alone is there, and of its Markdown extensions all but one; Sphinx's is as it is.
+    """
+    folder.mkdir(parents=True)
+    with serving() as server:
+        env = environ(IMGPRO_API_KEY=sites.KEY)
+        rows = [*_hatch(folder, server, env), *_sphinx_itself(folder, server, env)]
+    shutil.rmtree(folder)
+    return rows
+
+
+def _hatch(folder: Path, server: Running, env: Mapping[str, str]) -> list[Row]:
+    project = _source(folder, "hatch", "1.18.2")
+    configuration = project / "mkdocs.yml"
+    configuration.write_text(configuration.read_text("utf-8").replace("  - mkdocs-click:\n", ""), "utf-8")
+    for name, lines in (("plain", ""), ("hosted", sites.imghost_plugin(server.url))):
+        own = f"INHERIT: mkdocs.yml\nsite_dir: site-{name}\nhooks: []\nwatch: []\nplugins:\n  - search\n{lines}"
+        (project / f"{name}.yml").write_text(own)
+    warm, anew = _warm_and_fresh(project, env, 7)
+    pages = sum(1 for _ in (project / "site-plain").rglob("*.html"))
+    moved = len(locks.read(project / "imghost.lock").records)
+    assert moved, "the build has moved no image"
+    each = min(other for _, other in warm) / pages * 1000
+    note = f"{pages} pages, {moved} images; {each:.1f} ms of a plain build a page; least of {len(warm)} a side"
+    return [
+        Row("warm MkDocs build of Hatch's documentation, over a plain one (CPU)", _least(warm), 1.04, note=note),
+        Row("the same on a fresh runner that has the lock alone", _least(anew), 1.08),
+    ]
+
+
+def _sphinx_itself(folder: Path, server: Running, env: Mapping[str, str]) -> list[Row]:
+    documentation = _source(folder, "sphinx", "9.0.4") / "doc"
+    for name in ("plain", "hosted"):
+        shutil.copytree(documentation, folder / name / "source")
+        with (folder / name / "source" / "conf.py").open("a") as written:
+            written.write("\nintersphinx_mapping = {}\nnitpicky = False\n")
+            if name == "hosted":
+                written.write(_extension(server).replace("extensions =", "extensions +="))
+    return _noop_and_clean(folder, server, env, "build of Sphinx's own documentation", 2)
+
+
+def _source(folder: Path, name: str, version: str) -> Path:
+    """Fetch a source distribution of a project and unpack it; raises RuntimeError without a registry."""
+    fetch = ["pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder, f"{name}=={version}"]
+    subprocess.run([sys.executable, "-m", *fetch], check=True, capture_output=True)
+    with tarfile.open(next(folder.glob(f"{name}-*.tar.gz"))) as packed:
+        packed.extractall(folder, filter="data")
+    return folder / f"{name}-{version}"
 
 
 _WARM = """

@@ -1,4 +1,4 @@
-"""Long locks: what records of other images add to a warm build."""
+"""Long locks: what records of other images add to a text of the Markdown extension."""
 
 from __future__ import annotations
 
@@ -11,19 +11,6 @@ from pathlib import Path
 from benchmarks import sites
 from benchmarks.measure import Row, environ, python, run
 
-_WARM = """
-import json, sys, time
-from pathlib import Path
-from benchmarks.measure import peak
-from imghost import Job, Settings, rehost
-from imghost.site.images import Origins
-folder = Path(sys.argv[1])
-settings = Settings(host="img.pro", folder=folder, cache_dir=folder / "cache", lock=folder / "imghost.lock")
-cpu = time.process_time()
-result = rehost(Job(folder / "site", settings, {}, Origins(is_own_source=True), folder / "cache" / "map.json"))
-print(json.dumps({"cpu": time.process_time() - cpu, "rewritten": result.report.counts.references_rewritten,
-                  "peak": peak()}))
-"""
 _TEXTS = """
 import json, sys, time
 from markdown import Markdown
@@ -37,24 +24,6 @@ for number in range(int(sys.argv[1])):
 print(json.dumps({"first": spent[0] - cpu, "cpu": spent[-1] - spent[0], "peak": peak()}))
 """
 _PAGES = 100
-
-
-def long(folder: Path, counts: tuple[int, ...]) -> list[Row]:
-    """Rehost the same small site beside locks of these lengths, and compare with one of its own images alone."""
-    digests = _site(folder)
-    own = _taken(folder, digests)
-    rows = []
-    for count in counts:
-        others = (hashlib.sha256(str(number).encode()).hexdigest() for number in range(count))
-        long = _taken(folder, [*digests, *others])
-        spent, memory = (long["cpu"] - own["cpu"]) * 1000, (long["peak"] - own["peak"]) / 1e6
-        what = f"a lock of {count:,} records, added to a warm build of {_PAGES} pages"
-        note = (
-            f"{own['cpu'] * 1000:.0f} ms and {own['peak'] / 1e6:.0f} MB with a lock of its own images alone; least of 3"
-        )
-        rows += [Row(what, spent, 20, "ms", note), Row("the same, memory", memory, 30, "MB")]
-    shutil.rmtree(folder)
-    return rows
 
 
 def texts(folder: Path, count: int) -> list[Row]:
@@ -80,14 +49,6 @@ def _run(code: str, folder: Path, *given: str) -> dict[str, float]:
     run(python(code, *given), folder, environ())
     found: dict[str, float] = json.loads((folder / ".benchmark.log").read_text())
     return found
-
-
-def _taken(folder: Path, digests: list[str]) -> dict[str, float]:
-    """Give the least time and memory of warm runs with a lock that has these images."""
-    _fill(folder, digests)
-    runs = [_run(_WARM, folder, str(folder)) for _ in range(4)]
-    assert all(one["rewritten"] == _PAGES for one in runs), "some images have no record"
-    return {name: min(one[name] for one in runs[1:]) for name in ("cpu", "peak")}
 
 
 def _site(folder: Path) -> list[str]:

@@ -585,7 +585,7 @@ def _vouched(views: Iterable[PageView], site: urls.Place, files: frozenset[str])
     return frozenset(target.path for target in targets if target)
 
 
-_KEPT: Final = 16_000_000
+_KEPT: Final = 8_000_000
 """Bytes of pages that are kept from the first look at them until they are written, so that most are read once."""
 
 

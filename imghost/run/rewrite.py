@@ -104,7 +104,8 @@ def rewrite_pages(
             local |= {target.path for _, target in page.resolved()}
             text = f"{page.path}: its references stay as they were: {written.problem}"
             notices.append(Notice("page", text))
-        pages.append((page, written))
+        # Without a map nobody asks what was changed where.
+        pages.append((page, written if job.page_map else written._replace(entry=None)))
     hosted = (page for page, written in pages if written.rewritten)
     never_avif = _never_avif(planned, records) if job.settings.format == "avif" else 0
     said = remarks(job.settings, planned.host, hosted, never_avif)

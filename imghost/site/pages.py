@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -243,14 +244,15 @@ def meaning(
     An external URL that is to be brought home is a target, too: its path is the URL.
     """
 
-    @cache
+    @lru_cache(maxsize=4096)  # pages come folder by folder, and a large site has hundreds of thousands of such pairs
     def means(url: str, folder: str | None, is_meta: bool) -> SiteTarget | None:
         target = None if folder is None else urls.resolve(url, folder, site, files)
         if target is None and is_meta:
             target = urls.resolve_in_root(url, site, files)
         if target is None and is_remote(url):
             target = SiteTarget(absolute(url), "absolute" if is_meta and site.authority else "relative")
-        return None if target is None or is_ours(target.path) else target
+        # What a thousand pages show is held once.
+        return None if target is None or is_ours(target.path) else target._replace(path=sys.intern(target.path))
 
     return means
 
@@ -316,7 +318,17 @@ def groups_of(
             held.setdefault(reference.group, why)
     if early:
         held = _preloads_held(page, paths, early, held, moving, moved) | held
-    return {number: Group(page.path, frozenset(found), held.get(number, "")) for number, found in paths.items()}
+    return {number: Group(page.path, _shared(found), held.get(number, "")) for number, found in paths.items()}
+
+
+def _shared(paths: set[str]) -> frozenset[str]:
+    """Make the set of a group's images; that of one image, as most are, is held once for all pages that show it."""
+    return _alone(*paths) if len(paths) == 1 else frozenset(paths)
+
+
+@lru_cache(maxsize=4096)
+def _alone(path: str) -> frozenset[str]:
+    return frozenset({path})
 
 
 def _preloads_held(
