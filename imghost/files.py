@@ -284,7 +284,8 @@ def _write_from_start(descriptor: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]
-    os.ftruncate(descriptor, len(content))
+    if os.fstat(descriptor).st_size > len(content):  # to shorten a file costs ten times the question, whatever its size
+        os.ftruncate(descriptor, len(content))
 
 
 def remedy(problem: OSError) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -324,3 +326,35 @@ def test_warm_run_works_with_sockets_blocked(project, capsys):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert tree(project / "site") == first
+
+
+class TestMemory:
+    """What a run keeps in memory, and how it leaves the process."""
+
+    def test_pages_for_which_there_is_no_room_are_rewritten_like_the_others(self, project, capsys):
+        """They are read a second time, when they are written."""
+        filler = "<p>words</p>" * 250_000
+        for number in range(5):
+            write(
+                project / "site",
+                {f"large{number}.html": f'<title>l</title>{filler}<img src="images/{number % 3}.png">'},
+            )
+        before = tree(project / "site", ".html")
+        assert sum(map(len, before.values())) > 14_000_000
+        assert run(capsys, "--host", "directory")["references"]["rewritten"] == 10
+        for path, content in tree(project / "site", ".html").items():
+            was, now = before[path], content
+            assert re.sub(rb'src="[^"]*"', b"", now) == re.sub(rb'src="[^"]*"', b"", was)
+            assert now.count(b"_imghost/") == len(image_urls(was))
+
+    @pytest.mark.parametrize("is_on", [True, False])
+    @pytest.mark.parametrize("host", ["directory", "nobody"])
+    def test_the_search_for_cycles_is_left_as_it_was(self, project, capsys, is_on, host):
+        """Also after a run that ends in an error."""
+        was_on = gc.isenabled()
+        try:
+            (gc.enable if is_on else gc.disable)()
+            assert main(["rehost", "site", "--host", host]) == (2 if host == "nobody" else 0)
+            assert gc.isenabled() is is_on
+        finally:
+            (gc.enable if was_on else gc.disable)()
