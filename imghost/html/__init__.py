@@ -15,6 +15,20 @@ from urllib.parse import unquote
 
 HELD_BY_READER: Final = "a script reads its pixels or bytes, which browsers let it of the site's own images alone"
 """Why an image stays that could move within the site."""
+
+
+class Theme:
+    """What a run keeps of the page that it has read last: the next one has most of it, too, and passes that unread.
+
+    It is of one run and one thread, and nothing but the time depends on it.
+    """
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last: object = None
+
+
 _PORTS: Final = {"http": "80", "https": "443"}
 _ALONE: Final = frozenset({"base-uri", "form-action", "frame-ancestors"})
 """Directives for which `default-src` does not stand in."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from imghost.html import HELD_BY_READER, admits_by_hash, blocks, forbids_all, without
+from imghost.html import HELD_BY_READER, Theme, admits_by_hash, blocks, forbids_all, without
 from imghost.html.tokenizer import (
     HTML,
     SPACE,
@@ -20,6 +20,7 @@ from imghost.html.tokenizer import (
     Attribute,
     Decoded,
     Tag,
+    UnreadError,
     ascii_lower,
     attributes,
     decode_with_offsets,
@@ -67,16 +68,17 @@ _WITH_CODE: Final = frozenset({"img", "input", "image"})
 _ROOTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|[/\\]")
 
 
-def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) -> Scan:
+def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset(), theme: Theme | None = None) -> Scan:
     """Find the references of these kinds in a page, whatever the page is, in linear time.
 
     `words` are ids and classes of elements on whose URLs scripts of the site work, and of its servers' headers, in
-    quotes as a policy has them, the digests that they name, and after a `;` what may forbid a `<base>`.
+    quotes as a policy has them, the digests that they name, and after a `;` what may forbid a `<base>`. `theme` keeps
+    what the page before was like, which changes nothing but the time.
     """
-    page = _read(text, kinds, words)
+    page = _read(text, kinds, words, theme)
     renames = page.renames()
     if renames and not renames.words <= words:
-        page = _read(text, kinds, words | renames.words)  # few pages work on elements of theirs
+        page = _read(text, kinds, words | renames.words, theme)  # few pages work on elements of theirs
     if any(word.startswith((">", "=>")) for word in page.words):
         page.hold_inside()
     return Scan(
@@ -89,6 +91,112 @@ def scan(text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) 
         tuple(page.fixed),
         tuple(page.early),
     )
+
+
+_AHEAD: Final = 8
+"""Stretches of the page before that are tried where the two differ."""
+_HEAD: Final = 24
+"""Letters by which a stretch is told first."""
+_LARGEST: Final = 1_000_000
+"""Letters of a page that is kept until the next one."""
+_MOST_STRETCHES: Final = 10_000
+
+
+class _Trail:
+    """A page in stretches: where nothing is open that changes what follows, up to the next such place.
+
+    Each begins at a `<`, and ends before one. What a stretch is to the tokenizer its letters and that `<` decide
+    alone, so the same letters at such a place of another page are the same there. One that holds a reference, or
+    anything that counts outside of it, is always read.
+    """
+
+    def __init__(self, page: _Page, last: object) -> None:
+        self.page = page
+        self.last = last if isinstance(last, _Trail) and last.page.kinds == page.kinds else None
+        self.starts: list[int] = []
+        self._groups: list[int] = []
+        self._scripts: list[int] = []
+        """Before each stretch, how many groups and scripts there are."""
+        self._held: list[int] = []
+        """The stretches that must be read."""
+        self._next = 0
+        """The stretch of the last page that is expected."""
+        self._meant = 0
+        self._in_vain = 0
+        """Letters that were compared and differed: a page of such may not take longer than its length allows."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is worth to be kept until the next page."""
+        return len(self.page.text) <= _LARGEST and len(self.starts) <= _MOST_STRETCHES
+
+    def ahead(self, gap: int, at: int) -> int:
+        """Give where to go on: at this tag, or behind all that the last page had as well."""
+        page = self.page
+        if not page.is_neutral:
+            return at
+        if (meant := page.meant) != self._meant:
+            self._meant = meant
+            if self.starts:
+                self._held.append(len(self.starts) - 1)
+        if gap < at and (first := page.text.find("<", gap)) < at:
+            self._begin(first)
+        self._begin(at)
+        return at if self.last is None else self._passed(self.last, at)
+
+    def _begin(self, start: int) -> None:
+        if not self.starts or self.starts[-1] < start:
+            self.starts.append(start)
+            self._groups.append(self.page.groups)
+            self._scripts.append(len(self.page.scripts))
+
+    def _passed(self, last: _Trail, at: int) -> int:
+        head = self.page.text[at : at + _HEAD]
+        old, starts, held = last.page.text, last.starts, last._held
+        for number in range(self._next, min(self._next + _AHEAD, len(starts) - 1)):
+            if old.startswith(head, starts[number]):
+                following = bisect_left(held, number)
+                end = held[following] if following < len(held) else len(starts) - 1
+                if (reached := self._reached(last, number, end, at)) > number:
+                    return self._pass(last, number, reached, at)
+        return at
+
+    def _reached(self, last: _Trail, number: int, end: int, at: int) -> int:
+        """Give the first stretch from this one up to `end` that the page does not have here; steps grow and shrink."""
+        text, old, starts, shift = self.page.text, last.page.text, last.starts, at - last.starts[number]
+        step, is_growing = 1, True
+        while step and number < end:
+            tried = min(number + step, end)
+            start, stop = starts[number], starts[tried]
+            ending = max(start, stop - _HEAD)  # long ones that differ mostly have another length
+            if not text.startswith(old[ending : stop + 1], ending + shift):
+                is_growing = False
+            elif text.startswith(old[start : stop + 1], start + shift):
+                number = tried
+            else:
+                is_growing = False
+                self._in_vain += stop - start
+                if self._in_vain > len(text):
+                    self.last = None
+                    break
+            step = step * 2 if is_growing else step // 2
+        return number
+
+    def _pass(self, last: _Trail, number: int, reached: int, at: int) -> int:
+        shift = at - last.starts[number]
+        groups = self.page.groups - last._groups[number]
+        scripts = len(self.page.scripts) - last._scripts[number]
+        passed = slice(number + 1, reached + 1)
+        self.starts += [start + shift for start in last.starts[passed]]
+        self._groups += [count + groups for count in last._groups[passed]]
+        self._scripts += [count + scripts for count in last._scripts[passed]]
+        between = last.page.scripts[last._scripts[number] : last._scripts[reached]]
+        self.page.pass_over(
+            last._groups[reached] - last._groups[number],
+            [tag._replace(body=tag.body + shift, end=tag.end + shift) for tag in between],
+        )
+        self._next = reached
+        return last.starts[reached] + shift
 
 
 class _Code(NamedTuple):
@@ -143,11 +251,18 @@ def _code_of_library(script: str) -> _Code:
     return _libraries[digest]
 
 
-def _read(text: str, kinds: frozenset[str], words: frozenset[str]) -> _Page:
+def _read(text: str, kinds: frozenset[str], words: frozenset[str], theme: Theme | None) -> _Page:
     page = _Page(text, kinds, words)
-    for tag in tags(text, with_styles="style" in kinds):
-        page.read(tag)
+    trail = None if theme is None else _Trail(page, theme.last)
+    try:
+        for tag in tags(text, with_styles="style" in kinds, ahead=trail.ahead if trail else None):
+            page.read(tag)
+    except UnreadError:
+        return _read(text, kinds, words, None)
     page.end()
+    if theme is not None and trail is not None and trail.is_short:
+        trail.last = None
+        theme.last = trail
     return page
 
 
@@ -189,6 +304,28 @@ class _Page:
         self._open_media: Counter[str] = Counter()
         self._inert = 0
         self._style_held = ""
+        self._marks = 0
+        """How many tags have meant something for the page as a whole that no list shows."""
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether nothing is open that changes what follows means."""
+        return not self._media and not self._inert and self._link is None
+
+    @property
+    def meant(self) -> int:
+        """A count that grows with each tag that means something for what is around it."""
+        return len(self.found) + len(self.policies) + len(self.vouched) + self._marks
+
+    @property
+    def groups(self) -> int:
+        """How many groups of references there can be so far."""
+        return self._groups
+
+    def pass_over(self, groups: int, scripts: Iterable[Tag]) -> None:
+        """Count what was passed unread as if it had been read."""
+        self._groups += groups
+        self.scripts += scripts
 
     def read(self, tag: Tag) -> None:
         """Note what one tag refers to, opens and closes."""
@@ -259,6 +396,7 @@ class _Page:
     def _add_selectors(self, text: str) -> None:
         """Note the conditions on URLs' texts in a style."""
         if "[" in text:
+            self._marks += 1
             self.selectors |= (_asked_by_theme if len(text) <= _KEPT_CODE else _asked_by)(text)
 
     def _open(self, tag: Tag) -> None:
@@ -285,6 +423,7 @@ class _Page:
         if tag.name == "style":
             self._style_held = held or self._held_around()
         elif tag.namespace == HTML:
+            self._marks += tag.name == "base"
             self._enter(element, held, before)
 
     def _enter(self, element: Element, held: str, before: int) -> None:
@@ -308,6 +447,7 @@ class _Page:
         elif name == "link" and element.is_vouched and "href" in element.given:
             self.vouched.append(value(self.text, element.given["href"]))
         elif name == "meta" and self.text.find("image:", element.body, element.end) >= 0:
+            self._marks += 1
             self._has_card_size = self._has_card_size or bool(_CARD_SIZE.search(self.text, element.body, element.end))
         elif name == "meta" and element.says("http-equiv") == "content-security-policy":
             policy = value(self.text, element.given.get("content"))

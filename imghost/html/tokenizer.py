@@ -121,14 +121,22 @@ _CAPITALS: Final = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _QUOTES: Final = ("", "", '"', "'", "", "")
 
 
-def tags(text: str, *, with_styles: bool) -> Iterator[Tag]:
+class UnreadError(Exception):
+    """What decides how the page goes on can have been passed unread."""
+
+
+def tags(text: str, *, with_styles: bool, ahead: Callable[[int, int], int] | None = None) -> Iterator[Tag]:
     """Yield the tags that can refer to an image, or change what others mean, in the page's order.
 
     With `with_styles` also every tag that has an attribute `style`. A tag that the page's end cuts off is
     none, and a link that cannot name an image is passed over unless it ends one that can. Images in
     `<noscript>` and `<template>` count as markup.
+
+    `ahead` is asked before a tag where nothing is open that the tokenizer follows: it is told where the first `<` after
+    the last tag can be, and where the next tag begins, and gives that or a later place to go on at, a `<` where nothing
+    is open either. Raises UnreadError where all that stands before counts, which few pages' markup is wrong enough for.
     """
-    foreign, in_link, position = Foreign(text), False, 0
+    foreign, in_link, position, is_raw = Foreign(text, is_read=ahead is None), False, 0, False
     while position < len(text):
         is_outside, start = not foreign.is_open, position
         skip = _stops(with_styles=with_styles, in_link=in_link) if is_outside else _NEXT_OF_ALL
@@ -139,19 +147,30 @@ def tags(text: str, *, with_styles: bool) -> Iterator[Tag]:
         if not is_outside and foreign.is_style:
             yield Tag("#css", SVG, start, _text_end(found))
         if found[1]:
+            # That raw text ends shows only its end tag, so nobody may go on before that.
+            at = found.start(1) - 1
+            if ahead and is_outside and not in_link and (landed := ahead(at if is_raw else start, at)) > at:
+                position, is_raw = landed, False
+                continue
             tag = _tag(text, ascii_lower(found[1]), found.end(1), position, foreign)
-            if tag.name in {"a", "/a"} and tag.namespace == HTML:
-                was_in_link, in_link = in_link, tag.name == "a" and bool(_LINK_MATTERS.search(text, tag.body, tag.end))
-                if not in_link and not was_in_link:
-                    continue
+            is_link, was_in_link = tag.name in {"a", "/a"} and tag.namespace == HTML, in_link
+            in_link = _matters(text, tag) if is_link else in_link
+            if is_link and not in_link and not was_in_link:
+                continue
             yield tag
             position = _after_content(text, tag, foreign, is_outside)
+            is_raw = tag.name in _HIDING
             if tag.name == "style" and tag.namespace == HTML:
                 yield Tag("#css", HTML, tag.end, position)
         elif found[3]:
-            start, position = position, _after_declaration(text, position - 1, foreign)
+            start, position, is_raw = position, _after_declaration(text, position - 1, foreign), False
             if foreign.is_style and text.startswith("[CDATA[", start):
                 yield Tag("#css", HTML, start + 7, max(start + 7, position - 3))
+
+
+def _matters(text: str, link: Tag) -> bool:
+    """Say whether a link's start tag can name an image."""
+    return link.name == "a" and bool(_LINK_MATTERS.search(text, link.body, link.end))
 
 
 def _text_end(found: re.Match[str]) -> int:
@@ -308,12 +327,14 @@ _OUTERMOST: Final[_Open] = ("", HTML, "all", -1, -1, -1)
 class Foreign:
     """The elements open inside the outermost foreign one; every step takes constant time."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_read: bool = True) -> None:
         self.is_open = False
         """Whether the tokenizer is inside an `<svg>` or `<math>`."""
         self.is_style = False
         """Whether the current element is SVG's `<style>`, whose text is markup."""
         self._text = text
+        self._is_read = is_read
+        """Whether all of the page is read, so that what is open around can be known."""
         self._stack: list[_Open] = []
         self._depths: dict[str, list[int]] = {}
         self._around: Counter[str] = Counter()
@@ -378,6 +399,8 @@ class Foreign:
 
     def _is_around(self, name: str) -> bool:
         """Say whether such an element is open around the outermost foreign one, by counting its tags."""
+        if not self._is_read:
+            raise UnreadError
         around = self._around
         for start, end in self._outside:
             for found in _ANY_TAG.finditer(self._text, start, end):

@@ -18,6 +18,7 @@ from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.errors import BudgetError
 from imghost.hosts import Deletes, Host, limits_at, registry, sorts, varies
+from imghost.html import Theme
 from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record, Refused
 from imghost.net import Client
 from imghost.records import confirmed, covers, falls_short, lasts, needs_renewal, owns
@@ -612,8 +613,9 @@ def _views(
     is_css = "css" in job.settings.references
     # Style sheets that an earlier run rewrote must follow also when they are not asked for any more.
     stylesheets = (path for path in found.stylesheets if is_css or path in known.pages)
+    theme = Theme()
     for path in (*found.pages, *stylesheets):
-        seen = pages.look(job.site, path, job.settings.references, known, words)
+        seen = pages.look(job.site, path, job.settings.references, known, words, theme)
         if seen is None:
             notices.append(Notice("page", f"{path}: left as it is; a page of more than 20 MB is not scanned"))
             continue

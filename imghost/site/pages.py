@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from imghost import urls
 from imghost.files import ASIDE, Stamp, stamp
-from imghost.html import HELD_BY_READER, blocks, forbids_all
+from imghost.html import HELD_BY_READER, Theme, blocks, forbids_all
 from imghost.models import KINDS, Reference, Scan
 from imghost.site.page_map import PageEntry, PageMap, digest_of, undone
 from imghost.urls import Place, SiteTarget, absolute
@@ -168,11 +168,17 @@ class Seen(NamedTuple):
 
 
 def look(
-    root: Path, path: str, kinds: frozenset[str], known: PageMap, words: frozenset[str] = frozenset()
+    root: Path,
+    path: str,
+    kinds: frozenset[str],
+    known: PageMap,
+    words: frozenset[str] = frozenset(),
+    theme: Theme | None = None,
 ) -> Seen | None:
     """Scan one page, or take what the last run knew of it; None = too large or gone.
 
-    `words` are ids and classes of elements on whose URLs scripts of the site work.
+    `words` are ids and classes of elements on whose URLs scripts of the site work; `theme` has what the page before was
+    like.
 
     A page that the last run rewrote, and nobody since, is seen as it was before that. One that the generator
     has written again just as it was then is not scanned again.
@@ -187,9 +193,9 @@ def look(
     text, digest = decode(content), digest_of(content)
     if entry is not None and digest == entry.digest and (original := before_changes(path, text, entry)) is not None:
         origin = entry.origin or digest_of(encode(original))
-        scan = _scan_of(path, original, kinds, entry, origin, words)
+        scan = _scan_of(path, original, kinds, entry, origin, words, theme)
         return Seen(now, scan, entry, origin=origin, content=content)
-    return Seen(now, _scan_of(path, text, kinds, entry, digest, words), origin=digest, content=content)
+    return Seen(now, _scan_of(path, text, kinds, entry, digest, words, theme), origin=digest, content=content)
 
 
 def read_whole(file: str) -> bytes:
@@ -212,24 +218,32 @@ def before_changes(path: str, text: str, entry: PageEntry) -> str | None:
 
 
 def _scan_of(
-    path: str, text: str, kinds: frozenset[str], entry: PageEntry | None, origin: str, words: frozenset[str]
+    path: str,
+    text: str,
+    kinds: frozenset[str],
+    entry: PageEntry | None,
+    origin: str,
+    words: frozenset[str],
+    theme: Theme | None,
 ) -> Scan:
     """Scan a text, unless the map knows it: it is believed only where each URL stands just where it says."""
     if entry is None or entry.origin != origin:
-        return scan_text(path, text, kinds, words)
+        return scan_text(path, text, kinds, words, theme)
     references = entry.scan.references
     if all(text[reference.start : reference.end] == reference.url for reference in references):
         return entry.scan
-    return scan_text(path, text, kinds, words)
+    return scan_text(path, text, kinds, words, theme)
 
 
-def scan_text(path: str, text: str, kinds: frozenset[str], words: frozenset[str] = frozenset()) -> Scan:
+def scan_text(
+    path: str, text: str, kinds: frozenset[str], words: frozenset[str] = frozenset(), theme: Theme | None = None
+) -> Scan:
     """Scan a page or a style sheet, by its name."""
     from imghost.html import scan  # a build in which no page was written anew does without
 
     if path.endswith(".css"):
         return scan.scan_css(text) if "css" in kinds else Scan(())
-    return scan.scan(text, kinds, words)
+    return scan.scan(text, kinds, words, theme)
 
 
 Meaning = Callable[[str, str | None, bool], SiteTarget | None]
