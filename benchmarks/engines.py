@@ -21,12 +21,15 @@ def find() -> None:
 def far(stack: ExitStack, folder: Path, trip: float) -> Iterator[tuple[str, Callable[[], str], Mapping[str, str]]]:
     """Open each engine a round trip of so many seconds away; gives what makes a new store, and a build's environment.
 
+    Each store has had a build before, which found out that it keeps conditions.
     A folder sleeps as long for each question and each write: no network drive can be mounted here.
     """
     find()
     from doubles.slow import SECONDS
     from doubles.stores import Line, Postgres, Weed, postgres_programs, weed_program
 
+    from imghost.records.shared_folder import FolderStore
+    from imghost.records.shared_postgres import PostgresStore
     from imghost.testing import write_entry
 
     folder.mkdir(parents=True)
@@ -36,15 +39,31 @@ def far(stack: ExitStack, folder: Path, trip: float) -> Iterator[tuple[str, Call
     def fresh() -> str:
         place = folder / f"store{len(list(folder.iterdir()))}"
         place.mkdir()
+        FolderStore(place.as_uri(), {}, 5.0).put("probe", "imghost\n", None)
         return "slow" + place.as_uri().removeprefix("file")
 
     yield "a folder", fresh, {SECONDS: str(trip), "PYTHONPATH": known}
     if postgres_programs():
         server = stack.enter_context(Postgres())
         line = stack.enter_context(Line(server.port, trip))
-        yield "PostgreSQL", lambda: server.fresh().replace(f":{server.port}/", f":{line.port}/"), {}
+
+        def schema() -> str:
+            url = server.fresh()
+            made = PostgresStore(url, {}, 5.0)
+            made.put("probe", "imghost\n", None)
+            made.close()
+            return url.replace(f":{server.port}/", f":{line.port}/")
+
+        yield "PostgreSQL", schema, {}
     if weed_program():
         storage = stack.enter_context(Weed())
         port = int(storage.client.meta.endpoint_url.rpartition(":")[2])
         line_to_it = stack.enter_context(Line(port, trip))
-        yield "S3", storage.fresh, {**storage.environ, "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{line_to_it.port}"}
+
+        def prefix() -> str:
+            url = storage.fresh()
+            key = f"{url.removeprefix(f's3://{storage.bucket}/')}/probe"
+            storage.client.put_object(Bucket=storage.bucket, Key=key, Body=b"imghost\n")
+            return url
+
+        yield "S3", prefix, {**storage.environ, "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{line_to_it.port}"}

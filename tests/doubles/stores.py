@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Self
 
 from doubles.s3 import NOTHING
@@ -354,11 +355,23 @@ class Line:
                 threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        """Take parts as they come, each to be there so much later: one does not wait for another."""
+        parts: SimpleQueue[tuple[float, bytes]] = SimpleQueue()
+        threading.Thread(target=self._deliver, args=(parts, target), daemon=True).start()
         with suppress(OSError):
             while part := source.recv(1 << 16):
-                time.sleep(self._half)
+                parts.put((time.monotonic() + self._half, part))
+        parts.put((0.0, b""))
+
+    def _deliver(self, parts: SimpleQueue[tuple[float, bytes]], target: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                due, part = parts.get()
+                if not part:
+                    target.shutdown(socket.SHUT_WR)
+                    return
+                time.sleep(max(0.0, due - time.monotonic()))
                 target.sendall(part)
-            target.shutdown(socket.SHUT_WR)
 
 
 def _until(answers: Any, server: subprocess.Popen[bytes], log: Path) -> None:
