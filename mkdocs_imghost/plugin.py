@@ -201,6 +201,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             writes_again=True,
             is_serving=self._is_serving,
             say=lambda line: log.info(one_line(line)),
+            receipt=_give_receipt,
             detail=lambda line: log.debug(one_line(line)),
             progress=uploads_bar(sys.stderr, os.environ) if log.isEnabledFor(logging.INFO) else None,
         )
@@ -218,7 +219,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             log.info(one_line(line))
         for notice in result.notices:
             log.warning(one_line(notice.text))
-        if sys.stderr and log.isEnabledFor(logging.INFO):
+        if sys.stderr:
             sys.stderr.write(result.new_lines)  # a log would wrap them
         if result.error:
             raise PluginError(f"imghost: {one_line(result.error)}")
@@ -227,3 +228,11 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             count, first = len(result.notices), one_line(result.notices[0].text)
             warnings = "1 warning" if count == 1 else f"{count:,} warnings"
             raise PluginError(f"imghost: {warnings} in strict mode, like: {first}")
+
+
+def _give_receipt(line: str) -> None:
+    """Print a receipt like any line, and past the log where that prints none: `-q` is no reason to lose money."""
+    if log.isEnabledFor(logging.INFO):
+        log.info(one_line(line))
+    elif sys.stderr:
+        sys.stderr.write(f"imghost: {one_line(line)}\n")

@@ -112,7 +112,7 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
         result = rehost(_job(app, chosen))
     except ImghostError as wrong:
         _refuse(ExtensionError(one_line(wrong)))
-    _tell(result)
+    _tell(app, result)
     if result.error:
         _refuse(ExtensionError(one_line(result.error)))
 
@@ -129,6 +129,7 @@ def _job(app: Sphinx, chosen: Settings) -> Job:
         writes_again=True,
         is_serving=is_serving(os.environ),
         say=lambda line: log.info("imghost: %s", one_line(line)),
+        receipt=partial(_give_receipt, app),
         detail=lambda line: log.verbose("imghost: %s", one_line(line)),
         progress=partial(_progress, app.verbosity) if is_watched(sys.stdout, os.environ) else None,
     )
@@ -186,7 +187,15 @@ def _theme_folders(app: Sphinx) -> Iterable[Path]:
     return (Path(folder) for folder in theme.get_theme_dirs()) if theme else ()
 
 
-def _tell(result: Result) -> None:
+def _give_receipt(app: Sphinx, line: str) -> None:
+    """Print a receipt like any line, and past Sphinx where it prints none: `-q` is no reason to lose money."""
+    if app.quiet and sys.stderr:
+        sys.stderr.write(f"imghost: {one_line(line)}\n")
+    else:
+        log.info("imghost: %s", one_line(line))
+
+
+def _tell(app: Sphinx, result: Result) -> None:
     for remark in result.remarks:
         log.info("imghost: %s", one_line(remark))
     log.info("imghost: %s", one_line(summary(result.report)))
@@ -194,5 +203,7 @@ def _tell(result: Result) -> None:
         log.info("imghost: %s", one_line(line))
     for notice in result.notices:
         log.warning("%s", one_line(notice.text), type="imghost", subtype=notice.code)
-    if result.new_lines:
+    if result.new_lines and app.quiet and sys.stderr:
+        sys.stderr.write(result.new_lines)
+    elif result.new_lines:
         log.info(result.new_lines, nonl=True)

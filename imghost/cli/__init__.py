@@ -217,6 +217,7 @@ class Call:
             page_map=(page_map.last_of if is_asking else page_map.location)(self.settings.cache_dir, self.site),
             is_serving=is_serving(self.environ),
             say=self.say,
+            receipt=say,
             detail=self.say if self.is_verbose else lambda _: None,
             alert=lambda text: warn([text]),
             progress=None if self.is_quiet else on_terminal(sys.stderr, self.environ),

@@ -93,8 +93,8 @@ def _tell(call: Call, result: Result, alerted: Collection[str]) -> None:
     for line in result.advice:
         call.say(line)
     warn(notice.text for notice in notices if notice.code == "ci")
-    if not call.is_quiet:
-        print(result.new_lines, end="", file=sys.stderr)
+    if sys.stderr:
+        print(result.new_lines, end="", file=sys.stderr)  # also where it is quiet: the warning says that they follow
     if result.error:
         complain(result.error)
 

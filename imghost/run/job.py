@@ -48,6 +48,11 @@ class Job:
     """Seconds to wait for another build that uploads."""
     say: Callable[[str], None] = lambda _: None
     """Tells the user what is going on, one line at a time."""
+    receipt: Callable[[str], None] | None = None
+    """Prints a record that no file takes, which may be the only trace of a payment: not even a quiet build hides it.
+
+    None = as `say`.
+    """
     detail: Callable[[str], None] = lambda _: None
     """Tells what only those want who ask for more: a line for each image that was uploaded."""
     alert: Callable[[str], None] = lambda _: None

@@ -448,7 +448,12 @@ class _Ledger:
         for record in records:
             if record.url not in self.told:
                 self.told.add(record.url)
-                self._job.say(f"receipt: {json_in_log(locks.render_record(record))}")
+                _give_receipt(self._job, record)
+
+
+def _give_receipt(job: Job, record: Record) -> None:
+    """Print a record whole, as the lock would have it, so that whoever has the log can put it there."""
+    (job.receipt or job.say)(f"receipt: {json_in_log(locks.render_record(record))}")
 
 
 def _bound(planned: Planned, host: Host, lock: locks.OpenLock | None) -> Callable[[str], Record | None]:
@@ -641,7 +646,7 @@ def _written(job: Job, records: Sequence[Record], host: str | None, told: Contai
         locks.add(job.settings.lock, records, host, job.now())
     except (OSError, LockError) as problem:
         for record in (record for record in records if record.url not in told):
-            job.say(f"receipt: {json_in_log(locks.render_record(record))}")
+            _give_receipt(job, record)
         reason = getattr(problem, "strerror", None) or problem
         text = f"{job.settings.lock} cannot be written: {reason}; make room or change its mode, then build again"
         return (Notice("lock", text),)

@@ -50,7 +50,7 @@ def rehost(job: Job) -> Result:
     in what concerns the whole site.
     """
     try:
-        return _run(replace(job, say=_unfailing(job.say)))
+        return _run(replace(job, say=_unfailing(job.say), receipt=_unfailing(job.receipt or job.say)))
     except MemoryError:
         reason = "there is too little memory; give the build more, what was uploaded is kept"
     except OSError as problem:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from doubles.imgpro import ImgPro
+from doubles.imgpro import VERIFIED, ImgPro
 from doubles.server import Fault
 from sites import picture, tree, write
 from trust.place import Project, assert_done, built_site, counted, crawl, duplicates, scratch
@@ -44,6 +44,50 @@ def test_a_lock_that_cannot_be_written_costs_no_image_and_its_lines_are_printed(
     project.build(lock="gone/imghost.lock")
     assert len(project.host.copies) == 3
     assert len(nowhere.read_text().splitlines()) == 4
+
+
+QUIET = {
+    "imghost": ["imghost", "rehost", "site", "-q", "--host", "img.pro", "--option", "api_url=URL"],
+    "mkdocs": ["mkdocs", "build", "-q"],
+    "sphinx-build": ["sphinx", "-q", "-b", "html", ".", "out"],
+}
+LOUD = {name: [word for word in command if word != "-q"] for name, command in QUIET.items()}
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("command", [*QUIET.values(), *LOUD.values()], ids=[*QUIET, *(f"{it}, loud" for it in LOUD)])
+@pytest.mark.parametrize("is_ci", [False, True])
+def test_receipts_and_new_lines_are_printed_once_also_by_a_quiet_build(
+    tmp_path: Path, command: list[str], *, is_ci: bool
+) -> None:
+    """Of what was paid they may be all that is left: of the one where no lock can be written, of the other in a CI."""
+    with ImgPro("images") as host:
+        write(
+            tmp_path,
+            {
+                "docs/index.md": "![a](a.png)\n",
+                "docs/a.png": picture(1),
+                "index.rst": ".. image:: docs/a.png\n",
+                "site/index.html": '<img src="a.png">',
+                "site/a.png": picture(1),
+                "mkdocs.yml": "site_name: x\nplugins: [imghost: {host: img.pro, options: "
+                f"{{api_url: '{host.api_url}'}}}}]\n",
+                "conf.py": "extensions = ['sphinx_imghost']\nexclude_patterns = ['site']\nimghost_host = 'img.pro'\n"
+                f"imghost_options = {{'api_url': '{host.api_url}'}}\n",
+            },
+        )
+        if not is_ci:
+            (tmp_path / "imghost.lock").symlink_to("/proc/self/imghost.lock")
+        done = subprocess.run(
+            [sys.executable, "-m", *(word.replace("URL", host.api_url) for word in command)],
+            cwd=tmp_path, env=os.environ | {"IMGPRO_API_KEY": VERIFIED} | ({"CI": "1"} if is_ci else {}),
+            capture_output=True, text=True, timeout=100,
+        )  # fmt: skip
+        (copy,) = host.copies.values()
+    printed = (done.stdout + done.stderr).splitlines()
+    mark = '{"sha256": ' if is_ci else "receipt: "
+    lines = [line[line.index("{") :] for line in printed if mark in line]
+    assert [json.loads(line)["sha256"] for line in lines] == [copy.sent], done.stderr
 
 
 @pytest.mark.sampled(2)
