@@ -32,7 +32,8 @@ soak: $(READY)
 	IMGHOST_SOAK_PRUNE_WORLDS=$(or $(PRUNE_WORLDS),200) IMGHOST_SOAK_SHRINK_KILLS=$(or $(SHRINK_KILLS),20) \
 	IMGHOST_SOAK_SHARED_IMAGES=$(or $(SHARED_IMAGES),200) IMGHOST_SOAK_WALLET_KILLS=$(or $(WALLET_KILLS),300) \
 	IMGHOST_SOAK_MONEY_KILLS=$(or $(MONEY_KILLS),100) IMGHOST_SOAK_MONEY_ERRORS=$(or $(MONEY_ERRORS),300) \
-	IMGHOST_SOAK_MONEY_CUTS=$(or $(MONEY_CUTS),300) IMGHOST_SOAK_MONEY_MEMORY=$(or $(MONEY_MEMORY),200) IMGHOST_TEST_ALL=1 \
+	IMGHOST_SOAK_MONEY_CUTS=$(or $(MONEY_CUTS),300) IMGHOST_SOAK_MONEY_MEMORY=$(or $(MONEY_MEMORY),200) \
+	IMGHOST_SOAK_MONEY_OOM=$(or $(MONEY_OOM),200) IMGHOST_TEST_ALL=1 \
 	$(BIN)/python -m pytest tests/trust tests/fuzz tests/hosts/test_img402_pay_once_hostile.py tests/hosts/test_mutated_answers.py \
 		tests/hosts/test_img402_paid.py tests/run/test_world.py tests/run/test_prune_worlds.py tests/run/test_sharing.py \
 		tests/run/test_shrink.py -s

@@ -55,6 +55,8 @@ def build(task: dict[str, Any]) -> int:
         os.dup2(os.open(task[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     if room := task.get("room"):
         limit(int(room))
+    if group := task.get("group"):
+        (Path(group) / "cgroup.procs").write_text(str(os.getpid()), "ascii")
     if dies := task.get("dies"):
         sys.addaudithook(Death(dies).look)
     else:

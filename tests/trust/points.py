@@ -93,7 +93,8 @@ class Tracer:
     def begin(self, project: Project, *more: str, dies: int = NEVER, **kept: object) -> int:
         """Begin a build without strace, and give its process; `end` waits for it.
 
-        It may have another environment (`environ`), and no more than so many bytes of memory (`room`).
+        It may have another environment (`environ`), no more than so many bytes of memory (`room`), and a control
+        group of its own (`group`).
         """
         return self._start(project, more, dies=dies, **kept)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
@@ -17,8 +19,9 @@ from pathlib import Path
 import pytest
 from doubles.imgpro import ImgPro
 from doubles.server import Fault
-from sites import tree
-from trust.place import SITE_URL, Project, assert_done, built_site, crawl, today
+from sites import picture, tree, write
+from trust.place import SITE_URL, Project, assert_done, built_site, crawl, tell, today
+from trust.points import can_trace
 
 from imghost import settings
 from imghost.errors import LockError
@@ -272,3 +275,54 @@ def test_a_clock_that_jumps_ahead_while_images_go_up_renews_nothing(tmp_path: Pa
             project.build()
         assert len(host.uploads) == 3
         crawl(project.site, before, host)
+
+
+PAGES, FOLDERS = 100, 100
+
+
+def among_many(project: Project, files: int) -> Project:
+    """Write a site of a hundred pages with an image each, among so many files of other kinds in a hundred folders."""
+    for number in range(PAGES):
+        page = f"<title>{number}</title><link rel=stylesheet href=a.css><img src=images/{number}.png>"
+        write(project.site, {f"{number}.html": page, f"images/{number}.png": picture(number)})
+    write(project.site, {"a.css": "p { color: red }"})
+    for folder in range(FOLDERS):
+        first = write(project.site, {f"data/{folder}/0.json": f'{{"number": {folder}}}'}) / f"data/{folder}/0.json"
+        for number in range(1, files // FOLDERS):
+            os.link(first, first.with_name(f"{number}.{('json', 'txt', 'csv', 'bin')[number % 4]}"))
+    return project
+
+
+def counted_calls(project: Project, *names: str) -> Counter[str]:
+    """Build, and count calls of the system by their names."""
+    log = project.root / "trace"
+    tracing = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={','.join(names)}"]
+    assert project.run(before=tracing).returncode == 0
+    return Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text("utf-8", "replace"), re.M))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not can_trace(), reason="strace is not installed, or may not trace here")
+def test_a_hundred_thousand_files_beside_the_pages_are_listed_and_no_more(tmp_path: Path) -> None:
+    """None of them is opened or asked for, by the first build or the next; what is known of one takes few bytes."""
+    few, many = 1_000, 100_000
+    most: dict[int, list[int]] = {}
+    calls: dict[int, Counter[str]] = {}
+    for files in (few, many):
+        with ImgPro("images", quota=PAGES) as host:
+            project = among_many(Project(tmp_path / str(files), host), files)
+            first = limited(project, host.api_url)
+            assert (first.returncode, len(host.copies)) == (0, PAGES), first.stderr
+            asked = len(host.server.log)
+            most[files] = [resident(first), resident(limited(project, host.api_url))]
+            calls[files] = counted_calls(project, "openat", "newfstatat", "statx")
+            assert (len(host.copies), len(host.server.log)) == (PAGES, asked)
+    assert sum(name.is_file() for name in (tmp_path / str(many)).rglob("data/*/*")) == many
+    counts = {files: sum(by_name.values()) for files, by_name in calls.items()}
+    tell(
+        f"{PAGES} pages and images among {few:,} and {many:,} files: calls {counts}, bytes of a cold and a warm build {most}"
+    )
+    assert counts[many] < counts[few] + 100
+    for with_few, with_many in zip(most[few], most[many], strict=True):
+        assert with_many - with_few < 300 * (many - few)

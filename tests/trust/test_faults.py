@@ -247,6 +247,8 @@ FAULTS: dict[str, tuple[str, ...]] = {
         BOUNDS + "test_a_build_that_runs_out_of_memory_says_so_and_leaves_a_site_that_works",
         TROUBLE + "test_a_limit_that_is_reached_leaves_a_site_that_works",
         MONEY + "test_a_build_that_pays_in_too_little_memory_says_so_and_pays_once_with_the_next",
+        MONEY + "test_a_build_that_the_kernel_kills_for_its_memory_pays_once_with_the_next",
+        BOUNDS + "test_a_hundred_thousand_files_beside_the_pages_are_listed_and_no_more",
     ),
     "F58 an output that is closed": (
         TROUBLE + "test_a_closed_or_full_output_leaves_no_page_undone",

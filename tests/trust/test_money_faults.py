@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -209,6 +211,51 @@ def test_a_build_that_pays_in_too_little_memory_says_so_and_pays_once_with_the_n
             buyer.check()
             completed(tracer, buyer)
     tell(f"{rounds} builds that pay in little memory, {told} said so: paid once")
+
+
+GROUPS = Path("/sys/fs/cgroup/memory")
+"""Where control groups of the first version limit memory, for root."""
+
+
+@contextmanager
+def memory_group() -> Iterator[Path]:
+    """Make a control group whose memory can be limited; skips where this user may make none."""
+    group = GROUPS / f"imghost-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as problem:
+        pytest.skip(f"no control group for memory can be made here: {problem.strerror}")
+    try:
+        yield group
+    finally:
+        group.rmdir()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(36_000)
+def test_a_build_that_the_kernel_kills_for_its_memory_pays_once_with_the_next(tracer: Tracer) -> None:
+    """It is given less than it took, so that it dies wherever it first needs more, without a word."""
+    chance, rounds, killed, paying = random.Random(23), counted("MONEY_OOM", 24), 0, 0
+    with memory_group() as group:
+        with a_buyer() as buyer:
+            tracer.begin(buyer.machine, group=str(group))
+            assert tracer.end(buyer.machine).status == 0
+        most = int((group / "memory.max_usage_in_bytes").read_text("ascii"))
+        for _ in range(rounds):
+            with a_buyer() as buyer:
+                # Most of what a build takes it has taken before it pays.
+                room = int(most * chance.choice([chance.uniform(0.2, 1), chance.uniform(0.92, 1)]))
+                (group / "memory.limit_in_bytes").write_text(str(room), "ascii")
+                tracer.begin(buyer.machine, group=str(group))
+                ended = tracer.end(buyer.machine)
+                killed += ended.status == -signal.SIGKILL
+                paying += ended.status == -signal.SIGKILL and buyer.paid > 0
+                assert ended.status in {-signal.SIGKILL, 0, 1}, ended.err
+                buyer.check()
+                completed(tracer, buyer)
+    told = f"{rounds} builds in less memory than {most:,} bytes: the kernel killed {killed}"
+    tell(f"{told}, {paying} after a payment: paid once")
+    assert killed >= rounds // 4
 
 
 @pytest.mark.parametrize("what", ["uploads.lock", "imghost.lock"])
