@@ -11,15 +11,20 @@ from shutil import rmtree
 
 import pytest
 from doubles.imageupload import STARTER, ImageUpload
-from doubles.imgpro import EXHAUSTED, UNVERIFIED, ImgPro
-from doubles.server import Reply
+from doubles.imgpro import EXHAUSTED, UNVERIFIED, VERIFIED, ImgPro
+from doubles.server import Reply, Server
 from sites import picture, write
 from trust.place import Project, built_site, today
 
 from imghost.cli.main import main
-from imghost.models import Refused
-from imghost.records import lock
+from imghost.hosts import Quota
+from imghost.models import Facts, Image, Refused
+from imghost.records import lock, unconfirmed
 from imghost.records.cache import Cache
+from imghost.run.job import Plan, Upload
+from imghost.run.publish import refused_otherwise
+
+LARGE = "images/large.png"
 
 
 def large(project: Project, count: int = 3) -> None:
@@ -196,6 +201,20 @@ def test_what_a_record_serves_still_is_no_failure_where_its_renewal_is_refused(t
         assert len(host.uploads) == 6
 
 
+def test_what_is_to_live_longer_and_is_refused_has_nothing_to_do_with_the_budget(tmp_path: Path) -> None:
+    with ImgPro("images", lifetime=40 * 86_400) as host:
+        project = Project(tmp_path / "p", host)
+        built_site(project.site)
+        project.build(retention="30d")
+        host.copies.clear()
+        host.max_bytes, host.lifetime = 10, None
+        for number in range(2):
+            built_site(project.site)
+            result = project.build(retention="90d")
+            assert ["not sent again" in notice.text for notice in result.notices] == [bool(number)] * 3
+            assert not [text for text in result.remarks if "budget" in text]
+
+
 KEY = ("a" * 64, "img.pro", "")
 LAST = Refused("too large", "make it smaller", datetime(2026, 11, 29, tzinfo=UTC), "terms", "free 100 -")
 
@@ -241,3 +260,72 @@ class TestKept:
         [last] = Cache.load(tmp_path / "cache").refused().values()
         assert (last.reason + last.remedy).isprintable()
         assert "::" not in last.reason
+
+
+class TestAgain:
+    """What is sent all the same: what has a copy by now, and external images after a week."""
+
+    def test_a_copy_that_somebody_else_has_stored_meanwhile_counts_first(self, project: Project, host: ImgPro) -> None:
+        """The lock of another machine tells of it, and nobody has looked at it yet."""
+        host.max_bytes = 20_000_000
+        other = Project(project.root.parent / "other", host)
+        large(other)
+        other.build()
+        there = next(it for it in lock.read(other.root / "imghost.lock").records if it.extra["path"] == LARGE)
+        host.max_bytes = 800
+        file = project.root / "imghost.lock"
+        file.write_text(file.read_text() + lock.render_record(unconfirmed(there)) + "\n")
+        before = sent(host)
+        assert project.build().notices == ()
+        assert there.url.encode() in (project.site / "large.html").read_bytes()
+        assert sent(host) == before
+
+    def test_what_the_host_has_taken_is_refused_no_longer(self, project: Project, host: ImgPro) -> None:
+        """Else the row would keep the image from being renewed."""
+        host.quota, host.max_bytes = 50_000, 70_000_000
+        large(project, count=4)
+        project.build()
+        with Cache.load(project.cache) as cache:
+            assert list(cache._of_kind("refused:")) == []
+
+    @pytest.mark.parametrize(("days", "is_asked"), [(6, False), (8, True), (-8, True)])
+    def test_an_external_image_is_asked_for_again_after_a_week(
+        self, days: int, is_asked: bool, tmp_path: Path, host: ImgPro
+    ) -> None:
+        """What its address serves may be another image by then; a file of the site would be one by its bytes."""
+        body = picture(1, (400, 300))
+        with Server(lambda _: Reply.image(body, "image/png")) as origin:
+            environ = {"IMGHOST_ALLOW_REMOTE": origin.url.partition("//")[2], "IMGPRO_API_KEY": VERIFIED}
+            project = Project(tmp_path / "e", host, (("remote", [f"{origin.url}/*"]),))
+            for moment in (datetime.now(UTC), datetime.now(UTC) + timedelta(days=days)):
+                write(project.site, {"index.html": f'<img src="{origin.url}/a.png">'})
+                project.build(environ, now=lambda moment=moment: moment)
+            assert len(host.uploads) == 1 + is_asked
+
+    def test_a_file_of_the_site_is_not(self, project: Project, host: ImgPro) -> None:
+        later = datetime.now(UTC) + timedelta(days=20)
+        large(project)
+        project.build(now=lambda: later)
+        assert sent(host) == 1
+
+
+def test_an_image_with_the_bytes_of_one_that_was_unlucky_is_tried_itself(tmp_path: Path) -> None:
+    """Only what is about the bytes is so for both."""
+    with ImgPro("upload") as host:
+        project = Project(tmp_path / "p", host)
+        write(project.site, {"index.html": '<img src="a.png"><img src="b.png">'})
+        for name in ("a", "b"):
+            write(project.site, {f"{name}.png": with_text(picture(1), name)})
+        host.answer_next(Reply(418, b"a teapot"))
+        result = project.build(retries=1)
+        assert (len(host.uploads), len(result.report.failures), result.report.counts.uploaded) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "is_again"),
+    [("free 100", "pro 5000", True), ("free 100", "free 100", False), ("", "pro 5000", False), ("free 100", "", False)],
+)
+def test_only_an_allowance_that_was_told_both_times_is_another(then: str, now: str, is_again: bool) -> None:
+    upload = Upload(Image("a.png", "a" * 64, 1, Facts("image/png", 1, 1)), "", ("a.png",))
+    plan = Plan((), (), {}, refused=((upload, LAST._replace(allowance=then)),))
+    assert refused_otherwise(plan, Quota(allowance=now)) == [upload] * is_again

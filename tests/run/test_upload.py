@@ -42,7 +42,7 @@ from imghost.run.upload import (
     upload_all,
     upload_one,
 )
-from imghost.testing import FakeStore, a_payload, fake_host
+from imghost.testing import FakeStore, Fault, a_payload, fake_host
 from imghost.testing.fake import an_image
 
 
@@ -152,6 +152,7 @@ def test_what_is_under_way_when_a_build_is_interrupted_is_waited_for_and_given(t
         (["lost", "refused"], False),
         (["quota"], False),
         (["lost", "quota"], True),
+        (["elsewhere"], True),
     ],
 )
 def test_a_final_answer_ends_the_intent(tmp_path: Path, faults: list[str], is_open: bool) -> None:
@@ -168,7 +169,9 @@ def test_a_final_answer_ends_the_intent(tmp_path: Path, faults: list[str], is_op
             else:
                 store.quota = 0
 
-        if faults[0] == "lost":
+        if faults[0] == "elsewhere":  # it has the image, and gave an address that no page may name
+            store.fail(Fault.ELSEWHERE)
+        elif faults[0] == "lost":
             store.lose()
         else:
             sleep(0)
@@ -203,6 +206,7 @@ def test_what_is_sent_is_measured_and_not_the_file_that_it_was(tmp_path: Path, v
         with pytest.raises(HostError, match="what is sent for it has") as refusal:
             upload_one(upload, context, SharedState())
         assert "oversize: resize" in refusal.value.remedy
+        assert refusal.value.is_final, "it is measured once, and no later build makes it again"
         assert store.images == {}
 
 
