@@ -102,7 +102,7 @@ def _with_refused(published: Published) -> Published:
         for path in (() if upload.is_size else upload.paths)
         if path not in published.records
     ]
-    notices = (*published.notices, *failure_notices(failure for _, failure in told))
+    notices = (*published.notices, *_told_of(told, published.records))
     return published._replace(failures=(*published.failures, *failures), notices=notices)
 
 
@@ -612,7 +612,14 @@ def _warnings(done: Published, fatal: str, over: str) -> Iterator[Notice]:
     for why, count in stops.items():
         left = f": {stay(count)}" if count and why != over else ""
         yield Notice("state" if why == fatal else "upload", f"{why}{left}")
-    yield from failure_notices(it.failure for it in done.outcomes if it.failure and not it.stop)
+    yield from _told_of(((it.upload, it.failure) for it in done.outcomes if it.failure and not it.stop), done.records)
+
+
+def _told_of(failed: Iterable[tuple[Upload, Failure]], records: Container[str]) -> Iterator[Notice]:
+    """Warn of uploads that failed, and say what that means for the page."""
+    failed = list(failed)
+    yield from failure_notices((failure for upload, failure in failed if not upload.is_size), records)
+    yield from failure_notices((failure for upload, failure in failed if upload.is_size), of_sizes=True)
 
 
 def _name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:

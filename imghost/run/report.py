@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import partial
@@ -341,18 +341,28 @@ def stay_notices(published: Published) -> Iterable[Notice]:
             yield Notice(code, f"{path} stays local: {clause(_with_remedy(stay.reason, stay.remedy), 'it')}")
 
 
-def failure_notices(failures: Iterable[Failure]) -> Iterable[Notice]:
-    """Warn of the images that could not be uploaded; many of one reason are one warning."""
-    reasons: dict[str, list[Failure]] = {}
-    for failure in failures:
-        reasons.setdefault(_with_remedy(failure.reason, failure.remedy), []).append(failure)
-    for why, alike in reasons.items():
+def failure_notices(
+    failures: Iterable[Failure], hosted: Container[str] = frozenset(), *, of_sizes: bool = False
+) -> Iterable[Notice]:
+    """Warn of the images that could not be uploaded; many of one reason are one warning.
+
+    Those that are `hosted` by an older record keep that; without a smaller size an image is as good as before.
+    """
+    reasons: dict[tuple[str, bool], list[Failure]] = {}
+    for failure in dict.fromkeys(failures):
+        key = _with_remedy(failure.reason, failure.remedy), failure.path in hosted
+        reasons.setdefault(key, []).append(failure)
+    for (why, is_hosted), alike in reasons.items():
         if len(alike) > FEW:
-            yield Notice("upload", f"{wording.stay(len(alike))}: {why} ({listed([it.path for it in alike])})")
+            count = len(alike)
+            left = f"{many(count, 'image')} {'lack a smaller size' if of_sizes else 'keep the copy that they have'}"
+            outcome = left if of_sizes or is_hosted else wording.stay(count)
+            yield Notice("upload", f"{outcome}: {why} ({listed([it.path for it in alike])})")
             continue
+        outcome = "lacks a smaller size" if of_sizes else "keeps the copy that it has" if is_hosted else "stays local"
         for failure in alike:
             reason = ", ".join(filter(None, (failure.reason, failure.effort)))
-            yield Notice("upload", f"{failure.path} stays local: {_with_remedy(reason, failure.remedy)}")
+            yield Notice("upload", f"{failure.path} {outcome}: {_with_remedy(reason, failure.remedy)}")
 
 
 FEW: Final = 3

@@ -11,18 +11,23 @@ from shutil import rmtree
 
 import pytest
 from doubles.imageupload import STARTER, ImageUpload
+from doubles.img402 import Img402
 from doubles.imgpro import EXHAUSTED, UNVERIFIED, VERIFIED, ImgPro
-from doubles.server import Reply, Server
+from doubles.server import Reply, Request, Server
 from sites import picture, write
 from trust.place import Project, built_site, today
 
+from imghost import settings
 from imghost.cli.main import main
 from imghost.hosts import Quota
-from imghost.models import Facts, Image, Refused
+from imghost.models import Facts, Failure, Image, Refused
 from imghost.records import lock, unconfirmed
 from imghost.records.cache import Cache
-from imghost.run.job import Plan, Upload
+from imghost.run.job import Job, Plan, Upload
 from imghost.run.publish import refused_otherwise
+from imghost.run.rehost import rehost
+from imghost.run.report import failure_notices
+from imghost.site.images import Origins
 
 LARGE = "images/large.png"
 
@@ -198,6 +203,7 @@ def test_what_a_record_serves_still_is_no_failure_where_its_renewal_is_refused(t
             result = project.build()
             assert (result.report.failures, result.report.counts.cached) == ((), 4)
             assert ["not sent again" in notice.text for notice in result.notices] == [bool(number)] * 3
+            assert all("keeps the copy that it has: img.pro refuses" in notice.text for notice in result.notices)
         assert len(host.uploads) == 6
 
 
@@ -213,6 +219,43 @@ def test_what_is_to_live_longer_and_is_refused_has_nothing_to_do_with_the_budget
             result = project.build(retention="90d")
             assert ["not sent again" in notice.text for notice in result.notices] == [bool(number)] * 3
             assert not [text for text in result.remarks if "budget" in text]
+
+
+@pytest.mark.parametrize(("taken", "whole"), [(0, "stays local"), (1, ""), (2, "")])
+def test_a_size_that_is_refused_is_told_of_as_what_it_is(taken: int, whole: str, tmp_path: Path) -> None:
+    """The image itself is hosted, and no failure; where it is one, it is one."""
+    with Img402() as host:
+        raw = {"options": {"api_url": host.url, "tier": "free"}, "retention": "7d", "responsive": True}
+        chosen = settings.read({"host": "img402", "widths": [300, 600], "retries": 1, **raw}, tmp_path)
+        route, sent = host.server.route, list[str]()
+
+        def answer(request: Request) -> Reply:
+            if request.method == "POST":
+                sent.append(request.path)
+                if len(sent) > taken:
+                    return Reply.json({"error": "unsupported_format"}, 400)
+            return route(request)
+
+        host.server.route = answer
+        for _ in range(2):
+            page = "<style>img{max-width:100%}</style><img src=a.png>"
+            write(tmp_path / "site", {"index.html": page, "a.png": picture(1, (900, 600))})
+            job = Job(tmp_path / "site", chosen, {}, Origins(is_own_source=True), sleep=lambda _: None)
+            result = rehost(job)
+            told = [notice.text.partition(":")[0] for notice in result.notices]
+            assert told == [f"a.png {what}" for what in (whole, "lacks a smaller size") if what]
+            assert len(result.report.failures) == bool(whole)
+        assert len(sent) == 3
+
+
+def test_many_of_one_reason_are_one_line() -> None:
+    failures = [Failure(f"{number}.png", "refused") for number in range(5)]
+    [hosted] = failure_notices(failures, {it.path for it in failures})
+    [sizes] = failure_notices([*failures, *failures], of_sizes=True)
+    [left] = failure_notices(failures)
+    assert hosted.text == "5 images keep the copy that they have: refused (0.png, 1.png, 2.png and 2 more)"
+    assert sizes.text == "5 images lack a smaller size: refused (0.png, 1.png, 2.png and 2 more)"
+    assert left.text == "5 images stay local: refused (0.png, 1.png, 2.png and 2 more)"
 
 
 KEY = ("a" * 64, "img.pro", "")
