@@ -54,7 +54,7 @@ def png_with_text(author: str) -> bytes:
     return file.getvalue()
 
 
-NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
 
 
