@@ -205,6 +205,8 @@ def preparing(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Upl
     workers: list[Worker] = []
     if len(local) > 1 and context.host.place == "network":
         context.expect()
+        # The host is asked first of all, and what asks it has to be loaded; payloads have time until it answers.
+        context.client.load()
         start(ahead.serve, 1, workers)
     try:
         yield replace(context, prepare=ahead.prepare) if workers else context

@@ -341,6 +341,20 @@ class TestPayloadsAhead:
             assert not begun.acquire(timeout=0.2)
         assert made == uploads[:5]
 
+    def test_what_asks_the_host_is_loaded_before_anything_is_made(
+        self, uploads: list[Upload], context: UploadContext
+    ) -> None:
+        """Both want the processor, and only the host's answer is waited for."""
+        wires: list[int] = []
+
+        def prepare(upload: Upload) -> Payload:
+            wires.append(len(context.client._wires))
+            return context.prepare(upload)
+
+        with preparing(uploads, replace(context, prepare=prepare)) as ahead:
+            ahead.prepare(uploads[0])
+        assert 0 not in wires
+
     def test_what_takes_long_is_made_by_several_at_once(self, uploads: list[Upload], context: UploadContext) -> None:
         """A thread alone would make every worker wait for large images that are made smaller."""
         together = threading.Barrier(3)
