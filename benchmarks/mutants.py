@@ -44,7 +44,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 ROOT: Final = Path(__file__).parents[1]
-ROOMS: Final = ("records", "hosts/img402", "net", "site/images.py", "run/publish.py", "run/upload.py")
+ROOMS: Final = (*("records", "hosts/img402", "net", "site/images.py", "run/publish.py", "run/upload.py", "threads.py"),)
 """Folders and files of imghost where a mistake costs money, data or a secret."""
 TESTS: Final = (
     *("tests/records", "tests/net", "tests/site/test_images.py", "tests/hosts/test_payments.py"),
@@ -52,7 +52,7 @@ TESTS: Final = (
     *("tests/run/test_upload*.py", "tests/run/test_publish*.py", "tests/run/test_rehost.py", "tests/run/test_plan*.py"),
     *("tests/run/test_reviewed_lock.py", "tests/run/test_records_judged.py", "tests/run/test_sharing*.py"),
     *("tests/run/test_local_copies.py", "tests/run/test_derived.py", "tests/run/test_sizes.py"),
-    *("tests/run/test_care.py", "tests/trust/test_guards.py"),
+    *("tests/run/test_care.py", "tests/trust/test_guards.py", "tests/test_threads.py"),
 )
 """Where tests of these rooms lie; `--tests` tries others."""
 VARIANTS: Final = 8

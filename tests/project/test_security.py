@@ -112,6 +112,7 @@ HELD: dict[str, tuple[str, ...]] = {
         "trust/test_money_faults.py::test_a_build_that_pays_and_in_which_any_call_fails_pays_once_with_the_next",
         "trust/test_disks.py::test_a_disk_that_fills_up_at_any_step_loses_nothing",
         "trust/test_power.py::test_no_record_is_lost_with_the_power",
+        "trust/test_power.py::test_what_a_call_has_written_for_good_is_there_after_a_loss_of_power",
         "hosts/test_img402_journal.py::test_a_write_is_synced_with_its_folder",
     ),
     "secrets in logs": (
