@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from imghost.errors import SettingsError, StoreError
 from imghost.records.shared import Entry
+from imghost.threads import LOOK, Worker
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
@@ -151,19 +152,22 @@ class PostgresStore:
     def _deadline(self, connection: Connection[Any]) -> Iterator[None]:
         """Break the connection when the time is over: a server that stands still would be waited for, for ever."""
         with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            answered = threading.Event()
 
             def cut() -> None:
-                with suppress(OSError):
-                    line.shutdown(socket.SHUT_RDWR)
+                if not answered.wait(self._timeout):
+                    with suppress(OSError):
+                        line.shutdown(socket.SHUT_RDWR)
 
-            timer = threading.Timer(self._timeout, cut)
-            timer.daemon = True
-            timer.start()
+            timer = Worker(cut)
+            with suppress(RuntimeError):  # without a thread, the server's own patience has to do
+                timer.start()
             try:
                 yield
             finally:
-                timer.cancel()
-                timer.join()  # it must not cut a line that has another one's number
+                answered.set()
+                while not timer.join(LOOK):  # it must not cut a line that has another one's number
+                    pass
 
     def _make(self, cursor: Cursor[Any]) -> None:
         """Make the table, one build after the other: `IF NOT EXISTS` alone fails where two look at once."""

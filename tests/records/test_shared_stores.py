@@ -101,6 +101,15 @@ class TestPostgres(StoreContract):
         assert entry.text == "x"
         store.close()
 
+    @pytest.mark.timeout(30)
+    def test_one_that_stands_still_on_an_open_connection_is_given_up_in_time(self) -> None:
+        store = PostgresStore(self.server.fresh(), {}, 1.0)
+        assert store.get("k") is None
+        with self.server.standing_still(), pytest.raises(StoreError, match="cannot read: it does not answer"):
+            store.get("k")
+        assert store.get("k") is None
+        store.close()
+
     def test_a_database_that_is_not_there_is_told_as_one(self) -> None:
         store = PostgresStore(self.server.url.replace("/postgres", "/nothing"), {}, 5.0)
         with pytest.raises(StoreError, match="refuses user, password or database; check PGUSER"):
