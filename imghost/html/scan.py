@@ -49,7 +49,9 @@ class _Cover:
     has_cors: bool = False
 
 
-_CHANGING: Final = ("src", "Src", "href", "ackground", "poster", "drawImage", "texImage2D")
+_READERS: Final = ("SVGInject", "ColorThief", "Vibrant.", "Cropper(", "Tesseract.")
+"""What it calls that reads an image for it."""
+_CHANGING: Final = ("src", "Src", "href", "ackground", "poster", "drawImage", "texImage2D", *_READERS)
 """What a script has at least that changes images' URLs, or reads images."""
 _SRC: Final = re.compile(r"""src(?<=[.'"]src)""")
 """Where code reads it: `this.src`, `attr('src')`. Looked for by its letters first, which is a third of the time."""

@@ -333,6 +333,15 @@ def renames_of(script: str) -> Renames:
 
 _DRAWS: Final = "drawImage("
 _TEXTURES: Final = ("texImage2D(", "texSubImage2D(")
+_HANDED_TO: Final = (
+    "SVGInject(",
+    "SVGInjector(",
+    "ColorThief(",
+    "Vibrant.from(",
+    "new Cropper(",
+    "Tesseract.recognize(",
+)
+"""Libraries that read the pixels or bytes of the image that they are given."""
 _READS_BACK: Final = ("getImageData(", "toDataURL(", "toBlob(", "convertToBlob(")
 _FETCHES: Final = ("fetch(", "axios(", ".open(")
 _FETCHING: Final = re.compile(r"(?:(?<![\w$.])(?:window\.)?(?:fetch|axios)|\.open)\(\Z")
@@ -345,7 +354,7 @@ _GIVES: Final = re.compile(rf"(?<![\w$.])([A-Za-z_$][\w$]*)\s*=\s*({_OBJECT})")
 def reading_places(script: str) -> list[tuple[int, int]]:
     """Find where a script reads the pixels or the bytes of images: from a canvas, into a texture, by a request."""
     reads_back = _DRAWS in script and any(mark in script for mark in _READS_BACK)
-    draws = _places(script, (*_TEXTURES, _DRAWS) if reads_back else _TEXTURES)[:_MOST_READS]
+    draws = _places(script, (*_HANDED_TO, *_TEXTURES, *([_DRAWS] if reads_back else [])))[:_MOST_READS]
     fetches = _places(script, _FETCHES)[:_MOST_READS] if "src" in script or "Src" in script else []
     places = [*draws, *(place for place in fetches if _fetches_image(script, place))]
     return [(place, script.index("(", place)) for place in places]

@@ -52,7 +52,9 @@ _HEADERS: Final = frozenset(
 """Files in a site by which servers choose the headers of its pages."""
 _DIGEST: Final = cache(partial(re.compile, r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]{1,100}={0,2}'", re.I))
 """How a policy names the digest of a style or a script (CSP level 3, hash-source)."""
-_CHANGING: Final = (b"src", b"Src", b"href", b"ackground", b"poster", b"drawImage", b"texImage2D")
+_READERS: Final = (b"SVGInject", b"ColorThief", b"Vibrant.", b"Cropper(", b"Tesseract.")
+"""What it calls that reads an image for it."""
+_CHANGING: Final = (b"src", b"Src", b"href", b"ackground", b"poster", b"drawImage", b"texImage2D", *_READERS)
 """What a script has at least that changes images' URLs, or reads images."""
 _SELECTOR: Final = re.compile(
     rb"\[\s*(?:\*?\|)?(?:(?:data-)?src|(?:xlink\\?:)?href|poster|content|data|style)\w*\s*[~|^$*]?=", re.I

@@ -642,6 +642,19 @@ READ = {
         ),
         ["a.png"],
     ),
+    "event for a library": ("<img src=a.svg onload='SVGInject(this)'><img src=b.svg>", ["a.svg"]),
+    "library for drawings": (
+        "<img class=inject-me src=a.svg><img src=b.svg><script>SVGInjector(document.querySelectorAll('img.inject-me'))</script>",
+        ["a.svg"],
+    ),
+    "library for colours": (
+        "<img id=i src=a.png><script>new ColorThief().getColor(document.getElementById('i'))</script>",
+        ["a.png"],
+    ),
+    "library that cuts": (
+        "<img id=i src=a.png><script>new Cropper(document.getElementById('i'), {ready(){}})</script>",
+        ["a.png"],
+    ),
     # Not read.
     "only drawn": (
         "<img id=i src=a.png><script>x.drawImage(document.getElementById('i'),0,0)</script>",
