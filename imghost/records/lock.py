@@ -57,16 +57,15 @@ _WHOLE: Final = re.compile(
     rf'(?:, "path": ({_JSON_TEXT}))?(?:, "served": \{{"bytes": (0|[1-9][0-9]{{0,15}}), "sha256": "({_SHA256})"\}})?\}}'
 )
 _TEXTS: Final = {
-    "sha256": (re.compile(_SHA256), "64 lower-case hexadecimal digits"),
-    "host": (re.compile(_HOST), "a host's name"),
+    "sha256": (_SHA256, "64 lower-case hexadecimal digits"),
+    "host": (_HOST, "a host's name"),
     "url": (
-        re.compile(_URL),
+        _URL,
         "an http(s) URL of at most 2,000 ASCII characters without spaces, quotes and brackets",
     ),
-    "variant": (re.compile(_VARIANT), "at most 200 ASCII characters without quotes"),
-    "media_type": (re.compile(_TYPE), "a media type"),
+    "variant": (_VARIANT, "at most 200 ASCII characters without quotes"),
+    "media_type": (_TYPE, "a media type"),
 }
-_TIME: Final = re.compile(_MOMENT)
 _FIELDS: Final = (
     *("sha256", "host", "url", "id", "variant", "bytes", "media_type"),
     *("width", "height", "uploaded", "expires"),
@@ -172,7 +171,7 @@ def whole(record: Record) -> Record:
 def check_text(name: str, found: object) -> None:
     """Check one field by its grammar; raises ValueError."""
     grammar, wanted = _TEXTS[name]
-    if not isinstance(found, str) or not grammar.fullmatch(found):
+    if not isinstance(found, str) or not re.fullmatch(grammar, found):
         raise ValueError(f"its '{name}' is not {wanted}")
 
 
@@ -193,7 +192,7 @@ def _count(name: str, found: object, least: int, end: int) -> int:
 
 
 def _moment(name: str, found: object) -> datetime:
-    if isinstance(found, str) and _TIME.fullmatch(found):
+    if isinstance(found, str) and re.fullmatch(_MOMENT, found):
         try:
             return datetime.fromisoformat(found)
         except ValueError:

@@ -56,8 +56,12 @@ _READERS: Final = (b"SVGInject", b"ColorThief", b"Vibrant.", b"Cropper(", b"Tess
 """What it calls that reads an image for it."""
 _CHANGING: Final = (b"src", b"Src", b"href", b"ackground", b"poster", b"drawImage", b"texImage2D", *_READERS)
 """What a script has at least that changes images' URLs, or reads images."""
-_SELECTOR: Final = re.compile(
-    rb"\[\s*(?:\*?\|)?(?:(?:data-)?src|(?:xlink\\?:)?href|poster|content|data|style)\w*\s*[~|^$*]?=", re.I
+_SELECTOR: Final = cache(
+    partial(
+        re.compile,
+        rb"\[\s*(?:\*?\|)?(?:(?:data-)?src|(?:xlink\\?:)?href|poster|content|data|style)\w*\s*[~|^$*]?=",
+        re.I,
+    )
 )
 _LARGEST: Final = 20_000_000
 """Bytes; a larger script or style sheet is data."""
@@ -166,7 +170,7 @@ def _understood(contents: Iterable[tuple[str, bytes]]) -> Scripts:
             from imghost.html.uses import sheets_of
 
             vouched |= {name.rpartition("/")[2] for name in sheets_of(decode(content))}
-        if _SELECTOR.search(content):
+        if _SELECTOR().search(content):
             from imghost.html.uses import selectors_of
 
             selectors |= selectors_of(decode(content), is_style=path.lower().endswith(".css"))
