@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -250,6 +251,10 @@ Meaning = Callable[[str, str | None, bool], SiteTarget | None]
 """The image that a URL means: by the URL, the folder that it starts from, and whether it stands in a `<meta>`."""
 
 
+_LEADS_UP: Final = re.compile(r"(?:\.\./)+[A-Za-z0-9_-][^:]*", re.A)
+"""A URL that stays the same reference without its `../`, from as many folders further up: no scheme, no root."""
+
+
 def meaning(
     site: Place, files: Container[str], is_ours: Callable[[str], bool], is_remote: Callable[[str], bool]
 ) -> Meaning:
@@ -258,8 +263,15 @@ def meaning(
     An external URL that is to be brought home is a target, too: its path is the URL.
     """
 
-    @lru_cache(maxsize=4096)  # pages come folder by folder, and a large site has hundreds of thousands of such pairs
     def means(url: str, folder: str | None, is_meta: bool) -> SiteTarget | None:
+        # Thousands of pages lead up to the same images, each from a folder of its own.
+        if folder is not None and url[:3] == "../" and not is_meta and _LEADS_UP.fullmatch(url):
+            while url[:3] == "../":
+                url, folder = url[3:], folder[: folder.rfind("/", 0, -1) + 1] or "/"
+        return meant(url, folder, is_meta)
+
+    @lru_cache(maxsize=4096)  # pages come folder by folder, and a large site has hundreds of thousands of such pairs
+    def meant(url: str, folder: str | None, is_meta: bool) -> SiteTarget | None:
         target = None if folder is None else urls.resolve(url, folder, site, files)
         if target is None and is_meta:
             target = urls.resolve_in_root(url, site, files)
