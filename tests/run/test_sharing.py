@@ -146,7 +146,7 @@ def test_builds_that_were_killed_leave_what_others_complete(tmp_path: Path, engi
 def test_of_many_builds_some_are_killed_and_completed_and_each_image_is_there_once(
     tmp_path: Path, engine: Engine, round_: int
 ) -> None:
-    """One of sixteen is killed after a number of uploads that is drawn; another one if it left no image undone."""
+    """One of sixteen is killed in the middle, at a moment that is drawn; another one if it left no image undone."""
     builds, chance = 16, random.Random(round_)
     store, distinct = engine.fresh(), HALF + HALF * builds // 2
     with ImgPro("images", quota=10_000) as host, opened(engine, store) as place:
@@ -165,10 +165,13 @@ def test_of_many_builds_some_are_killed_and_completed_and_each_image_is_there_on
                 time.sleep(0.005)
             if not (able := [number for number, one in enumerate(running) if one.poll() is None]):
                 break
-            killed.append(chance.choice(able))
+            # Whoever is at an image now, where that can be seen in time.
+            names = {number: f"{projects[number].root.name}/imghost.lock" for number in able}
+            at_work = {it["project"] for it in states(place) if it["claim"]}
+            killed.append(chance.choice([number for number in able if names[number] in at_work] or able))
             running[killed[-1]].send_signal(signal.SIGKILL)
             running[killed[-1]].communicate()
-            left = end_claims(place, {f"{projects[killed[-1]].root.name}/imghost.lock"})
+            left = end_claims(place, {names[killed[-1]]})
         told = [one.communicate(timeout=2000) for number, one in enumerate(running) if number not in killed]
         told += [begin(number).communicate(timeout=2000) for number in killed]
         assert sorted(uploads(host).values()) == [1] * distinct, [err[-600:] for _, err in told]
