@@ -44,7 +44,9 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 ROOT: Final = Path(__file__).parents[1]
-ROOMS: Final = (*("records", "hosts/img402", "net", "site/images.py", "run/publish.py", "run/upload.py", "threads.py"),)
+ROOMS: Final = (
+    "records", "hosts/img402", "net", "site/images.py", "run/publish.py", "run/upload.py", "threads.py",
+)  # fmt: skip
 """Folders and files of imghost where a mistake costs money, data or a secret."""
 TESTS: Final = (
     *("tests/records", "tests/net", "tests/site/test_images.py", "tests/hosts/test_payments.py"),

@@ -118,6 +118,24 @@ def test_after_one_has_failed_nothing_further_is_begun() -> None:
     assert len(begun) <= 4
 
 
+def test_after_one_has_failed_what_is_under_way_ends_first() -> None:
+    """A host that is asked to delete, say, has answered before the run goes on or ends."""
+    begun, done = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        if number:
+            begun.set()
+            time.sleep(0.3)
+            done.set()
+        else:
+            assert begun.wait(5)
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="0"):
+        concurrently(work, range(2), 2)
+    assert done.is_set()
+
+
 def test_a_look_that_exhausts_memory_is_told() -> None:
     def exhaust(_: int) -> None:
         raise MemoryError
