@@ -5,10 +5,9 @@ from __future__ import annotations
 import json as jsonlib
 import os
 import re
-import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
@@ -189,25 +188,10 @@ class Client:
     def _opened_wire(self, is_fetch: bool) -> Wire:
         with self._lock:
             if is_fetch not in self._wires:
-                with _without_command():
-                    from imghost.net.wire import Wire
+                from imghost.net.wire import Wire
 
                 self._wires[is_fetch] = Wire(self._timeout, self._environ, self._connections)
             return self._wires[is_fetch]
-
-
-@contextmanager
-def _without_command() -> Iterator[None]:
-    """Have httpx leave out its command, as it does without click and rich: they take two fifths of its loading."""
-    name = "httpx._main"
-    is_first = "httpx" not in sys.modules and name not in sys.modules
-    if is_first:
-        sys.modules[name] = None  # type: ignore[assignment]  # how Python notes that it cannot be imported
-    try:
-        yield
-    finally:
-        if is_first:
-            sys.modules.pop(name, None)
 
 
 def _without(secrets: tuple[str, ...], answer: Answer) -> Answer:

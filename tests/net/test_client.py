@@ -181,18 +181,3 @@ def test_a_body_of_just_the_limit_is_whole() -> None:
 def test_importing_the_client_leaves_httpx_alone() -> None:
     code = "import imghost.net, sys; sys.exit(any(name in sys.modules for name in ('httpx', 'httpcore', 'ssl')))"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize("first", ["", "import httpx"])
-def test_loading_httpx_leaves_its_command_out_for_us_alone(first: str) -> None:
-    """Who has it already keeps it, and who wants it later gets it."""
-    for library in ("click", "pygments", "rich"):  # what it needs
-        pytest.importorskip(library)
-    code = (
-        f"{first}\nimport sys\nfrom imghost.net import Client\n"
-        "with Client() as client:\n    client.load()\n"
-        "assert 'httpx' in sys.modules\n"
-        f"assert ('rich' in sys.modules) is bool({first!r}), 'loaded'\n"
-        "import httpx._main\nassert httpx._main.main"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
