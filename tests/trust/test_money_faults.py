@@ -120,7 +120,7 @@ static int is_cut(int file) {
         static ssize_t (*usual) given; \\
         if (!usual) usual = dlsym(RTLD_NEXT, #name); \\
         if (next == file + 1) { next = 0; errno = EIO; return -1; } \\
-        if (is_cut(file)) { size /= 2; if (getenv("CUT_THEN")) next = file + 1; } \\
+        if (size > 1 && is_cut(file)) { size /= 2; if (getenv("CUT_THEN")) next = file + 1; } \\
         return usual passed; \\
     }
 int flock(int file, int how) {
@@ -141,6 +141,8 @@ WRAPPED(pwrite, (int file, const void *bytes, size_t size, off_t at), (file, byt
 WRAPPED(pwrite64, (int file, const void *bytes, size_t size, off64_t at), (file, bytes, size, at))
 """
 """A C library that takes half of one write to a file, and says so; the next write there fails where that is asked.
+
+No system takes nothing of the single byte by which SQLite makes a file longer, so that one is taken whole.
 
 It also locks no file whose path has a text in it, or, as NFS, none for one process alone that is open for reading.
 """
