@@ -85,6 +85,43 @@ def test_pages_that_the_generator_writes_again_the_same_are_not_scanned(tmp_path
     assert tree(tmp_path / "site", ".html") == before
 
 
+ESCAPED = (
+    '<img src="https://img.shields.io/pypi/v/x.svg?logo=pypi&amp;label=x"><img src="images/1.png">',
+    '<img src="images/1&#46;png?a=1&copy=2"><img src=images/0&period;png>',
+    "<img srcset='images/0&#x2e;png 1x, images/1.png 2x' src='images/0.png#a&amp;b'>",
+)
+
+
+@pytest.mark.parametrize("page", ESCAPED)
+def test_a_page_with_escaped_urls_is_remembered(page: str, tmp_path: Path) -> None:
+    """The addresses of badges have an ampersand, and most projects' first page has badges."""
+    generated(tmp_path, index=page, **{"below/index": PLAIN})
+    assert said(tmp_path).endswith("scanned")
+    before = tree(tmp_path / "site", ".html")
+    generated(tmp_path, index=page, **{"below/index": PLAIN})
+    assert said(tmp_path).endswith("remembered")
+    assert tree(tmp_path / "site", ".html") == before
+
+
+@pytest.mark.parametrize(
+    ("page", "url"),
+    [
+        ('<img src="images/0.png?a&amp;b">', "images/1.png?a&b"),  # it does not stand there
+        ("<style>p { background: url(images/0&#46;png) } </style>", "images/0.png"),  # no attribute, so no escape
+        ('<p style="background: url(images/0\\26 .png)">', "images/0&.png"),
+    ],
+)
+def test_an_escaped_url_is_believed_only_as_a_browser_reads_it(page: str, url: str, tmp_path: Path) -> None:
+    wanted = clean(tmp_path, index=page)
+    generated(tmp_path, index=page)
+    place = tmp_path / "cache" / "map.last"
+    found = json.loads(place.read_text())
+    found["pages"]["index.html"][2][0][0][3] = url
+    place.write_text(json.dumps(found))
+    assert said(tmp_path).endswith("scanned")
+    assert tree(tmp_path / "site", ".html") == wanted
+
+
 def test_a_page_in_which_only_an_image_changed_is_remembered_too(tmp_path: Path) -> None:
     """It follows the image, and what its generator wrote is still known of it."""
     before = clean(tmp_path)
