@@ -10,6 +10,7 @@ All that the author of a host needs is named here and nowhere else; what has a c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
@@ -106,7 +107,8 @@ class Secret:
     __str__ = __repr__
 
 
-class Setup(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Setup:
     """What a run gives every host, beside the host's own options."""
 
     client: Client
