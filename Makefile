@@ -10,7 +10,7 @@ NPM_PEERS ?= $(or $(TMPDIR),/tmp)/imghost-bench-npm
 demo: $(READY)
 	$(BIN)/python example_site/demo.py
 
-# What a change can break, in ten minutes on two cores.
+# What a change can break, in eight minutes on two cores.
 test: $(READY)
 	$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder --reruns 2 -rR
 
