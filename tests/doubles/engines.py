@@ -31,8 +31,11 @@ Engine = Folder | Postgres | Moto
 
 @contextmanager
 def opened(engine: Engine, url: str) -> Iterator[Store]:
-    """Open a store as a build does; for S3 the environment has to have the credential."""
-    store = open_store(url, engine.environ, 5.0)
+    """Open a store as a build does, but patiently; for S3 the environment has to have the credential.
+
+    moto's server looks at each object of all tests to list some, and eight builds ask it meanwhile.
+    """
+    store = open_store(url, engine.environ, 60.0)
     try:
         yield store
     finally:

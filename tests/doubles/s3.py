@@ -23,13 +23,6 @@ SECRET = credential("secret/")
 TOKEN = credential("token//////////")
 VARIABLES = {"AWS_ACCESS_KEY_ID": "AKIACANARYCANARY0000", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
 """A credential, as the environment has it."""
-NOTHING = {
-    "AWS_CONFIG_FILE": "/nonexistent/config",
-    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent/credentials",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-"""What keeps the machine's own credentials out of a test."""
-
 Start = Callable[..., Any]
 
 

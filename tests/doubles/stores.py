@@ -25,10 +25,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
 
-from doubles.s3 import NOTHING
-
 _DEBIAN = Path("/usr/lib/postgresql")
 _WAIT = 60.0
+NOTHING = {
+    "AWS_CONFIG_FILE": "/nonexistent/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent/credentials",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""What keeps the machine's own credentials out of a test."""
 _LOADED = "import sys; from moto.server import main; main(['-H', '127.0.0.1', '-p', sys.argv[1]])"
 
 

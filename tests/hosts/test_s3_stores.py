@@ -6,7 +6,8 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from doubles.s3 import NOTHING, Storage
+from doubles.s3 import Storage
+from doubles.stores import NOTHING
 from hosts.s3_setup import a_payload, offline, opened, refused
 
 from imghost.errors import Action, HostError
