@@ -33,7 +33,7 @@ Engine = Folder | Postgres | Moto
 def opened(engine: Engine, url: str) -> Iterator[Store]:
     """Open a store as a build does, but patiently; for S3 the environment has to have the credential.
 
-    moto's server looks at each object of all tests to list some, and eight builds ask it meanwhile.
+    moto's server answers one request at a time, and eight builds ask it meanwhile.
     """
     store = open_store(url, engine.environ, 60.0)
     try:
