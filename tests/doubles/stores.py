@@ -338,13 +338,17 @@ class Line:
         self._half = round_trip / 2
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = int(self._listener.getsockname()[1])
+        self._open = [self._listener]
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.close()
+        for line in self._open:
+            with suppress(OSError):  # an end may be gone by itself
+                line.shutdown(socket.SHUT_RDWR)
+            line.close()
 
     def _serve(self) -> None:
         while True:
@@ -353,6 +357,7 @@ class Line:
             except OSError:
                 return
             far = socket.create_connection(("127.0.0.1", self._port))
+            self._open += [near, far]
             for line in (near, far):
                 line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for source, target in ((near, far), (far, near)):

@@ -23,7 +23,8 @@ def server() -> Iterator[Storage]:
 @pytest.fixture
 def credential(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the environment one credential for S3, and no other."""
-    from doubles.s3 import NOTHING, VARIABLES
+    from doubles.s3 import VARIABLES
+    from doubles.stores import NOTHING
 
     for name, value in (NOTHING | VARIABLES).items():
         monkeypatch.setenv(name, value)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles.s3 import NOTHING, VARIABLES, Storage
+from doubles.s3 import VARIABLES, Storage
 from doubles.server import Server
+from doubles.stores import NOTHING
 
 from imghost.errors import HostError
 from imghost.hosts import Setup

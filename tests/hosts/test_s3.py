@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 from doubles.messages import Reply, Request
-from doubles.s3 import NOTHING, VARIABLES, Storage
+from doubles.s3 import VARIABLES, Storage
 from doubles.server import Fault, Server
+from doubles.stores import NOTHING
 from hosts.s3_setup import CDN, DIGEST, PNG, a_payload, a_setup, opened, refused
 
 from imghost.errors import Action, HostError

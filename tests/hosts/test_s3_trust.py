@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doubles.s3 import NOTHING, VARIABLES, Storage
+from doubles.s3 import VARIABLES, Storage
+from doubles.stores import NOTHING
 from hosts.s3_setup import CDN, DIGEST, a_payload, offline, opened, refused
 from hypothesis import given
 from hypothesis import strategies as st

@@ -21,7 +21,8 @@ from doubles.img402 import Img402
 from doubles.img402_paid import PaidImg402
 from doubles.imgpro import VERIFIED, ImgPro
 from doubles.line import SlowLine
-from doubles.s3 import NOTHING, VARIABLES, Storage
+from doubles.s3 import VARIABLES, Storage
+from doubles.stores import NOTHING
 from PIL import Image as Picture
 from sites import write
 from trust.place import counted, tell
