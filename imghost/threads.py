@@ -78,6 +78,12 @@ def start(serve: Callable[[], object], count: int, workers: list[Worker]) -> Run
     return None
 
 
+def join_all(workers: Sequence[Worker], deadline: float) -> None:
+    """Wait for the ends of these threads, by the monotonic clock not beyond the deadline."""
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
+
+
 def awaited(answers: SimpleQueue[Given], workers: Sequence[Worker]) -> Given | None:
     """Wait for the next thing that these threads give; None once none of them is left to give one."""
     while True:
@@ -139,8 +145,7 @@ def concurrently(
             tell()
     finally:
         is_over.set()
-        for worker, deadline in zip(workers, [time.monotonic() + GRACE] * len(workers), strict=True):
-            worker.join(max(0.0, deadline - time.monotonic()))
+        join_all(workers, time.monotonic() + GRACE)
     return [results[number] for number in range(len(values))]
 
 

@@ -27,7 +27,7 @@ from imghost.records import covers, lasts, owns, shared
 from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
 from imghost.run.job import Job, Notice, Outcome, Upload
 from imghost.settings import Settings
-from imghost.threads import GRACE, Crew, Task, Worker, concurrently, start
+from imghost.threads import GRACE, Crew, Task, Worker, concurrently, join_all, start
 from imghost.wording import many
 
 if TYPE_CHECKING:
@@ -107,9 +107,7 @@ class _Ahead:
         self._is_over = True
         for _ in self._workers:
             self._room.release()
-        deadline = time.monotonic() + GRACE
-        for worker in self._workers:
-            worker.join(max(0.0, deadline - time.monotonic()))
+        join_all(self._workers, time.monotonic() + GRACE)
 
     def _serve(self) -> None:
         while True:

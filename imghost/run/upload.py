@@ -22,7 +22,7 @@ from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload
 from imghost.net import LIMIT, Answer, Client
 from imghost.records import asked_for, confirmed, covers, is_confirmed, unconfirmed
 from imghost.run.job import Outcome, Upload, whole_of
-from imghost.threads import GRACE, LOOK, MORE, Worker, awaited, concurrently, received, start
+from imghost.threads import GRACE, LOOK, MORE, Worker, awaited, concurrently, join_all, received, start
 from imghost.wording import lasted, printable
 
 
@@ -283,12 +283,10 @@ class _Line:
 def _end(line: _Line, workers: Sequence[Worker]) -> None:
     """Let those who send finish, then those who look, for a while in all."""
     deadline = time.monotonic() + GRACE
-    for worker in workers:
-        worker.join(max(0.0, deadline - time.monotonic()))
+    join_all(workers, deadline)
     for _ in line.seers:
         line.unseen.put(None)
-    for worker in line.seers:
-        worker.join(max(0.0, deadline - time.monotonic()))
+    join_all(line.seers, deadline)
 
 
 def _serve(line: _Line, context: UploadContext, state: SharedState) -> None:
