@@ -186,13 +186,19 @@ class TestRenewal:
         project.show(images).build(now, format="webp")
         assert store.stored == 2 * len(names)
 
-    def test_renewals_come_first_out_of_a_budget_and_the_rest_waits(self, tmp_path: Path, store: FakeStore) -> None:
+    @staticmethod
+    def _of_three_to_renew(folder: Path, store: FakeStore) -> tuple[Project, dict[str, bytes], datetime]:
+        """Make a project whose three images are to be renewed; gives it, the images, and the time by then."""
         store.life = 2 * DAY
         images = {f"{number}.png": picture(number) for number in range(3)}
-        project = Project(tmp_path / "p", store).show(images)
+        project = Project(folder / "p", store).show(images)
         late = datetime.now(UTC)
         project.build(late - 28 * DAY)
         store.life = 90 * DAY
+        return project, images, late
+
+    def test_renewals_come_first_out_of_a_budget_and_the_rest_waits(self, tmp_path: Path, store: FakeStore) -> None:
+        project, images, late = self._of_three_to_renew(tmp_path, store)
         new = {**images, "new.png": picture(9)}
         first = project.show(new).build(late, max_uploads=2)
         assert (store.stored, hosted(project)) == (5, 3)
@@ -203,12 +209,7 @@ class TestRenewal:
     @pytest.mark.parametrize(("most", "line"), [(2, "1 renewal"), (1, "2 renewals")])
     def test_renewals_that_wait_are_no_warning(self, tmp_path: Path, store: FakeStore, most: int, line: str) -> None:
         """What they renew is shown as before, and nothing new stays local."""
-        store.life = 2 * DAY
-        images = {f"{number}.png": picture(number) for number in range(3)}
-        project = Project(tmp_path / "p", store).show(images)
-        late = datetime.now(UTC)
-        project.build(late - 28 * DAY)
-        store.life = 90 * DAY
+        project, images, late = self._of_three_to_renew(tmp_path, store)
         said: list[str] = []
         result = rehost(replace(project.show(images).job(late, max_uploads=most), say=said.append))
         assert (result.notices, result.is_refused, hosted(project)) == ((), False, 3)
