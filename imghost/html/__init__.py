@@ -13,6 +13,10 @@ from functools import cache, partial
 from typing import Final
 from urllib.parse import unquote
 
+_READERS: Final = ("SVGInject", "ColorThief", "Vibrant.", "Cropper(", "Tesseract.")
+"""What a script calls that reads an image for it."""
+CHANGING: Final = ("src", "Src", "href", "ackground", "poster", "drawImage", "texImage2D", *_READERS)
+"""What a script has at least that changes images' URLs, or reads images."""
 HELD_BY_READER: Final = "a script reads its pixels or bytes, which browsers let it of the site's own images alone"
 """Why an image stays that could move within the site."""
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from imghost.html import HELD_BY_READER, Theme, admits_by_hash, blocks, forbids_all, without
+from imghost.html import CHANGING, HELD_BY_READER, Theme, admits_by_hash, blocks, forbids_all, without
 from imghost.html.tokenizer import (
     HTML,
     SPACE,
@@ -49,10 +49,6 @@ class _Cover:
     has_cors: bool = False
 
 
-_READERS: Final = ("SVGInject", "ColorThief", "Vibrant.", "Cropper(", "Tesseract.")
-"""What it calls that reads an image for it."""
-_CHANGING: Final = ("src", "Src", "href", "ackground", "poster", "drawImage", "texImage2D", *_READERS)
-"""What a script has at least that changes images' URLs, or reads images."""
 _SRC: Final = re.compile(r"""src(?<=[.'"]src)""")
 """Where code reads it: `this.src`, `attr('src')`. Looked for by its letters first, which is a third of the time."""
 _SELECTING: Final = ("[src", "[href", "[data-src", "[poster", "[style", "[ ")
@@ -212,7 +208,7 @@ class _Code(NamedTuple):
 
 def _code_of(script: str) -> _Code:
     """Read a script; what its patterns are compiled for, few have."""
-    is_mentioning = any(mark in script for mark in _CHANGING)
+    is_mentioning = any(mark in script for mark in CHANGING)
     is_vouching = "integrity" in script
     if not is_mentioning and not is_vouching and "[style" not in script:
         return _NO_CODE

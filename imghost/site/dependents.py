@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from imghost.files import is_settled, stamp, write_whole
-from imghost.html import blocks
+from imghost.html import CHANGING, blocks
 from imghost.models import ANY, ASKED, DIGITS, Condition, Reference, endings
 from imghost.site.page_map import Scripts
 from imghost.site.pages import PageView, Survey, decode
@@ -52,10 +52,7 @@ _HEADERS: Final = frozenset(
 """Files in a site by which servers choose the headers of its pages."""
 _DIGEST: Final = cache(partial(re.compile, r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]{1,100}={0,2}'", re.I))
 """How a policy names the digest of a style or a script (CSP level 3, hash-source)."""
-_READERS: Final = (b"SVGInject", b"ColorThief", b"Vibrant.", b"Cropper(", b"Tesseract.")
-"""What it calls that reads an image for it."""
-_CHANGING: Final = (b"src", b"Src", b"href", b"ackground", b"poster", b"drawImage", b"texImage2D", *_READERS)
-"""What a script has at least that changes images' URLs, or reads images."""
+_CHANGING: Final = tuple(mark.encode() for mark in CHANGING)
 _SELECTOR: Final = cache(
     partial(
         re.compile,
