@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from imghost.files import git_top, strict_json
+from imghost.models import NamedTuple
 from imghost.settings import Settings
 from imghost.wording import printable
 

@@ -7,8 +7,10 @@ import re
 from collections.abc import Container, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import cache, partial
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlsplit
+
+from imghost.models import NamedTuple
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _DOT: Final = re.compile(r"(?:\.|%2e)\Z", re.I)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from imghost.cli import (
     Call,
@@ -30,7 +30,7 @@ from imghost.cli import (
 from imghost.environment import leave_to_upload, version
 from imghost.errors import BudgetError, HostError, SettingsError, StateError
 from imghost.hosts import Deletes, Edits, Host, Tells, registry
-from imghost.models import MEDIA_TYPES, Limits, Record
+from imghost.models import MEDIA_TYPES, Limits, NamedTuple, Record
 from imghost.net import Client
 from imghost.records import covers, needs_renewal, owns
 from imghost.records import lock as locks

@@ -16,10 +16,10 @@ from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 from imghost.errors import Action, HostError, SettingsError
-from imghost.models import Hosted, Image, Limits, Payload, Record
+from imghost.models import Hosted, Image, Limits, NamedTuple, Payload, Record
 from imghost.wording import printable
 
 if TYPE_CHECKING:

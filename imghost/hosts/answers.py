@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from imghost.errors import Action, HostError, SettingsError
+from imghost.models import NamedTuple
 from imghost.net import Answer
 from imghost.wording import printable
 

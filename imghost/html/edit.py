@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
-from imghost.models import Reference
+from imghost.models import NamedTuple, Reference
 
 _AMPERSAND: Final = {"&": "&amp;"}
 _ESCAPES: Final = {

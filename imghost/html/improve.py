@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Final, NamedTuple
+from typing import Final
 
 from imghost.html import allows_inline
 from imghost.html.edit import HostedImage, Improvements, Shaping, SizeRule
 from imghost.html.scan import Element
 from imghost.html.tokenizer import CLOSING_P, HTML, Tag, attributes, tags, value
-from imghost.models import Reference, Scan
+from imghost.models import NamedTuple, Reference, Scan
 
 _MARK: Final = "data-imghost"
 _MARKED: Final = {"width": "sized", "loading": "lazy", "srcset": "sizes", "onerror": "fallback"}

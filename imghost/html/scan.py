@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from imghost.html import CHANGING, HELD_BY_READER, Theme, admits_by_hash, blocks, forbids_all, without
 from imghost.html.tokenizer import (
@@ -28,7 +28,7 @@ from imghost.html.tokenizer import (
     tags,
     value,
 )
-from imghost.models import Condition, Reference, Scan, endings
+from imghost.models import Condition, NamedTuple, Reference, Scan, endings
 
 if TYPE_CHECKING:
     from imghost.html.uses import Renames

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from html.entities import html5
-from typing import Final, NamedTuple
+from typing import Final
 
-from imghost.models import endings
+from imghost.models import NamedTuple, endings
 
 # It knows what a page's markup is and what only looks like it: comments, scripts, text areas, foreign
 # content. Patterns match at every position, so that nothing is tried twice; quantifiers are possessive.

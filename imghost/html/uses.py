@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from html import unescape
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
-from imghost.models import ANY, ASKED, DIGITS, Condition, endings
+from imghost.models import ANY, ASKED, DIGITS, Condition, NamedTuple, endings
 
 _S: Final = r"\t\n\f\r "
 TAG: Final = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from imghost.image import (
     MAX_PARTS,
@@ -19,6 +19,7 @@ from imghost.image import (
     is_sideways,
     part,
 )
+from imghost.models import NamedTuple
 
 NAME: Final = "an AVIF image"
 _MAX_META: Final = 1 << 21

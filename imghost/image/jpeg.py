@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from imghost.image import (
     MAX_PARTS,
@@ -24,6 +24,7 @@ from imghost.image import (
     search,
     write_exif,
 )
+from imghost.models import NamedTuple
 
 # The segments and scans of a JPEG, `SOI` to the first `EOI` (ITU-T T.81, annex B), and which browsers use.
 

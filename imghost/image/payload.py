@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from imghost.errors import ImghostError
 from imghost.files import Window, digest
 from imghost.image import Exif, Outline, avif, is_sideways, jpeg, png, webp, write_exif
 from imghost.image.jpeg import segment_of
-from imghost.models import RASTER, Image, Payload
+from imghost.models import RASTER, Image, NamedTuple, Payload
 from imghost.wording import printable
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 from imghost.errors import Action, HostError
 from imghost.files import strict_json
+from imghost.models import NamedTuple
 
 if TYPE_CHECKING:
     import httpx

@@ -20,11 +20,11 @@ from functools import cache, lru_cache, partial
 from itertools import pairwise
 from operator import lt
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 from imghost import files
 from imghost.errors import LockError, StateError
-from imghost.models import Record
+from imghost.models import NamedTuple, Record
 from imghost.records import is_confirmed
 from imghost.wording import printable
 

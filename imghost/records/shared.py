@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from imghost.errors import LockError, SettingsError, StoreError
-from imghost.models import Record
+from imghost.models import NamedTuple, Record
 from imghost.records.lock import load_object, record_of, render_record, whole
 from imghost.wording import printable
 

@@ -16,13 +16,13 @@ from functools import cache, partial
 from html import unescape
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 from imghost.files import open_beneath, stamp
 from imghost.html.scan import candidates
 from imghost.html.tokenizer import names
-from imghost.models import KINDS, MEDIA_TYPES, Scan, endings
+from imghost.models import KINDS, MEDIA_TYPES, NamedTuple, Scan, endings
 from imghost.site.dependents import base_policies, header_policies
 from imghost.site.pages import MAX_PAGE, Survey, base_of, decode, survey
 from imghost.urls import Place as SitePlace

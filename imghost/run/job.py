@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 from imghost.environment import Leave
 from imghost.hosts import Host
-from imghost.models import IMPORT, Failure, Image, Record, Refused
+from imghost.models import IMPORT, Failure, Image, NamedTuple, Record, Refused
 from imghost.records import lock as locks
 from imghost.settings import Settings
 from imghost.site.images import Origins, Stay

@@ -12,14 +12,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from imghost import urls
 from imghost.environment import Leave, leave_to_upload, version
 from imghost.errors import BudgetError
 from imghost.hosts import Deletes, Host, limits_at, registry, sorts, varies
 from imghost.html import Theme
-from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, Record, Refused
+from imghost.models import FORMAT_NAMES, IMPORT, RASTER, Facts, Image, Limits, NamedTuple, Record, Refused
 from imghost.net import Client
 from imghost.records import confirmed, covers, falls_short, lasts, needs_renewal, owns
 from imghost.records import lock as locks

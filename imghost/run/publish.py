@@ -16,13 +16,13 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from imghost import files
 from imghost.errors import Action, BudgetError, HostError, LockError, StateError, StoreError
 from imghost.hosts import Converts, Host, Imports, Notes, Prices, Quota, Sorts, Varies
 from imghost.html.edit import Additions
-from imghost.models import IMPORT, Failure, Hosted, Payload, Record, Refused
+from imghost.models import IMPORT, Failure, Hosted, NamedTuple, Payload, Record, Refused
 from imghost.net import Client
 from imghost.records import confirmed, covers, is_confirmed, lasts, owns
 from imghost.records import lock as locks

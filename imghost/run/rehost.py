@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from imghost import files
 from imghost.errors import ImghostError
+from imghost.models import NamedTuple
 from imghost.net import Client
 from imghost.records.cache import Cache
 from imghost.run import report

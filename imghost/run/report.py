@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from imghost import wording
 from imghost.files import is_ignored
 from imghost.hosts import Host, may_store_twice
-from imghost.models import IMPORT, Failure, Record
+from imghost.models import IMPORT, Failure, NamedTuple, Record
 from imghost.records.lock import render_record
 from imghost.run.job import NOT_UPLOADED, Job, Notice, Progress, Published, RewrittenPages, Step, cost_of, is_remade
 from imghost.wording import (

@@ -16,13 +16,13 @@ from decimal import Decimal
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from imghost.environment import version
 from imghost.files import git_top, stamp
 from imghost.hosts import Host, registry
-from imghost.models import Failure, Image, Record
+from imghost.models import Failure, Image, NamedTuple, Record
 from imghost.records import needs_renewal
 from imghost.run import local_copies
 from imghost.run.audit import Audit, Finding, HostedCopy, ImageFile, ShownAt, audit

@@ -10,14 +10,14 @@ from datetime import datetime
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from imghost import files, urls
 from imghost.files import Stamp, digest, open_beneath, stamp
 from imghost.hosts import Converts, Host, Varies, registry, varies
 from imghost.html import allows_inline, blocks
 from imghost.html.edit import Additions, HostedImage, Improvements, Shaping, splice
-from imghost.models import DEFAULT_KINDS, IMPORT, Image, Record, Reference
+from imghost.models import DEFAULT_KINDS, IMPORT, Image, NamedTuple, Record, Reference
 from imghost.net import Client
 from imghost.records import covers, owns
 from imghost.records import lock as locks

@@ -17,12 +17,12 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from imghost.environment import project_name
 from imghost.errors import Action, HostError, ImghostError, SettingsError, StoreError
 from imghost.hosts import Host, Pays, Stored
-from imghost.models import Failure, Payload, Record, served_of
+from imghost.models import Failure, NamedTuple, Payload, Record, served_of
 from imghost.records import covers, lasts, owns, shared
 from imghost.records.shared import Course, Held, Key, Seen, Store, Writer
 from imghost.run.job import Job, Notice, Outcome, Upload

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from imghost import files
 from imghost.errors import ImghostError, SettingsError
+from imghost.models import NamedTuple
 from imghost.net import Client
 from imghost.records.cache import Cache
 from imghost.run.job import Job, Planned

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from imghost.errors import Action, HostError, ImghostError, StateError
 from imghost.hosts import Finds, Host, limits_at, may_store_twice
 from imghost.image.inspect import dimensions, is_whole, media_type_of
-from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, Payload, Record, served_of
+from imghost.models import IMPORT, MEDIA_TYPES, RASTER, Failure, Hosted, NamedTuple, Payload, Record, served_of
 from imghost.net import LIMIT, Answer, Client
 from imghost.records import asked_for, confirmed, covers, is_confirmed, unconfirmed
 from imghost.run.job import Outcome, Upload, whole_of

@@ -17,12 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache, lru_cache, partial
 from os.path import commonpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from imghost.files import is_settled, stamp, write_whole
 from imghost.html import CHANGING, blocks
-from imghost.models import ANY, ASKED, DIGITS, Condition, Reference, endings
+from imghost.models import ANY, ASKED, DIGITS, Condition, NamedTuple, Reference, endings
 from imghost.site.page_map import Scripts
 from imghost.site.pages import PageView, Survey, decode
 

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
 
 from imghost.files import digest, open_beneath, stamp
-from imghost.models import Image
+from imghost.models import Image, NamedTuple
 from imghost.records.cache import Cache, KnownFile
 from imghost.settings import Settings
 from imghost.site.page_map import Removed

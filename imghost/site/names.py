@@ -14,12 +14,12 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
 from imghost import files
-from imghost.models import ENDINGS, RASTER, endings
+from imghost.models import ENDINGS, RASTER, NamedTuple, endings
 from imghost.site.pages import Survey, is_page
 
 MAX_UNPACKED: Final = 200_000_000

@@ -13,11 +13,11 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType, NoneType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from imghost import files
 from imghost.files import Stamp
-from imghost.models import ENDINGS, Condition, Facts, Image, Reference, Scan
+from imghost.models import ENDINGS, Condition, Facts, Image, NamedTuple, Reference, Scan
 
 _VERSION: Final = 7
 _REMOVED: Final = [(str, str, int, str, *edges, bool, bool) for edges in ((int, int), (NoneType, NoneType))]

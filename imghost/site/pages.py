@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from imghost import urls
 from imghost.files import ASIDE, Stamp, stamp
 from imghost.html import HELD_BY_READER, Theme, blocks, forbids_all
-from imghost.models import KINDS, Reference, Scan
+from imghost.models import KINDS, NamedTuple, Reference, Scan
 from imghost.site.page_map import PageEntry, PageMap, digest_of, undone
 from imghost.urls import Place, SiteTarget, absolute
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
 
 from imghost.errors import Action, HostError
@@ -32,7 +32,7 @@ from imghost.hosts.answers import (
     unclear,
 )
 from imghost.hosts.imageupload import CONSUMED, FOLDER, LIVES, NAME, ORIGIN, SLUG
-from imghost.models import Payload
+from imghost.models import NamedTuple, Payload
 from imghost.net import Answer, Client, FilePart
 from imghost.wording import printable
 

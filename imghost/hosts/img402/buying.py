@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from imghost.errors import Action, BudgetError, HostError, StateError
 from imghost.hosts import Payments, Setup
@@ -34,7 +34,7 @@ from imghost.hosts.img402.journal import (
 )
 from imghost.hosts.img402.wallet import ADDRESS, SIGNER, CommandSigner, KeySigner, Signer
 from imghost.hosts.img402.x402 import Policy, chosen, refused
-from imghost.models import Hosted, Payload
+from imghost.models import Hosted, NamedTuple, Payload
 from imghost.net import Answer, Client, FilePart
 from imghost.wording import printable
 

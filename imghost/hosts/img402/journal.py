@@ -16,12 +16,13 @@ from decimal import Decimal
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from imghost.errors import BudgetError, StateError
 from imghost.files import git_top, sync_folder
 from imghost.hosts.img402.x402 import ATOMS, dollars
+from imghost.models import NamedTuple
 from imghost.wording import printable
 
 

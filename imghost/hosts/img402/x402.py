@@ -9,10 +9,11 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 from imghost.errors import Action, HostError
+from imghost.models import NamedTuple
 from imghost.net import Answer, hidden_text
 from imghost.wording import printable
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from imghost.errors import SettingsError
-from imghost.models import Payload
+from imghost.models import NamedTuple, Payload
 from imghost.settings import read_duration
 from imghost.wording import nearest
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from imghost.errors import Action, HostError
@@ -30,7 +30,7 @@ from imghost.hosts.answers import (
     unclear,
 )
 from imghost.hosts.imgpro import APPS, NAME, Fields, Generation, What, is_id
-from imghost.models import Payload
+from imghost.models import NamedTuple, Payload
 from imghost.net import Answer, Client, FilePart
 from imghost.wording import printable
 

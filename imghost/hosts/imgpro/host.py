@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import Edit, HostBase, Quota, Setup, Stored, Terms, Usage
@@ -30,7 +30,7 @@ from imghost.hosts.imgpro import (
     is_id,
     read_fields,
 )
-from imghost.models import IMPORT, Hosted, Limits, Payload, Record, endings
+from imghost.models import IMPORT, Hosted, Limits, NamedTuple, Payload, Record, endings
 from imghost.wording import limit, size
 
 if TYPE_CHECKING:
