@@ -111,6 +111,13 @@ class Server:
         with self._lock:
             self._queue.clear()
 
+    def hang_up(self) -> None:
+        """End the connections that are open, without a word."""
+        with self._lock:
+            for connection in list(self._open):
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
     def requests(self, method: str | None = None, path: str | None = None) -> list[Request]:
         """Give the requests so far that fit."""
         with self._lock:
@@ -129,10 +136,7 @@ class Server:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
         self._listener.close()
         self._threads[0].join(timeout=5)
-        with self._lock:
-            for connection in list(self._open):
-                with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
         for thread in list(self._threads):
             thread.join(timeout=5)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imghost.errors import Action, HostError
-from imghost.net import FilePart
+from imghost.net import Client, FilePart
 from imghost.net.wire import _JOINED, _Joined
 
 
@@ -77,6 +77,29 @@ def test_threads_share_a_client() -> None:
             thread.join()
         assert (client.requests, len(server.log)) == (80, 80)
         assert server.connections <= 8
+
+
+def test_an_idle_connection_makes_way_where_there_may_be_no_more() -> None:
+    """Images stand at any number of servers, and each connection is an open file."""
+    for most, connected in ((1, 2), (2, 1)):
+        with a_pair() as (server, _), a_pair() as (other, _), Client(connections=most) as client:
+            for url in (server.url, other.url, server.url):
+                client.fetch(url)
+            assert server.connections == connected
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
+    with a_pair(lambda _: Reply.json({})) as (server, client):
+        client.send("GET", server.url)
+        server.hang_up()
+        client.send("POST", server.url, json={})
+        assert server.connections == 2
+
+
+def test_an_answer_that_was_not_read_to_its_end_takes_its_connection_along() -> None:
+    with a_pair(lambda _: Reply(200, b"x" * 200_000)) as (server, client):
+        assert [len(client.fetch(server.url, limit=10).body) for _ in range(2)] == [10, 10]
+        assert server.connections == 2
 
 
 def test_the_environment_of_the_process_and_netrc_change_nothing(
