@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, FrozenInstanceError, field, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
+    from dataclasses import dataclass as dataclass  # noqa: PLC0414
     from typing import NamedTuple as NamedTuple  # noqa: PLC0414 - type checkers: others import it from here
 else:
     from collections import _tuplegetter
+    from operator import attrgetter
 
     class _FieldsOfBody(type):
         """Makes fields of what a class's body annotates, and their defaults of what it assigns to them."""
@@ -50,7 +53,7 @@ else:
         def _replace(self, /, **named: Any) -> Any:
             made = self._make(map(named.pop, self._fields, self))
             if named:
-                raise ValueError(f"got unexpected field names: {[*named]}")
+                raise TypeError(f"got unexpected field names: {[*named]}")
             return made
 
         def _asdict(self) -> dict[str, Any]:
@@ -61,6 +64,78 @@ else:
 
         def __getnewargs__(self) -> tuple[Any, ...]:
             return tuple(self)
+
+    def dataclass(*, frozen: Literal[True], slots: Literal[True]) -> Callable[[type], type]:  # noqa: ARG001
+        """Give what `dataclasses.dataclass` does, for frozen classes with slots, in a quarter of the time.
+
+        There seven methods are compiled for each class; here the constructor alone, when it is first called.
+        """
+        return _frozen
+
+    def _frozen(body: type) -> type:
+        made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(body)
+        compared = (field.name for field in fields(made) if field.compare)
+        hashed = (field.name for field in fields(made) if (field.compare if field.hash is None else field.hash))
+        methods = {name: method for name, method in vars(_Frozen).items() if callable(method)}
+        for name, value in {**methods, "_compared": attrgetter(*compared), "_hashed": attrgetter(*hashed)}.items():
+            setattr(made, name, value)
+        told = made.__dataclass_params__  # as who inherits from it will ask
+        told.init = told.repr = told.eq = told.frozen = True
+        return made
+
+    class _Frozen:
+        """The methods that each such class gets as its own."""
+
+        def __init__(self, *given: Any, **named: Any) -> None:
+            made = next(kind for kind in type(self).__mro__ if "_compared" in vars(kind))
+            made.__init__ = _constructor(fields(made))
+            made.__init__.__qualname__ = f"{made.__qualname__}.__init__"
+            made.__init__(self, *given, **named)
+
+        def __repr__(self) -> str:
+            told = ", ".join(f"{it.name}={getattr(self, it.name)!r}" for it in fields(self) if it.repr)
+            return f"{type(self).__qualname__}({told})"
+
+        def __eq__(self, other: object) -> bool:
+            return self._compared(self) == self._compared(other) if type(other) is type(self) else NotImplemented
+
+        def __hash__(self) -> int:
+            return hash(self._hashed(self))
+
+        def __setattr__(self, name: str, value: object) -> None:
+            self._refuse("assign to", name)
+            object.__setattr__(self, name, value)
+
+        def __delattr__(self, name: str) -> None:
+            self._refuse("delete", name)
+            object.__delattr__(self, name)
+
+        def _refuse(self, what: str, name: str) -> None:
+            if name in self.__dataclass_fields__ or "__dataclass_fields__" in vars(type(self)):
+                raise FrozenInstanceError(f"cannot {what} field {name!r}")
+
+        def __getstate__(self) -> list[Any]:
+            return [getattr(self, field.name) for field in fields(self)]
+
+        def __setstate__(self, values: list[Any]) -> None:
+            for field, value in zip(fields(self), values, strict=True):
+                object.__setattr__(self, field.name, value)
+
+    def _constructor(declared: Iterable[Field[Any]]) -> Callable[..., None]:
+        given, lines, values = [], [], {"_set": object.__setattr__, "_missing": MISSING}
+        for field in declared:
+            name = value = field.name
+            given.append(name)
+            if field.default is not MISSING:
+                values[f"_{name}"] = field.default
+                given[-1] += f"=_{name}"
+            elif field.default_factory is not MISSING:
+                values[f"_{name}"] = field.default_factory
+                given[-1] += "=_missing"
+                value = f"_{name}() if {name} is _missing else {name}"
+            lines.append(f"    _set(self, {name!r}, {value})")
+        exec(f"def __init__(self, {', '.join(given)}):\n" + "\n".join(lines), values)  # noqa: S102 - our own names
+        return values["__init__"]
 
 
 KINDS: Final = ("img", "link", "poster", "meta", "preload", "style", "svg", "object", "icon", "css")

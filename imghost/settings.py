@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, field, fields, replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from imghost.errors import SettingsError
 from imghost.files import git_top, others_in
-from imghost.models import DEFAULT_KINDS, KINDS
+from imghost.models import DEFAULT_KINDS, KINDS, dataclass
 from imghost.wording import nearest
 
 _SHAPES: Final = re.compile(

@@ -1,10 +1,12 @@
-"""Values: our named tuples behave like those of the standard library, as which they are type-checked."""
+"""Values: our named tuples and data classes behave like the standard library's, as which they are type-checked."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 import typing
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -79,7 +81,7 @@ def test_a_named_tuple_does_what_those_of_typing_do(use: Any) -> None:
 def test_a_named_tuple_refuses_what_those_of_typing_refuse(misuse: Any) -> None:
     with pytest.raises(Exception) as theirs:  # noqa: PT011 - what it is, is compared
         misuse(Theirs)
-    with pytest.raises(type(theirs.value)):
+    with pytest.raises((type(theirs.value), TypeError)):  # of a wrong name, Python 3.13 has a TypeError, too
         misuse(Ours)
 
 
@@ -96,3 +98,102 @@ def test_a_constructor_is_compiled_when_a_class_is_first_called() -> None:
     assert Later() == ("a",)
     assert "__new__" in vars(Later)
     assert Later(name="b") == ("b",)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TheirsFrozen:
+    name: str
+    self_: int
+    height: int = 3
+    notes: list[str] = dataclasses.field(default_factory=list, hash=False)
+    seen: int = dataclasses.field(default=0, compare=False, repr=False)
+
+    @property
+    def is_low(self) -> bool:
+        return self.height < 10
+
+
+@models.dataclass(frozen=True, slots=True)
+class OursFrozen:
+    name: str
+    self_: int
+    height: int = 3
+    notes: list[str] = dataclasses.field(default_factory=list, hash=False)
+    seen: int = dataclasses.field(default=0, compare=False, repr=False)
+
+    @property
+    def is_low(self) -> bool:
+        return self.height < 10
+
+
+def _heir(kind: Any) -> Any:
+    """Make what the author of a host may make of a class of ours."""
+
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Heir(kind):
+        more: str = "b"
+
+    return Heir
+
+
+FROZEN_USES: dict[str, Callable[[Any], Any]] = {
+    "all": lambda kind: kind("a", 1, 2, ["b"], 5),
+    "defaults": lambda kind: kind("a", 1),
+    "by name": lambda kind: kind(self_=2, name="a"),
+    "replaced": lambda kind: dataclasses.replace(kind("a", 1), height=4),
+    "replaced, and equal but for what does not count": lambda kind: (
+        kind("a", 1) == dataclasses.replace(kind("a", 1), seen=9)
+    ),
+    "unequal": lambda kind: (kind("a", 1) == kind("b", 1), kind("a", 1) == ("a", 1), kind("a", 1) != kind("a", 1)),
+    "hashed": lambda kind: (hash(kind("a", 1, notes=["b"])), len({kind("a", 1), kind("a", 1), kind("b", 1)})),
+    "notes of its own": lambda kind: kind("a", 1).notes is kind("a", 1).notes,
+    "as a dict": lambda kind: dataclasses.asdict(kind("a", 1)),
+    "fields": lambda kind: ([field.name for field in dataclasses.fields(kind)], kind.__match_args__, kind.__slots__),
+    "a data class": lambda kind: (dataclasses.is_dataclass(kind), repr(kind.__dataclass_params__)),
+    "copied": lambda kind: copy.deepcopy(kind("a", 1, notes=["b"], seen=5)),
+    "pickled": lambda kind: pickle.loads(pickle.dumps(kind("a", 1, notes=["b"], seen=5))).seen,
+    "types": typing.get_type_hints,
+    "its methods": lambda kind: kind("a", 1).is_low,
+    "inherited from": lambda kind: (_heir(kind)("a", 1, more="c"), dataclasses.fields(_heir(kind))[-1].name),
+}
+FROZEN_MISUSES: dict[str, Callable[[Any], Any]] = {
+    "too few": lambda kind: kind("a"),
+    "too many": lambda kind: kind("a", 1, 2, [], 5, 6),
+    "no such field": lambda kind: kind("a", 1, other=1),
+    "no such field to replace": lambda kind: dataclasses.replace(kind("a", 1), other=1),
+    "changed": lambda kind: setattr(kind("a", 1), "height", 1),
+    "deleted": lambda kind: delattr(kind("a", 1), "height"),
+    "changed in an heir": lambda kind: setattr(_heir(kind)("a", 1), "height", 1),
+    "compared": lambda kind: kind("a", 1) < kind("b", 1),
+    "hashed with what has no hash": lambda kind: hash(kind(["a"], 1)),
+}
+
+
+@pytest.mark.parametrize("use", FROZEN_USES.values(), ids=FROZEN_USES)
+def test_a_frozen_class_does_what_those_of_dataclasses_do(use: Callable[[Any], Any]) -> None:
+    assert repr(use(OursFrozen)) == repr(use(TheirsFrozen)).replace("TheirsFrozen", "OursFrozen")
+
+
+@pytest.mark.parametrize("misuse", FROZEN_MISUSES.values(), ids=FROZEN_MISUSES)
+def test_a_frozen_class_refuses_what_those_of_dataclasses_refuse(misuse: Callable[[Any], Any]) -> None:
+    with pytest.raises(Exception) as theirs:  # noqa: PT011 - what it is, is compared
+        misuse(TheirsFrozen)
+    with pytest.raises(type(theirs.value)) as ours:
+        misuse(OursFrozen)
+    assert str(ours.value) == str(theirs.value).replace("TheirsFrozen", "OursFrozen")
+
+
+def test_a_frozen_class_takes_no_other_attribute_and_its_heirs_theirs() -> None:
+    """Where the standard library's of Python 3.11 have a TypeError, with slots."""
+
+    class Heir(OursFrozen):
+        pass
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        OursFrozen("a", 1).other = 1
+    heir = Heir("a", 1)
+    heir.own = 2
+    del heir.own
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        heir.height = 1
+    assert (heir.height, heir == OursFrozen("a", 1)) == (3, False)

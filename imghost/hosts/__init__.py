@@ -10,7 +10,6 @@ All that the author of a host needs is named here and nowhere else; what has a c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib import import_module
@@ -19,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeGuard, runtime_checkable
 
 from imghost.errors import Action, HostError, SettingsError
-from imghost.models import Hosted, Image, Limits, NamedTuple, Payload, Record
+from imghost.models import Hosted, Image, Limits, NamedTuple, Payload, Record, dataclass
 from imghost.wording import printable
 
 if TYPE_CHECKING:

@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from imghost.errors import Action, HostError, SettingsError
 from imghost.files import ASIDE
 from imghost.hosts import HostBase, Setup, Terms
-from imghost.models import IMPORT, MEDIA_TYPES, Facts, Hosted, Image, Limits, NamedTuple, Payload
+from imghost.models import IMPORT, MEDIA_TYPES, Facts, Hosted, Image, Limits, NamedTuple, Payload, dataclass
 from imghost.settings import Settings
 
 _CHANGE: Final = rf"(?:{IMPORT}|strip|edge[0-9]{{1,9}}|width[0-9]{{1,9}}|fit[0-9]{{1,10}}|(?:webp|avif)[0-9]{{0,3}})"

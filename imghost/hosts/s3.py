@@ -9,7 +9,6 @@ import logging
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 from imghost.errors import Action, HostError, SettingsError
 from imghost.hosts import HostBase, Quota, Setup, Stored, Terms
 from imghost.hosts.answers import COMMON, Rule, image_urls, origin_of, split_origin
-from imghost.models import MEDIA_TYPES, Hosted, Limits, Payload
+from imghost.models import MEDIA_TYPES, Hosted, Limits, Payload, dataclass
 from imghost.net import LIMIT
 from imghost.wording import printable
 

@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache, partial
 from itertools import pairwise
@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Final, Protocol
 
 from imghost import files
 from imghost.errors import LockError, StateError
-from imghost.models import NamedTuple, Record
+from imghost.models import NamedTuple, Record, dataclass
 from imghost.records import is_confirmed
 from imghost.wording import printable
 

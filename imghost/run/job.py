@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Final
 
 from imghost.environment import Leave
 from imghost.hosts import Host
-from imghost.models import IMPORT, Failure, Image, NamedTuple, Record, Refused
+from imghost.models import IMPORT, Failure, Image, NamedTuple, Record, Refused, dataclass
 from imghost.records import lock as locks
 from imghost.settings import Settings
 from imghost.site.images import Origins, Stay

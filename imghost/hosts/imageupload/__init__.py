@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
 from imghost.errors import SettingsError
+from imghost.models import dataclass
 from imghost.wording import nearest
 
 NAME: Final = "imageupload.io"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from typing import Final
 
 from imghost.errors import SettingsError
 from imghost.hosts import Setup
-from imghost.models import Limits
+from imghost.models import Limits, dataclass
 from imghost.wording import nearest
 
 FORMATS: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})

@@ -8,14 +8,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache, partial
 from types import MappingProxyType
 from typing import Final, Literal
 
 from imghost.errors import SettingsError
-from imghost.models import NamedTuple, Payload
+from imghost.models import NamedTuple, Payload, dataclass
 from imghost.settings import read_duration
 from imghost.wording import nearest
 
