@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imghost.hosts.registry import read_settings
     from imghost.run.job import Job, Notice
     from imghost.run.rehost import Result, rehost
+    from imghost.run.repeat import Told, repeat
     from imghost.run.report import is_watched, summary
     from imghost.run.report import on_terminal as uploads_bar
     from imghost.run.rewrite import LockedImages, read_lock, rewrite_text
@@ -43,12 +44,14 @@ _HOMES = {
     "read_lock": "run.rewrite",
     "read_settings": "hosts.registry",
     "rehost": "run.rehost",
+    "repeat": "run.repeat",
     "Result": "run.rehost",
     "retire_page_map": "site.page_map:retire",
     "rewrite_text": "run.rewrite",
     "Settings": "settings",
     "SettingsError": "errors",
     "summary": "run.report",
+    "Told": "run.repeat",
     "uploads_bar": "run.report:on_terminal",
     "version": "environment",
 }
@@ -65,6 +68,7 @@ __all__ = [
     "Result",
     "Settings",
     "SettingsError",
+    "Told",
     "git_top",
     "is_serving",
     "is_watched",
@@ -75,6 +79,7 @@ __all__ = [
     "read_lock",
     "read_settings",
     "rehost",
+    "repeat",
     "retire_page_map",
     "rewrite_text",
     "summary",

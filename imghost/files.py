@@ -246,11 +246,11 @@ def write_over(path: Path | str, old: bytes, new: bytes, expected: Stamp) -> Sta
         return _replaced(path, new)
     try:
         seen = os.fstat(descriptor)
-        if _stamp_of(seen) != expected:
+        if stamp_in(seen) != expected:
             return None
         if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 1:
             _put_over(descriptor, old, new, path)
-            return _stamp_of(os.fstat(descriptor))
+            return stamp_in(os.fstat(descriptor))
     finally:
         os.close(descriptor)
     return _replaced(path, new)
@@ -525,9 +525,15 @@ have its size and set its modification time, as builds that can be repeated do. 
 def stamp(path: Path | str | int) -> Stamp | None:
     """Give what a change of a file, or of one that is open, would change; None where there is no regular file."""
     try:
-        return _stamp_of(os.stat(path))  # noqa: PTH116 - a Path costs more than the call, once an image
+        return stamp_in(os.stat(path))  # noqa: PTH116 - a Path costs more than the call, once an image
     except OSError:
         return None
+
+
+def read_whole(file: str) -> bytes:
+    """Read a file whose path is a text."""
+    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - a path as an object costs more
+        return opened.read()
 
 
 def is_settled(status: os.stat_result) -> bool:
@@ -544,7 +550,8 @@ def is_long_ago(changed: int) -> bool:
     return abs(time.time_ns() - changed) > step
 
 
-def _stamp_of(status: os.stat_result) -> Stamp:
+def stamp_in(status: os.stat_result) -> Stamp:
+    """Give the stamp of a file that was asked already."""
     changed = 0 if os.name == "nt" else status.st_ctime_ns
     return status.st_size, status.st_mtime_ns, status.st_ino ^ changed
 

@@ -24,9 +24,9 @@ from imghost import (
     Job,
     KeptOverCleanup,
     Origins,
-    Result,
     Settings,
     SettingsError,
+    Told,
     git_top,
     is_serving,
     one_line,
@@ -34,8 +34,8 @@ from imghost import (
     page_map_location,
     read_settings,
     rehost,
+    repeat,
     retire_page_map,
-    summary,
     uploads_bar,
 )
 
@@ -151,10 +151,11 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         if "material/privacy" in config.plugins or "privacy" in config.plugins:
             log.info("readers' browsers will ask the image host for images, which the privacy plugin does not change")
         try:
-            result = rehost(self._job(config))
+            job = self._job(config)
+            told = repeat(job) or rehost(job).told
         except ImghostError as wrong:
             raise PluginError(one_line(wrong)) from None
-        self._tell(result, is_strict=config.strict)
+        self._tell(told, is_strict=config.strict)
 
     def on_build_error(self, *, error: Exception) -> None:  # noqa: ARG002 - MkDocs' names
         """Start the next build of a live preview from nothing."""
@@ -211,21 +212,21 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         folder = self._settings.folder
         return (git_top(folder) or folder, Path(config.docs_dir), *self._settings.sources, *self._generated)
 
-    def _tell(self, result: Result, *, is_strict: bool) -> None:
-        for remark in result.remarks:
+    def _tell(self, told: Told, *, is_strict: bool) -> None:
+        for remark in told.remarks:
             log.info(one_line(remark))
-        log.info(one_line(summary(result.report)))
-        for line in result.advice:
+        log.info(one_line(told.summary))
+        for line in told.advice:
             log.info(one_line(line))
-        for notice in result.notices:
-            log.warning(one_line(notice.text))
+        for _, text in told.notices:
+            log.warning(one_line(text))
         if sys.stderr:
-            sys.stderr.write(result.new_lines)  # a log would wrap them
-        if result.error:
-            raise PluginError(f"imghost: {one_line(result.error)}")
-        if is_strict and result.notices:
+            sys.stderr.write(told.new_lines)  # a log would wrap them
+        if told.error:
+            raise PluginError(f"imghost: {one_line(told.error)}")
+        if is_strict and told.notices:
             # MkDocs' own count misses warnings under --quiet.
-            count, first = len(result.notices), one_line(result.notices[0].text)
+            count, first = len(told.notices), one_line(told.notices[0][1])
             warnings = "1 warning" if count == 1 else f"{count:,} warnings"
             raise PluginError(f"imghost: {warnings} in strict mode, like: {first}")
 

@@ -19,8 +19,8 @@ from imghost import (
     ImghostError,
     Job,
     Origins,
-    Result,
     Settings,
+    Told,
     git_top,
     is_serving,
     is_watched,
@@ -29,7 +29,7 @@ from imghost import (
     page_map_location,
     read_settings,
     rehost,
-    summary,
+    repeat,
     version,
 )
 
@@ -109,12 +109,13 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
     if is_serving(os.environ) and not chosen.serve:
         return
     try:
-        result = rehost(_job(app, chosen))
+        job = _job(app, chosen)
+        told = repeat(job) or rehost(job).told
     except ImghostError as wrong:
         _refuse(ExtensionError(one_line(wrong)))
-    _tell(app, result)
-    if result.error:
-        _refuse(ExtensionError(one_line(result.error)))
+    _tell(app, told)
+    if told.error:
+        _refuse(ExtensionError(one_line(told.error)))
 
 
 def _job(app: Sphinx, chosen: Settings) -> Job:
@@ -195,15 +196,15 @@ def _give_receipt(app: Sphinx, line: str) -> None:
         log.info("imghost: %s", one_line(line))
 
 
-def _tell(app: Sphinx, result: Result) -> None:
-    for remark in result.remarks:
+def _tell(app: Sphinx, told: Told) -> None:
+    for remark in told.remarks:
         log.info("imghost: %s", one_line(remark))
-    log.info("imghost: %s", one_line(summary(result.report)))
-    for line in result.advice:
+    log.info("imghost: %s", one_line(told.summary))
+    for line in told.advice:
         log.info("imghost: %s", one_line(line))
-    for notice in result.notices:
-        log.warning("%s", one_line(notice.text), type="imghost", subtype=notice.code)
-    if result.new_lines and app.quiet and sys.stderr:
-        sys.stderr.write(result.new_lines)
-    elif result.new_lines:
-        log.info(result.new_lines, nonl=True)
+    for code, text in told.notices:
+        log.warning("%s", one_line(text), type="imghost", subtype=code)
+    if told.new_lines and app.quiet and sys.stderr:
+        sys.stderr.write(told.new_lines)
+    elif told.new_lines:
+        log.info(told.new_lines, nonl=True)

@@ -37,10 +37,16 @@ def covers(record: Record | None, now: datetime) -> bool:
 
 def needs_renewal(record: Record, renew_before: timedelta, now: datetime) -> bool:
     """Say whether less than `renew_before` is left, at most a quarter of the record's own life."""
+    due = renewal_due(record, renew_before)
+    return due is not None and now >= due
+
+
+def renewal_due(record: Record, renew_before: timedelta) -> datetime | None:
+    """Say from when on a record must be renewed; None = never."""
     if record.expires is None:
-        return False
+        return None
     life = max(record.expires - record.uploaded, timedelta(0))
-    return record.expires - now <= min(renew_before, life / 4)
+    return record.expires - min(renew_before, life / 4)
 
 
 _ASKED = "retention"

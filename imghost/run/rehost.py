@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from imghost import files
 from imghost.errors import ImghostError
@@ -20,7 +20,8 @@ from imghost.run.job import Job, Notice, Published, RewrittenPages, Settled
 from imghost.run.local_copies import hosted_in_site, settle_copies
 from imghost.run.plan import is_report, plan_run
 from imghost.run.publish import publish
-from imghost.run.report import Report, advice, lacking, new_lines, remarks, stay_notices
+from imghost.run.repeat import Told, note
+from imghost.run.report import Report, advice, lacking, new_lines, remarks, stay_notices, summary
 from imghost.run.rewrite import rewrite_pages, tend
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
@@ -42,6 +43,11 @@ class Result(NamedTuple):
     """In CI, which keeps no file: the lines that the lock has now and had not, to be pasted; empty elsewhere."""
     error: str = ""
     """Why the build fails though all is written: `require` is set, and images have no URL."""
+
+    @property
+    def told(self) -> Told:
+        """What a front end tells of it."""
+        return Told(summary(self.report), self.notices, self.remarks, self.advice, self.new_lines, self.error)
 
 
 def rehost(job: Job) -> Result:
@@ -72,7 +78,7 @@ def _unfailing(say: Callable[[str], None]) -> Callable[[str], None]:
 
 def _run(job: Job) -> Result:
     """Go along the line: each stage's output is what the next ones read."""
-    began = time.perf_counter()
+    began, since = time.perf_counter(), files.stamp(job.settings.lock)
     with Cache.load(job.settings.cache_dir) as cache, Client(job.settings.timeout, environ=job.environ) as client:
         with _uncollected():
             planned = plan_run(job, client, cache)  # changes nothing, sends nothing
@@ -85,32 +91,33 @@ def _run(job: Job) -> Result:
             pages = rewrite_pages(planned, published.records, job, published.sizes)  # each whole or not at all
         tended = tend(planned, pages, job)
         copies = settle_copies(published, pages, job)  # the one place that deletes local copies
-        unsaved = save(_new_map(published, pages, copies), planned.last_map, job, cache)  # and nothing else
-    seconds = dict(planned.seconds) | {
-        "upload": was_published - was_planned,
-        "rewrite": time.perf_counter() - was_published,
-        "total": time.perf_counter() - began,
-    }
-    report, unwritten = make_report(published, pages, copies, job, client.requests, seconds)
-    notices = (
-        *planned.notices,
-        *stay_notices(published),
-        *published.notices,
-        *pages.notices,
-        *unseen,
-        *tended.notices,
-        *unsaved,
-        *unwritten,
-    )
-    return Result(
-        report,
-        notices,
-        (*remarks(published), *pages.remarks, *plain, *tended.remarks, *copies.remarks),
-        published.is_refused,
-        advice(published, job),
-        new_lines(published, job),
-        lacking(published, job),
-    )
+        seconds = dict(planned.seconds) | {
+            "upload": was_published - was_planned,
+            "rewrite": time.perf_counter() - was_published,
+            "total": time.perf_counter() - began,
+        }
+        report, unwritten = make_report(published, pages, copies, job, client.requests, seconds)
+        notices = (
+            *planned.notices,
+            *stay_notices(published),
+            *published.notices,
+            *pages.notices,
+            *unseen,
+            *tended.notices,
+            *unwritten,
+        )
+        result = Result(
+            report,
+            notices,
+            (*remarks(published), *pages.remarks, *plain, *tended.remarks, *copies.remarks),
+            published.is_refused,
+            advice(published, job),
+            new_lines(published, job),
+            lacking(published, job),
+        )
+        new_map = _new_map(published, pages, copies, note(published, pages, result.told, since, job))
+        unsaved = save(new_map, planned.last_map, job, cache)  # and nothing else
+    return result._replace(notices=(*notices, *unsaved))
 
 
 @contextmanager
@@ -140,7 +147,7 @@ def _with_derived(
     return confirm_derived(published, job, client)
 
 
-def _new_map(published: Published, pages: RewrittenPages, copies: Settled) -> PageMap | None:
+def _new_map(published: Published, pages: RewrittenPages, copies: Settled, again: Mapping[str, Any]) -> PageMap | None:
     """Make what the next run shall know of the pages; one that is not as it should be is not in it.
 
     Where a page is half-written there is no map, so that all are written again.
@@ -150,7 +157,7 @@ def _new_map(published: Published, pages: RewrittenPages, copies: Settled) -> Pa
     entries = {page.path: written.entry for page, written in pages.pages if written.entry}
     hosted = tuple(sorted(hosted_in_site(published)))
     planned = published.planned
-    return PageMap(planned.last_map.mark, entries, copies.removed, hosted, planned.scripts)
+    return PageMap(planned.last_map.mark, entries, copies.removed, hosted, planned.scripts, again)
 
 
 def save(new: PageMap | None, last: PageMap, job: Job, cache: Cache) -> tuple[Notice, ...]:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from imghost import files, urls
-from imghost.files import Stamp, digest, open_beneath, stamp
+from imghost.files import Stamp, digest, open_beneath, read_whole, stamp
 from imghost.hosts import Converts, Host, Varies, registry, varies
 from imghost.html import allows_inline, blocks
 from imghost.html.edit import Additions, HostedImage, Improvements, Shaping, splice
@@ -48,7 +48,6 @@ from imghost.site.pages import (
     endless_text,
     groups_of,
     pages_without_ending,
-    read_whole,
     survey,
 )
 from imghost.urls import Place, SiteTarget, base_of, resolve

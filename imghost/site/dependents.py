@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 from imghost.files import is_settled, stamp, write_whole
 from imghost.html import CHANGING, blocks
 from imghost.models import ANY, ASKED, DIGITS, Condition, NamedTuple, Reference, endings
-from imghost.site.page_map import Scripts
+from imghost.site.page_map import HEADERS, SCRIPTS, Scripts, contents, read_for_scripts, whole_digest
 from imghost.site.pages import PageView, Survey, decode
 
 if TYPE_CHECKING:
@@ -34,22 +34,6 @@ HELD_BY_MANY: Final = "may be renamed by a script that changes more images' URLs
 HELD_BY_SELECTOR: Final = "is styled by a selector that asks for its URL"
 HELD_BY_INTEGRITY: Final = "is in a style sheet for whose bytes a page vouches (integrity)"
 
-_SCRIPTS: Final = (".js", ".mjs", ".cjs")
-_HEADERS: Final = frozenset(
-    {
-        *(
-            "_headers",
-            ".htaccess",
-            "netlify.toml",
-            "vercel.json",
-            "staticwebapp.config.json",
-            "web.config",
-            "firebase.json",
-        ),
-        *("now.json", "serve.json", "static.json", "nginx.conf", "Caddyfile", "customHttp.yml"),
-    }
-)
-"""Files in a site by which servers choose the headers of its pages."""
 _DIGEST: Final = cache(partial(re.compile, r"'sha(?:256|384|512)-[A-Za-z0-9+/_-]{1,100}={0,2}'", re.I))
 """How a policy names the digest of a style or a script (CSP level 3, hash-source)."""
 _CHANGING: Final = tuple(mark.encode() for mark in CHANGING)
@@ -60,8 +44,6 @@ _SELECTOR: Final = cache(
         re.I,
     )
 )
-_LARGEST: Final = 20_000_000
-"""Bytes; a larger script or style sheet is data."""
 _APART: Final = frozenset({"searchindex.js", "doctools.js"})
 """Sphinx's index of words, and its script that works on `img.toggler` alone, which is held by its class."""
 _ANY: Final = ("utf-8", "surrogatepass")
@@ -114,21 +96,17 @@ def read_scripts(found: Survey, last: Scripts) -> Scripts:
     To know a file by its bytes takes a hundredth of what it takes to understand it, and by its stamp next to nothing.
     Only where there are others than the last run's are they read twice, since one is in memory at a time.
     """
-    paths = sorted(path for path in found.files if path.lower().endswith((*_SCRIPTS, ".css", *_HEADERS)))
+    paths = read_for_scripts(found.files)
     stamps = hashlib.sha256(repr([(path, stamp(f"{found.root}/{path}")) for path in paths]).encode(*_ANY)).hexdigest()
     if last.digest and last.stamps == stamps:
         return last
     if not all(map(_is_settled, (f"{found.root}/{path}" for path in paths))):
         stamps = ""  # one of them may change yet, and keep its stamp
-    if last.digest:
-        whole = hashlib.sha256()
-        for _ in _contents(found, paths, whole):
-            pass
-        if last.digest == whole.hexdigest():
-            return last._replace(stamps=stamps)
+    if last.digest and last.digest == whole_digest(found.root, paths):
+        return last._replace(stamps=stamps)
     whole = hashlib.sha256()
     # The digest is of the bytes that were understood, whatever a file was a moment ago.
-    return _understood(_contents(found, paths, whole))._replace(stamps=stamps, digest=whole.hexdigest())
+    return _understood(contents(found.root, paths, whole))._replace(stamps=stamps, digest=whole.hexdigest())
 
 
 def _is_settled(path: str) -> bool:
@@ -139,15 +117,6 @@ def _is_settled(path: str) -> bool:
         return True
 
 
-def _contents(found: Survey, paths: Iterable[str], whole: hashlib._Hash) -> Iterator[tuple[str, bytes]]:
-    """Yield files with their contents, one in memory at a time, and put each into the digest of them all."""
-    for path in paths:
-        content = _content(found, path)
-        whole.update(f"{path}\0{len(content)}\0".encode(*_ANY))
-        whole.update(content)
-        yield path, content
-
-
 def _understood(contents: Iterable[tuple[str, bytes]]) -> Scripts:
     """Find what scripts and style sheets do with images."""
     renames: list[Renames] = []
@@ -155,10 +124,10 @@ def _understood(contents: Iterable[tuple[str, bytes]]) -> Scripts:
     digests: set[str] = set()
     vouched: set[str] = set()
     for path, content in contents:
-        if path.rpartition("/")[2] in _HEADERS:
+        if path.rpartition("/")[2] in HEADERS:
             digests.update(_DIGEST().findall(decode(content)))
             digests.update(base_policies(_policies_in(_said(decode(content)))))
-        is_script = path.lower().endswith(_SCRIPTS) and path.rpartition("/")[2] not in _APART
+        is_script = path.lower().endswith(SCRIPTS) and path.rpartition("/")[2] not in _APART
         if is_script and any(mark in content for mark in _CHANGING):
             from imghost.html.uses import renames_of
 
@@ -188,16 +157,6 @@ def dependents_of(found: Survey, scripts: Scripts) -> Dependents:
     return Dependents(
         frozenset(scripts.literals), frozenset(scripts.words), frozenset(scripts.selectors), found.files, sheets
     )
-
-
-def _content(found: Survey, path: str) -> bytes:
-    """Read a file; one that cannot be read, or is too large to be code, says nothing."""
-    try:
-        with open(f"{found.root}/{path}", "rb") as file:  # noqa: PTH123 - a path as an object costs more
-            content = file.read(_LARGEST + 1)
-    except OSError:
-        return b""
-    return content if len(content) <= _LARGEST else b""
 
 
 _ENDING: Final = cache(partial(re.compile, rf"\.(?:{endings()})\Z", re.I | re.A))
@@ -419,7 +378,7 @@ _HYDRATING: Final = (
 """How files begin and end by which to know that a site's scripts draw the pages after the first."""
 
 
-_ENDS: Final = (*_HEADERS, *_PACKED, ".gz", "ngsw.json", "hashmap.json", "app-data.json", "search_index.js")
+_ENDS: Final = (*HEADERS, *_PACKED, ".gz", "ngsw.json", "hashmap.json", "app-data.json", "search_index.js")
 _BEGINS: Final = ("assets/js/runtime~main.", "_next/", "_nuxt/")
 
 
@@ -435,6 +394,17 @@ def _may_matter(path: str) -> bool:
     if name.endswith((".js", ".mjs", ".json")):
         return _WORKERS().fullmatch(name) is not None
     return ("sum" in name or ".sha" in name or ".md5" in name) and _SUMS().fullmatch(name) is not None
+
+
+def lists_bytes(files: Collection[str], pages: Collection[str]) -> bool:
+    """Say whether a file of a site may tell of pages' bytes, as packed twins and lists of digests do; by its name."""
+    twins = (f"{page}{ending}" for page in pages for ending in (".gz", *_PACKED))
+    return any(twin in files for twin in twins) or any(
+        path.endswith("ngsw.json")
+        or (not path.endswith(SCRIPTS) and _WORKERS().fullmatch(path))
+        or _SUMS().fullmatch(path)
+        for path in files
+    )
 
 
 class Warned(NamedTuple):
@@ -553,7 +523,7 @@ def base_policies(policies: Iterable[str]) -> Iterator[str]:
 
 def header_policies(root: Path, files: Collection[str]) -> tuple[str, ...]:
     """Read the policies that files for a site's servers set; each may be for some of its pages alone."""
-    paths = sorted(path for path in files if path.rpartition("/")[2] in _HEADERS)
+    paths = sorted(path for path in files if path.rpartition("/")[2] in HEADERS)
     return tuple(policy for path in paths for policy in _policies_in(_said(_text(root / path))))
 
 
@@ -562,7 +532,7 @@ def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Ite
     if not origins:
         return
     wanted = " ".join(origins)
-    for path in sorted(path for path in files if path.rpartition("/")[2] in _HEADERS):
+    for path in sorted(path for path in files if path.rpartition("/")[2] in HEADERS):
         text = _said(_text(root / path))
         policies = _policies_in(text)
         if blocks(policies, origins):

@@ -191,6 +191,11 @@ def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, R
     return Image(path, sha256, now[0], facts, (where, now))
 
 
+def is_by_place(stay: Stay) -> bool:
+    """Say whether an image stays for where it lies or by the user's wish, whatever its bytes are."""
+    return stay.is_wish or stay == _PACKAGED
+
+
 def is_page(stay: Stay) -> bool:
     """Say whether what stays is a page under an image's name, as wikis name the pages that show images."""
     return stay.reason == "it is not an image but HTML"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from imghost import files
 from imghost.files import Stamp
 from imghost.models import ENDINGS, Condition, Facts, Image, NamedTuple, Reference, Scan
 
-_VERSION: Final = 7
+VERSION: Final = 7
 _REMOVED: Final = [(str, str, int, str, *edges, bool, bool) for edges in ((int, int), (NoneType, NoneType))]
 _ENDINGS: Final = frozenset({"", *chain(*ENDINGS.values())})
 """Endings of images, which may have none."""
@@ -88,6 +88,60 @@ class PageMap(NamedTuple):
     hosted: tuple[str, ...] = ()
     """Files that a host which is a part of the site has in it."""
     scripts: Scripts = Scripts()
+    again: Mapping[str, Any] = MappingProxyType({})
+    """What the last run went by and came to, as JSON has it, where the next one may repeat it; see `run.repeat`."""
+
+
+SCRIPTS: Final = (".js", ".mjs", ".cjs")
+HEADERS: Final = frozenset(
+    {
+        *(
+            "_headers",
+            ".htaccess",
+            "netlify.toml",
+            "vercel.json",
+            "staticwebapp.config.json",
+            "web.config",
+            "firebase.json",
+        ),
+        *("now.json", "serve.json", "static.json", "nginx.conf", "Caddyfile", "customHttp.yml"),
+    }
+)
+"""Files in a site by which servers choose the headers of its pages."""
+_LARGEST: Final = 20_000_000
+"""Bytes; a larger script or style sheet is data."""
+
+
+def read_for_scripts(names: Iterable[str]) -> list[str]:
+    """List the files of a site that are read for what scripts, styles and servers do with images, in order."""
+    return sorted(path for path in names if path.lower().endswith((*SCRIPTS, ".css", *HEADERS)))
+
+
+def contents(root: Path, paths: Iterable[str], whole: hashlib._Hash) -> Iterator[tuple[str, bytes]]:
+    """Yield files with their contents, one in memory at a time, and put each into the digest of them all."""
+    for path in paths:
+        content = _content(f"{root}/{path}")
+        whole.update(f"{path}\0{len(content)}\0".encode("utf-8", "surrogatepass"))
+        whole.update(content)
+        yield path, content
+
+
+def _content(file: str) -> bytes:
+    """Read a file; one that cannot be read, or is too large to be code, says nothing."""
+    try:
+        with open(file, "rb") as opened:  # noqa: PTH123 - a path as an object costs more
+            content = opened.read(_LARGEST + 1)
+    except OSError:
+        return b""
+    return content if len(content) <= _LARGEST else b""
+
+
+def whole_digest(root: Path, paths: Iterable[str]) -> str:
+    """Digest files with their paths, as `Scripts` has it."""
+    whole = hashlib.sha256()
+    for _ in contents(root, paths, whole):
+        pass
+    return whole.hexdigest()
 
 
 def location(folder: Path, site: Path) -> Path:
@@ -135,7 +189,7 @@ def load(path: Path | None, mark: str | None = None) -> PageMap:
         if path.exists() or _aside(path).exists():
             found = _read(path if path.exists() else _aside(path))
         else:
-            last = _read(_last(path))
+            last = _read(last_place(path))
             found = PageMap(last.mark, _memories(last.pages), scripts=last.scripts)
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError):
         found = PageMap(mark or "")
@@ -151,14 +205,15 @@ def _read(path: Path) -> PageMap:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(path)
     found = json.loads(path.read_bytes())
-    if found["imghost_pages"] != _VERSION:
+    if found["imghost_pages"] != VERSION:
         raise ValueError(path)
     pages = {name: _entry(row) for name, row in found["pages"].items()}
     removed = {name: _removed(name, row) for name, row in found["removed"].items()}
     hosted = tuple(str(path) for path in found["hosted"])
     if not all(map(is_image_in_site, hosted)):
         raise ValueError(path)
-    return PageMap(str(found["mark"]), pages, removed, hosted, _scripts(*found["scripts"]))
+    again = found.get("again", {})
+    return PageMap(str(found["mark"]), pages, removed, hosted, _scripts(*found["scripts"]), again)
 
 
 def is_image_in_site(path: str) -> bool:
@@ -202,7 +257,7 @@ def retire(path: Path) -> bool:
     try:
         _aside(path).unlink(missing_ok=True)
         with suppress(FileNotFoundError):
-            path.replace(_last(path))
+            path.replace(last_place(path))
     except OSError:
         return not (path.exists() or _aside(path).exists())
     return True
@@ -212,7 +267,8 @@ def _aside(path: Path) -> Path:
     return path.with_suffix(".unfinished")
 
 
-def _last(path: Path) -> Path:
+def last_place(path: Path) -> Path:
+    """Say where the map is of a site that its generator emptied since."""
     return path.with_suffix(".last")
 
 
@@ -231,11 +287,15 @@ def save(path: Path | None, known: PageMap, last: PageMap | None = None) -> None
         for path, gone in known.removed.items()
     }
     # Named tuples are written as lists.
-    found = {"imghost_pages": _VERSION} | known._asdict() | {"removed": removed}
+    save_rows(path, {"imghost_pages": VERSION} | known._asdict() | {"again": dict(known.again), "removed": removed})
+
+
+def save_rows(path: Path, found: Mapping[str, Any]) -> None:
+    """Write the map as its rows are; raises OSError, and then there is none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_whole(path, json.dumps(found, separators=(",", ":")), is_durable=False)
-        for older in (_aside(path), _last(path)):
+        for older in (_aside(path), last_place(path)):
             older.unlink(missing_ok=True)
     except OSError:
         path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from imghost import urls
-from imghost.files import ASIDE, Stamp, stamp
+from imghost.files import ASIDE, Stamp, read_whole, stamp
 from imghost.html import HELD_BY_READER, Theme, blocks, forbids_all
 from imghost.models import KINDS, NamedTuple, Reference, Scan
 from imghost.site.page_map import PageEntry, PageMap, digest_of, undone
@@ -52,7 +52,7 @@ def survey(root: Path, apart: Container[str] = ()) -> Survey:
     `apart` are files that are none of the site's.
     """
     links: set[str] = set()
-    files = frozenset(path for path in _walk(str(root), "", links) if path not in apart)
+    files = frozenset(path for path in walk(str(root), links) if path not in apart)
     return Survey(
         root,
         files,
@@ -69,7 +69,7 @@ def is_page(path: str) -> bool:
 
 def has_page(root: Path) -> bool:
     """Whether a folder holds any page."""
-    return any(map(is_page, _walk(str(root), "", set())))
+    return any(map(is_page, walk(str(root), set())))
 
 
 _MOST_READ: Final = 50
@@ -100,9 +100,9 @@ def endless_text(paths: Sequence[str]) -> str:
     return f"{seen} as a page does and {has} no ending, so {is_read} not read; have your generator write .html"
 
 
-def _walk(folder: str, prefix: str, links: set[str]) -> Iterator[str]:
+def walk(root: str, links: set[str]) -> Iterator[str]:
     """List a folder's files, however deep they lie: nothing calls itself. Those that are links are noted, too."""
-    waiting = [(folder, prefix)]
+    waiting = [(root, "")]
     while waiting:
         folder, prefix = waiting.pop()
         with os.scandir(folder) as entries:
@@ -197,12 +197,6 @@ def look(
         scan = _scan_of(path, original, kinds, entry, origin, words, theme)
         return Seen(now, scan, entry, origin=origin, content=content)
     return Seen(now, _scan_of(path, text, kinds, entry, digest, words, theme), origin=digest, content=content)
-
-
-def read_whole(file: str) -> bytes:
-    """Read a file whose path is a text."""
-    with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - a path as an object costs more
-        return opened.read()
 
 
 def before_changes(path: str, text: str, entry: PageEntry) -> str | None:

@@ -1,0 +1,309 @@
+"""The last run once more: where all that it went by is as it was then, nothing is decided anew.
+
+Most builds change no image and no page that shows one. The last run leaves beside the map what it went by, and
+what it came to; a run that finds all of that as it was does to the pages what was done then, and loads none of
+what decides. In doubt it does nothing, and the whole run follows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from functools import cache, partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from imghost import files
+from imghost.environment import version
+from imghost.errors import ImghostError
+from imghost.files import Stamp
+from imghost.models import NamedTuple
+from imghost.site import page_map
+from imghost.site.page_map import digest_of, read_for_scripts, whole_digest
+from imghost.site.pages import pages_without_ending, walk
+
+if TYPE_CHECKING:
+    from imghost.run.job import Job, Planned, Published, RewrittenPages
+
+_LARGEST_LOCK: Final = 4_000_000
+"""Bytes; of a larger lock not every URL is read for a few pages."""
+_KEPT: Final = 8_000_000
+"""Bytes of pages that are kept from the look at them until they are written."""
+_PASSING: Final = frozenset({"_", "COLUMNS", "LINES", "OLDPWD", "PWD", "SHLVL", "TERM"})
+"""Variables that differ from one call to the next, and concern nobody here."""
+_COPY, _SOURCE, _PLACE = "copy", "source", "place"
+"""By what an image was known: the site's file, the file that it is a copy of, or where these lie alone."""
+_PLAIN: Final = re.compile(r"[A-Za-z0-9:/._~%+@-]+")
+"""What stands in any attribute and style sheet as it is."""
+_URL: Final = cache(partial(re.compile, r'"url": ?"([^"\\]+)"'))
+
+
+class Told(NamedTuple):
+    """What a front end tells of a run: one line that sums it up, and all that is worth a line or a warning."""
+
+    summary: str
+    notices: tuple[tuple[str, str], ...] = ()
+    """Warnings: a stable code, and the text."""
+    remarks: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    new_lines: str = ""
+    error: str = ""
+
+
+def repeat(job: Job) -> Told | None:
+    """Do what the last run did, where it is sure that a run would do just that; None = it is not, and nothing is done.
+
+    No request is made, and nothing is written but pages that the generator has written again just as it did then.
+    """
+    if job.page_map is None or not _may_repeat(job):
+        return None
+    try:
+        known = _read(job.page_map)
+        last = known["again"]
+        if not last or last["key"] != _key(job) or not _is_standing(last, job):
+            return None
+        if (names := _names(job.site)) is None or last["names"] != _digest_of(sorted(names)):
+            return None
+        if last["endless"] != list(pages_without_ending(job.site, names)):
+            return None
+        if known["scripts"][1] != whole_digest(job.site, read_for_scripts(names)):
+            return None
+        pages = _pages_written(known["pages"], last["sizes"], job.site)
+        if pages is None or not _put(pages, known["pages"], last, job):
+            return None
+        if any(page.changes for page in pages):
+            page_map.save_rows(job.page_map, known)
+        return Told(str(last["summary"]), remarks=tuple(map(str, last["remarks"])))
+    except files.HalfWrittenError as problem:
+        why = f"{problem.filename}: {problem.strerror or problem}; {files.remedy(problem)} and build again"
+        raise ImghostError(why) from None
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError, MemoryError):
+        return None
+
+
+def _may_repeat(job: Job) -> bool:
+    """Say whether a run with these settings can be repeated: others write more than pages' addresses."""
+    chosen = job.settings
+    adds = chosen.responsive or chosen.format or chosen.dimensions or chosen.lazy or chosen.fallback
+    is_more = bool(chosen.report or chosen.remove_local or chosen.remote or adds)
+    return job.writes_again and not job.is_serving and not job.origins.is_own_source and not is_more
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read the map's rows as they stand in it: of a site that is emptied first, the last one's."""
+    found = json.loads((path if path.exists() else page_map.last_place(path)).read_bytes())
+    if found["imghost_pages"] != page_map.VERSION or found["removed"] or found["hosted"]:
+        raise ValueError(path)
+    return dict(found)
+
+
+def _key(job: Job) -> str:
+    """Name all that a run goes by beside files: the settings, the environment, and what is installed."""
+    values = (getattr(job.settings, field.name) for field in fields(job.settings))
+    settings = [sorted(value) if isinstance(value, frozenset) else value for value in values]
+    installed = [files.stamp(place) for place in sys.path if place.endswith("-packages")]
+    origins = job.origins
+    places = [str(place) for place in (job.site, job.page_map, *origins.roots, *origins.packages)]
+    told = repr((version(), sys.version, settings, installed, places, origins.stands_for_copy))
+    environ = (f"{name}={value}" for name, value in sorted(job.environ.items()) if name not in _PASSING)
+    # Credentials are in the environment: four bytes tell that it is another one, and nothing to guess by.
+    return f"{_digest_of([told])} {_digest_of(environ)[:8]}"
+
+
+def _digest_of(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _is_standing(last: Mapping[str, Any], job: Job) -> bool:
+    """Say whether the lock and all images are as they were, and no record is due yet."""
+    until = last["until"]
+    if until is not None and job.now().timestamp() >= until:
+        return False
+    if _stamp(job.settings.lock) != tuple(last["lock"]):
+        return False
+    if any(os.path.realpath(folder) != real for folder, real in last["folders"].items()):
+        return False
+    return all(_is_same(path, job, *row) for path, row in last["images"].items())
+
+
+def _is_same(path: str, job: Job, source: str, then: list[int], by: str) -> bool:
+    """Say whether an image's file is the one that was identified, as itself or by the file that it is a copy of."""
+    if str(job.origins.sources.get(path, "")) != source:
+        return False
+    copy = _stamp(f"{job.site}{os.sep}{path}")
+    if by == _SOURCE:
+        return copy is not None and copy[0] == then[0] and _stamp(source) == tuple(then)
+    return copy == tuple(then) if by == _COPY else copy is not None
+
+
+def _stamp(path: Path | str) -> Stamp | None:
+    """Give a file's stamp; None for a link, too, which may lead elsewhere than it did."""
+    with suppress(OSError):
+        found = os.lstat(path)
+        return files.stamp_in(found) if stat.S_ISREG(found.st_mode) else None
+    return None
+
+
+def _names(site: Path) -> set[str] | None:
+    """List a site's files; None where one is a link."""
+    links: set[str] = set()
+    names = set(walk(str(site), links))
+    return None if links else names
+
+
+class _Written(NamedTuple):
+    """A page that the generator has written again as it did before the last run."""
+
+    path: str
+    stamp: Stamp
+    changes: list[tuple[int, str, str]]
+    content: bytes | None
+    """Its bytes, where there was room to keep them."""
+
+
+def _pages_written(rows: Mapping[str, Any], sizes: Mapping[str, int], site: Path) -> list[_Written] | None:
+    """Find the pages that are not as the last run left them; None where one is not as it was before that, either."""
+    found: list[_Written] = []
+    for path, (then, *_) in rows.items():
+        now = files.stamp(f"{site}/{path}")
+        if now is None or (now[0] != sizes[path] and now != tuple(then)):
+            return None
+        if now != tuple(then):
+            found.append(_Written(path, now, [], None))
+    room = _KEPT
+    for at, page in enumerate(found):
+        _, _, _, changes, _, origin = rows[page.path]
+        content = files.read_whole(f"{site}/{page.path}")
+        if digest_of(content) != origin:
+            return None
+        room -= len(content) if changes else 0
+        is_kept = changes and room > 0
+        changes = [(int(start), str(before), str(after)) for start, before, after in changes]
+        found[at] = page._replace(changes=changes, content=content if is_kept else None)
+    return found
+
+
+def _put(pages: Iterable[_Written], rows: Mapping[str, Any], last: Mapping[str, Any], job: Job) -> bool:
+    """Write the pages as the last run did; False where one is not as it was looked at."""
+    changing = [page for page in pages if page.changes]
+    if not changing:
+        return True
+    from imghost.html.edit import changed_text
+
+    images = {path.rpartition("/")[2] for path in last["images"]}
+    urls = _urls(job.settings.lock)
+    for page in changing:  # the map may be a stranger's: what it puts into a page must be a URL of the lock
+        if not all(after in urls and _names_image(before, images) for _, before, after in page.changes):
+            return False
+    page_map.set_aside(job.page_map)
+    for page in changing:
+        file = f"{job.site}/{page.path}"
+        content = page.content if page.content is not None else files.read_whole(file)
+        text = content.decode("utf-8", "surrogateescape")
+        if not all(text.startswith(before, start) for start, before, _ in page.changes):
+            return False
+        changed = changed_text(text, page.changes).encode("utf-8", "surrogateescape")
+        now = files.write_over(file, content, changed, page.stamp)
+        if now is None:
+            return False
+        rows[page.path][0] = now
+    return True
+
+
+def _urls(lock: Path) -> frozenset[str]:
+    return frozenset(_URL().findall(lock.read_text("utf-8")))
+
+
+def _names_image(url: str, names: Collection[str]) -> bool:
+    """Say whether a URL is written plainly and names one of the site's images by its file's name."""
+    return _PLAIN.fullmatch(url) is not None and url.rpartition("/")[2] in names
+
+
+def note(published: Published, pages: RewrittenPages, result: Told, since: Stamp | None, job: Job) -> dict[str, Any]:
+    """Say what a run went by and what it came to, as JSON has it; empty where the next one had better decide anew.
+
+    `since` is the lock's stamp from before it was read.
+    """
+    from imghost.records import renewal_due
+
+    planned = published.planned
+    lock, records = job.settings.lock, [*published.records.values(), *chain(*published.sizes.values())]
+    is_plain = (
+        _may_repeat(job)
+        and _has_ended_well(published, pages, result)
+        and since is not None
+        and _stamp(lock) == since
+        and since[0] <= _LARGEST_LOCK
+        and files.is_settled(lock.stat())
+    )
+    images = _images(planned, job) if is_plain else None
+    if images is None:
+        return {}
+    names = {path.rpartition("/")[2] for path in images}
+    urls = {record.url for record in records if _PLAIN.fullmatch(record.url)}
+    sizes: dict[str, int] = {}
+    for page, written in pages.pages:
+        assert written.entry is not None
+        changes = written.entry.changes
+        if not all(after in urls and _names_image(before, names) for _, before, after in changes):
+            return {}
+        sizes[page.path] = written.entry.stamp[0] - sum(len(after) - len(before) for _, before, after in changes)
+    folders = {os.path.dirname(of or f"{job.site}/{path}") for path, (of, _, _) in images.items()}  # noqa: PTH120
+    ends = [due for record in records if (due := renewal_due(record, job.settings.renew_before)) is not None]
+    return {
+        "key": _key(job),
+        "names": _digest_of(sorted(planned.survey.files)),
+        "lock": since and list(since),
+        "until": min(ends).timestamp() if ends else None,
+        "folders": {folder: os.path.realpath(folder) for folder in sorted(folders)},
+        "images": images,
+        "endless": list(pages_without_ending(job.site, planned.survey.files)),
+        "sizes": sizes,
+        "summary": result.summary,
+        "remarks": list(result.remarks),
+    }
+
+
+def _has_ended_well(published: Published, pages: RewrittenPages, told: Told) -> bool:
+    """Say whether a run had nothing to do but to point pages at what the lock knew, and nothing to warn of."""
+    from imghost.site.dependents import lists_bytes
+
+    planned, host = published.planned, published.planned.host
+    if host is None or host.place != "network" or not type(host).__module__.startswith("imghost."):
+        return False  # others' hosts may go by what nobody knows here
+    plan = planned.plan
+    left = plan.uploads or plan.refused or plan.short or published.outcomes or published.failures
+    odd = planned.survey.links or planned.last_map.hosted or planned.last_map.removed
+    is_told = told.notices or told.advice or told.new_lines or told.error
+    return (
+        planned.lock.host == host.name
+        and not (left or odd or is_told)
+        and bool(planned.scripts.digest)
+        and not any("/.imghost-" in f"/{path}" for path in planned.survey.files)
+        and not lists_bytes(planned.survey.files, planned.survey.pages)
+        and all(written.entry is not None and not written.problem for _, written in pages.pages)
+    )
+
+
+def _images(planned: Planned, job: Job) -> dict[str, list[Any]] | None:
+    """Say by which file each image was known; None where one was judged by more than where it lies and what it is."""
+    from imghost.site.images import is_by_place
+
+    if not all(map(is_by_place, planned.stays.values())):
+        return None
+    found: dict[str, list[Any]] = {}
+    for path, image in planned.images.items():
+        source = str(job.origins.sources.get(path, ""))
+        where, then = image.seen or ("", None)
+        if then is None or _stamp(where) != then or not files.is_long_ago(then[1]):
+            return None
+        found[path] = [source, list(then), _SOURCE if where == source else _COPY]
+    return found | {path: [str(job.origins.sources.get(path, "")), [], _PLACE] for path in planned.stays}
