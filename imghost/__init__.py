@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imghost.environment import is_serving, version
+    from imghost.environment import is_serving, is_watched, version
     from imghost.errors import ImghostError, LockError, SettingsError
     from imghost.files import git_top
     from imghost.hosts.directory import KeptOverCleanup
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from imghost.run.job import Job, Notice
     from imghost.run.rehost import Result, rehost
     from imghost.run.repeat import Told, repeat
-    from imghost.run.report import is_watched, summary
-    from imghost.run.report import on_terminal as uploads_bar
+    from imghost.run.report import bar as uploads_bar
+    from imghost.run.report import summary
     from imghost.run.rewrite import LockedImages, read_lock, rewrite_text
     from imghost.settings import Settings, options
     from imghost.site.images import Origins
@@ -30,7 +30,7 @@ _HOMES = {
     "git_top": "files",
     "ImghostError": "errors",
     "is_serving": "environment",
-    "is_watched": "run.report",
+    "is_watched": "environment",
     "Job": "run.job",
     "KeptOverCleanup": "hosts.directory",
     "LockedImages": "run.rewrite",
@@ -52,7 +52,7 @@ _HOMES = {
     "SettingsError": "errors",
     "summary": "run.report",
     "Told": "run.repeat",
-    "uploads_bar": "run.report:on_terminal",
+    "uploads_bar": "run.report:bar",
     "version": "environment",
 }
 """Name -> the room that has it, and what it is called there if that is another word."""

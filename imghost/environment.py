@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from imghost.files import git_top, strict_json
 from imghost.models import NamedTuple
@@ -119,6 +119,19 @@ class Leave(NamedTuple):
 def is_serving(environ: Mapping[str, str]) -> bool:
     """Say whether this builds a live preview, as `sphinx-autobuild` and others tell by `IMGHOST_SERVE=1`."""
     return environ.get("IMGHOST_SERVE") == "1"
+
+
+def is_watched(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
+    """Whether a stream is a terminal that can show progress on one line."""
+    return is_terminal(stream) and environ.get("TERM") != "dumb" and not environ.get("CI")
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream is a terminal; one that was closed, before or since Python began, is none."""
+    try:
+        return stream is not None and stream.isatty()
+    except (ValueError, OSError):
+        return False
 
 
 def leave_to_upload(settings: Settings, environ: Mapping[str, str], *, is_serving: bool) -> Leave:

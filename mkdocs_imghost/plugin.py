@@ -8,8 +8,8 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,25 +19,9 @@ from mkdocs.config.base import ConfigErrors, ConfigWarnings, LegacyConfig, Valid
 from mkdocs.exceptions import PluginError
 from mkdocs.plugins import BasePlugin, CombinedEvent, event_priority, get_plugin_logger
 
-from imghost import (
-    ImghostError,
-    Job,
-    KeptOverCleanup,
-    Origins,
-    Settings,
-    SettingsError,
-    Told,
-    git_top,
-    is_serving,
-    one_line,
-    options,
-    page_map_location,
-    read_settings,
-    rehost,
-    repeat,
-    retire_page_map,
-    uploads_bar,
-)
+# What works on the site is asked of `imghost` where it is needed: a name there is loaded when it is first asked for.
+import imghost
+from imghost import ImghostError, Settings, SettingsError, is_serving, is_watched, one_line, options, read_settings
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -73,7 +57,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         self._depth = 0
         self._sources: dict[str, Path] = {}
         self._generated: set[Path] = set()
-        self._kept: KeptOverCleanup | None = None
+        self._kept: imghost.KeptOverCleanup | None = None
         self._preview: Path | None = None
 
     def load_config(
@@ -108,8 +92,8 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         known = self._page_map(config)
         self._must_write_again = self._is_dirty and not known.exists()
         if not self._is_dirty:
-            self._has_map = retire_page_map(known)
-            self._kept = KeptOverCleanup.take(Path(config.site_dir), self._settings)
+            self._has_map = imghost.retire_page_map(known)
+            self._kept = imghost.KeptOverCleanup.take(Path(config.site_dir), self._settings)
 
     def _leave_nothing_hosted(self, config: MkDocsConfig) -> None:
         """Have the pages written again that a preview with `serve: true` pointed at the host, once that is off."""
@@ -152,7 +136,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             log.info("readers' browsers will ask the image host for images, which the privacy plugin does not change")
         try:
             job = self._job(config)
-            told = repeat(job) or rehost(job).told
+            told = imghost.repeat(job) or imghost.rehost(job).told
         except ImghostError as wrong:
             raise PluginError(one_line(wrong)) from None
         self._tell(told, is_strict=config.strict)
@@ -167,11 +151,11 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
     def _page_map(self, config: MkDocsConfig) -> Path:
         """Say where the map lives: that of a live preview, whose site is gone at its end, where nobody watches."""
         if not self._is_serving:
-            return page_map_location(self._settings.cache_dir, Path(config.site_dir))
+            return imghost.page_map_location(self._settings.cache_dir, Path(config.site_dir))
         if self._preview is None:
             self._preview = Path(tempfile.mkdtemp(prefix="imghost-preview-"))
             weakref.finalize(self, shutil.rmtree, self._preview, ignore_errors=True)
-        return page_map_location(self._preview, Path(config.site_dir))
+        return imghost.page_map_location(self._preview, Path(config.site_dir))
 
     def _note(self, files: Files, config: MkDocsConfig) -> None:
         for file in files:
@@ -184,15 +168,15 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             if folder and folder != config.docs_dir and Path(folder).is_relative_to(tempfile.gettempdir()):
                 self._generated.add(Path(folder))
 
-    def _job(self, config: MkDocsConfig) -> Job:
+    def _job(self, config: MkDocsConfig) -> imghost.Job:
         chosen = self._settings
         if chosen.site_url is None and config.site_url:
             chosen = replace(chosen, site_url=config.site_url)
-        return Job(
+        return imghost.Job(
             site=Path(config.site_dir).absolute(),
             settings=chosen,
             environ=dict(os.environ),
-            origins=Origins(
+            origins=imghost.Origins(
                 roots=tuple(self._roots(config)),
                 sources=self._sources,
                 packages=tuple(Path(path) for path in config.theme.dirs if path != config.theme.custom_dir),
@@ -204,15 +188,15 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             say=lambda line: log.info(one_line(line)),
             receipt=_give_receipt,
             detail=lambda line: log.debug(one_line(line)),
-            progress=uploads_bar(sys.stderr, os.environ) if log.isEnabledFor(logging.INFO) else None,
+            progress=_uploads_bar if log.isEnabledFor(logging.INFO) and is_watched(sys.stderr, os.environ) else None,
         )
 
     def _roots(self, config: MkDocsConfig) -> Iterable[Path]:
         """List the folders that images may come from."""
         folder = self._settings.folder
-        return (git_top(folder) or folder, Path(config.docs_dir), *self._settings.sources, *self._generated)
+        return (imghost.git_top(folder) or folder, Path(config.docs_dir), *self._settings.sources, *self._generated)
 
-    def _tell(self, told: Told, *, is_strict: bool) -> None:
+    def _tell(self, told: imghost.Told, *, is_strict: bool) -> None:
         for remark in told.remarks:
             log.info(one_line(remark))
         log.info(one_line(told.summary))
@@ -229,6 +213,11 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             count, first = len(told.notices), one_line(told.notices[0][1])
             warnings = "1 warning" if count == 1 else f"{count:,} warnings"
             raise PluginError(f"imghost: {warnings} in strict mode, like: {first}")
+
+
+def _uploads_bar(images: int, total: int) -> AbstractContextManager[Callable[[str, int], None]]:
+    """Draw how far the uploads are; what draws is loaded where there are some."""
+    return imghost.uploads_bar(sys.stderr, images, total)
 
 
 def _give_receipt(line: str) -> None:

@@ -15,23 +15,9 @@ from sphinx.errors import ConfigError, ExtensionError, SphinxError
 from sphinx.util import logging
 from sphinx.util.display import status_iterator
 
-from imghost import (
-    ImghostError,
-    Job,
-    Origins,
-    Settings,
-    Told,
-    git_top,
-    is_serving,
-    is_watched,
-    one_line,
-    options,
-    page_map_location,
-    read_settings,
-    rehost,
-    repeat,
-    version,
-)
+# What works on the site is asked of `imghost` where it is needed: a name there is loaded when it is first asked for.
+import imghost
+from imghost import ImghostError, Settings, is_serving, is_watched, one_line, options, read_settings, version
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -87,7 +73,7 @@ def _check(app: Sphinx, _: Config) -> None:
 
 
 def _page_map(app: Sphinx) -> Path:
-    return page_map_location(Path(app.doctreedir), Path(app.outdir))
+    return imghost.page_map_location(Path(app.doctreedir), Path(app.outdir))
 
 
 def _outdated(
@@ -110,7 +96,7 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
         return
     try:
         job = _job(app, chosen)
-        told = repeat(job) or rehost(job).told
+        told = imghost.repeat(job) or imghost.rehost(job).told
     except ImghostError as wrong:
         _refuse(ExtensionError(one_line(wrong)))
     _tell(app, told)
@@ -118,14 +104,14 @@ def _finish(app: Sphinx, exception: Exception | None) -> None:
         _refuse(ExtensionError(one_line(told.error)))
 
 
-def _job(app: Sphinx, chosen: Settings) -> Job:
+def _job(app: Sphinx, chosen: Settings) -> imghost.Job:
     folder = Path(app.confdir)
-    roots = (git_top(folder) or folder, Path(app.srcdir), Path(app.doctreedir), *chosen.sources)
-    return Job(
+    roots = (imghost.git_top(folder) or folder, Path(app.srcdir), Path(app.doctreedir), *chosen.sources)
+    return imghost.Job(
         site=Path(app.outdir).absolute(),
         settings=chosen,
         environ=dict(os.environ),
-        origins=Origins(roots=roots, sources=dict(_sources(app)), packages=tuple(_theme_folders(app))),
+        origins=imghost.Origins(roots=roots, sources=dict(_sources(app)), packages=tuple(_theme_folders(app))),
         page_map=_page_map(app),
         writes_again=True,
         is_serving=is_serving(os.environ),
@@ -196,7 +182,7 @@ def _give_receipt(app: Sphinx, line: str) -> None:
         log.info("imghost: %s", one_line(line))
 
 
-def _tell(app: Sphinx, told: Told) -> None:
+def _tell(app: Sphinx, told: imghost.Told) -> None:
     for remark in told.remarks:
         log.info("imghost: %s", one_line(remark))
     log.info("imghost: %s", one_line(told.summary))

@@ -15,10 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TextIO, TypeVar
 
-from imghost.environment import is_serving
+from imghost.environment import is_serving, is_terminal
 from imghost.errors import SettingsError
 from imghost.run.job import Job, Step
-from imghost.run.report import columns_of, is_terminal, log_lines, on_terminal
+from imghost.run.report import columns_of, log_lines, on_terminal
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.images import Origins

@@ -10,16 +10,20 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from imghost.environment import Leave
-from imghost.hosts import Host
-from imghost.models import IMPORT, Failure, Image, NamedTuple, Record, Refused, dataclass
-from imghost.records import lock as locks
-from imghost.settings import Settings
+from imghost.models import IMPORT, NamedTuple, dataclass
 from imghost.site.images import Origins, Stay
-from imghost.site.page_map import PageEntry, PageMap, Removed, Scripts
-from imghost.site.pages import Group, PageView, Survey
+from imghost.site.page_map import Scripts
+
+if TYPE_CHECKING:
+    from imghost.hosts import Host
+    from imghost.models import Failure, Image, Record, Refused
+    from imghost.records import lock as locks
+    from imghost.settings import Settings
+    from imghost.site.page_map import PageEntry, PageMap, Removed
+    from imghost.site.pages import Group, PageView, Survey
 
 Step = Callable[[str, int], None]
 """Told once for each upload that has ended, with the image's path and its bytes in the site."""

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from imghost import wording
+from imghost.environment import is_terminal, is_watched
 from imghost.files import is_ignored
 from imghost.hosts import Host, may_store_twice
 from imghost.models import IMPORT, Failure, NamedTuple, Record
@@ -585,20 +586,7 @@ def pages_by_image(published: Published) -> dict[str, tuple[str, ...]]:
 
 def on_terminal(stream: TextIO | None, environ: Mapping[str, str]) -> Progress | None:
     """Give a bar where somebody watches a stream; a CI's log and a pipe get lines instead."""
-    return partial(_bar, stream) if stream is not None and is_watched(stream, environ) else None
-
-
-def is_watched(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
-    """Whether a stream is a terminal that can show progress on one line."""
-    return is_terminal(stream) and environ.get("TERM") != "dumb" and not environ.get("CI")
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a stream is a terminal; one that was closed, before or since Python began, is none."""
-    try:
-        return stream is not None and stream.isatty()
-    except (ValueError, OSError):
-        return False
+    return partial(bar, stream) if stream is not None and is_watched(stream, environ) else None
 
 
 USUAL: Final = 80
@@ -616,7 +604,7 @@ def columns_of(stream: TextIO | None) -> int | None:
 
 
 @contextmanager
-def _bar(stream: TextIO, images: int, total: int) -> Iterator[Step]:
+def bar(stream: TextIO, images: int, total: int) -> Iterator[Step]:
     """Draw one line again and again, and leave none when it is done; a total of 0 = what is done has no bytes."""
     count = Count(images, total or images, time.monotonic(), has_bytes=bool(total))
     drawn = 0

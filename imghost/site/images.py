@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from imghost.files import digest, open_beneath, stamp
 from imghost.models import Image, NamedTuple
-from imghost.records.cache import Cache, KnownFile
-from imghost.settings import Settings
-from imghost.site.page_map import Removed
+
+if TYPE_CHECKING:
+    from imghost.records.cache import Cache, KnownFile
+    from imghost.settings import Settings
+    from imghost.site.page_map import Removed
 
 # A rendered site may hold the machine's own files: generators follow links and `../`. So a copied file
 # is judged at its source.
