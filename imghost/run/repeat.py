@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache, partial
@@ -27,8 +27,8 @@ from imghost.errors import ImghostError
 from imghost.files import Stamp
 from imghost.models import NamedTuple
 from imghost.site import page_map
-from imghost.site.page_map import digest_of, read_for_scripts, whole_digest
-from imghost.site.pages import pages_without_ending, walk
+from imghost.site.page_map import Change, digest_of, read_for_scripts, whole_digest
+from imghost.site.pages import decode, encode, pages_without_ending, walk
 
 if TYPE_CHECKING:
     from imghost.run.job import Job, Planned, Published, RewrittenPages
@@ -41,9 +41,9 @@ _PASSING: Final = frozenset({"_", "COLUMNS", "LINES", "OLDPWD", "PWD", "SHLVL", 
 """Variables that differ from one call to the next, and concern nobody here."""
 _COPY, _SOURCE, _PLACE = "copy", "source", "place"
 """By what an image was known: the site's file, the file that it is a copy of, or where these lie alone."""
-_PLAIN: Final = re.compile(r"[A-Za-z0-9:/._~%+@-]+")
+_PLAIN: Final = r"[A-Za-z0-9:/._~%+@-]+"
 """What stands in any attribute and style sheet as it is."""
-_URL: Final = cache(partial(re.compile, r'"url": ?"([^"\\]+)"'))
+_URL: Final = cache(partial(re.compile, rf'"url": ?"({_PLAIN})"'))
 
 
 class Told(NamedTuple):
@@ -76,10 +76,10 @@ def repeat(job: Job) -> Told | None:
             return None
         if known["scripts"][1] != whole_digest(job.site, read_for_scripts(names)):
             return None
-        pages = _pages_written(known["pages"], last["sizes"], job.site)
-        if pages is None or not _put(pages, known["pages"], last, job):
+        pages = _pages_written(known["pages"], last, job)
+        if pages is None or not _write(pages, known["pages"], job):
             return None
-        if any(page.changes for page in pages):
+        if pages:
             page_map.save_rows(job.page_map, known)
         return Told(str(last["summary"]), remarks=tuple(map(str, last["remarks"])))
     except files.HalfWrittenError as problem:
@@ -160,57 +160,67 @@ def _names(site: Path) -> set[str] | None:
 
 
 class _Written(NamedTuple):
-    """A page that the generator has written again as it did before the last run."""
+    """A page that the generator has written again as it did before the last run, and that is to change as then."""
 
     path: str
     stamp: Stamp
-    changes: list[tuple[int, str, str]]
+    changes: list[Change]
     content: bytes | None
     """Its bytes, where there was room to keep them."""
 
 
-def _pages_written(rows: Mapping[str, Any], sizes: Mapping[str, int], site: Path) -> list[_Written] | None:
-    """Find the pages that are not as the last run left them; None where one is not as it was before that, either."""
-    found: list[_Written] = []
+def _pages_written(rows: Mapping[str, Any], last: Mapping[str, Any], job: Job) -> list[_Written] | None:
+    """Find the pages that are to change; None where one is neither as the last run left it nor as it was before.
+
+    The rows learn the stamps of those that were written again and stay as they are.
+    """
+    written: dict[str, Stamp] = {}
     for path, (then, *_) in rows.items():
-        now = files.stamp(f"{site}/{path}")
-        if now is None or (now[0] != sizes[path] and now != tuple(then)):
+        now = files.stamp(f"{job.site}/{path}")
+        if now is None or (now != tuple(then) and now[0] != last["sizes"][path]):
             return None
         if now != tuple(then):
-            found.append(_Written(path, now, [], None))
+            written[path] = now
+    found: list[_Written] = []
+    names = {path.rpartition("/")[2] for path in last["images"]}
+    urls = _urls(job.settings.lock) if any(rows[path][3] for path in written) else frozenset()
     room = _KEPT
-    for at, page in enumerate(found):
-        _, _, _, changes, _, origin = rows[page.path]
-        content = files.read_whole(f"{site}/{page.path}")
+    for path, now in written.items():
+        changes, origin = rows[path][3], rows[path][5]
+        content = files.read_whole(f"{job.site}/{path}")
         if digest_of(content) != origin:
             return None
-        room -= len(content) if changes else 0
-        is_kept = changes and room > 0
-        changes = [(int(start), str(before), str(after)) for start, before, after in changes]
-        found[at] = page._replace(changes=changes, content=content if is_kept else None)
+        if not changes:
+            rows[path][0] = now
+            continue
+        if not _is_sound(changes, decode(content), urls, names):
+            return None
+        room -= len(content)
+        found.append(_Written(path, now, changes, content if room > 0 else None))
     return found
 
 
-def _put(pages: Iterable[_Written], rows: Mapping[str, Any], last: Mapping[str, Any], job: Job) -> bool:
+def _is_sound(changes: list[Change], text: str, urls: Container[str], names: Container[str]) -> bool:
+    """Say whether changes put URLs of the lock in the place of images' URLs: the map may be a stranger's."""
+    at = 0
+    for start, before, after in changes:
+        if start < at or not _is_move(before, after, urls, names) or not text.startswith(before, start):
+            return False
+        at = start + len(before)
+    return True
+
+
+def _write(pages: Iterable[_Written], rows: Mapping[str, Any], job: Job) -> bool:
     """Write the pages as the last run did; False where one is not as it was looked at."""
-    changing = [page for page in pages if page.changes]
-    if not changing:
+    if not pages:
         return True
     from imghost.html.edit import changed_text
 
-    images = {path.rpartition("/")[2] for path in last["images"]}
-    urls = _urls(job.settings.lock)
-    for page in changing:  # the map may be a stranger's: what it puts into a page must be a URL of the lock
-        if not all(after in urls and _names_image(before, images) for _, before, after in page.changes):
-            return False
     page_map.set_aside(job.page_map)
-    for page in changing:
+    for page in pages:
         file = f"{job.site}/{page.path}"
         content = page.content if page.content is not None else files.read_whole(file)
-        text = content.decode("utf-8", "surrogateescape")
-        if not all(text.startswith(before, start) for start, before, _ in page.changes):
-            return False
-        changed = changed_text(text, page.changes).encode("utf-8", "surrogateescape")
+        changed = encode(changed_text(decode(content), page.changes))
         now = files.write_over(file, content, changed, page.stamp)
         if now is None:
             return False
@@ -222,9 +232,20 @@ def _urls(lock: Path) -> frozenset[str]:
     return frozenset(_URL().findall(lock.read_text("utf-8")))
 
 
-def _names_image(url: str, names: Collection[str]) -> bool:
-    """Say whether a URL is written plainly and names one of the site's images by its file's name."""
-    return _PLAIN.fullmatch(url) is not None and url.rpartition("/")[2] in names
+def _is_move(before: str, after: str, urls: Container[str], names: Container[str]) -> bool:
+    """Say whether a text that names one of the site's images, as it is written, became a URL of the lock.
+
+    What stands behind the path, a query or a fragment, is as before, or went.
+    """
+    (path, rest), (url, kept) = _split(before), _split(after)
+    fragment = rest[rest.find("#") :] if "#" in rest else ""
+    return path.rpartition("/")[2] in names and url in urls and kept in {rest, fragment}
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Split a URL in front of its query or fragment."""
+    path = url.partition("#")[0].partition("?")[0]
+    return path, url[len(path) :]
 
 
 def note(published: Published, pages: RewrittenPages, result: Told, since: Stamp | None, job: Job) -> dict[str, Any]:
@@ -248,12 +269,12 @@ def note(published: Published, pages: RewrittenPages, result: Told, since: Stamp
     if images is None:
         return {}
     names = {path.rpartition("/")[2] for path in images}
-    urls = {record.url for record in records if _PLAIN.fullmatch(record.url)}
+    urls = {record.url for record in records if re.fullmatch(_PLAIN, record.url)}
     sizes: dict[str, int] = {}
     for page, written in pages.pages:
         assert written.entry is not None
         changes = written.entry.changes
-        if not all(after in urls and _names_image(before, names) for _, before, after in changes):
+        if not all(_is_move(before, after, urls, names) for _, before, after in changes):
             return {}
         sizes[page.path] = written.entry.stamp[0] - sum(len(after) - len(before) for _, before, after in changes)
     folders = {os.path.dirname(of or f"{job.site}/{path}") for path, (of, _, _) in images.items()}  # noqa: PTH120

@@ -98,6 +98,43 @@ def test_build_with_a_host_keeps_records_and_the_next_asks_nobody(tmp_path):
         assert len((tmp_path / "imghost.lock").read_text().splitlines()) == 3
 
 
+WATCHED = """
+import atexit, sys
+atexit.register(lambda: print("LOADED", sorted(name for name in sys.modules if "imghost" in name), file=sys.stderr))
+"""
+
+
+def test_a_build_in_which_nothing_is_new_loads_nothing_that_decides(tmp_path):
+    with ImgPro("images") as host:
+        project(tmp_path, f"options:\n  api_url: {host.api_url}", more="theme: {name: material, font: false}")
+        settings = tmp_path / "mkdocs.yml"
+        settings.write_text(settings.read_text("utf-8").replace("      report: report.json\n", ""), "utf-8")
+        write(tmp_path / "startup", {"sitecustomize.py": WATCHED})
+        environ = {"IMGPRO_API_KEY": VERIFIED, "PYTHONPATH": str(tmp_path / "startup")}
+        for _ in range(2):
+            done = build(tmp_path, "--strict", **environ)
+            assert done.returncode == 0, done.stderr
+        asked, whole = len(host.server.requests()), done
+        site = drop(tree(tmp_path / "site"))
+        done = build(tmp_path, "--strict", **environ)
+        assert done.returncode == 0, done.stderr
+        assert "imghost.run.plan" in whole.stderr
+        assert "imghost.run.plan" not in done.stderr
+        assert len(re.findall(r"'[^']*imghost[^']*'", done.stderr)) < 25
+        assert drop(tree(tmp_path / "site")) == site
+        assert len(host.server.requests()) == asked
+
+        def told(by: subprocess.CompletedProcess[str]) -> list[str]:
+            return [line for line in by.stderr.splitlines() if "imghost" in line and "LOADED" not in line]
+
+        assert told(done) == told(whole)
+        assert any("4 references to 2 images in 2 pages point to img.pro" in line for line in told(done))
+        (tmp_path / "docs/img/one.png").write_bytes(picture(5))
+        done = build(tmp_path, "--strict", **environ)
+        assert "uploaded" in done.stderr
+        assert len(host.copies) == 3
+
+
 def test_no_host_and_no_credential_is_an_information(tmp_path):
     project(tmp_path, "frozen: false")
     done = build(tmp_path, "--strict")
