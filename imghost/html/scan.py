@@ -253,7 +253,7 @@ def _read(text: str, kinds: frozenset[str], words: frozenset[str], theme: Theme 
     page = _Page(text, kinds, words)
     trail = None if theme is None else _Trail(page, theme.last)
     try:
-        for tag in tags(text, with_styles="style" in kinds, ahead=trail.ahead if trail else None):
+        for tag in tags(text, with_styles="style" in kinds, with_title=False, ahead=trail.ahead if trail else None):
             page.read(tag)
     except UnreadError:
         return _read(text, kinds, words, None)
