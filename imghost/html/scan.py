@@ -274,6 +274,25 @@ def scan_css(text: str, kind: str = "css") -> Scan:
     )
 
 
+class _Words(NamedTuple):
+    """What the words of a scan say, sorted once: all pages of a site have the same."""
+
+    read: frozenset[str]
+    """What elements have of whose images a script reads the pixels or bytes."""
+    digests: str
+    policies: tuple[str, ...]
+    """Those of servers that may forbid a `<base>`."""
+
+
+@lru_cache(maxsize=8)
+def _sorted(words: frozenset[str]) -> _Words:
+    return _Words(
+        frozenset(word[1:] for word in words if word[0] == "="),
+        " ".join(word for word in words if word[0] == "'"),
+        tuple(word for word in words if word[0] == ";"),
+    )
+
+
 class _Page:
     """One page as it is read: what was found, and the elements that are open around the next tag."""
 
@@ -281,7 +300,7 @@ class _Page:
         self.text = text
         self.kinds = kinds
         self.words = words
-        self._read = frozenset(word[1:] for word in words if word[0] == "=")
+        self._read, self._digests, self._servers = _sorted(words)
         self.scripts: list[Tag] = []
         self._code: list[_Code] = []
         self.found: list[Reference] = []
@@ -289,7 +308,6 @@ class _Page:
         self._has_base = False
         self._is_base_certain = True
         self.policies: list[str] = []
-        self._digests = " ".join(word for word in words if word[0] == "'")
         self.selectors: set[Condition] = set()
         self.vouched: list[str] = []
         self.fixed: list[int] = []
@@ -441,7 +459,7 @@ class _Page:
             if not forbids_all(self.policies, "base-uri"):
                 self.base = value(self.text, element.given["href"])
                 self._before_base = before
-                self._is_base_certain = not any(word[0] == ";" and _may_forbid(word, self.base) for word in self.words)
+                self._is_base_certain = not any(_may_forbid(word, self.base) for word in self._servers)
         elif name == "link" and element.is_vouched and "href" in element.given:
             self.vouched.append(value(self.text, element.given["href"]))
         elif name == "meta" and self.text.find("image:", element.body, element.end) >= 0:
@@ -470,19 +488,20 @@ class _Page:
 
     def _held_by_code(self, element: Element) -> str:
         """Say whether a script of the site or the page, or the element's own code for events, changes its URL."""
+        given = element.given
         if self.words:
             from imghost.html.uses import works_on
 
-            own = (value(self.text, element.given.get(name)) for name in ("id", "class"))
-            element_id, classes = next(own), next(own).split()
-            others = [f"[{name}" for name in element.given if name.startswith("data-")]
-            if "name" in element.given:
-                others.append(f"#{value(self.text, element.given['name'])}")
+            element_id = value(self.text, given["id"]) if "id" in given else ""
+            classes = value(self.text, given["class"]).split() if "class" in given else ()
+            others = [f"[{name}" for name in given if name.startswith("data-")]
+            if "name" in given:
+                others.append(f"#{value(self.text, given['name'])}")
             if works_on(self.words, element_id, classes, others):
                 return HELD_BY_SCRIPT
             if self._read and works_on(self._read, element_id, classes, others):
                 return HELD_BY_READER
-        for name, where in element.given.items() if element.name in _WITH_CODE else ():
+        for name, where in given.items() if element.name in _WITH_CODE else ():
             if name.startswith(_CODE):
                 from imghost.html.uses import calls, reading_places, renames_of
 

@@ -293,6 +293,9 @@ def _raw_text_end(text: str, name: str, start: int) -> int:
 
 def _script_end(text: str, start: int) -> int:
     """Give where a script ends: `<!--<script>` hides one `</script>` (the standard's double-escaped state)."""
+    end = text.find("</", start)
+    if text.startswith("</script>", end) and text.find("<!--", start, end) < 0:
+        return end  # as nearly all do
     is_escaped = is_hidden = False
     while found := _SCRIPT.search(text, start):
         start = found.end()
