@@ -238,3 +238,22 @@ def test_many_tags_in_a_row_hide_nothing() -> None:
 def test_a_css_file_gives_references_of_its_kind() -> None:
     (found,) = scan_css("a { background: url( 'a.png' ) }").references
     assert found == Reference("css", 22, 27, "a.png", None, "'", group=1)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<input type="image" src="a.png">',
+        '<input type="text" style="background:url(a.png)">',
+        '<svg style="background:url(a.png)"><path d="M0"/></svg>',
+        '<svg viewBox="0"><path d="M0" style="fill:red;background:url(a.png)"/></svg>',
+        '<svg viewBox="0"><image href="a.png"/></svg>',
+        '<link rel="icon" href="a.png">',
+        '<link rel="next" href="b.html" style="background:url(a.png)">',
+        '<meta property="og:image" content="a.png">',
+    ],
+)
+def test_what_a_theme_writes_as_it_writes_what_is_passed_over_is_read(tag: str) -> None:
+    """A control, an icon or a link that shows an image is found where others like it are passed in one pattern."""
+    page = f'<input type="text" name="q"><svg viewBox="0"><path d="M0"/></svg><link rel="next" href="b.html">{tag}'
+    assert [found.url for found in scan(page, ALL).references] == ["a.png"]
