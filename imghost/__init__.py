@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from imghost.errors import ImghostError, LockError, SettingsError
     from imghost.files import git_top
     from imghost.hosts.directory import KeptOverCleanup
-    from imghost.hosts.registry import read_settings
-    from imghost.run.job import Job, Notice
+    from imghost.run.job import Job, Notice, read_settings
     from imghost.run.rehost import Result, rehost
     from imghost.run.repeat import Told, repeat
     from imghost.run.report import bar as uploads_bar
@@ -42,7 +41,7 @@ _HOMES = {
     "Origins": "site.images",
     "page_map_location": "site.page_map:location",
     "read_lock": "run.rewrite",
-    "read_settings": "hosts.registry",
+    "read_settings": "run.job",
     "rehost": "run.rehost",
     "repeat": "run.repeat",
     "Result": "run.rehost",

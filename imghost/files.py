@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import secrets
 import shutil
 import stat
 import sys
@@ -31,7 +30,7 @@ _LINK_ERRORS: Final = {errno.ELOOP, errno.ENOTDIR, getattr(errno, "EMLINK", errn
 
 STORE: Final = "store"
 """What the local store is called in its folder."""
-OURS: Final = re.compile(r"\.gitignore$|\.?store\b|uploads\.lock$|imghost-pages-")
+OURS: Final = cache(partial(re.compile, r"\.gitignore$|\.?store\b|uploads\.lock$|imghost-pages-"))
 """Names that this program gives in that folder."""
 _ANYBODYS: Final = frozenset({"CACHEDIR.TAG", ".gitkeep", ".DS_Store", "Thumbs.db"})
 """Files that say nothing of whose a folder is."""
@@ -49,7 +48,7 @@ def others_in(folder: Path) -> str:
         return ""
     if any(name == STORE for name, _ in found):
         return ""
-    return next((name for name, is_file in found if is_file and name not in _ANYBODYS and not OURS.match(name)), "")
+    return next((name for name, is_file in found if is_file and name not in _ANYBODYS and not OURS().match(name)), "")
 
 
 def open_beneath(root: Path, relative: str) -> BinaryIO:
@@ -211,7 +210,7 @@ def write_whole(path: Path, content: bytes | str | Iterable[bytes], *, is_durabl
     whole = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     pieces = (whole,) if isinstance(whole, bytes) else whole
     mode = _mode(path)
-    new = path.with_name(f".imghost-{secrets.token_hex(8)}.tmp")
+    new = path.with_name(f".imghost-{os.urandom(8).hex()}.tmp")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -12,9 +12,9 @@ from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlsplit
 
 from imghost.models import NamedTuple
 
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
-_DOT: Final = re.compile(r"(?:\.|%2e)\Z", re.I)
-_DOTS: Final = re.compile(r"(?:\.|%2e){2}\Z", re.I)
+_SCHEME: Final = cache(partial(re.compile, r"[A-Za-z][A-Za-z0-9+.\-]*:"))
+_DOT: Final = frozenset({".", "%2e"})
+_DOTS: Final = frozenset({"..", ".%2e", "%2e.", "%2e%2e"})
 _PORTS: Final = {"http": 80, "https": 443}
 _BLANKS: Final = "".join(map(chr, range(1, 33)))
 """What a browser takes off both ends of a URL: control characters and spaces."""
@@ -105,7 +105,7 @@ def _absolute_path(url: str, base: str, site: Place) -> tuple[str, str] | None:
         return None
     rest = rest.replace("\\", "/")  # as in every URL of http (URL standard, special schemes)
     form = "relative"
-    if scheme := _SCHEME.match(rest):
+    if scheme := _SCHEME().match(rest):
         form, rest = "absolute", rest[scheme.end() :]
         if scheme[0][:-1].lower() != site.scheme or not rest.startswith("//"):
             return None
@@ -137,9 +137,9 @@ def _dotless(path: str) -> str:
             kept.append(part)
             continue
         is_last = number == len(parts) - 1
-        if _DOTS.match(part):
+        if part.lower() in _DOTS:
             del kept[-1:]
-        elif not _DOT.match(part):
+        elif part.lower() not in _DOT:
             kept.append(part)
             continue
         if is_last:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from imghost import settings
 from imghost.cli import Call, complain, say
 from imghost.errors import ImghostError, SettingsError
-from imghost.hosts import registry
+from imghost.run.job import read_settings
 from imghost.settings import Settings
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class Configuration:
     def read(self) -> Settings:
         """Make settings of the options; raises SettingsError, which names options as the file does."""
         try:
-            return registry.read_settings(self.options, self.folder, self.name or "imghost")
+            return read_settings(self.options, self.folder, self.name or "imghost")
         except SettingsError as wrong:
             text = str(wrong)
             for named in (": option '", "did you mean '", "put it under '"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
@@ -16,8 +16,7 @@ from imghost.hosts import Host, HostBase, HostType, Secret, Setup
 from imghost.hosts.answers import is_loopback, origin_of, split_origin
 from imghost.models import Limits
 from imghost.net import Client
-from imghost.settings import Settings, read, read_host_options, show_duration
-from imghost.settings import options as declared
+from imghost.settings import Settings, read_host_options, show_duration
 from imghost.wording import nearest, printable
 
 GROUP = "imghost.hosts"
@@ -79,22 +78,6 @@ def _completed(kind: type[Any]) -> HostType:
         kind if issubclass(kind, HostBase) else type(kind.__name__, (kind, HostBase), {"__module__": kind.__module__})
     )
     return cast("HostType", whole)
-
-
-def read_settings(raw: Mapping[str, Any], folder: Path, origin: str = "imghost", given: Iterable[str] = ()) -> Settings:
-    """Make settings of what a configuration holds; of a host's own option at its top, say where that belongs.
-
-    Raises SettingsError, one line.
-    """
-    try:
-        return read(raw, folder, origin, given)
-    except SettingsError as wrong:
-        hosts = [] if wrong.option in {option.name for option in declared()} else owners_of(wrong.option)
-        if not hosts:
-            raise
-        owners = f"of {' and '.join(hosts)}" if len(hosts) < len(installed()) else "of the host"
-        text = f"{origin}: option {wrong.option!r} is one {owners}: put it under 'options'"
-        raise SettingsError(text, wrong.option) from None
 
 
 def owners_of(option: str) -> list[str]:

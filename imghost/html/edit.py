@@ -16,7 +16,7 @@ _ESCAPES: Final = {
     "'": str.maketrans(_AMPERSAND | {"'": "&#39;"}),
     "": str.maketrans(_AMPERSAND | {letter: f"&#{ord(letter)};" for letter in "\t\n\f\r \"'=<>`"}),
 }
-_NEEDS_QUOTES: Final = re.compile("[\t\n\f\r \"'=<>`]|\\A\\Z")
+_NEEDS_QUOTES: Final = cache(partial(re.compile, "[\t\n\f\r \"'=<>`]|\\A\\Z"))
 _IN_CSS: Final = cache(partial(re.compile, r"""[\x00-\x1f\x7f"'()\\<> ]"""))
 _IN_SRCSET: Final = cache(partial(re.compile, r"[\t\n\f\r ]|\A,+|,+\Z"))
 
@@ -70,7 +70,7 @@ def replacement(raw: str, reference: Reference, url: str, *, keeps_query: bool =
     if old_query and keeps_query:
         written += _escaped("&", reference) + old_query[1:] if query else old_query
     written += old_fragment or _escaped(fragment, reference)
-    return _quoted(written) if _is_whole_value(reference) and _NEEDS_QUOTES.search(written) else written
+    return _quoted(written) if _is_whole_value(reference) and _NEEDS_QUOTES().search(written) else written
 
 
 def _parts(url: str) -> tuple[str, str, str]:

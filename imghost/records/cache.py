@@ -191,7 +191,7 @@ def prepare(folder: Path) -> None:
     A folder that held other things before, such as the project's own, gets none: git would forget all of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / STORE).exists() and any(not OURS.match(name) for name in os.listdir(folder)):  # noqa: PTH208
+    if not (folder / STORE).exists() and any(not OURS().match(name) for name in os.listdir(folder)):  # noqa: PTH208
         return
     with suppress(FileExistsError), (folder / ".gitignore").open("x", encoding="ascii") as ignored:
         ignored.write("*\n")

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from imghost import settings
 from imghost.environment import Leave
+from imghost.errors import SettingsError
 from imghost.models import IMPORT, NamedTuple, dataclass
 from imghost.site.images import Origins, Stay
 from imghost.site.page_map import Scripts
@@ -63,6 +65,24 @@ class Job:
     """Warns before anything is sent; the warning is among the run's notices, too, once all is written."""
     progress: Progress | None = None
     """Shows how far the uploads are; None = a line now and then."""
+
+
+def read_settings(raw: Mapping[str, Any], folder: Path, origin: str = "imghost", given: Iterable[str] = ()) -> Settings:
+    """Make settings of what a configuration holds; of a host's own option at its top, say where that belongs.
+
+    Raises SettingsError, one line.
+    """
+    try:
+        return settings.read(raw, folder, origin, given)
+    except SettingsError as wrong:
+        from imghost.hosts import registry
+
+        hosts = [] if wrong.option in {it.name for it in settings.options()} else registry.owners_of(wrong.option)
+        if not hosts:
+            raise
+        owners = f"of {' and '.join(hosts)}" if len(hosts) < len(registry.installed()) else "of the host"
+        text = f"{origin}: option {wrong.option!r} is one {owners}: put it under 'options'"
+        raise SettingsError(text, wrong.option) from None
 
 
 class Notice(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import signal
 import threading
 from collections import Counter
@@ -369,7 +368,7 @@ def _fetched(upload: Upload, record: Record, client: Client, folder: Path) -> Pa
         until = f" before {record.expires.date()}" if record.expires else ""
         reason = "its local copy was removed, and the host serves other bytes than were sent, so it cannot be renewed"
         raise HostError(Action.FILE, reason, remedy=f"put the file back into the site{until}")
-    file = folder / secrets.token_hex(8)
+    file = folder / os.urandom(8).hex()
     file.write_bytes(body)
     return Payload(
         upload.image.sha256, digest, file, len(body), record.media_type, record.width, record.height, upload.variant

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -256,7 +256,7 @@ Meaning = Callable[[str, str | None, bool], SiteTarget | None]
 """The image that a URL means: by the URL, the folder that it starts from, and whether it stands in a `<meta>`."""
 
 
-_LEADS_UP: Final = re.compile(r"(?:\.\./)+[A-Za-z0-9_-][^:]*", re.A)
+_LEADS_UP: Final = cache(partial(re.compile, r"(?:\.\./)+[A-Za-z0-9_-][^:]*", re.A))
 """A URL that stays the same reference without its `../`, from as many folders further up: no scheme, no root."""
 
 
@@ -270,7 +270,7 @@ def meaning(
 
     def means(url: str, folder: str | None, is_meta: bool) -> SiteTarget | None:
         # Thousands of pages lead up to the same images, each from a folder of its own.
-        if folder is not None and url[:3] == "../" and not is_meta and _LEADS_UP.fullmatch(url):
+        if folder is not None and url[:3] == "../" and not is_meta and _LEADS_UP().fullmatch(url):
             while url[:3] == "../":
                 url, folder = url[3:], folder[: folder.rfind("/", 0, -1) + 1] or "/"
         return meant(url, folder, is_meta)
