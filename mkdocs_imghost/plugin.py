@@ -93,7 +93,8 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         self._must_write_again = self._is_dirty and not known.exists()
         if not self._is_dirty:
             self._has_map = imghost.retire_page_map(known)
-            self._kept = imghost.KeptOverCleanup.take(Path(config.site_dir), self._settings)
+            if self._settings.host == "directory":  # else there is nothing of it, and no host need be loaded yet
+                self._kept = imghost.KeptOverCleanup.take(Path(config.site_dir), self._settings)
 
     def _leave_nothing_hosted(self, config: MkDocsConfig) -> None:
         """Have the pages written again that a preview with `serve: true` pointed at the host, once that is off."""
