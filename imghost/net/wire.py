@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote, urlsplit
@@ -91,6 +92,8 @@ class Wire:
         """Those that wait for the next request, the one used last at the end."""
         self._busy: set[httpcore.ConnectionInterface] = set()
         self._agent = f"imghost/{version('imghost')}"
+        self._url = lru_cache(maxsize=8)(httpx.URL)
+        """Reads an address; uploads all go to the same one."""
 
     def close(self) -> None:
         """Close every connection."""
@@ -105,7 +108,7 @@ class Wire:
         fixed = {"user-agent": self._agent, "accept": "*/*", "accept-encoding": "identity"}
         headers = {**fixed, **parts.get("headers", {})}
         try:
-            request = httpx.Request(method, url, **{**parts, "headers": headers})
+            request = httpx.Request(method, self._url(url), **{**parts, "headers": headers})
             if request.url.scheme in {"http", "https"} and request.url.host and (request.url.port or 1) < 65_536:
                 return request
         except (httpx.InvalidURL, ValueError):

@@ -292,7 +292,9 @@ class Cache:
         except LockError as problem:
             raise StateError(str(problem)) from None
         key = owner, *record.key
-        changes = {_key("record", *key): line, _key("intent", *key): None, _key("refused", *key): None}
+        changes = {_key("record", *key): line, _key("intent", *key): None}
+        if (refused := _key("refused", *key)) in self._rows:
+            changes[refused] = None
         self._write(changes, f"the record of {record.sha256[:12]} cannot be kept in")
 
     def forget(self, urls: Container[str]) -> None:

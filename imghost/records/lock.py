@@ -146,7 +146,8 @@ def render_record(record: Record) -> str:
     """Write one record as a line, without its end; raises LockError for what could not be read again."""
     try:
         line = _line_of(record)
-        parse_record(line)
+        if not _WHOLE.fullmatch(line):  # else nothing is left to check
+            parse_record(line)
     except (ValueError, TypeError, OverflowError, RecursionError) as cause:
         reason = f"a record of the host {str(record.host)!r} cannot be kept: {cause}; report it to the host's authors"
     else:
@@ -316,14 +317,14 @@ def add(path: Path, new_records: Iterable[Record], host: str | None, now: dateti
     return change(path, new, lambda digest, records: (*records, *new[digest]), host=host, now=now)
 
 
-def append(path: Path, records: Iterable[Record], host: str) -> None:
+def append(path: Path, rendered: Iterable[str], host: str) -> None:
     """Add records' lines at the file's end: the moment that they are earned, so that no kill forgets them.
 
     The lock is read in any order; `add` sorts the lines in. Not synced: a killed process loses no write, and what a
     loss of power takes the local store has. Raises OSError and LockError.
     """
-    lines = "".join(f"{render_record(whole(record))}\n" for record in records)
-    with _held(path), path.resolve().open("a+b", buffering=0) as file:
+    lines = "".join(f"{line}\n" for line in rendered)
+    with _held(path) as target, target.open("a+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         before = "" if size else _header(Lock(host)) + "\n"
         if size:
@@ -418,8 +419,10 @@ _LONGEST_WAIT: Final = 30.0
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
+def _held(path: Path) -> Iterator[Path]:
     """Hold the lock file itself against other processes that write it; made where there is none. Raises OSError.
+
+    Gives its path, without links.
 
     A write replaces the file, so what was waited for may be the old one: then the new one is held instead. One that
     was made for this and got nothing, as on a full disk, goes again. Windows has no such locks, and goes without.
@@ -427,7 +430,7 @@ def _held(path: Path) -> Iterator[None]:
     target = path.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     if fcntl is None:  # Windows puts no file in the place of one that is open
-        yield
+        yield target
         return
     deadline = time.monotonic() + _LONGEST_WAIT
     while True:
@@ -436,7 +439,7 @@ def _held(path: Path) -> Iterator[None]:
             _lock_file(file, deadline)
             if not _is_at(target, file):
                 continue
-            yield
+            yield target
             return
         finally:
             if is_new and _is_at(target, file) and not os.fstat(file).st_size:

@@ -388,8 +388,8 @@ class _Ledger:
         self._cache = cache
         self._is_kept = host.place == "network"
         self._guard, self._writing = threading.Lock(), threading.Lock()
-        self._earned: list[Record] = []
-        """What the lock shall have and has not yet."""
+        self._earned: list[tuple[Record, str]] = []
+        """What the lock shall have and has not yet, each with its line."""
         self.told: set[str] = set()
 
     def expect(self) -> None:
@@ -418,29 +418,29 @@ class _Ledger:
         """Keep a record, before its worker begins the next upload; where the lock fails, its receipt is told."""
         if not self._is_kept:
             return
+        line = locks.render_record(locks.whole(record))  # one that no lock can have is its own worker's failure alone
         is_first = not (self._job.settings.verify and is_confirmed(record))
         try:
             if is_first:  # the store's records are confirmed again before they count, so the first time is enough
                 self._cache.keep(confirmed(record), self.owner)
         finally:
-            self._add(record)
+            self._add(record, line)
 
-    def _add(self, record: Record) -> None:
+    def _add(self, record: Record, line: str) -> None:
         """Add a record to the lock, with those that other workers have earned meanwhile: who comes first writes all.
 
         Each would have to hold the file alone, and a file that is held can only be asked for again and again.
         """
-        locks.render_record(locks.whole(record))  # one that no lock can have is its own worker's failure alone
         with self._guard:
-            self._earned.append(record)
+            self._earned.append((record, line))
         with self._writing:
             with self._guard:
                 earned, self._earned = self._earned, []
             try:
                 if earned:
-                    locks.append(self._job.settings.lock, earned, self._host.name)
+                    locks.append(self._job.settings.lock, (line for _, line in earned), self._host.name)
             except (OSError, LockError):
-                self._tell(earned)
+                self._tell(record for record, _ in earned)
 
     def _tell(self, records: Iterable[Record]) -> None:
         """Tell the receipts of what the lock could not be given, each once."""

@@ -323,7 +323,7 @@ def test_any_digest_is_found_however_digests_are_spread(tmp_path: Path, spread: 
 
 
 def test_a_record_is_found_by_its_url(long_lock: Path) -> None:
-    locks.append(long_lock, [record_of(50_000)], "img.pro")
+    locks.append(long_lock, [locks.render_record(record_of(50_000))], "img.pro")
     with locks.opened(long_lock, NOW) as lock:
         for number in (0, 77, 11_999, 50_000):
             assert lock.bound(record_of(number).url) == record_of(number)
@@ -334,7 +334,7 @@ def test_a_record_is_found_by_its_url(long_lock: Path) -> None:
 def test_an_open_lock_stays_what_it_was(long_lock: Path) -> None:
     """Workers append to the lock, and others replace it, while a build asks it."""
     with locks.opened(long_lock, NOW) as lock:
-        locks.append(long_lock, [record_of(50_000)], "img.pro")
+        locks.append(long_lock, [locks.render_record(record_of(50_000))], "img.pro")
         assert lock.of([record_of(50_000).sha256]).records == ()
         locks.drop(long_lock, {record_of(5).url})
         assert lock.of([record_of(5).sha256]).records == (record_of(5),)
@@ -388,6 +388,6 @@ def test_a_search_and_a_write_take_little_memory(tmp_path: Path, long_lock: Path
     asked = [record_of(number).sha256 for number in range(200)]
     assert taken(lambda: answers(long_lock, asked)) < 8_000_000
     assert taken(lambda: locks.add(long_lock, [record_of(60_000)], "img.pro", NOW)) < 8_000_000
-    locks.append(long_lock, [unconfirmed(record_of(60_001))], "img.pro")
+    locks.append(long_lock, [locks.render_record(unconfirmed(record_of(60_001)))], "img.pro")
     assert taken(lambda: locks.add(long_lock, [record_of(60_002)], "img.pro", NOW)) < 8_000_000
     assert taken(lambda: locks.read(long_lock)) > 10_000_000

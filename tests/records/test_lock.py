@@ -85,7 +85,7 @@ def test_what_git_and_editors_make_of_a_lock_is_read(text: str) -> None:
 @pytest.mark.parametrize("days", [2, 40, 4000])
 def test_a_clock_that_is_set_back_during_the_run_costs_no_record(tmp_path: Path, days: int) -> None:
     path, other = tmp_path / "imghost.lock", replace(RECORD, sha256="f" * 64)
-    locks.append(path, [RECORD], "img.pro")
+    locks.append(path, [locks.render_record(RECORD)], "img.pro")
     assert locks.add(path, [other, RECORD], "img.pro", RECORD.uploaded - timedelta(days=days))
     assert locks.read(path).records == (RECORD, other)
 
@@ -221,7 +221,7 @@ def test_unknown_fields_of_a_length_that_is_allowed_survive(length: int) -> None
 def test_a_line_that_is_appended_is_one_more_line_and_nothing_else(tmp_path: Path, text: str) -> None:
     path, other = tmp_path / "imghost.lock", replace(RECORD, sha256="f" * 64)
     path.write_bytes(text.encode())
-    locks.append(path, [other], "img.pro")
+    locks.append(path, [locks.render_record(other)], "img.pro")
     before = text or f"{HEADER}\n"
     whole = before if before.endswith("\n") else f"{before}\n"
     assert path.read_bytes().decode() == f"{whole}{locks.render_record(other)}\n"
@@ -235,12 +235,12 @@ def test_a_line_that_the_disk_takes_a_part_of_is_an_error_and_leaves_the_lock_as
 ) -> None:
     """Who believed the record kept would tell no receipt, and pay again; half a line would be an error ever after."""
     path = tmp_path / "imghost.lock"
-    locks.append(path, [RECORD], "img.pro")
+    locks.append(path, [locks.render_record(RECORD)], "img.pro")
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + left, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            locks.append(path, [replace(RECORD, sha256="f" * 64)], "img.pro")
+            locks.append(path, [locks.render_record(replace(RECORD, sha256="f" * 64))], "img.pro")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
@@ -261,7 +261,7 @@ def test_a_lock_that_somebody_holds_for_too_long_is_an_error(tmp_path: Path) -> 
 def test_a_lock_is_made_with_its_folder_and_may_be_read_by_others(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "imghost.lock"
     for number in range(2):
-        locks.append(path, [replace(RECORD, sha256=f"{number:064x}")], "img.pro")
+        locks.append(path, [locks.render_record(replace(RECORD, sha256=f"{number:064x}"))], "img.pro")
     assert len(locks.read(path).records) == 2
     if os.name == "posix":
         assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()

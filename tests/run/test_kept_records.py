@@ -603,7 +603,10 @@ class TestLockFile:
         if content is not None:
             path.write_bytes(content)
         record = replace(locks.parse_record(LINE), url="no URL")
-        for write_to in (lambda: locks.add(path, [record], "fake"), lambda: locks.append(path, [record], "fake")):
+        for write_to in (
+            lambda: locks.add(path, [record], "fake"),
+            lambda: locks.append(path, [locks.render_record(record)], "fake"),
+        ):
             with pytest.raises(LockError):
                 write_to()
             assert (path.read_bytes() if path.exists() else None) == content
@@ -644,7 +647,7 @@ class TestLockFile:
 
     def test_one_that_waits_for_a_file_that_went_again_makes_its_own(self, tmp_path: Path) -> None:
         path, record = tmp_path / "imghost.lock", locks.parse_record(LINE)
-        waiting = threading.Thread(target=lambda: locks.append(path, [record], "fake"))
+        waiting = threading.Thread(target=lambda: locks.append(path, [locks.render_record(record)], "fake"))
         with suppress(KeyError), locks._held(path):
             waiting.start()
             time.sleep(0.05)
@@ -661,7 +664,7 @@ class TestLockFile:
             f"record = locks.parse_record({LINE!r})\n"
             "for number in range(20):\n"
             "    one = replace(record, sha256=f'{sys.argv[1]}{number:063x}')\n"
-            f"    (locks.append({str(path)!r} and Path({str(path)!r}), [one], 'fake') if number % 2 else "
+            f"    (locks.append({str(path)!r} and Path({str(path)!r}), [locks.render_record(one)], 'fake') if number % 2 else "
             f"locks.add(Path({str(path)!r}), [one], 'fake'))\n"
         )
         runs = [subprocess.Popen([sys.executable, "-c", program, name], env={**os.environ}) for name in "ab"]
@@ -671,9 +674,9 @@ class TestLockFile:
     def test_a_line_is_appended_to_a_file_without_an_end_of_line(self, tmp_path: Path) -> None:
         path = tmp_path / "imghost.lock"
         record = locks.parse_record(LINE)
-        locks.append(path, [record], "fake")
+        locks.append(path, [locks.render_record(record)], "fake")
         path.write_bytes(path.read_bytes().rstrip(b"\n"))
-        locks.append(path, [replace(record, sha256="b" * 64)], "fake")
+        locks.append(path, [locks.render_record(replace(record, sha256="b" * 64))], "fake")
         assert len(locks.read(path).records) == 2
 
     def test_the_store_forgets_what_is_deleted(self, tmp_path: Path) -> None:
