@@ -82,6 +82,7 @@ HELD: dict[str, tuple[str, ...]] = {
         "trust/test_threats.py::test_a_record_of_the_cache_alone_is_confirmed_and_the_lock_wins",
         "site/test_page_map.py::test_a_map_puts_nothing_into_a_page_but_urls_where_urls_are",
         "site/test_page_map.py::test_a_map_has_nothing_deleted_but_images_of_the_site",
+        "run/test_repeat.py::test_a_map_that_a_stranger_has_changed_puts_nothing_into_a_page",
     ),
     "a broken lock": (
         "records/test_lock.py::test_a_hostile_line_is_one_error_that_names_the_line",
