@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from imghost.errors import ImghostError, LockError, SettingsError
     from imghost.files import git_top
     from imghost.hosts.directory import KeptOverCleanup
+    from imghost.run.early import Early
+    from imghost.run.early import begin as begin_early
     from imghost.run.job import Job, Notice, read_settings
     from imghost.run.rehost import Result, rehost
     from imghost.run.repeat import Told, repeat
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from imghost.wording import nearest, one_line
 
 _HOMES = {
+    "begin_early": "run.early:begin",
+    "Early": "run.early",
     "git_top": "files",
     "ImghostError": "errors",
     "is_serving": "environment",
@@ -57,6 +61,7 @@ _HOMES = {
 """Name -> the room that has it, and what it is called there if that is another word."""
 
 __all__ = [
+    "Early",
     "ImghostError",
     "Job",
     "KeptOverCleanup",
@@ -68,6 +73,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Told",
+    "begin_early",
     "git_top",
     "is_serving",
     "is_watched",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 log = get_plugin_logger("imghost")
 
@@ -59,6 +60,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         self._generated: set[Path] = set()
         self._kept: imghost.KeptOverCleanup | None = None
         self._preview: Path | None = None
+        self._early: imghost.Early | None = None
 
     def load_config(
         self, options: dict[str, Any], config_file_path: str | None = None
@@ -122,8 +124,18 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
 
     @event_priority(100)
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:  # noqa: ARG002 - MkDocs' names
-        """Note the files that plugins have added since."""
+        """Note the files that plugins have added since; then pages are rendered, and uploads may begin."""
         self._note(files, config)
+        is_first = not self._settings.lock.exists()  # a build that has a lock loads nothing for this
+        if is_first and self._depth == 1 and not self._is_dirty and not self._is_idle():
+            self._early = imghost.begin_early(self._job(config))
+
+    @event_priority(-1000)
+    def on_post_page(self, output: str, *, page: Page, config: MkDocsConfig) -> str:  # noqa: ARG002 - MkDocs' names
+        """Have a page's images uploaded while the next ones are rendered; the page stays as it is."""
+        if self._early and self._depth == 1:
+            self._early.look(page.file.dest_uri, output)
+        return output
 
     @event_priority(-1000)
     def on_post_build(self, *, config: MkDocsConfig) -> None:
@@ -137,14 +149,17 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             log.info("readers' browsers will ask the image host for images, which the privacy plugin does not change")
         try:
             job = self._job(config)
-            told = imghost.repeat(job) or imghost.rehost(job).told
+            told = (None if self._early else imghost.repeat(job)) or imghost.rehost(job, self._early).told
         except ImghostError as wrong:
             raise PluginError(one_line(wrong)) from None
         self._tell(told, is_strict=config.strict)
 
     def on_build_error(self, *, error: Exception) -> None:  # noqa: ARG002 - MkDocs' names
-        """Start the next build of a live preview from nothing."""
+        """Start the next build of a live preview from nothing; what is being uploaded may finish."""
         self._depth = 0
+        if self._early:
+            self._early.close()
+            self._early = None
 
     def _is_idle(self) -> bool:
         return self._is_serving and not self._settings.serve

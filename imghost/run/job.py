@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import field
+from contextlib import AbstractContextManager, suppress
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,8 +20,10 @@ from imghost.site.images import Origins, Stay
 from imghost.site.page_map import Scripts
 
 if TYPE_CHECKING:
-    from imghost.hosts import Host
+    from imghost.errors import HostError
+    from imghost.hosts import Host, Quota
     from imghost.models import Failure, Image, Record, Refused
+    from imghost.net import Client
     from imghost.records import lock as locks
     from imghost.settings import Settings
     from imghost.site.page_map import PageEntry, PageMap, Removed
@@ -65,6 +67,8 @@ class Job:
     """Warns before anything is sent; the warning is among the run's notices, too, once all is written."""
     progress: Progress | None = None
     """Shows how far the uploads are; None = a line now and then."""
+    begun: Begun | None = None
+    """What was uploaded while the generator still rendered; None = nothing."""
 
 
 def read_settings(raw: Mapping[str, Any], folder: Path, origin: str = "imghost", given: Iterable[str] = ()) -> Settings:
@@ -83,6 +87,19 @@ def read_settings(raw: Mapping[str, Any], folder: Path, origin: str = "imghost",
         owners = f"of {' and '.join(hosts)}" if len(hosts) < len(registry.installed()) else "of the host"
         text = f"{origin}: option {wrong.option!r} is one {owners}: put it under 'options'"
         raise SettingsError(text, wrong.option) from None
+
+
+def unfailing(job: Job) -> Job:
+    """Have it tell the user things as far as anybody can be told: a closed log must not end a run half-way."""
+
+    def safe(say: Callable[[str], None]) -> Callable[[str], None]:
+        def tell(line: str) -> None:
+            with suppress(OSError, ValueError):
+                say(line)
+
+        return tell
+
+    return replace(job, say=safe(job.say), receipt=safe(job.receipt or job.say))
 
 
 class Notice(NamedTuple):
@@ -210,6 +227,49 @@ class Outcome(NamedTuple):
     """Why no further upload was tried, where that is the reason."""
     repeats: int = 0
     """How often it was sent again to a host that may have stored it before, and cannot be asked."""
+
+
+class Begun(NamedTuple):
+    """What was uploaded before the run, and what the run goes on with."""
+
+    client: Client
+    host: Host
+    scripts: Scripts
+    """What the site's scripts did with images when the first page was rendered."""
+    outcomes: Mapping[tuple[str, str], Outcome]
+    """By the image's digest and the variant."""
+    stop: str = ""
+    """Why nothing more is to be sent."""
+    quota: Quota | HostError | None = None
+    """What the host said of the account; None = it was not asked."""
+    told: frozenset[str] = frozenset()
+    """URLs whose receipts were told."""
+    seconds: float = 0.0
+    """How long it took."""
+    is_alone: bool = False
+    """Whether it holds the local store, until the run is over."""
+
+    def has(self, upload: Upload) -> bool:
+        """Say whether an upload was tried."""
+        return (upload.image.sha256, upload.variant) in self.outcomes
+
+    def without(self, records: Mapping[tuple[str, str, str], Record]) -> dict[tuple[str, str, str], Record]:
+        """Leave out what was earned so: the run plans and tells it as uploads of its own."""
+        return {key: record for key, record in records.items() if (key[0], key[2]) not in self.outcomes}
+
+    def answered(self, uploads: Iterable[Upload]) -> tuple[list[Outcome], list[Upload]]:
+        """Give what became of a run's uploads by now, and what is left to send."""
+        done: list[Outcome] = []
+        left: list[Upload] = []
+        for upload in uploads:
+            outcome = self.outcomes.get((upload.image.sha256, upload.variant))
+            if outcome:
+                done.append(outcome._replace(upload=upload))
+            elif self.stop:
+                done.append(Outcome(upload, stop=self.stop))
+            else:
+                left.append(upload)
+        return done, left
 
 
 NOT_UPLOADED: Final = "was not uploaded: "

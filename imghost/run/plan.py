@@ -350,32 +350,32 @@ def plan_run(job: Job, client: Client, cache: Cache) -> Planned:
 
 def _planned(opened: locks.OpenLock, job: Job, client: Client, cache: Cache, started: float) -> Planned:
     settings = job.settings
-    host = _open(job, opened.host, client)
-    found = survey(job.site, _own_report(job))
+    host = job.begun.host if job.begun else open_host(job, opened.host, client)
+    found = survey(job.site, own_report(job))
     known, scripts = _remembered(job, found)
     depending = dependents_of(found, scripts)
     views, notices = _views(job, found, known, host, depending.words)
-    groups = _groups(views, depending, host, urls.place(settings.site_url))
+    groups = find_groups(views, depending, host, urls.place(settings.site_url))
     scanned = time.perf_counter()
     paths = {target.path for view in views for _, target in view.resolved()}
     remote = frozenset(path for path in paths if "://" in path)
     images, stays = identify(paths - remote, job.site, job.settings, job.origins, known.removed, cache)
     if pages_linked := _pages_linked(views, stays):
         views = tuple(map(partial(_without, pages_linked), views))
-        groups = _groups(views, depending, host, urls.place(settings.site_url))
+        groups = find_groups(views, depending, host, urls.place(settings.site_url))
         stays = {path: stay for path, stay in stays.items() if path not in pages_linked}
     images |= {path: replace(images[path], is_counted_on=True) for path in _counted(views) & images.keys()}
     hashed = time.perf_counter()
     network = leave_to_upload(settings, job.environ, is_serving=job.is_serving)
     images |= {url: brought(url) for url in remote}
     lock = opened.of(image.sha256 for image in images.values())
-    records, refused = usable(lock.records, host, images, settings, job.now())
+    records, refused = _usable(lock, host, images, job)
     every = [group for _, of_page in groups for group in of_page.values()]
     chosen = _plan(images, stays, every, records, host, settings, job.now(), views)
     chosen = _with_spares(chosen, host, lock, cache, settings, job.now())
     if not network.may_upload and host is not None and host.place != "network":
         chosen = _without_imports(chosen, network)
-    leave = _leave(network, host)
+    leave = leave_for(network, host)
     chosen = without_refused(chosen, host, leave, job, cache)
     seconds = {"scan": scanned - started, "hash": hashed - scanned}
     notices += [Notice("cache", text) for text in cache.warnings] + refused
@@ -389,12 +389,12 @@ def _remembered(job: Job, found: Survey) -> tuple[PageMap, Scripts]:
     last = page_map.load(job.page_map)
     # Another version may read scripts otherwise, as it may scan pages.
     is_ours = last.mark.partition(" ")[0] == version()
-    scripts = read_scripts(found, last.scripts if is_ours else Scripts())
+    scripts = read_scripts(found, job.begun.scripts if job.begun else last.scripts if is_ours else Scripts())
     last = page_map.marked(last, mark_of(job.settings) + scripts.mark)
     return local_copies.renewed(last, job.page_map, job.origins), scripts
 
 
-def _own_report(job: Job) -> tuple[str, ...]:
+def own_report(job: Job) -> tuple[str, ...]:
     """Name the report that an earlier run wrote into the site: it names every image, and is none of its pages."""
     report, site = job.settings.report, os.path.abspath(job.site)  # noqa: PTH100 - links stay
     where = os.path.abspath(report) if report else ""  # noqa: PTH100
@@ -419,7 +419,7 @@ def is_report(path: Path) -> bool:
 
 def replanned(planned: Planned, job: Job, lock: locks.Lock, cache: Cache) -> Planned:
     """Plan anew with the records of a lock that another build may have changed meanwhile."""
-    records, _ = usable(lock.records, planned.host, planned.images, job.settings, job.now())
+    records, _ = _usable(lock, planned.host, planned.images, job)
     now, every, host = job.now(), planned.all_groups, planned.host
     chosen = _plan(planned.images, planned.stays, every, records, host, job.settings, now, planned.views)
     chosen = _with_spares(chosen, host, lock, cache, job.settings, now)
@@ -464,7 +464,7 @@ def without_refused(chosen: Plan, host: Host | None, leave: Leave, job: Job, cac
     for upload in chosen.uploads:
         last = known.get((upload.image.sha256, host.name, upload.variant))
         is_old = last and upload.variant == IMPORT and abs(job.now() - last.since) > _WEEK
-        if last and not is_old and not upload.spare:
+        if last and not is_old and not upload.spare and not (job.begun and job.begun.has(upload)):
             aside.append((upload, last))
     names = {id(upload) for upload, _ in aside}
     left = tuple(upload for upload in chosen.uploads if id(upload) not in names)
@@ -522,7 +522,8 @@ def owner_of(settings: Settings, host: Host) -> str:
     return repr((lock, host.name, host.account, project, places))
 
 
-def _open(job: Job, last: str | None, client: Client) -> Host | None:
+def open_host(job: Job, last: str | None, client: Client) -> Host | None:
+    """Open the host that is meant; None where there is none. Raises SettingsError."""
     name = registry.chosen(job.settings, job.environ, last)
     return registry.open_host(name, job.settings, job.environ, client, job.site, now=job.now) if name else None
 
@@ -532,7 +533,7 @@ def mark_of(settings: Settings) -> str:
     return f"{version()} {','.join(sorted(settings.references))}"
 
 
-def _groups(
+def find_groups(
     views: tuple[PageView, ...], depending: Dependents, host: Host | None, site: urls.Place
 ) -> tuple[tuple[PageView, Mapping[int, Group]], ...]:
     """Collect what moves together in each page, and what holds it."""
@@ -625,7 +626,7 @@ def _views(
     return tuple(views), notices
 
 
-def _leave(network: Leave, host: Host | None) -> Leave:
+def leave_for(network: Leave, host: Host | None) -> Leave:
     """Decide whether images may be sent to this host; a part of the site itself may always be written."""
     if host is None:
         return Leave(may_upload=False, reason=_NO_HOST)
@@ -648,6 +649,14 @@ def _without_imports(chosen: Plan, network: Leave) -> Plan:
 def brought(url: str) -> Image:
     """Make the image that stands for an external URL: its digest is the URL's, and nothing else is known of it."""
     return Image(url, key_of(url), 0, Facts("", None, None))
+
+
+def _usable(
+    lock: locks.Lock, host: Host | None, images: Mapping[str, Image], job: Job
+) -> tuple[dict[tuple[str, str, str], Record], list[Notice]]:
+    """Select the records that count for this run; those of what it has begun to upload come with their outcomes."""
+    records, notices = usable(lock.records, host, images, job.settings, job.now())
+    return job.begun.without(records) if job.begun else records, notices
 
 
 def usable(

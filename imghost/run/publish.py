@@ -68,7 +68,8 @@ def _published(planned: Planned, job: Job, client: Client, cache: Cache) -> Publ
         return without_uploads(planned, planned.leave)._replace(notices=_name_in_lock(planned, job))
     try:
         with ExitStack() as held:
-            is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
+            is_held = job.begun is not None and job.begun.is_alone
+            is_alone = is_held or held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
             if not is_alone:
                 job.say(f"another build is uploading; waiting for it, {job.patience:g} seconds at most")
                 is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=job.patience - 0.5))
@@ -146,9 +147,11 @@ def _carried_out(
         return _with_known(refused(planned, code, why, is_refused=is_refused), known, why, job, host)
 
     try:
-        with _among_others(job, host) as among, _workshop() as folder:
-            context = _context(host, planned, job, client, cache, folder, lock)
-            spared, left = recover(planned.plan.uploads, context)
+        with _among_others(job, host) as among, workshop() as folder:
+            context = context_of(host, planned, job, client, cache, folder, lock)
+            begun, left = job.begun.answered(planned.plan.uploads) if job.begun else ([], planned.plan.uploads)
+            known += begun
+            spared, left = recover(left, context)
             known += spared
             if spared:
                 again = many(sum(1 for outcome in spared if outcome.record), "image")
@@ -159,7 +162,7 @@ def _carried_out(
             plan = priced(planned.plan._replace(uploads=tuple(left)), host, job.settings, ask)
             going, waiting = _in_turn(plan, job)
             with preparing(going.uploads, context) as ready:
-                quota = with_retries(host.ready, ready) if going.uploads else Quota()
+                quota = _asked_quota(job, lambda: with_retries(host.ready, ready) if going.uploads else Quota())
                 if reopened := refused_otherwise(plan, quota):
                     taken, left = among.take(reopened, client) if among else ([], reopened)
                     known += taken
@@ -177,6 +180,14 @@ def _carried_out(
         return left_out("budget", str(over), is_refused=True)
     except HostError as refusal:
         return left_out("upload", f"nothing is uploaded to {host.name}: {refusal}")
+
+
+def _asked_quota(job: Job, ask: Callable[[], Quota]) -> Quota:
+    """Give what the host says of the account, which is asked once; raises HostError."""
+    quota = job.begun.quota if job.begun else None
+    if isinstance(quota, HostError):
+        raise quota
+    return quota or ask()
 
 
 def refused_otherwise(plan: Plan, quota: Quota) -> list[Upload]:
@@ -285,7 +296,7 @@ def ending_in_order() -> Iterator[None]:
 
 
 @contextmanager
-def _workshop() -> Iterator[Path]:
+def workshop() -> Iterator[Path]:
     """Make a folder of this run's own for payloads; raises StateError."""
     with ExitStack() as held:
         try:
@@ -297,7 +308,7 @@ def _workshop() -> Iterator[Path]:
         yield folder
 
 
-def _context(
+def context_of(
     host: Host,
     planned: Planned,
     job: Job,
@@ -306,6 +317,7 @@ def _context(
     folder: Path,
     lock: locks.OpenLock | None,
 ) -> UploadContext:
+    """Collect what the uploads of a plan need."""
     from imghost.image import payload
     from imghost.run.upload import UploadContext
 
@@ -390,7 +402,7 @@ class _Ledger:
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._earned: list[tuple[Record, str]] = []
         """What the lock shall have and has not yet, each with its line."""
-        self.told: set[str] = set()
+        self.told: set[str] = set(job.begun.told if job.begun else ())
 
     def expect(self) -> None:
         """Open the local store while the host is asked for its quota: that takes as long as an upload's own work."""

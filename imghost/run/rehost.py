@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from imghost import files
 from imghost.errors import ImghostError
@@ -16,7 +16,7 @@ from imghost.models import NamedTuple
 from imghost.net import Client
 from imghost.records.cache import Cache
 from imghost.run import report
-from imghost.run.job import Job, Notice, Published, RewrittenPages, Settled
+from imghost.run.job import Job, Notice, Planned, Published, RewrittenPages, Settled, unfailing
 from imghost.run.local_copies import hosted_in_site, settle_copies
 from imghost.run.plan import is_report, plan_run
 from imghost.run.publish import publish
@@ -26,6 +26,9 @@ from imghost.run.rewrite import rewrite_pages, tend
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
 from imghost.site.page_map import PageMap
+
+if TYPE_CHECKING:
+    from imghost.run.early import Early
 
 
 class Result(NamedTuple):
@@ -50,14 +53,16 @@ class Result(NamedTuple):
         return Told(summary(self.report), self.notices, self.remarks, self.advice, self.new_lines, self.error)
 
 
-def rehost(job: Job) -> Result:
+def rehost(job: Job, early: Early | None = None) -> Result:
     """Upload the site's images that are not known yet, and point its pages at them.
 
+    `early` is what looked at its pages while they were rendered.
     Raises ImghostError for a wrong set-up, before anything is sent or changed, and where the system fails
     in what concerns the whole site.
     """
     try:
-        return _run(replace(job, say=_unfailing(job.say), receipt=_unfailing(job.receipt or job.say)))
+        with early or nullcontext():
+            return _run(replace(unfailing(job), begun=early.end() if early else None))
     except MemoryError:
         reason = "there is too little memory; give the build more, what was uploaded is kept"
     except OSError as problem:
@@ -66,20 +71,11 @@ def rehost(job: Job) -> Result:
     raise ImghostError(reason)
 
 
-def _unfailing(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Make what tells the user things as far as anybody can be told: a closed log must not end a run half-way."""
-
-    def tell(line: str) -> None:
-        with suppress(OSError, ValueError):
-            say(line)
-
-    return tell
-
-
 def _run(job: Job) -> Result:
     """Go along the line: each stage's output is what the next ones read."""
     began, since = time.perf_counter(), files.stamp(job.settings.lock)
-    with Cache.load(job.settings.cache_dir) as cache, Client(job.settings.timeout, environ=job.environ) as client:
+    own = job.begun.client if job.begun else Client(job.settings.timeout, environ=job.environ)
+    with Cache.load(job.settings.cache_dir) as cache, own as client:
         with _uncollected():
             planned = plan_run(job, client, cache)  # changes nothing, sends nothing
         was_planned = time.perf_counter()

@@ -259,6 +259,7 @@ def note(published: Published, pages: RewrittenPages, result: Told, since: Stamp
     lock, records = job.settings.lock, [*published.records.values(), *chain(*published.sizes.values())]
     is_plain = (
         _may_repeat(job)
+        and job.begun is None
         and _has_ended_well(published, pages, result)
         and since is not None
         and _stamp(lock) == since

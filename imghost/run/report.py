@@ -745,11 +745,16 @@ def reporting(job: Job, host: Host, uploads: Sequence[Upload]) -> Iterator[Calla
     with shown(len(uploads), sum(upload.image.bytes for upload in uploads)) as step:
 
         def tell(outcome: Outcome) -> None:
-            if outcome.record and outcome.is_new:
-                job.detail(f"uploaded {_name_of(outcome.upload)} to {outcome.record.url}")
+            tell_uploaded(outcome, job)
             step(_name_of(outcome.upload), outcome.upload.image.bytes)
 
         yield tell
+
+
+def tell_uploaded(outcome: Outcome, job: Job) -> None:
+    """Tell those who ask for more of one image that was uploaded."""
+    if outcome.record and outcome.is_new:
+        job.detail(f"uploaded {_name_of(outcome.upload)} to {outcome.record.url}")
 
 
 def _name_of(upload: Upload) -> str:

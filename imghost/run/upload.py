@@ -130,6 +130,12 @@ class UploadContext:
     """Keeps what the host has refused for good, with what the account allowed."""
     allowance: str = ""
     """What the account allows, as the host tells it."""
+    is_over: Callable[[], bool] = lambda: False
+    """Says whether what is not begun yet is no longer to be sent; what is under way goes on."""
+
+
+STOPPED: Final = "the run was stopped"
+"""Why an upload was not begun that nothing else was in the way of."""
 
 
 @dataclass(slots=True)
@@ -326,8 +332,8 @@ def _outcome(upload: Upload, context: UploadContext, state: SharedState) -> Outc
     """Upload one image; gives its record, not confirmed yet where that is asked for, or why there is none."""
     if state.stopped:
         return Outcome(upload, stop=str(state.stopped))
-    if state.fatal or state.interrupted.is_set():
-        return Outcome(upload, stop=str(state.fatal or "the run was stopped"))
+    if state.fatal or state.interrupted.is_set() or context.is_over():
+        return Outcome(upload, stop=str(state.fatal or STOPPED))
     return _tried(upload, lambda: Outcome(upload, *upload_one(upload, context, state)), context, state)
 
 

@@ -11,8 +11,8 @@ import imghost
 
 def test_public_names_are_these_and_each_says_what_for():
     assert sorted(imghost.__all__) == [
-        "ImghostError", "Job", "KeptOverCleanup", "LockError", "LockedImages", "Notice", "Origins", "Result", "Settings",
-        "SettingsError", "Told", "git_top", "is_serving", "is_watched", "nearest", "one_line", "options", "page_map_location", "read_lock",
+        "Early", "ImghostError", "Job", "KeptOverCleanup", "LockError", "LockedImages", "Notice", "Origins", "Result", "Settings",
+        "SettingsError", "Told", "begin_early", "git_top", "is_serving", "is_watched", "nearest", "one_line", "options", "page_map_location", "read_lock",
         "read_settings", "rehost", "repeat", "retire_page_map", "rewrite_text", "summary", "uploads_bar", "version",
     ]  # fmt: skip
     for name in imghost.__all__:
