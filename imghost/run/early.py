@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 from imghost import urls
 from imghost.environment import Leave, leave_to_upload
 from imghost.errors import HostError, ImghostError, StateError
-from imghost.hosts import Host, Quota, sorts
+from imghost.hosts import Host, Quota
 from imghost.html import Theme
 from imghost.models import endings
 from imghost.net import Client
@@ -63,7 +63,7 @@ def begin(job: Job) -> Early | None:
             host = open_host(job, None, client)
             if host is None or host.place != "network" or not leave_for(leave, host).may_upload:
                 return None
-            if host.limits.price or not host.limits.is_price_certain or sorts(host):
+            if host.limits.price or not host.limits.is_price_certain:
                 return None
             cache = held.enter_context(Cache.load(settings.cache_dir))
             return Early(job, host, client, cache, held.pop_all()) if cache.is_writable else None
@@ -222,8 +222,8 @@ class Early:
     def _is_sure(self, upload: Upload) -> bool:
         """Say whether an upload will be the same whatever other pages say, and nothing was ever known of it."""
         image, settings = upload.image, self._job.settings
-        if (image.sha256, self._host.name, upload.variant) in self._aside:
-            return False
+        if upload.tier or (image.sha256, self._host.name, upload.variant) in self._aside:
+            return False  # a tier may be another for the paths that nobody has seen yet
         return decide(replace(image, is_counted_on=True), self._host, settings) == upload.variant
 
     def _is_sending(self) -> bool:

@@ -65,7 +65,7 @@ def _published(planned: Planned, job: Job, client: Client, cache: Cache) -> Publ
     if host.place != "network":
         return _carried_out(planned, job, client, cache)
     if not planned.plan.uploads:
-        return without_uploads(planned, planned.leave)._replace(notices=_name_in_lock(planned, job))
+        return without_uploads(planned, planned.leave)._replace(notices=_in_order(planned, job, host))
     try:
         with ExitStack() as held:
             is_held = job.begun is not None and job.begun.is_alone
@@ -631,6 +631,11 @@ def _told_of(failed: Iterable[tuple[Upload, Failure]], records: Container[str]) 
     failed = list(failed)
     yield from failure_notices((failure for upload, failure in failed if not upload.is_size), records)
     yield from failure_notices((failure for upload, failure in failed if upload.is_size), of_sizes=True)
+
+
+def _in_order(planned: Planned, job: Job, host: Host) -> tuple[Notice, ...]:
+    """Keep the lock as it should be where nothing is uploaded by this run."""
+    return _name_in_lock(planned, job) or (_add_to_lock(job, host, ()) if job.begun and job.begun.outcomes else ())
 
 
 def _name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:

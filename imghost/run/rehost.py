@@ -26,6 +26,7 @@ from imghost.run.rewrite import rewrite_pages, tend
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
 from imghost.site.page_map import PageMap
+from imghost.wording import listed, many
 
 if TYPE_CHECKING:
     from imghost.run.early import Early
@@ -88,7 +89,7 @@ def _run(job: Job) -> Result:
         tended = tend(planned, pages, job)
         copies = settle_copies(published, pages, job)  # the one place that deletes local copies
         seconds = dict(planned.seconds) | {
-            "upload": was_published - was_planned,
+            "upload": was_published - was_planned + (job.begun.seconds if job.begun else 0.0),
             "rewrite": time.perf_counter() - was_published,
             "total": time.perf_counter() - began,
         }
@@ -105,7 +106,7 @@ def _run(job: Job) -> Result:
         result = Result(
             report,
             notices,
-            (*remarks(published), *pages.remarks, *plain, *tended.remarks, *copies.remarks),
+            (*_unshown(planned, job), *remarks(published), *pages.remarks, *plain, *tended.remarks, *copies.remarks),
             published.is_refused,
             advice(published, job),
             new_lines(published, job),
@@ -114,6 +115,17 @@ def _run(job: Job) -> Result:
         new_map = _new_map(published, pages, copies, note(published, pages, result.told, since, job))
         unsaved = save(new_map, planned.last_map, job, cache)  # and nothing else
     return result._replace(notices=(*notices, *unsaved))
+
+
+def _unshown(planned: Planned, job: Job) -> tuple[str, ...]:
+    """Tell of what was uploaded for a rendered page that is another one by now."""
+    wanted = {(upload.image.sha256, upload.variant) for upload in planned.plan.uploads}
+    outcomes = job.begun.outcomes if job.begun else {}
+    paths = [it.upload.shown for key, it in outcomes.items() if it.record and key not in wanted]
+    if not paths:
+        return ()
+    was = "was" if len(paths) == 1 else "were"
+    return (f"{many(len(paths), 'image')} that no page shows any more {was} uploaded: {listed(paths)}",)
 
 
 @contextmanager

@@ -1,0 +1,391 @@
+"""Uploads that begin while pages are rendered: only what is sure to go, and the run ends as it would without them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.img402 import Img402
+from doubles.imgpro import VERIFIED, ImgPro
+from doubles.server import Reply, Request
+from sites import picture, tree, write
+
+from imghost import settings
+from imghost.net import Client
+from imghost.records import lock as locks
+from imghost.records.cache import Cache, exclusive
+from imghost.run.job import Job
+from imghost.run.plan import open_host, owner_of
+from imghost.run.rehost import Result, begin_early, rehost
+from imghost.run.report import as_mapping
+from imghost.site.images import Origins
+
+PAGES = {
+    "index.html": '<img src="a.png"><img src="b.png"><a href="linked.png">large</a>',
+    "deep/page.html": '<img src="../b.png"><picture><source srcset="../c.webp"><img src="../d.png"></picture>',
+    "last.html": '<meta property="og:image" content="e.png"><img src="copy.png"><img src="notes.png">',
+}
+IMAGES: dict[str, str | bytes] = {
+    **{f"{name}.png": picture(number) for number, name in enumerate(["a", "b", "linked", "d", "e"])},
+    "c.webp": picture(20, form="WEBP"),
+    "copy.png": picture(0),
+    "notes.png": "no image",
+    "unused.png": picture(30),
+}
+SHOWN = {"a.png", "b.png", "c.webp", "d.png"}
+"""What pages show; of two files with the same bytes the one that comes first."""
+
+
+def job(folder: Path, host: ImgPro | Img402, **raw: Any) -> Job:
+    """Describe a build whose static files are copied, and whose pages are not written yet."""
+    write(folder / "docs", IMAGES)
+    write(folder / "site", IMAGES)
+    url = host.api_url if isinstance(host, ImgPro) else host.url
+    name = "img.pro" if isinstance(host, ImgPro) else "img402"
+    options = {"host": name, "options": {"api_url": url}, "retries": 2, **raw}
+    return Job(
+        site=folder / "site",
+        settings=settings.read(options, folder),
+        environ={"IMGPRO_API_KEY": VERIFIED},
+        origins=Origins(
+            roots=(folder / "docs",),
+            sources={path: folder / "docs" / path for path in IMAGES},
+            stands_for_copy=True,
+        ),
+        sleep=lambda _: None,
+    )
+
+
+def build(job: Job, after: Callable[[], object] = lambda: None, *, is_early: bool = True) -> Result:
+    """Render the pages, looked at each or not, and rehost; `after` is between the two."""
+    early = begin_early(job) if is_early else None
+    assert early or not is_early
+    for path, text in PAGES.items():
+        if early:
+            early.look(path, text)
+        write(job.site, {path: text})
+    after()
+    return rehost(job, early)
+
+
+def sent(host: ImgPro) -> set[str]:
+    """Name the images that the host was sent; of those with the same bytes the first one."""
+    there = {copy.sent for copy in host.copies.values()}
+    digests = {name: hashlib.sha256(it).hexdigest() for name, it in IMAGES.items() if isinstance(it, bytes)}
+    return {name for name, digest in digests.items() if digest in there} - {"copy.png"}
+
+
+def until(is_so: Callable[[], object]) -> None:
+    """Wait until something is so, on the busiest machine."""
+    end = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_pages_show_is_there_when_the_last_one_is_rendered(tmp_path: Path) -> None:
+    """And nothing else: what is only linked to, or named for others, waits until all pages are known."""
+    with ImgPro("images") as host:
+        lines: list[str] = []
+        early: list[set[str]] = []
+
+        def settle() -> None:
+            until(lambda: len(host.copies) >= len(SHOWN))
+            time.sleep(0.05)
+            early.append(sent(host))
+
+        result = build(replace(job(tmp_path, host), say=lines.append), settle)
+        assert early == [SHOWN]
+        assert sent(host) == SHOWN | {"linked.png", "e.png"}
+        assert len(host.uploads) == 6
+        assert lines[0] == "uploading to img.pro while pages are rendered"
+        assert lines[1].startswith("uploading 2 images (")
+        assert result.report.counts.uploaded == 6
+        assert [upload.path for upload in result.report.uploads] == [
+            "a.png",
+            "b.png",
+            "c.webp",
+            "d.png",
+            "e.png",
+            "linked.png",
+        ]
+        assert result.report.requests == len(host.server.requests())
+
+
+def refuses(host: ImgPro, marker: bytes, reply: Reply) -> None:
+    """Have the host answer so to what holds some bytes."""
+    route = host.server.route
+
+    def answer(request: Request) -> Reply:
+        return reply if request.method == "POST" and marker in request.body else route(request)
+
+    host.server.route = answer
+
+
+def not_an_image(host: ImgPro) -> None:
+    refuses(host, IMAGES["b.png"], Reply.json({"error": {"code": "unsupported_format", "message": "No"}}, 422))
+
+
+def unwell(host: ImgPro) -> None:
+    refuses(host, IMAGES["b.png"], Reply.json({"error": {"code": "server_error", "message": "No"}}, 500))
+
+
+def out_of_quota(host: ImgPro) -> None:
+    host.quota = 3
+
+
+def no_leave(host: ImgPro) -> None:
+    refuses(host, b"PNG", Reply.json({"error": {"code": "forbidden", "message": "No"}}, 403))
+
+
+def unknown_key(host: ImgPro) -> None:
+    route = host.server.route
+
+    def answer(request: Request) -> Reply:
+        is_usage = request.path == "/v1/usage"
+        return Reply.json({"error": {"code": "unauthorized", "message": "No"}}, 401) if is_usage else route(request)
+
+    host.server.route = answer
+
+
+def settle(host: ImgPro) -> None:
+    """Wait until the host is asked nothing more."""
+    count, quiet = -1, 0
+    while quiet < 5:
+        quiet = quiet + 1 if count == len(host.server.log) else 0
+        count = len(host.server.log)
+        time.sleep(0.05)
+
+
+def told(result: Result) -> str:
+    """Write down all that a run tells, but for what it took."""
+    report = as_mapping(result.report)
+    del report["seconds"], report["site"]
+    rest = (result.notices, result.remarks, result.is_refused, result.advice, result.new_lines, result.error)
+    return f"{json.dumps(report)} {rest}"
+
+
+def left(folder: Path) -> str:
+    """Write down the pages and the lock."""
+    pages = tree(folder / "site", ".html")
+    lock = folder / "imghost.lock"
+    return f"{pages} {lock.read_text() if lock.exists() else ''}"
+
+
+def alike(text: str, host: ImgPro) -> str:
+    """Name images at the host by what was sent, since others are there in another order, and no moment."""
+    for name, copy in host.copies.items():
+        text = text.replace(name, copy.sent)
+    text = text.replace(host.server.url, "HOST")
+    return re.sub(r'"uploaded": "[^"]*"|\d{4}-\d\d-\d\d|in \d+(\.\d+)? m?s', "", text)
+
+
+TROUBLES: list[Callable[[ImgPro], None]] = [lambda _: None, not_an_image, unwell, out_of_quota, no_leave, unknown_key]
+
+
+@pytest.mark.parametrize("more", [{}, {"CI": "true"}], ids=["at home", "in CI"])
+@pytest.mark.parametrize("trouble", TROUBLES, ids=["calm", *(trouble.__name__ for trouble in TROUBLES[1:])])
+def test_a_build_ends_as_without_it(tmp_path: Path, trouble: Callable[[ImgPro], None], more: dict[str, str]) -> None:
+    """The same pages, records, report, warnings and requests, whatever the host says; and so does the next one."""
+    ends = []
+    for is_early in (True, False):
+        folder = tmp_path / str(is_early)
+        with ImgPro("images") as host:
+            trouble(host)
+            given = job(folder, host, concurrency=1)
+            given = replace(given, environ={**given.environ, **more})
+            first = build(given, partial(settle, host), is_early=is_early)
+            asked = sorted(f"{request.method} {request.path}" for request in host.server.requests())
+            here = [told(first), left(folder)]
+            write(given.site, dict(PAGES))
+            here += [told(rehost(given)), left(folder), str(asked)]
+            ends.append([alike(text, host) for text in here])
+    for with_it, without in zip(*ends, strict=True):
+        assert with_it == without
+
+
+def in_pull_request(given: Job) -> Job:
+    return replace(given, environ={**given.environ, "GITHUB_EVENT_NAME": "pull_request"})
+
+
+def with_lock(given: Job) -> Job:
+    write(given.settings.folder, {"imghost.lock": '{"imghost_lock": 1, "host": "img.pro"}\n'})
+    return given
+
+
+NEVER: dict[str, Callable[[Job], Job]] = {
+    "a pull request": in_pull_request,
+    "no key": lambda given: replace(given, environ={}),
+    "frozen": lambda given: replace(given, settings=replace(given.settings, frozen=True)),
+    "a live preview": lambda given: replace(given, is_serving=True),
+    "a limit": lambda given: replace(given, settings=replace(given.settings, max_uploads=100)),
+    "external images": lambda given: replace(given, settings=replace(given.settings, remote=("https://x.test/*",))),
+    "shared records": lambda given: replace(given, settings=replace(given.settings, shared="file:///nowhere")),
+    "another plugin": lambda given: replace(given, origins=given.origins._replace(stands_for_copy=False)),
+    "a lock": with_lock,
+    "a folder": lambda given: replace(given, settings=replace(given.settings, host="directory", options={})),
+    "a wrong option": lambda given: replace(given, settings=replace(given.settings, options={"nonsense": 1})),
+}
+
+
+@pytest.mark.parametrize("why", NEVER)
+def test_where_it_is_not_sure_that_images_may_go_no_page_is_looked_at(tmp_path: Path, why: str) -> None:
+    with ImgPro("images") as host:
+        assert begin_early(NEVER[why](job(tmp_path, host))) is None
+        assert not host.server.log
+    assert not (tmp_path / ".cache").exists()
+
+
+@pytest.mark.parametrize(("tier", "is_looked_at"), [("free", True), ("permanent", False), ("auto", False)])
+def test_what_may_cost_money_waits_for_the_whole_plan(tmp_path: Path, tier: str, *, is_looked_at: bool) -> None:
+    with Img402() as host:
+        given = job(tmp_path, host, max_cost=100, retention="7d", options={"api_url": host.url, "tier": tier})
+        key = {"IMG402_PRIVATE_KEY": f"0x{'11' * 32}"}
+        early = begin_early(replace(given, environ=key))
+        assert (early is not None) is is_looked_at
+        if early:
+            early.close()
+
+
+def looked_at(given: Job, host: ImgPro, least: int = 0) -> set[str]:
+    """Look at the pages; gives the images that are there then, which are at least so many."""
+    early = begin_early(given)
+    assert early
+    for path, text in PAGES.items():
+        early.look(path, text)
+    until(lambda: len(sent(host)) >= least)
+    settle(host)
+    there = sent(host)
+    early.close()
+    return there
+
+
+RENAMES = "document.images[0].src = document.images[0].src.replace('d.png', 'b.png')"
+
+
+@pytest.mark.parametrize(
+    ("raw", "files", "there"),
+    [
+        ({}, {}, SHOWN),
+        ({"exclude": ["b.png"]}, {}, SHOWN - {"b.png"}),
+        ({"exclude": ["c.webp"]}, {}, SHOWN - {"c.webp", "d.png"}),
+        ({"references": ["link", "meta"]}, {}, set()),
+        ({}, {"x.js": RENAMES}, {"a.png"}),
+        ({"max_edge": 30}, {}, set()),
+        ({"max_edge": 100}, {}, SHOWN),
+        ({"format": "webp"}, {}, SHOWN),
+        ({"responsive": True}, {}, SHOWN),
+    ],
+)
+def test_only_what_no_other_page_can_change_goes_early(
+    tmp_path: Path, raw: dict[str, Any], files: dict[str, str], there: set[str]
+) -> None:
+    """A page that counts on an image's pixels has it sent in its own size, and pages come one by one."""
+    with ImgPro("images") as host:
+        given = job(tmp_path, host, **raw)
+        write(given.site, dict(files))
+        assert looked_at(given, host, len(there)) == there
+
+
+def test_a_quota_that_not_all_fit_in_is_for_the_run_to_share_out(tmp_path: Path) -> None:
+    """It is asked once, and how many images the site has is known before."""
+    with ImgPro("images", quota=len(IMAGES) - 1) as host:
+        given = job(tmp_path, host)
+        there: list[set[str]] = []
+        result = build(given, lambda: (settle(host), there.append(sent(host))))
+        assert there == [set()]
+        assert result.report.counts.uploaded == 6
+        assert len(host.server.requests(path="/v1/usage")) == 1
+
+
+def test_another_build_that_holds_the_store_is_not_waited_for(tmp_path: Path) -> None:
+    with ImgPro("images") as host:
+        given = job(tmp_path, host)
+        with exclusive(given.settings.cache_dir):
+            assert looked_at(given, host) == set()
+        assert not host.server.log
+        assert build(given).report.counts.uploaded == 6
+
+
+def test_what_an_earlier_build_began_the_run_asks_the_host_for(tmp_path: Path) -> None:
+    with ImgPro("images") as host:
+        given = job(tmp_path, host)
+        with Cache.load(given.settings.cache_dir) as cache, Client() as client:
+            opened = open_host(given, None, client)
+            assert opened
+            owner = owner_of(given.settings, opened)
+            cache.intend(hashlib.sha256(picture(0)).hexdigest(), "img.pro", "", owner)
+        assert looked_at(given, host, 3) == SHOWN - {"a.png"}
+
+
+def test_what_is_not_begun_when_the_last_page_is_rendered_the_run_sends(tmp_path: Path) -> None:
+    """What is under way ends as it would, and each image is sent once."""
+    with ImgPro("images") as host:
+        route, is_rendered = host.server.route, threading.Event()
+
+        def slowly(request: Request) -> Reply:
+            if request.method == "POST":
+                is_rendered.wait(10)
+            return route(request)
+
+        host.server.route = slowly
+        lines: list[str] = []
+        given = replace(job(tmp_path, host, concurrency=1), say=lines.append)
+
+        def end() -> None:
+            until(lambda: host.uploads)
+            threading.Timer(0.5, is_rendered.set).start()
+
+        result = build(given, end)
+        assert lines[1].startswith("uploading 5 images (")
+        assert len(host.uploads) == result.report.counts.uploaded == 6
+
+
+def test_an_image_that_changes_meanwhile_is_another_one(tmp_path: Path) -> None:
+    """No page shows what it was; its record stays, as of bytes that the site had."""
+    with ImgPro("images") as host:
+        given = job(tmp_path, host)
+
+        def change() -> None:
+            settle(host)
+            for folder in ("docs", "site"):
+                write(tmp_path / folder, {"a.png": picture(77)})
+
+        result = build(given, change)
+        now = hashlib.sha256(picture(77)).hexdigest()
+        record = next(it for it in locks.read(given.settings.lock).records if it.sha256 == now)
+        assert f'<img src="{record.url}">' in (given.site / "index.html").read_text()
+        assert result.report.counts.uploaded == 7
+        assert len(locks.read(given.settings.lock).records) == len(host.copies) == 7
+        assert [notice.code for notice in result.notices] == ["type"]
+
+
+def test_a_build_that_fails_keeps_what_was_sent_and_lets_go_of_the_store(tmp_path: Path) -> None:
+    with ImgPro("images") as host:
+        given = job(tmp_path, host)
+        assert looked_at(given, host, len(SHOWN)) == SHOWN
+        with exclusive(given.settings.cache_dir, wait=0) as is_free:
+            assert is_free
+        assert len(locks.read(given.settings.lock).records) == len(SHOWN)
+        result = build(given, is_early=False)
+        assert result.report.counts.cached == 5
+        assert len(host.uploads) == 6
+
+
+def test_where_the_store_takes_nothing_the_run_says_so(tmp_path: Path) -> None:
+    with ImgPro("images") as host:
+        given = job(tmp_path, host)
+        write(tmp_path, {".cache": "a file"})
+        with suppress(AssertionError):
+            build(given)
+        assert not host.uploads
