@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from imghost import urls
 from imghost.environment import Leave, leave_to_upload
 from imghost.errors import HostError, ImghostError, StateError
 from imghost.hosts import Host, Quota
 from imghost.html import Theme
-from imghost.models import endings
+from imghost.models import NamedTuple, endings
 from imghost.net import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache, exclusive
