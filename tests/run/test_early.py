@@ -351,6 +351,23 @@ def test_what_is_not_begun_when_the_last_page_is_rendered_the_run_sends(tmp_path
         assert len(host.uploads) == result.report.counts.uploaded == 6
 
 
+def test_what_was_found_goes_on_being_sent_once_every_image_is_found(tmp_path: Path) -> None:
+    """Pages that come then are not looked at, and take nothing back."""
+    with ImgPro("images") as host:
+        given = job(tmp_path, host, concurrency=1)
+        for folder in ("docs", "site"):
+            for name in ("linked.png", "e.png", "notes.png", "unused.png"):
+                (tmp_path / folder / name).unlink()
+        early = begin_early(given)
+        assert early
+        for path, text in PAGES.items():
+            early.look(path, text)
+        for number in range(3):
+            early.look(f"more{number}.html", PAGES["index.html"])
+        until(lambda: sent(host) == SHOWN)
+        early.close()
+
+
 def test_an_image_that_changes_meanwhile_is_another_one(tmp_path: Path) -> None:
     """No page shows what it was; its record stays, as of bytes that the site had."""
     with ImgPro("images") as host:
