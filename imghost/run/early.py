@@ -8,10 +8,9 @@ wait for the run.
 from __future__ import annotations
 
 import atexit
-import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -76,21 +75,6 @@ def _load() -> None:
     """Load what uploads need, once one begins: a thread that reads files beside a busy one waits at each of them."""
     import imghost.image.payload
     import imghost.run.upload  # noqa: F401
-
-
-@contextmanager
-def _taking_turns() -> Iterator[None]:
-    """Have who renders make way sooner for who sends: each answer would wait as long as several pages take."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
-
-
-_TURN: Final = 0.0005
-"""Seconds that a thread may go on while others wait, a tenth of what is usual."""
 
 
 class _Site(NamedTuple):
@@ -259,7 +243,6 @@ class Early:
         self._job.say(f"uploading to {self._host.name} while pages are rendered")
         atexit.register(self.close)  # nobody tells of an interrupt
         self._signals.enter_context(ending_in_order())
-        self._signals.enter_context(_taking_turns())
         self._sender = Worker(self._serve)
         self._sender.start()
         return True

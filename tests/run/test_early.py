@@ -24,9 +24,10 @@ from imghost import settings
 from imghost.net import Client
 from imghost.records import lock as locks
 from imghost.records.cache import Cache, exclusive
+from imghost.run.early import begin as begin_early
 from imghost.run.job import Job
 from imghost.run.plan import open_host, owner_of
-from imghost.run.rehost import Result, begin_early, rehost
+from imghost.run.rehost import Result, rehost
 from imghost.run.report import as_mapping
 from imghost.site.images import Origins
 
