@@ -73,6 +73,7 @@ def _measured(folder: Path, size: float, npm: Path | None) -> list[Row]:
         lambda: uploads.cold(folder / "cold", 200, 16, 0.1, 1.25, verify=True),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.5, 1.08),
         lambda: uploads.cold(folder / "cold", 200, 16, 0.5, 1.25, verify=True),
+        lambda: uploads.behind_rendering(folder / "rendering", sized(300), sized(200), 0.1),
         lambda: uploads.beside_a_store(folder / "shared", 200, 16, 0.5, 0.02),
         lambda: uploads.memory(folder / "memory", 8, sized(70_000_000)),
         lambda: uploads.beside_others(folder / "beside", sized(200), npm),

@@ -100,6 +100,38 @@ def cold(
     return [Row(what, min(ratios), target, note=note)]
 
 
+def behind_rendering(folder: Path, pages: int, count: int, delay: float) -> list[Row]:
+    """Build a new site of light pages without imghost, with it, and with it beside a hook, where all waits for the end.
+
+    What a hook does with images nobody knows: so none goes before every page is there.
+    """
+    folder.mkdir(parents=True)
+    (folder / "hook.py").write_text("def on_post_build(config):\n    pass\n")
+    taken: dict[str, list[float]] = {"plain": [], "early": [], "late": []}
+    with serving(delay) as server:
+        plugin = sites.imghost_plugin(server.url)
+        plugins = {"plain": "", "early": plugin, "late": f"{plugin}hooks: [hook.py]\n"}
+        sites.mkdocs(folder, pages, count, plugins, paragraphs=5)
+        for number in range(3):
+            for name in sorted(taken, reverse=number % 2 == 1):
+                for left in (".cache", f"site-{name}"):
+                    shutil.rmtree(folder / left, ignore_errors=True)
+                (folder / "imghost.lock").unlink(missing_ok=True)
+                sent, command = server.count, [sys.executable, "-m", "mkdocs", "build", "-f", f"{name}.yml"]
+                taken[name].append(run(command, folder, environ(IMGPRO_API_KEY=sites.KEY)).wall)
+                assert (server.count - sent >= count) is (name != "plain"), "not all was uploaded"
+                is_early = "while pages are rendered" in (folder / ".benchmark.log").read_text("utf-8")
+                assert is_early is (name == "early"), "uploads have not begun where they should"
+    shutil.rmtree(folder)
+    plain, early, late = (min(taken[name]) for name in ("plain", "early", "late"))
+    what = (
+        f"what {count} cold uploads at {delay * 1000:.0f} ms add to a MkDocs build of {pages} light pages that sends "
+    )
+    what += "them while it renders, to what they add at its end (time that passes)"
+    note = f"{plain:.2f} s of a plain build, {early:.2f} s and {late:.2f} s; least of 3 a side"
+    return [Row(what, (early - plain) / (late - plain), 0.5, note=note)]
+
+
 def beside_a_store(folder: Path, count: int, at_once: int, delay: float, trip: float) -> list[Row]:
     """Upload with shared records and without, in turn, where each answer of the store is a round trip away."""
     rows = []
