@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +55,6 @@ def begin(job: Job) -> Early | None:
     if waits or not job.origins.stands_for_copy:
         return None
     leave = leave_to_upload(settings, job.environ, is_serving=job.is_serving)
-    if not leave.may_upload:
-        return None
     with ExitStack() as held:
         try:
             client = held.enter_context(Client(settings.timeout, environ=job.environ))
@@ -65,8 +63,7 @@ def begin(job: Job) -> Early | None:
                 return None
             if host.limits.price or not host.limits.is_price_certain:
                 return None
-            cache = held.enter_context(Cache.load(settings.cache_dir))
-            return Early(job, host, client, cache, held.pop_all()) if cache.is_writable else None
+            return Early(job, host, client, held.pop_all())
         except (ImghostError, OSError):  # the run says what it is
             return None
 
@@ -93,26 +90,21 @@ class Early:
     A context manager, which lets go of what the run goes on with.
     """
 
-    def __init__(self, job: Job, host: Host, client: Client, cache: Cache, held: ExitStack) -> None:
+    def __init__(self, job: Job, host: Host, client: Client, held: ExitStack) -> None:
         self._job = job
         self._host = host
         self._client = client
-        self._cache = cache
         self._held = held
         self._signals = ExitStack()
-        owner = owner_of(job.settings, host)
-        self._aside = {
-            *cache.intents(owner),
-            *(record.key for record in cache.records(owner)),
-            *refused_by(host, job.settings, job.environ, cache),
-        }
-        """Of which something is known, so that the run has to decide."""
+        self._is_alone = False
+        self._cache: Cache | None = None
+        self._aside: set[tuple[str, str, str]] = set()
+        """What was given to send, and of what else something is known, so that the run has to decide."""
         self._site: _Site | None = None
         self._theme = Theme()
         self._left: set[str] = set()
         """Images of which no page was seen that shows them."""
         self._count = 0
-        self._given: set[tuple[str, str]] = set()
         self._waiting: SimpleQueue[Upload | None] = SimpleQueue()
         self._sender: Worker | None = None
         self._is_over = False
@@ -128,10 +120,7 @@ class Early:
             return
         try:
             for upload in self._shown(path, text):
-                if not self._is_sending():
-                    self._is_over = True
-                    return
-                self._waiting.put(upload)
+                self._give(upload)
         except (ImghostError, OSError, MemoryError, RuntimeError):  # the run says what it is
             self._is_over = True
 
@@ -154,7 +143,7 @@ class Early:
             self._left_of_quota(),
             frozenset(self._told),
             self._seconds,
-            is_alone=self._sender is not None,
+            is_alone=self._is_alone,
         )
 
     def _left_of_quota(self) -> Quota | HostError | None:
@@ -197,12 +186,34 @@ class Early:
         paths = frozenset[str]().union(*(group.paths for group in groups))
         self._left -= paths
         job = self._job
-        images, stays = identify(paths, job.site, job.settings, job.origins, {}, self._cache)
+        if not paths:
+            return
+        if not (cache := self._opened()):
+            self._is_over = True
+            return
+        images, stays = identify(paths, job.site, job.settings, job.origins, {}, cache)
         for upload in plan(images, stays, groups, {}, self._host, job.settings, job.now()).uploads:
-            key = upload.image.sha256, upload.variant
-            if key not in self._given and self._is_sure(upload):
-                self._given.add(key)
+            if self._is_sure(upload):
                 yield upload
+
+    def _opened(self) -> Cache | None:
+        """Hold the local store from the first image on; None where another build sends, or has sent meanwhile."""
+        if self._cache is None:
+            settings, owner = self._job.settings, owner_of(self._job.settings, self._host)
+            self._is_alone = self._held.enter_context(exclusive(settings.cache_dir, wait=0))
+            if not self._is_alone or settings.lock.exists():
+                return None
+            locks.check_place(settings.lock)
+            cache = self._held.enter_context(Cache.load(settings.cache_dir))
+            if not cache.is_writable:
+                return None
+            self._aside |= {
+                *cache.intents(owner),
+                *(record.key for record in cache.records(owner)),
+                *refused_by(self._host, settings, self._job.environ, cache),
+            }
+            self._cache = cache
+        return self._cache
 
     def _surveyed(self) -> _Site:
         job = self._job
@@ -227,17 +238,21 @@ class Early:
     def _is_sure(self, upload: Upload) -> bool:
         """Say whether an upload will be the same whatever other pages say, and nothing was ever known of it."""
         image, settings = upload.image, self._job.settings
-        if upload.tier or (image.sha256, self._host.name, upload.variant) in self._aside:
+        if upload.tier or self._key(upload) in self._aside:
             return False  # a tier may be another for the paths that nobody has seen yet
         return decide(replace(image, is_counted_on=True), self._host, settings) == upload.variant
 
-    def _is_sending(self) -> bool:
-        """Begin to send with the first image; False where another build is sending."""
-        if self._sender:
-            return True
-        if not self._held.enter_context(exclusive(self._job.settings.cache_dir, wait=0)):
-            return False
-        locks.check_place(self._job.settings.lock)
+    def _key(self, upload: Upload) -> tuple[str, str, str]:
+        return upload.image.sha256, self._host.name, upload.variant
+
+    def _give(self, upload: Upload) -> None:
+        """Have an image sent; with the first one, begin to send."""
+        self._aside.add(self._key(upload))
+        if not self._sender:
+            self._begin()
+        self._waiting.put(upload)
+
+    def _begin(self) -> None:
         _load()
         self._client.load()
         self._job.say(f"uploading to {self._host.name} while pages are rendered")
@@ -245,7 +260,6 @@ class Early:
         self._signals.enter_context(ending_in_order())
         self._sender = Worker(self._serve)
         self._sender.start()
-        return True
 
     def _serve(self) -> None:
         """Send what waits, all that is there at a time, until there is no more."""
@@ -266,7 +280,7 @@ class Early:
             if not (quota := self._asked(context)):
                 self._is_over = True
                 return
-            batch = self._unknown([first, *self._drained()], lock)
+            batch = [first, *self._drained()]
             is_proven = quota.is_proven or any(outcome.record for outcome in self._outcomes.values())
             context = replace(context, is_first_alone=not is_proven, allowance=quota.allowance)
             try:
@@ -282,6 +296,7 @@ class Early:
     def _context(self, lock: locks.OpenLock, folder: Path) -> UploadContext:
         """Collect what the uploads need, as for a plan in which nothing is known of any image."""
         assert self._site
+        assert self._cache
         planned = Planned(
             self._site.survey, PageMap(), (), (), {}, {}, locks.Lock(), self._host, Leave(may_upload=True),
             Plan({}, (), {}), (), {}, self._site.scripts,
@@ -309,13 +324,6 @@ class Early:
                 self._waiting.put(None)
                 return
             yield upload
-
-    def _unknown(self, batch: Iterable[Upload], lock: locks.OpenLock) -> list[Upload]:
-        """Leave to the run what the lock says anything of."""
-        batch = list(batch)
-        known = lock.of(upload.image.sha256 for upload in batch)
-        there = {record.sha256 for record in (*known.records, *known.unconfirmed)}
-        return [upload for upload in batch if upload.image.sha256 not in there]
 
     def _keep(self, outcome: Outcome) -> None:
         """Keep what became of an upload; of one that was not tried nothing did."""

@@ -407,3 +407,29 @@ def test_where_the_store_takes_nothing_the_run_says_so(tmp_path: Path) -> None:
         with suppress(AssertionError):
             build(given)
         assert not host.uploads
+
+
+def test_a_build_that_began_or_ended_since_the_rendering_began_is_seen(tmp_path: Path) -> None:
+    """What it has in the local store counts, and where it has left a lock the run goes by that."""
+    with ImgPro("images") as host:
+        given = job(tmp_path / "begun", host)
+        early = begin_early(given)
+        assert early
+        with Cache.load(given.settings.cache_dir) as cache, Client() as client:
+            opened = open_host(given, None, client)
+            assert opened
+            cache.intend(hashlib.sha256(picture(0)).hexdigest(), "img.pro", "", owner_of(given.settings, opened))
+        early.look("index.html", PAGES["index.html"])
+        until(lambda: sent(host) == {"b.png"})
+        early.close()
+
+        given = replace(job(tmp_path / "ended", host), patience=0.5)
+        early = begin_early(given)
+        assert early
+        with_lock(given)
+        early.look("index.html", PAGES["index.html"])
+        settle(host)
+        assert len(host.uploads) == 1
+        for path, text in PAGES.items():
+            write(given.site, {path: text})
+        assert rehost(given, early).report.counts.uploaded > 0
