@@ -125,9 +125,9 @@ def behind_rendering(folder: Path, pages: int, count: int, delay: float) -> list
     shutil.rmtree(folder)
     plain, early, late = (min(taken[name]) for name in ("plain", "early", "late"))
     what = (
-        f"what {count} cold uploads at {delay * 1000:.0f} ms add to a MkDocs build of {pages} light pages that sends "
+        f"{count} cold uploads, {delay * 1000:.0f} ms latency: what they add to a MkDocs build of {pages} light pages"
     )
-    what += "them while it renders, to what they add at its end (time that passes)"
+    what += " that sends while it renders, to what they add at its end"
     note = f"{plain:.2f} s of a plain build, {early:.2f} s and {late:.2f} s; least of 3 a side"
     return [Row(what, (early - plain) / (late - plain), 0.5, note=note)]
 

@@ -61,9 +61,7 @@ def begin(job: Job) -> Early | None:
             host = open_host(job, None, client)
             if host is None or host.place != "network" or not leave_for(leave, host).may_upload:
                 return None
-            if host.limits.price or not host.limits.is_price_certain:
-                return None
-            return Early(job, host, client, held.pop_all())
+            return None if host.limits.price else Early(job, host, client, held.pop_all())
         except (ImghostError, OSError):  # the run says what it is
             return None
 
