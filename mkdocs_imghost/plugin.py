@@ -126,8 +126,8 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
     def on_env(self, env: Environment, *, config: MkDocsConfig, files: Files) -> None:  # noqa: ARG002 - MkDocs' names
         """Note the files that plugins have added since; then pages are rendered, and uploads may begin."""
         self._note(files, config)
-        is_first = not self._settings.lock.exists()  # a build that has a lock loads nothing for this
-        if is_first and self._depth == 1 and not self._is_dirty and not self._is_idle():
+        # A build that has a lock, and a preview, load nothing for this.
+        if not (self._depth > 1 or self._is_dirty or self._is_serving or self._settings.lock.exists()):
             self._early = imghost.begin_early(self._job(config))
 
     @event_priority(-1000)

@@ -203,8 +203,6 @@ class Early:
                 return None
             locks.check_place(settings.lock)
             cache = self._held.enter_context(Cache.load(settings.cache_dir))
-            if not cache.is_writable:
-                return None
             self._aside |= {
                 *cache.intents(owner),
                 *(record.key for record in cache.records(owner)),

@@ -127,6 +127,10 @@ QUIET = {
     "no key": ({}, (), {"IMGPRO_API_KEY": ""}),
     "a preview": ({"options": "      serve: true"}, (), {"IMGHOST_SERVE": "1"}),
 }
+WATCHED = """
+import atexit, sys
+atexit.register(lambda: print("LOADED early" if "imghost.run.early" in sys.modules else "", file=sys.stderr))
+"""
 PLUGIN = {
     "resizing.py": "from mkdocs.plugins import BasePlugin\nclass Plugin(BasePlugin):\n    pass\n",
     "resizing-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: resizing\nVersion: 1\n",
@@ -136,13 +140,15 @@ PLUGIN = {
 
 @pytest.mark.parametrize("why", QUIET)
 def test_where_anything_may_change_what_pages_show_nothing_goes_early(tmp_path: Path, why: str) -> None:
+    """A live preview, and a build of what has changed alone, load nothing for it."""
     given, arguments, environ = QUIET[why]
     with ImgPro("images") as host:
-        folder = project(write(tmp_path, {"hook.py": HOOK, **PLUGIN}), host, **given)
+        folder = project(write(tmp_path, {"hook.py": HOOK, "sitecustomize.py": WATCHED, **PLUGIN}), host, **given)
         go(folder)
         status, printed = build(folder, *arguments, **environ)
         assert status == 0, printed
         assert TOLD not in printed
+        assert ("LOADED early" in printed) is (why not in {"a part of the site", "a preview"})
         is_own = why in {"a hook", "a plugin that may change images", "a part of the site"}
         assert len(host.uploads) == (COUNT if is_own else 0)
 

@@ -309,6 +309,16 @@ def test_a_quota_that_not_all_fit_in_is_for_the_run_to_share_out(tmp_path: Path)
         assert len(host.server.requests(path="/v1/usage")) == 1
 
 
+def test_images_that_could_not_go_anyway_take_no_room_in_a_quota(tmp_path: Path) -> None:
+    """Those of a theme are none of the project's."""
+    with ImgPro("images", quota=len(IMAGES)) as host:
+        given = job(tmp_path, host)
+        write(given.site, {"theme.png": picture(50)})
+        sources = {**given.origins.sources, "theme.png": tmp_path / "theme" / "theme.png"}
+        given = replace(given, origins=given.origins._replace(sources=sources))
+        assert looked_at(given, host, len(SHOWN)) == SHOWN
+
+
 def test_another_build_that_holds_the_store_is_not_waited_for(tmp_path: Path) -> None:
     with ImgPro("images") as host:
         given = job(tmp_path, host)
@@ -327,6 +337,18 @@ def test_what_an_earlier_build_began_the_run_asks_the_host_for(tmp_path: Path) -
             owner = owner_of(given.settings, opened)
             cache.intend(hashlib.sha256(picture(0)).hexdigest(), "img.pro", "", owner)
         assert looked_at(given, host, 3) == SHOWN - {"a.png"}
+
+
+def test_what_the_local_store_knows_is_not_sent_where_the_lock_is_gone(tmp_path: Path) -> None:
+    """Neither what was uploaded nor what the host has refused for good."""
+    with ImgPro("images") as host:
+        not_an_image(host)
+        given = job(tmp_path, host)
+        assert build(given).report.counts.uploaded == 5
+        count = len(host.server.requests(method="POST"))
+        given.settings.lock.unlink()
+        assert build(given, partial(settle, host)).report.counts.uploaded == 0
+        assert len(host.server.requests(method="POST")) == count
 
 
 def test_what_is_not_begun_when_the_last_page_is_rendered_the_run_sends(tmp_path: Path) -> None:
