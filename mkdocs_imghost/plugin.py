@@ -91,6 +91,7 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
             return
         self._sources.clear()
         self._generated.clear()
+        self._early = None
         known = self._page_map(config)
         self._must_write_again = self._is_dirty and not known.exists()
         if not self._is_dirty:
