@@ -1,6 +1,6 @@
 """The last run once more: where all that it went by is as it was then, nothing is decided anew.
 
-Most builds change no image and no page that shows one. The last run leaves beside the map what it went by, and
+Most builds change no image and no page that shows one. The last run leaves in the map what it went by, and
 what it came to; a run that finds all of that as it was does to the pages what was done then, and loads none of
 what decides. In doubt it does nothing, and the whole run follows.
 """
@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache, partial
@@ -210,7 +210,7 @@ def _is_sound(changes: list[Change], text: str, urls: Container[str], names: Con
     return True
 
 
-def _write(pages: Iterable[_Written], rows: Mapping[str, Any], job: Job) -> bool:
+def _write(pages: Sequence[_Written], rows: Mapping[str, Any], job: Job) -> bool:
     """Write the pages as the last run did; False where one is not as it was looked at."""
     if not pages:
         return True
