@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from types import MappingProxyType
@@ -37,7 +38,9 @@ def changes_of(
     found = []
     for reference, url in sorted(edits.items(), key=lambda edit: edit[0].start):
         raw = text[reference.start : reference.end]
-        found.append((reference.start, raw, replacement(raw, reference, url, keeps_query=keeps_query)))
+        written = replacement(raw, reference, url, keeps_query=keeps_query)
+        # The map keeps them for every page, and many show the same images.
+        found.append((reference.start, sys.intern(raw), sys.intern(written)))
     return tuple(found)
 
 

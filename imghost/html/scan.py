@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -622,7 +623,8 @@ def _urls(text: str, attribute: Attribute, in_srcset: bool) -> Iterator[tuple[in
     origin, is_whole = attribute.start, not attribute.quote and not in_srcset
     decoded = decode_with_offsets(text[origin : attribute.end])
     for start, end in candidates(decoded.text) if in_srcset else (_stripped(decoded.text),):
-        url = decoded.text[start:end].translate(_REMOVED)
+        # Pages name the same images alike, and all of them are kept until the site is written.
+        url = sys.intern(decoded.text[start:end].translate(_REMOVED))
         if url and url[:5].lower() != "data:":
             yield (
                 (origin, attribute.end, url)

@@ -21,7 +21,6 @@ from imghost.urls import Place, SiteTarget, absolute
 class Group(NamedTuple):
     """References of one page that move together or not at all: the images they mean, and what holds them."""
 
-    page: str
     paths: frozenset[str]
     held: str = ""
 
@@ -349,17 +348,17 @@ def groups_of(
             held.setdefault(reference.group, why)
     if early:
         held = _preloads_held(page, paths, early, held, moving, moved) | held
-    return {number: Group(page.path, _shared(found), held.get(number, "")) for number, found in paths.items()}
+    return {number: _group(found, held.get(number, "")) for number, found in paths.items()}
 
 
-def _shared(paths: set[str]) -> frozenset[str]:
-    """Make the set of a group's images; that of one image, as most are, is held once for all pages that show it."""
-    return _alone(*paths) if len(paths) == 1 else frozenset(paths)
+def _group(paths: set[str], held: str) -> Group:
+    """Make a group; that of one image, as most are, is held once for all pages that show it."""
+    return _alone(*paths, held) if len(paths) == 1 else Group(frozenset(paths), held)
 
 
 @lru_cache(maxsize=4096)
-def _alone(path: str) -> frozenset[str]:
-    return frozenset({path})
+def _alone(path: str, held: str) -> Group:
+    return Group(frozenset({path}), held)
 
 
 def _preloads_held(

@@ -54,13 +54,13 @@ def planned(
 ) -> Plan:
     by_path = {image.path: image for image in images}
     if groups is None:
-        groups = [Group("index.html", frozenset({path})) for path in by_path]
+        groups = [Group(frozenset({path})) for path in by_path]
     known = {record.key: record for record in records}
     return plan(by_path, stays or {}, groups, known, HOST, settings(**raw), NOW)
 
 
 def group(*paths: str, held: str = "") -> Group:
-    return Group("index.html", frozenset(paths), held)
+    return Group(frozenset(paths), held)
 
 
 A, B, C = image("a.png"), image("b.png"), image("c.png")
@@ -233,7 +233,7 @@ def circumstances(draw: st.DrawFn) -> tuple[dict[str, Image], dict[str, Stay], l
     rest = [path for path in PATHS if path not in images]
     stays = {path: Stay("no") for path in rest}
     some = st.frozensets(st.sampled_from(PATHS), min_size=1, max_size=3)
-    groups = [Group("p", draw(some), draw(st.sampled_from(["", "", "held"]))) for _ in range(draw(st.integers(0, 6)))]
+    groups = [Group(draw(some), draw(st.sampled_from(["", "", "held"]))) for _ in range(draw(st.integers(0, 6)))]
     records = []
     for each in images.values():
         if draw(st.booleans()):
