@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType, NoneType
 from typing import Any, Final
@@ -204,10 +205,11 @@ def marked(known: PageMap, mark: str) -> PageMap:
 def _read(path: Path) -> PageMap:
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(path)
-    found = json.loads(path.read_bytes())
+    found = json.loads(path.read_bytes().decode())
     if found["imghost_pages"] != VERSION:
         raise ValueError(path)
-    pages = {name: _entry(row) for name, row in found["pages"].items()}
+    rows = found["pages"]
+    pages = {name: _entry(rows.pop(name)) for name in tuple(rows)}  # each row goes as its entry comes
     removed = {name: _removed(name, row) for name, row in found["removed"].items()}
     hosted = tuple(str(path) for path in found["hosted"])
     if not all(map(is_image_in_site, hosted)):
@@ -294,12 +296,39 @@ def save_rows(path: Path, found: Mapping[str, Any]) -> None:
     """Write the map as its rows are; raises OSError, and then there is none."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(path, json.dumps(found, separators=(",", ":")), is_durable=False)
+        files.write_whole(path, _text_of(found), is_durable=False)
         for older in (_aside(path), last_place(path)):
             older.unlink(missing_ok=True)
     except OSError:
         path.unlink(missing_ok=True)
         raise
+
+
+_TOGETHER: Final = 500
+"""Pages of the map that are written as one text: all of them would take as much memory as what they tell."""
+
+
+def _text_of(found: Mapping[str, Any]) -> Iterator[bytes]:
+    """Write the map as JSON, piece by piece."""
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    mark = "{"
+    for name, value in found.items():
+        yield f"{mark}{encode(name)}:".encode()
+        if name == "pages":
+            yield from _pages_text(value, encode)
+        else:
+            yield encode(value).encode()
+        mark = ","
+    yield b"}"
+
+
+def _pages_text(pages: Mapping[str, Any], encode: Callable[[Any], str]) -> Iterator[bytes]:
+    rows, mark = iter(pages.items()), ""
+    yield b"{"
+    while some := dict(islice(rows, _TOGETHER)):
+        yield f"{mark}{encode(some)[1:-1]}".encode()
+        mark = ","
+    yield b"}"
 
 
 def _tells_the_same(known: PageMap, last: PageMap) -> bool:
@@ -337,7 +366,7 @@ def _entry(row: list[Any]) -> PageEntry:
         (int(size), int(modified), int(inode)),
         str(digest),
         _scan(*scan),
-        tuple((start, before, after) for start, before, after in changes),
+        tuple((start, sys.intern(before), sys.intern(after)) for start, before, after in changes),
         str(wanted),
         str(origin),
     )
@@ -388,4 +417,5 @@ def _scripts(
 def _reference(row: list[Any]) -> Reference:
     if tuple(map(type, row)) not in _REFERENCE:
         raise TypeError(row)
-    return Reference(*row)
+    row[0], row[3] = sys.intern(row[0]), sys.intern(row[3])  # as in a scan, what pages repeat is kept once
+    return tuple.__new__(Reference, row)  # by its constructor it would take twice as long

@@ -16,12 +16,13 @@ import pytest
 from sites import picture, tree, write
 
 from imghost import Job, Settings, rehost, version
+from imghost.models import Reference, Scan
 from imghost.run import local_copies
 from imghost.run.care import restore
 from imghost.site import page_map
 from imghost.site.dependents import read_scripts
 from imghost.site.images import Origins
-from imghost.site.page_map import Scripts
+from imghost.site.page_map import PageEntry, PageMap, Scripts
 from imghost.site.pages import survey
 
 PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'
@@ -229,7 +230,7 @@ OPENED = """
 import sys
 from pathlib import Path
 from imghost.site.dependents import read_scripts
-from imghost.site.page_map import Scripts
+from imghost.site.page_map import PageEntry, PageMap, Scripts
 from imghost.site.pages import survey
 
 opened = []
@@ -348,6 +349,19 @@ def test_a_map_is_written_where_a_rewritten_page_is_new(written: list[str], is_s
     rehost(job(tmp_path))
     after = place.stat()
     assert ((after.st_mtime_ns, after.st_ino) != (before.st_mtime_ns, before.st_ino)) == is_saved
+
+
+@pytest.mark.parametrize("count", [0, 1, 500, 501, 1250])
+def test_a_map_is_written_in_pieces_as_it_would_be_in_one(count: int, tmp_path: Path) -> None:
+    """However many pages there are, and whatever their names: the text of all of them is never in memory."""
+    scan = Scan((Reference("img", 3, 7, 'a "é".png', '"'),), policies=("img-src 'self'",))
+    entry = PageEntry((1, 2, 3), "d", scan, ((3, "a", "https://host.example/b"),), "w", "o")
+    pages = {f"{number}/{{}},\ud800.html": entry for number in range(count)}
+    known = PageMap("mark", pages, again={"names": "n", "pages": {}})
+    page_map.save(tmp_path / "map.json", known)
+    told = {"imghost_pages": page_map.VERSION} | known._asdict() | {"removed": {}, "again": {"names": "n", "pages": {}}}
+    assert (tmp_path / "map.json").read_text("ascii") == json.dumps(told, separators=(",", ":"))
+    assert page_map.load(tmp_path / "map.json") == known
 
 
 SCRIPT = '<!doctype html>\n<script>const here = "images/0.png"</script><img src="images/0.png">\n'
