@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +19,7 @@ from imghost.run.job import Job, Notice, Planned, Published, RewrittenPages, Set
 from imghost.run.local_copies import hosted_in_site, settle_copies
 from imghost.run.plan import is_report, plan_run
 from imghost.run.publish import publish
-from imghost.run.repeat import Told, note
+from imghost.run.repeat import Told, note, uncollected
 from imghost.run.report import Report, advice, lacking, new_lines, remarks, stay_notices, summary
 from imghost.run.rewrite import rewrite_pages, tend
 from imghost.site import page_map
@@ -77,14 +76,14 @@ def _run(job: Job) -> Result:
     began, since = time.perf_counter(), files.stamp(job.settings.lock)
     own = job.begun.client if job.begun else Client(job.settings.timeout, environ=job.environ)
     with Cache.load(job.settings.cache_dir) as cache, own as client:
-        with _uncollected():
+        with uncollected():
             planned = plan_run(job, client, cache)  # changes nothing, sends nothing
         was_planned = time.perf_counter()
         published = publish(planned, job, client, cache)  # uploads, and keeps each record as it is earned
         published = drop_changed(published, job)
         published, unseen, plain = _with_derived(published, job, client)
         was_published = time.perf_counter()
-        with _uncollected():
+        with uncollected():
             pages = rewrite_pages(planned, published.records, job, published.sizes)  # each whole or not at all
         tended = tend(planned, pages, job)
         copies = settle_copies(published, pages, job)  # the one place that deletes local copies
@@ -126,22 +125,6 @@ def _unshown(planned: Planned, job: Job) -> tuple[str, ...]:
         return ()
     was = "was" if len(paths) == 1 else "were"
     return (f"{many(len(paths), 'image')} that no page shows any more {was} uploaded: {listed(paths)}",)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Put the search for unreachable cycles off: the values of a run have none, and the generator's are many.
-
-    A generator that has built a site holds a million objects, and values of ours, tuples of tuples, would have all of
-    them looked through again.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _with_derived(

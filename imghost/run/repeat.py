@@ -7,14 +7,15 @@ what decides. In doubt it does nothing, and the whole run follows.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import re
 import stat
 import sys
-from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import cache, partial
 from itertools import chain
@@ -66,27 +67,49 @@ def repeat(job: Job) -> Told | None:
     if job.page_map is None or not _may_repeat(job):
         return None
     try:
-        known = _read(job.page_map)
-        last = known["again"]
-        if not last or last["key"] != _key(job) or not _is_standing(last, job):
-            return None
-        if (names := _names(job.site)) is None or last["names"] != _digest_of(sorted(names)):
-            return None
-        if last["endless"] != list(pages_without_ending(job.site, names)):
-            return None
-        if known["scripts"][1] != whole_digest(job.site, read_for_scripts(names)):
-            return None
-        pages = _pages_written(known["pages"], last, job)
-        if pages is None or not _write(pages, known["pages"], job):
-            return None
-        if pages:
-            page_map.save_rows(job.page_map, known)
-        return Told(str(last["summary"]), remarks=tuple(map(str, last["remarks"])))
+        with uncollected():
+            return _repeated(job, job.page_map)
     except files.HalfWrittenError as problem:
         why = f"{problem.filename}: {problem.strerror or problem}; {files.remedy(problem)} and build again"
         raise ImghostError(why) from None
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError, RecursionError, MemoryError):
         return None
+
+
+def _repeated(job: Job, place: Path) -> Told | None:
+    """Do the last run once more by the map at a place; raises what a map that a stranger wrote can raise."""
+    known = _read(place)
+    last = known["again"]
+    if not last or last["key"] != _key(job) or not _is_standing(last, job):
+        return None
+    if (names := _names(job.site)) is None or last["names"] != _digest_of(sorted(names)):
+        return None
+    if last["endless"] != list(pages_without_ending(job.site, names)):
+        return None
+    if known["scripts"][1] != whole_digest(job.site, read_for_scripts(names)):
+        return None
+    pages = _pages_written(known["pages"], last, job)
+    if pages is None or not _write(pages, known["pages"], job):
+        return None
+    if pages:
+        page_map.save_rows(place, known)
+    return Told(str(last["summary"]), remarks=tuple(map(str, last["remarks"])))
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Put the search for unreachable cycles off: the values of a run have none, and the generator's are many.
+
+    A generator that has built a site holds a million objects, and values of ours, tuples of tuples, would have all of
+    them looked through again.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _may_repeat(job: Job) -> bool:

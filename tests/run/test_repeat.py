@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -168,6 +169,25 @@ def test_the_map_is_that_of_a_whole_run(project: Project) -> None:
         found["scripts"][0] = ""
     assert repeated["pages"] == anew["pages"]
     assert repeated["scripts"] == anew["scripts"]
+
+
+def test_no_unreachable_cycles_are_looked_for_meanwhile(project: Project) -> None:
+    """A generator that ends short of such a look through its million objects must not be tipped over."""
+    project.generate()
+    looks: list[str] = []
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(watch := lambda phase, _: looks.append(phase))
+    gc.set_threshold(10)
+    try:
+        job = project.job()
+        looks.clear()
+        assert repeat(job)
+        seen = len(looks)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(watch)
+    assert seen <= 4
+    assert gc.isenabled()
 
 
 def _same_length(project: Project) -> None:
