@@ -27,10 +27,12 @@ class Theme:
     It is of one run and one thread, and nothing but the time depends on it.
     """
 
-    __slots__ = ("last",)
+    __slots__ = ("in_vain", "last")
 
     def __init__(self) -> None:
         self.last: object = None
+        self.in_vain = 0
+        """Pages in a row of which so little was passed that it cost more than it spared."""
 
 
 _PORTS: Final = {"http": "80", "https": "443"}

@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from html.entities import html5
 from typing import Final
 
@@ -17,6 +17,17 @@ from imghost.models import NamedTuple, endings
 SPACE: Final = "\t\n\f\r "
 """ASCII white space, as the HTML standard has it."""
 
+
+def _beginnings(words: Iterable[str]) -> str:
+    """Write a pattern for how names begin, in any case: three letters tell nearly all, and compile in half the time."""
+    branches: dict[str, set[str]] = {}
+    for word in words:
+        branches.setdefault(f"[{word[0]}{word[0].upper()}]", set()).add(
+            "".join(f"[{letter}{letter.upper()}]" for letter in word[1:3])
+        )
+    return "|".join(f"{first}(?:{'|'.join(sorted(rests))})" for first, rests in branches.items())
+
+
 _S: Final = r"\t\n\f\r "
 _VALUE: Final = rf"""(?:"[^"]*+"?|'[^']*+'?|[^{_S}>"'][^{_S}>]*+|)"""
 _GIVEN: Final = rf"(?:[{_S}]*+=[{_S}]*+{_VALUE})?"
@@ -25,7 +36,7 @@ _ATTRIBUTES: Final = rf"(?:[{_S}/]++|[^{_S}/>][^{_S}/>=]*+{_GIVEN})*+"
 _NO_STYLE: Final = rf"(?:[^{_S}/>sS]|(?![sS][tT][yY][lL][eE](?:[{_S}/>=]|\Z))[sS])[^{_S}/>=]*+"
 _UNSTYLED: Final = rf"""(?:[{_S}/]*+{_NO_STYLE}(?:="[^"]*+"|{_GIVEN})|[{_S}/]++)*+"""
 _NAME_ENDS: Final = rf"(?:[{_S}/>]|\Z)"
-_ENDING: Final = r"\.(?:[pP][nN]|[jJ][pP]|[gG][iI]|[wW][eE]|[aA][vV]|[sS][vV])"
+_ENDING: Final = rf"\.(?:{_beginnings(endings().split('|'))})"
 # A link in its usual form that cannot name an image: it ends in no image's letters and nothing in it is encoded.
 _PLAIN_URL: Final = r"""(?:[./]*+(?<=["/]))?+[^".&\t\n\r]*+(?:\.html(?:#[^".&\t\n\r]*+)?+)?+"""
 _USUAL_LINK: Final = rf'a(?: class="[^"]*+")?+ href="{_PLAIN_URL}"(?: class="[^"]*+")?+>'
@@ -48,15 +59,16 @@ _COMMON: Final = "|".join(
 # Elements of the head, and of a theme's controls, that refer to no image, as generators write them; what is written
 # otherwise is read: a link by its `rel`, a `<meta>` by its name, an `<input>` that loads nothing, a script with no text
 # and an icon, which is most of the foreign content that pages have.
-_RELATION: Final = 'rel="(?:alternate|author|canonical|license|next|prev|search|stylesheet)"'
+_RELATIONS: Final = "alternate|author|canonical|license|next|prev|search|stylesheet"
+_ICON_RELATIONS: Final = "(?:shortcut )?icon|apple-touch-icon"
+_LINK: Final = r'link(?: (?:rel="(?:{})"|(?:class|href|hreflang|id|media|sizes|title|type)="[^"]*+"))++ ?+/?>'
 _NAMED: Final = r'(?:name|property)="(?:[a-z-]++|(?:og|twitter):(?!image)[a-z_]++)"'
 _PLAIN: Final = r'(?: (?!s(?:rc|tyle))[a-z][a-zA-Z0-9:-]*+(?:="[^"]*+")?+)*+ ?+/?>'
 _SHAPE: Final = "circle|defs|ellipse|g|line|path|poly(?:gon|line)|rect|use"
 _ICON: Final = rf"(?:[^<]*+</?(?:{_SHAPE})(?=[ >/]){_PLAIN}){{0,40}}[^<]*+</svg>"
 _IDLE: Final = "|".join(
     (
-        rf'link(?: (?:{_RELATION}|(?:class|href|hreflang|id|media|title|type)="[^"]*+"))++ ?+/?>',
-        rf'meta {_NAMED} content="(?:[^"i]++|i(?!mage:))*+" ?+/?>',
+        rf'meta (?:charset="[^"]*+"|{_NAMED} content="(?:[^"i]++|i(?!mage:))*+") ?+/?>',
         rf"input(?= ){_PLAIN}",
         r'script(?: [a-z-]++(?:="[^"]*+")?+)*+></script>',
         rf"svg(?=[ >]){_PLAIN}{_ICON}",
@@ -100,18 +112,8 @@ class Attribute(NamedTuple):
     quote: str
 
 
-def _beginnings(words: Iterable[str]) -> str:
-    """Write a pattern for how names begin, in any case: three letters tell nearly all, and compile in half the time."""
-    branches: dict[str, set[str]] = {}
-    for word in words:
-        branches.setdefault(f"[{word[0]}{word[0].upper()}]", set()).add(
-            "".join(f"[{letter}{letter.upper()}]" for letter in word[1:3])
-        )
-    return "|".join(f"{first}(?:{'|'.join(sorted(rests))})" for first, rests in branches.items())
-
-
 @cache
-def _stops(*, with_styles: bool, in_link: bool, with_title: bool) -> re.Pattern[str]:
+def _stops(*, with_styles: bool, in_link: bool, with_title: bool, with_icons: bool) -> re.Pattern[str]:
     """Compile what skips ordinary tags, which nothing looks at twice, and reads the next other one.
 
     Compiling takes milliseconds, so each form waits until a page needs it.
@@ -121,9 +123,10 @@ def _stops(*, with_styles: bool, in_link: bool, with_title: bool) -> re.Pattern[
     links = "" if in_link else f"{_USUAL_LINK}|/a>|{_ORDINARY_LINK}|"
     names = rf"(?:/(?!{end}{_beginnings(_ENDS)})|(?!{after}{_beginnings(_STARTS)}))[a-zA-Z][^{_S}/>]*+"
     title = "" if with_title else "title>[^<]*+</title>|"
+    link = _LINK.format(_RELATIONS if with_icons else f"{_RELATIONS}|{_ICON_RELATIONS}")
     others = rf"{names}(?:>|{attributes}>)|(?![a-zA-Z/!?])"
     return re.compile(
-        rf"(?:[^<]*+<(?:{_COMMON}|{links}{title}{_IDLE}|{others}))*+[^<]*+"
+        rf"(?:[^<]*+<(?:{_COMMON}|{links}{title}{link}|{_IDLE}|{others}))*+[^<]*+"
         rf"(?:<(?:(/?[a-zA-Z][^{_S}/>]*+){_ATTRIBUTES}(?:(>)|\Z)|([!?/])))?"
     )
 
@@ -153,43 +156,51 @@ class UnreadError(Exception):
 
 
 def tags(
-    text: str, *, with_styles: bool, with_title: bool = True, ahead: Callable[[int, int], int] | None = None
+    text: str,
+    *,
+    with_styles: bool,
+    with_title: bool = True,
+    with_icons: bool = True,
+    ahead: Callable[[int, int], int] | None = None,
 ) -> Iterator[Tag]:
     """Yield the tags that can refer to an image, or change what others mean, in the page's order.
 
-    With `with_styles` also every tag that has an attribute `style`, and without `with_title` no plain `<title>`. A tag
-    that the page's end cuts off is none, and a link that cannot name an image is passed over unless it ends one that
-    can. Images in `<noscript>` and `<template>` count as markup.
+    With `with_styles` also every tag that has an attribute `style`; without `with_title` no plain `<title>`, without
+    `with_icons` no plain `<link>` to an icon. A tag that the page's end cuts off is none, and a link that cannot name
+    an image is passed over unless it ends one that can. Images in `<noscript>` and `<template>` count as markup.
 
     `ahead` is asked before a tag where nothing is open that the tokenizer follows: it is told where the first `<` after
     the last tag can be, and where the next tag begins, and gives that or a later place to go on at, a `<` where nothing
     is open either. Raises UnreadError where all that stands before counts, which few pages' markup is wrong enough for.
     """
     foreign, in_link, position, is_raw = Foreign(text, is_read=ahead is None), False, 0, False
+    stops = partial(_stops, with_styles=with_styles, with_title=with_title, with_icons=with_icons)
+    skip_outside = stops(in_link=False)
     while position < len(text):
         is_outside, start = not foreign.is_open, position
-        skip = _stops(with_styles=with_styles, in_link=in_link, with_title=with_title) if is_outside else _NEXT_OF_ALL
+        skip = _NEXT_OF_ALL if not is_outside else stops(in_link=True) if in_link else skip_outside
         found = skip.match(text, start)
-        if found is None or (found[1] and not found[2]):
+        if found is None or ((written := found[1]) and not found[2]):
             return
         position = found.end()
         if not is_outside and foreign.is_style:
             yield Tag("#css", SVG, start, _text_end(found))
-        if found[1]:
+        if written:
             # That raw text ends shows only its end tag, so nobody may go on before that.
             at = found.start(1) - 1
             if ahead and is_outside and not in_link and (landed := ahead(at if is_raw else start, at)) > at:
                 position, is_raw = landed, False
                 continue
-            tag = _tag(text, ascii_lower(found[1]), found.end(1), position, foreign)
-            is_link, was_in_link = tag.name in {"a", "/a"} and tag.namespace == HTML, in_link
+            tag = _tag(text, ascii_lower(written), found.end(1), position, foreign)
+            name = tag.name
+            is_link, was_in_link = name in {"a", "/a"} and tag.namespace == HTML, in_link
             in_link = _matters(text, tag) if is_link else in_link
             if is_link and not in_link and not was_in_link:
                 continue
             yield tag
             position = _after_content(text, tag, foreign, is_outside)
-            is_raw = tag.name in _HIDING
-            if tag.name == "style" and tag.namespace == HTML:
+            is_raw = name in _HIDING
+            if name == "style" and tag.namespace == HTML:
                 yield Tag("#css", HTML, tag.end, position)
         elif found[3]:
             start, position, is_raw = position, _after_declaration(text, position - 1, foreign), False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imghost.html.scan import scan, scan_css
-from imghost.models import KINDS, Reference
+from imghost.models import ENDINGS, KINDS, Reference
 
 ALL = frozenset(KINDS)
 
@@ -257,3 +257,38 @@ def test_what_a_theme_writes_as_it_writes_what_is_passed_over_is_read(tag: str) 
     """A control, an icon or a link that shows an image is found where others like it are passed in one pattern."""
     page = f'<input type="text" name="q"><svg viewBox="0"><path d="M0"/></svg><link rel="next" href="b.html">{tag}'
     assert [found.url for found in scan(page, ALL).references] == ["a.png"]
+
+
+@pytest.mark.parametrize("ending", [ending for endings in ENDINGS.values() for ending in endings])
+@pytest.mark.parametrize("form", ['<a href="{}">', '<a class="b" href="{}" title="c">', "<a href='{}'>", "<A HREF={}>"])
+def test_a_link_to_an_image_is_found_by_each_ending_however_it_is_written(form: str, ending: str) -> None:
+    written = form.format(f"a.{ending}") + form.format(f"b.{ending.upper()}")
+    assert urls(written) == [f"link:a.{ending}", f"link:b.{ending.upper()}"]
+
+
+@pytest.mark.parametrize(
+    "icon",
+    [
+        '<link rel="icon" href="a.png">',
+        '<link rel="shortcut icon" href="a.png" sizes="32x32">',
+        '<link href="a.png" rel="apple-touch-icon" />',
+        "<LINK REL=icon HREF=a.png>",
+    ],
+)
+def test_icons_are_passed_where_they_are_not_asked_for(icon: str) -> None:
+    page = f'<head>{icon}<style>p {{ background: url(b.png) }}</style></head><img src="c.png">'
+    assert [one.url for one in read(page)] == ["a.png", "b.png", "c.png"]
+    assert [one.url for one in read(page, ALL - {"icon"})] == ["b.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<link rel="icon" href="a.png" style="background: url(b.png)">',
+        '<link rel="icon" href="a.png" integrity="sha256-a">',
+        '<link rel="icon preload" as="image" href="b.png">',
+    ],
+)
+def test_an_icon_that_says_more_is_read_though_icons_are_not_asked_for(link: str) -> None:
+    found = scan(link, ALL - {"icon"})
+    assert found.vouched or [one.url for one in found.references] == ["b.png"]

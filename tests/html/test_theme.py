@@ -158,6 +158,35 @@ def test_a_page_that_differs_all_the_time_is_compared_no_more() -> None:
     assert trail.last is None
 
 
+def test_a_theme_whose_pages_share_little_is_compared_no_more() -> None:
+    """To compare costs more than it spares there; one page that shares more has the next ones compared again."""
+    theme = Theme()
+    apart = [f"{LONG}<p>{letter * 400}</p><img src=a.png>{LONG}" for letter in "abcdefghijkl"]
+    for text in apart:
+        assert scan(text, ALL, theme=theme) == scan(text, ALL)
+    assert theme.in_vain == 8
+    last = theme.last
+    scan(apart[0], ALL, theme=theme)
+    assert theme.last is last
+    theme = Theme()
+    alike = "<link rel=prefetch href=c>" * 20
+    for text in [*apart[:6], alike, alike, *apart[:6]]:
+        scan(text, ALL, theme=theme)
+    assert theme.in_vain == 6
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PIECE, min_size=3, max_size=25))
+def test_a_page_means_the_same_where_icons_are_not_asked_for(page: list[str]) -> None:
+    text = "".join(page)
+    every, others = scan(text, ALL), scan(text, ALL - {"icon"})
+    groups = {one.group for one in every.references if one.kind != "icon"}
+    told = [one._replace(group=0) for one in every.references if one.kind != "icon"]
+    assert [one._replace(group=0) for one in others.references] == told
+    assert len({one.group for one in others.references}) == len(groups)
+    assert others._replace(references=(), fixed=(), early=()) == every._replace(references=(), fixed=(), early=())
+
+
 @corpora.needs_corpora
 def test_real_sites_are_scanned_the_same_page_by_page(tmp_path: Path) -> None:
     for site in corpora.sites(tmp_path):
