@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from benchmarks import sites
 from benchmarks.measure import Row, Taken, alternating, environ, median, python, ratio, run
@@ -123,15 +124,31 @@ def _imports(folder: Path, env: Mapping[str, str]) -> Row:
     return Row("import time added to a warm MkDocs build", median(taken), 10, "ms", f"CPU; {count} modules")
 
 
-def sphinx(folder: Path, pages: int) -> list[Row]:
-    """Build with Furo where nothing has changed, with imghost and without."""
+def sphinx(folder: Path, sizes: Sequence[int]) -> list[Row]:
+    """Build with Furo where nothing has changed, and anew, with imghost and without.
+
+    Of a build where nothing has changed the middle of several sizes counts: Python's collector of cycles looks through
+    all objects now and then, and at some sizes those that an extension makes more bring one such look about.
+    """
+    found: dict[int, list[tuple[float, float]]] = {}
+    middle = sorted(sizes)[len(sizes) // 2]
     with serving() as server:
-        for name, lines in (("plain", ""), ("hosted", _extension(server))):
-            sites.sphinx(folder / name, pages, pages, lines)
         env = environ(IMGPRO_API_KEY=sites.KEY)
-        rows = _noop_and_clean(folder, server, env, f"Sphinx build of {pages:,} Furo pages", 3)
-    shutil.rmtree(folder)
-    return rows
+        for pages in sizes:
+            for name, lines in (("plain", ""), ("hosted", _extension(server))):
+                sites.sphinx(folder / name, pages, pages, lines)
+            found[pages] = _noops(folder, server, env)
+            if pages == middle:
+                clean = _clean(folder, server, env, f"Sphinx build of {pages:,} Furo pages", 3)
+            shutil.rmtree(folder)
+    ratios = {pages: _least(pairs) for pages, pairs in found.items()}
+    each = ", ".join(
+        f"{ratios[pages]:.3g} at {pages:,} pages (plain: {min(other for _, other in pairs):.2f} s)"
+        for pages, pairs in found.items()
+    )
+    what = f"warm no-op Sphinx build of {min(sizes):,} to {max(sizes):,} Furo pages, over a plain no-op (CPU)"
+    note = f"the middle of {each}; least of {len(found[middle])} a side"
+    return [Row(what, median([*ratios.values()]), 1.05, note=note), clean]
 
 
 def _extension(server: Running) -> str:
@@ -141,33 +158,36 @@ def _extension(server: Running) -> str:
     )
 
 
-def _noop_and_clean(folder: Path, server: Running, env: Mapping[str, str], what: str, cleans: int) -> list[Row]:
-    """Build again where nothing has changed, and into an empty folder, with imghost and without."""
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "source", "out"]
+_SPHINX: Final = (sys.executable, "-m", "sphinx", "-q", "-b", "html", "source", "out")
+
+
+def _noops(folder: Path, server: Running, env: Mapping[str, str]) -> list[tuple[float, float]]:
+    """Build again where nothing has changed, with imghost and without."""
     for name in ("plain", "hosted"):
-        run(command, folder / name, env)
+        run(_SPHINX, folder / name, env)
     time.sleep(1)
     for name in ("plain", "hosted"):
-        run(command, folder / name, env)
+        run(_SPHINX, folder / name, env)
     sent = server.count
-    ways = [lambda name=name: run(command, folder / name, env) for name in ("hosted", "plain")]
-    pairs = alternating(*ways, 10)
+    pairs = alternating(lambda: run(_SPHINX, folder / "hosted", env), lambda: run(_SPHINX, folder / "plain", env), 10)
     assert server.count == sent, "a no-op build has asked the host"
+    return pairs
+
+
+def _clean(folder: Path, server: Running, env: Mapping[str, str], what: str, rounds: int) -> Row:
+    """Build into an empty folder, with imghost and without."""
+    sent = server.count
 
     def clean(name: str) -> Taken:
         shutil.rmtree(folder / name / "out")
-        return run(command, folder / name, env)
+        return run(_SPHINX, folder / name, env)
 
-    whole = alternating(lambda: clean("hosted"), lambda: clean("plain"), cleans)
+    whole = alternating(lambda: clean("hosted"), lambda: clean("plain"), rounds)
     assert server.count == sent, "a clean build has asked the host"
     pages = list((folder / "hosted/out").rglob("*.html"))
     assert any("127.0.0.1" in page.read_text("utf-8") for page in pages), "the build has moved no image"
-    note = f"{min(other for _, other in pairs):.2f} s of a plain no-op; least of {len(pairs)} a side"
-    clean_note = f"{min(other for _, other in whole):.1f} s of a plain one; least of {len(whole)} a side"
-    return [
-        Row(f"warm no-op {what}, over a plain no-op (CPU)", _least(pairs), 1.05, note=note),
-        Row(f"clean {what}, over a plain one (CPU)", _least(whole), 1.04, note=clean_note),
-    ]
+    note = f"{min(other for _, other in whole):.1f} s of a plain one; least of {len(whole)} a side"
+    return Row(f"clean {what}, over a plain one (CPU)", _least(whole), 1.04, note=note)
 
 
 def real(folder: Path) -> list[Row]:
@@ -210,7 +230,12 @@ def _sphinx_itself(folder: Path, server: Running, env: Mapping[str, str]) -> lis
             written.write("\nintersphinx_mapping = {}\nnitpicky = False\n")
             if name == "hosted":
                 written.write(_extension(server).replace("extensions =", "extensions +="))
-    return _noop_and_clean(folder, server, env, "build of Sphinx's own documentation", 2)
+    what, pairs = "build of Sphinx's own documentation", _noops(folder, server, env)
+    note = f"{min(other for _, other in pairs):.2f} s of a plain no-op; least of {len(pairs)} a side"
+    return [
+        Row(f"warm no-op {what}, over a plain no-op (CPU)", _least(pairs), 1.05, note=note),
+        _clean(folder, server, env, what, 2),
+    ]
 
 
 def _source(folder: Path, name: str, version: str) -> Path:

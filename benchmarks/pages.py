@@ -20,9 +20,9 @@ from imghost.site.images import Origins
 site = Path(sys.argv[1])
 cpu = time.process_time()
 result = rehost(Job(site, Settings(host="directory", folder=site.parent, cache_dir=site.parent / "cache"), {},
-                    Origins(is_own_source=True)))
+                    Origins(is_own_source=True), Path(sys.argv[2]) if sys.argv[2:] else None))
 print(json.dumps({"cpu": time.process_time() - cpu, "pages": result.report.counts.pages_rewritten,
-                  "peak": peak()}))
+                  "images": result.report.counts.images, "peak": peak()}))
 """
 
 
@@ -169,3 +169,68 @@ def _spread(paths: list[Path], site: Path, count: int) -> None:
         page = site / f"part{number // 100}" / f"page{number}" / "index.html"
         page.parent.mkdir(parents=True)
         page.write_bytes(content[number % len(content)])
+
+
+def large(folder: Path, pages: int, pictures: int) -> list[Row]:
+    """Rehost a site of many small pages on the directory host, cold and again, and one of a quarter of its size."""
+    small, whole = (_cold_and_again(folder, pages // part, pictures // part) for part in (4, 1))
+    rows = []
+    for at, how in enumerate(("cold on the directory host", "again")):
+        one, other = small[at], whole[at]
+        note = (
+            f"{one['cpu']:.2f} s to {other['cpu']:.2f} s of CPU, {one['peak'] / 1e6:.0f} MB to "
+            f"{other['peak'] / 1e6:.0f} MB"
+        )
+        what = f"{pages:,} small pages and {pictures:,} images, {how}, to {pages // 4:,} and {pictures // 4:,}"
+        rows.append(Row(what, other["cpu"] / one["cpu"], 4.4, note=note))
+    return rows
+
+
+def _cold_and_again(folder: Path, pages: int, pictures: int) -> list[dict[str, float]]:
+    """Give what a site's first build with a map takes, and the least of two that find it as it was left."""
+    site = folder / "site"
+    sites.images(site / "images", pictures, 500)
+    for number in range(pages):
+        place = site / f"part{number // 100}"
+        if not number % 100:
+            place.mkdir()
+        (place / f"page{number}.html").write_text(sites.html(number, pictures))
+    builds = _built(folder, 3)
+    assert all(it["pages"] == pages and it["images"] == pictures for it in builds), "some pages were not rewritten"
+    shutil.rmtree(folder)
+    return [builds[0], min(builds[1:], key=lambda it: it["cpu"])]
+
+
+def _built(folder: Path, count: int) -> list[dict[str, float]]:
+    """Rehost a site so many times, with a map of its pages; gives what each run took."""
+    taken = []
+    for _ in range(count):
+        run(python(_REHOST, folder / "site", folder / "map.json"), folder, environ())
+        taken.append(json.loads((folder / ".benchmark.log").read_text()))
+    return taken
+
+
+def beside_files(folder: Path, count: int) -> list[Row]:
+    """Build a page with an image again among many files that are neither, and among a tenth of them."""
+    taken = []
+    for others in (count // 10, count):
+        site = folder / "site"
+        sites.images(site / "images", 1, 500)
+        (site / "index.html").write_text('<!doctype html>\n<img src="images/p0.png" alt="">\n')
+        for number in range(others):
+            place = site / f"part{number // 1000}" / f"of{number // 100}"
+            if not number % 100:
+                place.mkdir(parents=True)
+            (place / f"file{number}.bin").touch()
+        taken.append(min(_built(folder, 4)[1:], key=lambda it: it["cpu"]))
+        shutil.rmtree(folder)
+    one, other = taken
+    note = f"{one['cpu']:.2f} s to {other['cpu']:.2f} s of CPU, {other['peak'] / 1e6:.0f} MB"
+    return [
+        Row(
+            f"again: a page in a folder of {count:,} files, to {count // 10:,}",
+            other["cpu"] / one["cpu"],
+            11,
+            note=note,
+        )
+    ]

@@ -74,6 +74,17 @@ def markdown(number: int, count: int, paragraphs: int) -> str:
     return "\n".join(parts)
 
 
+def html(number: int, count: int) -> str:
+    """Write a small finished page with a menu, prose and three of `count` images."""
+    chance = random.Random(number)
+    menu = "".join(f'<li><a href="page{number // 100 * 100 + at}.html">{at}</a></li>\n' for at in range(20))
+    shown = "".join(
+        f'<p>{_paragraph(chance)}</p>\n<img src="../images/p{(number * 3 + at) % count}.png" alt="">\n'
+        for at in range(3)
+    )
+    return f"<!doctype html>\n<title>Page {number}</title>\n<ul>\n{menu}</ul>\n<h1>Page {number}</h1>\n{shown}"
+
+
 def mkdocs(
     folder: Path, pages: int, pictures: int, plugins: dict[str, str], length: int = 20_000, paragraphs: int = 60
 ) -> None:
