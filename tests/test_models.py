@@ -100,30 +100,27 @@ def test_a_constructor_is_compiled_when_a_class_is_first_called() -> None:
     assert Later(name="b") == ("b",)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class TheirsFrozen:
-    name: str
-    self_: int
-    height: int = 3
-    notes: list[str] = dataclasses.field(default_factory=list, hash=False)
-    seen: int = dataclasses.field(default=0, compare=False, repr=False)
+def _frozen_by(dataclass: Any, called: str) -> Any:
+    @dataclass(frozen=True, slots=True)
+    class Frozen:
+        """The same body for both, by another name."""
 
-    @property
-    def is_low(self) -> bool:
-        return self.height < 10
+        __qualname__ = called
+        name: str
+        self_: int
+        height: int = 3
+        notes: list[str] = dataclasses.field(default_factory=list, hash=False)
+        seen: int = dataclasses.field(default=0, compare=False, repr=False)
+
+        @property
+        def is_low(self) -> bool:
+            return self.height < 10
+
+    return Frozen
 
 
-@models.dataclass(frozen=True, slots=True)
-class OursFrozen:
-    name: str
-    self_: int
-    height: int = 3
-    notes: list[str] = dataclasses.field(default_factory=list, hash=False)
-    seen: int = dataclasses.field(default=0, compare=False, repr=False)
-
-    @property
-    def is_low(self) -> bool:
-        return self.height < 10
+TheirsFrozen = _frozen_by(dataclasses.dataclass, "TheirsFrozen")
+OursFrozen = _frozen_by(models.dataclass, "OursFrozen")
 
 
 def _heir(kind: Any) -> Any:
@@ -154,6 +151,12 @@ FROZEN_USES: dict[str, Callable[[Any], Any]] = {
     "pickled": lambda kind: pickle.loads(pickle.dumps(kind("a", 1, notes=["b"], seen=5))).seen,
     "types": typing.get_type_hints,
     "its methods": lambda kind: kind("a", 1).is_low,
+    "as its class": lambda kind: (
+        kind.__doc__,
+        kind.height,
+        dataclasses.fields(kind)[2].kw_only,
+        dir(kind("a", 1))[-5:],
+    ),
     "inherited from": lambda kind: (_heir(kind)("a", 1, more="c"), dataclasses.fields(_heir(kind))[-1].name),
 }
 FROZEN_MISUSES: dict[str, Callable[[Any], Any]] = {
@@ -197,3 +200,24 @@ def test_a_frozen_class_takes_no_other_attribute_and_its_heirs_theirs() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         heir.height = 1
     assert (heir.height, heir == OursFrozen("a", 1)) == (3, False)
+
+
+@pytest.mark.parametrize("dataclass", [dataclasses.dataclass, models.dataclass])
+def test_a_frozen_class_keeps_the_methods_and_fields_that_it_has(dataclass: Any) -> None:
+    """A `__repr__` may be there to hide something."""
+
+    @dataclass(frozen=True, slots=True)
+    class Heir(_frozen_by(dataclass, "Own")):
+        """An heir of the same kind."""
+
+        height: int = 4
+        secret: str = "b"
+
+        def __repr__(self) -> str:
+            return f"Heir(height={self.height})"
+
+    heir = Heir("a", 1, secret="c")
+    assert (repr(heir), heir.secret, heir == dataclasses.replace(heir)) == ("Heir(height=4)", "c", True)
+    assert [it.name for it in dataclasses.fields(Heir)] == ["name", "self_", "height", "notes", "seen", "secret"]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        heir.secret = "d"
