@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, field, fields, replace
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
@@ -18,10 +19,15 @@ from imghost.files import git_top, others_in
 from imghost.models import DEFAULT_KINDS, KINDS, dataclass
 from imghost.wording import nearest
 
-_SHAPES: Final = re.compile(
-    r"img_(?:sk_)?live_\w{6,}|iu_live_\w{6,}|(?<![0-9a-fA-F])0[xX][0-9a-fA-F]{64}(?![0-9a-fA-F])"
+_SHAPES: Final = cache(
+    partial(re.compile, r"img_(?:sk_)?live_\w{6,}|iu_live_\w{6,}|(?<![0-9a-fA-F])0[xX][0-9a-fA-F]{64}(?![0-9a-fA-F])")
 )
-_NAMES: Final = re.compile(r"(?:^|_)(?:api_?key|private_?key|secret|password|access_?token|token)(?:_|$)", re.I)
+_NAMES: Final = cache(
+    partial(re.compile, r"(?:^|_)(?:api_?key|private_?key|secret|password|access_?token|token)(?:_|$)", re.I)
+)
+# What each credential and each credential's name has in it: few configurations have any, and the patterns compile long.
+_SHAPED: Final = ("_live_", "0x", "0X")
+_NAMED: Final = ("key", "secret", "password", "token")
 
 
 def refuse_credentials(raw: Mapping[Any, Any], origin: str) -> None:
@@ -46,14 +52,23 @@ def _look(raw: Any, origin: str, name: str) -> None:
 
 def _refuse(raw: Any, origin: str, name: str) -> None:
     # YAML and TOML read an unquoted 0x… as a number.
-    is_key = raw.bit_length() > 192 if isinstance(raw, int) else bool(_SHAPES.search(str(raw)))
-    is_named = isinstance(raw, (str, int)) and raw and not isinstance(raw, bool) and _NAMES.search(name)
+    is_key = raw.bit_length() > 192 if isinstance(raw, int) else _is_credential(str(raw))
+    is_named = isinstance(raw, (str, int)) and raw and not isinstance(raw, bool) and _names_credential(name)
     if is_key or is_named:
         where = f"option {name!r:.80}" if name else "an option's name"
         raise SettingsError(
             f"{origin or 'the command line'}: {where} holds a credential (not shown); take it out, make a new one, "
             "and put that in the environment"
         )
+
+
+def _is_credential(text: str) -> bool:
+    return any(part in text for part in _SHAPED) and bool(_SHAPES().search(text))
+
+
+def _names_credential(name: str) -> bool:
+    # Case is folded, as a pattern does that ignores it: the long s is one, too.
+    return any(part in name.casefold() for part in _NAMED) and bool(_NAMES().search(name))
 
 
 # A reader raises ValueError with what the value should be.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache, partial
 from typing import Any, Final, TypeVar
 
 
@@ -19,11 +20,12 @@ def one_line(text: object) -> str:
     line = str(text)
     if not line.isprintable():
         line = "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
-    return _COMMAND.sub(_broken, without_secrets(line))
+    line = without_secrets(line)
+    return _COMMAND().sub(_broken, line) if _may_command(line) else line
 
 
-_ADDRESS: Final = re.compile(r"https?://[^\s\"'<>]*+", re.IGNORECASE)
-_HARMLESS: Final = re.compile(r"(?:(?:size|format)=\w+(?:&(?:amp;)?(?=\w)|\Z))*\Z")
+_ADDRESS: Final = cache(partial(re.compile, r"https?://[^\s\"'<>]*+", re.IGNORECASE))
+_HARMLESS: Final = cache(partial(re.compile, r"(?:(?:size|format)=\w+(?:&(?:amp;)?(?=\w)|\Z))*\Z"))
 """Queries that choose a copy of a hosted image."""
 _AFTER: Final = ":;,.!)]}`"
 """What stands after an address in a sentence, and is no part of it."""
@@ -34,7 +36,7 @@ def without_secrets(text: str) -> str:
 
     An image from elsewhere is known by its whole URL, so that any line, list or report may have one in it.
     """
-    return _ADDRESS.sub(_cut, text) if "://" in text and not {"?", "@"}.isdisjoint(text) else text
+    return _ADDRESS().sub(_cut, text) if "://" in text and not {"?", "@"}.isdisjoint(text) else text
 
 
 def _cut(address: re.Match[str]) -> str:
@@ -42,7 +44,7 @@ def _cut(address: re.Match[str]) -> str:
     scheme, _, rest = whole.partition("://")
     before, mark, query = rest.partition("?")
     authority, slash, path = before.partition("/")
-    kept = f"?{query}" if mark and query and _HARMLESS.match(query.partition("#")[0]) else ""
+    kept = f"?{query}" if mark and query and _HARMLESS().match(query.partition("#")[0]) else ""
     return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}{kept}{address[0][len(whole) :]}"
 
 
@@ -64,14 +66,22 @@ def _inside(value: Any) -> Any:
     return type(value)(map(_inside, value)) if isinstance(value, list | tuple) else value
 
 
-_COMMAND: Final = re.compile(
-    # GitHub reads `::name::` at the start of a line, after any space; `##[name]` (as Azure does), `##vso[` of
-    # Azure and `##teamcity[` anywhere in it. A terminal may break a line at a space.
-    r"(?:(?<=\s)|^):{2,}|##(?=[A-Za-z-]*\[)"
-    # GitLab and Travis fold their logs, and Buildkite does by how a line begins.
-    r"|(?:section_(?:start|end)|travis_(?:fold|time)):+|^\s*(?:---|\+\+\+|~~~|\^\^\^)(?=\s)",
-    re.IGNORECASE,
+_COMMAND: Final = cache(
+    partial(
+        re.compile,
+        # GitHub reads `::name::` at the start of a line, after any space; `##[name]` (as Azure does), `##vso[` of
+        # Azure and `##teamcity[` anywhere in it. A terminal may break a line at a space.
+        r"(?:(?<=\s)|^):{2,}|##(?=[A-Za-z-]*\[)"
+        # GitLab and Travis fold their logs, and Buildkite does by how a line begins.
+        r"|(?:section_(?:start|end)|travis_(?:fold|time)):+|^\s*(?:---|\+\+\+|~~~|\^\^\^)(?=\s)",
+        re.IGNORECASE,
+    )
 )
+
+
+def _may_command(line: str) -> bool:
+    """Say whether a line has what each command has: most lines have none, and the pattern takes long to compile."""
+    return not {":", "#"}.isdisjoint(line) or line.lstrip().startswith(("-", "+", "~", "^"))
 
 
 def _broken(command: re.Match[str]) -> str:
@@ -101,11 +111,11 @@ def json_in_log(text: str) -> str:
     What is escaped stands in strings alone: no `##` and no letter beyond ASCII does elsewhere in JSON.
     """
     text = text if text.isprintable() else "".join(map(_in_json, text))
-    return _JSON_COMMAND.sub(lambda found: "".join(f"\\u{ord(letter):04x}" for letter in found[0]), text)
+    return _JSON_COMMAND().sub(lambda found: "".join(f"\\u{ord(letter):04x}" for letter in found[0]), text)
 
 
-_JSON_COMMAND: Final = re.compile(
-    r"##|(?:(?<=section_start)|(?<=section_end)|(?<=travis_fold)|(?<=travis_time)):", re.I
+_JSON_COMMAND: Final = cache(
+    partial(re.compile, r"##|(?:(?<=section_start)|(?<=section_end)|(?<=travis_fold)|(?<=travis_time)):", re.I)
 )
 
 

@@ -73,7 +73,7 @@ def test_a_private_key_that_was_read_as_a_number_is_refused_and_not_shown() -> N
     "name",
     [
         *("api_key", "apikey", "API_KEY", "IMGPRO_API_KEY", "private_key", "IMG402_PRIVATE_KEY", "secret"),
-        *("aws_secret_access_key", "password", "token", "access_token", "upload_token"),
+        *("aws_secret_access_key", "password", "token", "access_token", "upload_token", "api_\u212aey", "\u017fecret"),
     ],
 )
 def test_an_option_named_like_a_credential_is_refused_whatever_it_holds(name: str) -> None:
