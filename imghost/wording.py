@@ -111,12 +111,16 @@ def json_in_log(text: str) -> str:
     What is escaped stands in strings alone: no `##` and no letter beyond ASCII does elsewhere in JSON.
     """
     text = text if text.isprintable() else "".join(map(_in_json, text))
-    return _JSON_COMMAND().sub(lambda found: "".join(f"\\u{ord(letter):04x}" for letter in found[0]), text)
+    return _JSON_COMMAND().sub(_all_escaped, text)
 
 
 _JSON_COMMAND: Final = cache(
     partial(re.compile, r"##|(?:(?<=section_start)|(?<=section_end)|(?<=travis_fold)|(?<=travis_time)):", re.I)
 )
+
+
+def _all_escaped(command: re.Match[str]) -> str:
+    return "".join(f"\\u{ord(letter):04x}" for letter in command[0])
 
 
 def _in_json(letter: str) -> str:

@@ -22,7 +22,7 @@ from imghost.run.report import columns_of, log_lines, on_terminal
 from imghost.settings import Settings
 from imghost.site import page_map
 from imghost.site.images import Origins
-from imghost.site.pages import endless_text, has_page, pages_without_ending, survey
+from imghost.site.survey import endless_text, has_page, pages_without_ending, survey
 from imghost.wording import json_in_log, one_line, values_without_secrets
 
 # What people see: colours, the terminal's width, tables, and one call with the lines that it says.

@@ -24,7 +24,8 @@ from imghost.html.scan import candidates
 from imghost.html.tokenizer import names
 from imghost.models import KINDS, MEDIA_TYPES, NamedTuple, Scan, endings
 from imghost.site.dependents import base_policies, header_policies
-from imghost.site.pages import MAX_PAGE, Survey, base_of, decode, survey
+from imghost.site.pages import MAX_PAGE, base_of
+from imghost.site.survey import Survey, decode, survey
 from imghost.urls import Place as SitePlace
 from imghost.urls import place, resolve, resolve_in_root
 from imghost.wording import guess, many, printable, size

@@ -33,7 +33,7 @@ from imghost.settings import Settings
 from imghost.site import pages
 from imghost.site.images import opened_any
 from imghost.site.page_map import PageEntry, PageMap, digest_of
-from imghost.site.pages import Survey, decode, encode, survey
+from imghost.site.survey import Survey, decode, encode, survey
 from imghost.threads import concurrently
 from imghost.urls import Place
 from imghost.wording import day, printable

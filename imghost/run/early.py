@@ -33,7 +33,8 @@ from imghost.run.report import tell_uploaded
 from imghost.site.dependents import Dependents, dependents_of, read_scripts
 from imghost.site.images import Judge, identify
 from imghost.site.page_map import PageMap, Scripts
-from imghost.site.pages import UNSHOWN, Group, Meaning, PageView, Seen, Survey, link, meaning, scan_text, survey
+from imghost.site.pages import UNSHOWN, Group, Meaning, PageView, Seen, link, meaning, scan_text
+from imghost.site.survey import Survey, survey
 from imghost.threads import GRACE, LOOK, Worker
 
 if TYPE_CHECKING:

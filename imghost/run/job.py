@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from imghost.records import lock as locks
     from imghost.settings import Settings
     from imghost.site.page_map import PageEntry, PageMap, Removed
-    from imghost.site.pages import Group, PageView, Survey
+    from imghost.site.pages import Group, PageView
+    from imghost.site.survey import Survey
 
 Step = Callable[[str, int], None]
 """Told once for each upload that has ended, with the image's path and its bytes in the site."""

@@ -14,7 +14,7 @@ from imghost import files
 from imghost.run.job import Job, Planned, Published, RewrittenPages, Settled
 from imghost.site.images import Origins
 from imghost.site.page_map import PageMap, Removed, is_image_in_site
-from imghost.site.pages import Survey
+from imghost.site.survey import Survey
 
 if TYPE_CHECKING:
     from imghost.site.names import Mentions

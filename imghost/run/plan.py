@@ -31,7 +31,8 @@ from imghost.site import page_map, pages
 from imghost.site.dependents import Dependents, dependents_of, read_scripts
 from imghost.site.images import Stay, identify, is_page
 from imghost.site.page_map import PageMap, Scripts
-from imghost.site.pages import Group, PageView, Survey, survey
+from imghost.site.pages import Group, PageView
+from imghost.site.survey import Survey, survey
 from imghost.urls import key_of, selected
 from imghost.wording import limit, many, money, size
 

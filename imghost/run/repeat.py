@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import cache, partial
@@ -29,7 +29,7 @@ from imghost.files import Stamp
 from imghost.models import NamedTuple
 from imghost.site import page_map
 from imghost.site.page_map import Change, digest_of, read_for_scripts, whole_digest
-from imghost.site.pages import decode, encode, pages_without_ending, walk
+from imghost.site.survey import decode, encode, pages_without_ending, walk
 
 if TYPE_CHECKING:
     from imghost.run.job import Job, Planned, Published, RewrittenPages
@@ -187,7 +187,7 @@ class _Written(NamedTuple):
 
     path: str
     stamp: Stamp
-    changes: list[Change]
+    change: Callable[[bytes], bytes | None]
     content: bytes | None
     """Its bytes, where there was room to keep them."""
 
@@ -216,35 +216,37 @@ def _pages_written(rows: Mapping[str, Any], last: Mapping[str, Any], job: Job) -
         if not changes:
             rows[path][0] = now
             continue
-        if not _is_sound(changes, decode(content), urls, names):
+        change = partial(_changed, changes, urls, names)
+        if change(content) is None:
             return None
         room -= len(content)
-        found.append(_Written(path, now, changes, content if room > 0 else None))
+        found.append(_Written(path, now, change, content if room > 0 else None))
     return found
 
 
-def _is_sound(changes: list[Change], text: str, urls: Container[str], names: Container[str]) -> bool:
-    """Say whether changes put URLs of the lock in the place of images' URLs: the map may be a stranger's."""
+def _changed(changes: list[Change], urls: Container[str], names: Container[str], content: bytes) -> bytes | None:
+    """Put URLs of the lock in the place of images' URLs; None where that is not all: the map may be a stranger's."""
+    text = decode(content)
+    parts: list[str] = []
     at = 0
     for start, before, after in changes:
         if start < at or not _is_move(before, after, urls, names) or not text.startswith(before, start):
-            return False
+            return None
+        parts += text[at:start], after
         at = start + len(before)
-    return True
+    return encode("".join(parts) + text[at:])
 
 
 def _write(pages: Sequence[_Written], rows: Mapping[str, Any], job: Job) -> bool:
     """Write the pages as the last run did; False where one is not as it was looked at."""
     if not pages:
         return True
-    from imghost.html.edit import changed_text
-
     page_map.set_aside(job.page_map)
     for page in pages:
         file = f"{job.site}/{page.path}"
         content = page.content if page.content is not None else files.read_whole(file)
-        changed = encode(changed_text(decode(content), page.changes))
-        now = files.write_over(file, content, changed, page.stamp)
+        changed = page.change(content)
+        now = None if changed is None else files.write_over(file, content, changed, page.stamp)
         if now is None:
             return False
         rows[page.path][0] = now

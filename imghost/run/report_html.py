@@ -30,7 +30,7 @@ from imghost.run.job import Job, Notice, Published, RewrittenPages, cost_of
 from imghost.run.report import Facts, ListedImage, Report, SiteBytes, Version, Waiting, Weight
 from imghost.run.rewrite import additions_of, hosted_image
 from imghost.site.images import Stay
-from imghost.site.pages import survey
+from imghost.site.survey import survey
 from imghost.wording import clause, lasted, many, money, printable, size, values_without_secrets
 
 if TYPE_CHECKING:

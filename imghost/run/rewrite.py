@@ -36,20 +36,8 @@ from imghost.site.dependents import (
     works_offline,
 )
 from imghost.site.page_map import PageEntry, digest_of
-from imghost.site.pages import (
-    UNSEEN_BY_CSP,
-    UNSHOWN,
-    Group,
-    PageView,
-    Survey,
-    before_changes,
-    decode,
-    encode,
-    endless_text,
-    groups_of,
-    pages_without_ending,
-    survey,
-)
+from imghost.site.pages import UNSEEN_BY_CSP, UNSHOWN, Group, PageView, before_changes, groups_of
+from imghost.site.survey import Survey, decode, encode, endless_text, pages_without_ending, survey
 from imghost.urls import Place, SiteTarget, base_of, resolve
 from imghost.wording import many
 

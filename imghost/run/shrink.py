@@ -20,7 +20,7 @@ from imghost.records.cache import Cache
 from imghost.run.job import Job, Planned
 from imghost.run.plan import plan_run
 from imghost.run.rehost import Result, rehost
-from imghost.site.pages import is_page
+from imghost.site.survey import is_page
 
 PAGES_LIMIT: Final = 1_000_000_000
 """Bytes that a site on GitHub Pages may have, by GitHub's page on its usage limits."""

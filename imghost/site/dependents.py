@@ -24,7 +24,8 @@ from imghost.files import is_settled, stamp, write_whole
 from imghost.html import CHANGING, blocks
 from imghost.models import ANY, ASKED, DIGITS, Condition, NamedTuple, Reference, endings
 from imghost.site.page_map import HEADERS, SCRIPTS, Scripts, contents, read_for_scripts, whole_digest
-from imghost.site.pages import PageView, Survey, decode
+from imghost.site.pages import PageView
+from imghost.site.survey import Survey, decode
 
 if TYPE_CHECKING:
     from imghost.html.uses import Renames

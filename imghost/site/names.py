@@ -20,7 +20,7 @@ from urllib.parse import unquote_to_bytes
 
 from imghost import files
 from imghost.models import ENDINGS, RASTER, NamedTuple, endings
-from imghost.site.pages import Survey, is_page
+from imghost.site.survey import Survey, is_page
 
 MAX_UNPACKED: Final = 200_000_000
 """Bytes that a packed text may come to; a larger one cannot be read."""

@@ -12,7 +12,7 @@ from corpora import needs_corpora, sites
 from imghost.html.edit import splice
 from imghost.html.scan import scan
 from imghost.models import KINDS
-from imghost.site.pages import decode, encode
+from imghost.site.survey import decode, encode
 
 ALL = frozenset(KINDS)
 # html5lib reads about three megabytes a second; larger pages are embedded videos.

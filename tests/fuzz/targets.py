@@ -40,7 +40,8 @@ from imghost.records import lock
 from imghost.records.cache import Cache
 from imghost.run import local_copies
 from imghost.site import page_map
-from imghost.site.pages import before_changes, decode, encode
+from imghost.site.pages import before_changes
+from imghost.site.survey import decode, encode
 
 URL = "https://src.img.pro/t/fuzz.png"
 PAGE = '<script>a.png</script><img src="a.png"><p style="background:url(b.png)">'

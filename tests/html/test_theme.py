@@ -13,7 +13,7 @@ from imghost.html import Theme
 from imghost.html.scan import _Page, _Trail, scan
 from imghost.html.tokenizer import tags
 from imghost.models import KINDS
-from imghost.site.pages import decode
+from imghost.site.survey import decode
 
 ALL = frozenset(KINDS)
 

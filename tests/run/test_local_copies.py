@@ -14,7 +14,7 @@ from sites import write
 
 from imghost.run.local_copies import remove, unnamed
 from imghost.site.names import mentions
-from imghost.site.pages import survey
+from imghost.site.survey import survey
 
 NAMES = st.text(
     st.characters(exclude_characters="/\\\0", exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=12

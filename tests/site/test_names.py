@@ -15,7 +15,7 @@ from sites import write
 
 from imghost.html.uses import loading_text
 from imghost.site.names import Wanted, is_sealed, mentions, read, texts, with_hidden
-from imghost.site.pages import survey
+from imghost.site.survey import survey
 
 
 def names(content: str | bytes, name: str = "slide-1.png", path: str = "app.js") -> bool:

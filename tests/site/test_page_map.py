@@ -23,7 +23,7 @@ from imghost.site import page_map
 from imghost.site.dependents import read_scripts
 from imghost.site.images import Origins
 from imghost.site.page_map import PageEntry, PageMap, Scripts
-from imghost.site.pages import survey
+from imghost.site.survey import survey
 
 PAGE = '<!doctype html>\n<p>images/0.png images/1.png</p><img src="images/0.png"><a href="images/1.png">one</a>\n'
 BELOW = '<base href="../"><img src="images/0.png"><img src="images/1&#46;png"><img src=images/1.png>\n'
@@ -231,7 +231,7 @@ import sys
 from pathlib import Path
 from imghost.site.dependents import read_scripts
 from imghost.site.page_map import PageEntry, PageMap, Scripts
-from imghost.site.pages import survey
+from imghost.site.survey import survey
 
 opened = []
 sys.addaudithook(lambda event, told: opened.append(str(told[0])) if event == "open" else None)

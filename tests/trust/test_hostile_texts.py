@@ -23,7 +23,7 @@ from imghost.models import KINDS
 from imghost.site.dependents import barring, dependents_of, header_policies, read_scripts, stale
 from imghost.site.names import Wanted, is_sealed_file, mentions, read, texts
 from imghost.site.page_map import Scripts
-from imghost.site.pages import survey
+from imghost.site.survey import survey
 
 ALL = frozenset(KINDS)
 WORDS = frozenset({">gal", ">a", "*x", "f(", "#y", "[data-x", "a", "'sha256-a'", ";base-uri a"})
