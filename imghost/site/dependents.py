@@ -391,10 +391,18 @@ def may_matter(files: Collection[str]) -> bool:
 def _may_matter(path: str) -> bool:
     if path.endswith(_ENDS) or path.startswith(_BEGINS):
         return True
+    return _is_worker(path) or _has_sums(path)
+
+
+def _is_worker(path: str) -> bool:
+    """Say whether a file may be a service worker, or a list for one; most paths end otherwise, and cost no pattern."""
+    return path.lower().endswith((*SCRIPTS, ".json")) and _WORKERS().fullmatch(path) is not None
+
+
+def _has_sums(path: str) -> bool:
+    """Say whether a file is a list of digests."""
     name = path.rpartition("/")[2].lower()
-    if name.endswith((".js", ".mjs", ".json")):
-        return _WORKERS().fullmatch(name) is not None
-    return ("sum" in name or ".sha" in name or ".md5" in name) and _SUMS().fullmatch(name) is not None
+    return ("sum" in name or ".sha" in name or ".md5" in name) and _SUMS().fullmatch(path) is not None
 
 
 def lists_bytes(files: Collection[str], pages: Collection[str]) -> bool:
@@ -402,8 +410,8 @@ def lists_bytes(files: Collection[str], pages: Collection[str]) -> bool:
     twins = (f"{page}{ending}" for page in pages for ending in (".gz", *_PACKED))
     return any(twin in files for twin in twins) or any(
         path.endswith("ngsw.json")
-        or (not path.endswith(SCRIPTS) and _WORKERS().fullmatch(path))
-        or _SUMS().fullmatch(path)
+        or (not path.endswith(SCRIPTS) and _is_worker(path))
+        or _has_sums(path)
         for path in files
     )
 
@@ -458,9 +466,9 @@ def stale(root: Path, files: Collection[str], pages: Collection[str]) -> Iterato
         name = path.rpartition("/")[2]
         if name == "ngsw.json":
             listed = _hashed(root / path)
-        elif _WORKERS().fullmatch(path):
+        elif _is_worker(path):
             listed = _precached(root / path)
-        elif _SUMS().fullmatch(path):
+        elif _has_sums(path):
             listed = {found[1] or found[2] for found in _SUM().finditer(_text(root / path))}
         else:
             continue
@@ -545,7 +553,7 @@ def barring(root: Path, files: Collection[str], origins: Collection[str]) -> Ite
             yield _embedder(path)
     for path in sorted(path for path in files if path.endswith(".js")):
         is_isolating = path.rpartition("/")[2].startswith(_ISOLATING)
-        if is_isolating or (_WORKERS().fullmatch(path) and _EMBEDDER().search(_text(root / path))):
+        if is_isolating or (_is_worker(path) and _EMBEDDER().search(_text(root / path))):
             yield _embedder(path)
 
 
