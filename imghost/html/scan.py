@@ -6,7 +6,6 @@ import hashlib
 import re
 import sys
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -50,8 +49,8 @@ class _Cover:
     has_cors: bool = False
 
 
-_SRC: Final = re.compile(r"""src(?<=[.'"]src)""")
-"""Where code reads it: `this.src`, `attr('src')`. Looked for by its letters first, which is a third of the time."""
+_BEFORE_SRC: Final = frozenset(".'\"")
+"""What stands before it where code reads it: `this.src`, `attr('src')`."""
 _SELECTING: Final = ("[src", "[href", "[data-src", "[poster", "[style", "[ ")
 """How selectors begin in a script that ask for a URL's text."""
 _CODE: Final = ("on", "@", ":", "_", "(", "x-", "v-", "hx-on", "ng-", "data-on")
@@ -205,6 +204,17 @@ class _Trail:
         return last.starts[reached] + shift
 
 
+def _mentions(text: str) -> list[int]:
+    """List where code may read a `src`; a pattern for that takes half as long again."""
+    places: list[int] = []
+    place = text.find("src")
+    while place >= 0:
+        if text[place - 1 : place] in _BEFORE_SRC:
+            places.append(place - 1)
+        place = text.find("src", place + 3)
+    return places
+
+
 class _Code(NamedTuple):
     """What one script of a page's own says about images' URLs."""
 
@@ -328,7 +338,7 @@ class _Page:
         self._groups = 0
         self._link: _Cover | None = None
         self._media: list[_Cover] = []
-        self._open_media: Counter[str] = Counter()
+        self._open_media = dict.fromkeys(("audio", "picture", "video"), 0)
         self._inert = 0
         self._style_held = ""
         self._marks = 0
@@ -391,7 +401,7 @@ class _Page:
         """Say what the page's own code, in scripts and in attributes for events, makes of images' URLs."""
         changing = [code.renames for code in self._code if code.renames]
         text = self.text
-        places = [found.start() - 1 for found in _SRC.finditer(text)]
+        places = _mentions(text)
         if places:
             edges = [edge for span in self._spans() for edge in span]
             places = [at for at in places if bisect_right(edges, at) % 2 == 0]
@@ -486,7 +496,7 @@ class _Page:
             self._link = None
         elif name in {"template", "noscript"}:
             self._inert = max(0, self._inert - 1)
-        elif self._open_media[name]:
+        elif self._open_media.get(name):
             while self._settle(self._media.pop()) != name:
                 pass
 
@@ -631,7 +641,12 @@ def _urls(text: str, attribute: Attribute, in_srcset: bool) -> Iterator[tuple[in
     An unquoted value is a span as a whole, so that quotes can be put around it.
     """
     origin, is_whole = attribute.start, not attribute.quote and not in_srcset
-    decoded = decode_with_offsets(text[origin : attribute.end])
+    raw = text[origin : attribute.end]
+    if not in_srcset and "&" not in raw and raw.isprintable() and raw.strip(" ") == raw:
+        if raw and raw[:5].lower() != "data:":
+            yield origin, attribute.end, raw  # as most are
+        return
+    decoded = decode_with_offsets(raw)
     for start, end in candidates(decoded.text) if in_srcset else (_stripped(decoded.text),):
         # Pages name the same images alike, and all of them are kept until the site is written.
         url = sys.intern(decoded.text[start:end].translate(_REMOVED))

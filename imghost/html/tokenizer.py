@@ -38,20 +38,23 @@ _UNSTYLED: Final = rf"""(?:[{_S}/]*+{_NO_STYLE}(?:="[^"]*+"|{_GIVEN})|[{_S}/]++)
 _NAME_ENDS: Final = rf"(?:[{_S}/>]|\Z)"
 _ENDING: Final = rf"\.(?:{_beginnings(endings().split('|'))})"
 # A link in its usual form that cannot name an image: it ends in no image's letters and nothing in it is encoded.
-_PLAIN_URL: Final = r"""(?:[./]*+(?<=["/]))?+[^".&\t\n\r]*+(?:\.html(?:#[^".&\t\n\r]*+)?+)?+"""
-_USUAL_LINK: Final = rf'a(?: class="[^"]*+")?+ href="{_PLAIN_URL}"(?: class="[^"]*+")?+>'
+_PLAIN_URL: Final = r"""(?:[./]*+(?:(?<=["/])|(?=")))?+[^".&\t\n\r]*+(?:\.html(?:#[^".&\t\n\r]*+)?+)?+"""
+_OTHERS: Final = r'(?: [a-gi-rt-z][a-z-]*+="[^"]*+")*+'
+_USUAL_LINK: Final = rf'a{_OTHERS} href="{_PLAIN_URL}"{_OTHERS}>'
 _ORDINARY_VALUE: Final = rf"""(?:[^".&\t\n\r]++|(?!{_ENDING})\.|(?=&[aglq][a-z]*+;)&)*+"""
 _ORDINARY_LINK: Final = rf'[aA](?: (?![sS][tT][yY][lL][eE])[a-zA-Z-]++="{_ORDINARY_VALUE}"){{0,8}}>'
 # Most tags of a page, tried first: with a class or nothing, and a name that begins like none of those below. A word of
 # code in its colour and a table's cell are passed as a whole: each step costs more than the letters that it passes.
-_COMMON_NAME: Final = "(?:[cdfghjkqruwyz]|s[mpu]|t[bdhr]|p(?=[>r ])|li(?=[> ]))[a-z0-9]*+"
+_COMMON_NAME: Final = (
+    "(?:[cdfghjkqruwyz]|s[mpu]|t[bdhr]|p(?=[>r ])|l(?:a|i(?=[> ]))|b[oru]|na|ar(?=t)|as|ol|ma[ir])[a-z0-9]*+"
+)
 _COMMON: Final = "|".join(
     (
-        r'span(?: class="[^"]*+">[^<]*+</span>|>)',
-        r"t[dh]>[^<]*+</t[dh]>",
+        r'span(?: class="[^"]*+")?+>(?:[^<]*+</span>)?+',
+        r"t[dh]>(?:[^<]*+</t[dh]>)?+",
         rf"/{_COMMON_NAME}>",
         r'li class="[^"]*+">',
-        rf'{_COMMON_NAME}(?: class="[^"]*+")?+>',
+        rf'{_COMMON_NAME}(?: [a-rt-z][a-z-]*+(?:="[^"]*+")?+)*+ ?+>',
     )
 )
 

@@ -409,9 +409,7 @@ def lists_bytes(files: Collection[str], pages: Collection[str]) -> bool:
     """Say whether a file of a site may tell of pages' bytes, as packed twins and lists of digests do; by its name."""
     twins = (f"{page}{ending}" for page in pages for ending in (".gz", *_PACKED))
     return any(twin in files for twin in twins) or any(
-        path.endswith("ngsw.json")
-        or (not path.endswith(SCRIPTS) and _is_worker(path))
-        or _has_sums(path)
+        path.endswith("ngsw.json") or (not path.endswith(SCRIPTS) and _is_worker(path)) or _has_sums(path)
         for path in files
     )
 

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imghost.html.scan import scan
-from imghost.html.tokenizer import attributes, tags, value
+from imghost.html.tokenizer import _STARTS, attributes, tags, value
 from imghost.models import KINDS
 
 ALL = frozenset(KINDS)
@@ -304,3 +304,23 @@ def test_what_is_passed_as_a_whole_hides_no_image(cut: str) -> None:
     """A word in its colour and a cell end where their end tags do, and images within are found."""
     for page in (f'{cut}<img src="x.png">', cut.replace("a", '<img src="x.png">', 1), f'{cut}><img src="x.png">'):
         assert found("<body>" + page) == oracle.references("<body>" + page), page
+
+
+@pytest.mark.parametrize("name", sorted(_STARTS - {"title", "link", "meta", "input", "plaintext"}))
+def test_no_tag_that_can_matter_is_passed_for_how_it_begins(name: str) -> None:
+    given = [tag.name for tag in tags(f'<{name} class="a" data-b="c" hidden><p>', with_styles=False)]
+    assert given[:1] == ["img" if name == "image" else name]
+
+
+@pytest.mark.parametrize(
+    ("written", "style"),
+    [
+        ('<div class="a" style="b">', True),
+        ("<label for=a STYLE=b>", True),
+        ('<td data-style="b">', False),
+        ('<article class="a" stylesheet="b">', False),
+        ('<span class="a" style="b">c</span>', True),
+    ],
+)
+def test_a_tag_with_a_style_is_read_whatever_stands_before_it(written: str, style: bool) -> None:
+    assert bool([*tags(written, with_styles=True)]) is style
