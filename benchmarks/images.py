@@ -31,6 +31,7 @@ place = page_map.location(settings.cache_dir, folder / "site") if has_map else N
 job = Job(folder / "site", settings, {}, origins, place, writes_again=has_map)
 if has_map:  # as MkDocs' plugin does before each build, and MkDocs then
     page_map.retire(place)
+    assert all(map(str, sources.values()))  # the plugin has compared them, as text
     for page in (folder / "pages").iterdir():
         (folder / "site" / page.name).write_bytes(page.read_bytes())
 began = time.process_time()

@@ -200,7 +200,7 @@ _OURS: Final = cache(partial(re.compile, r"\.imghost-[0-9a-f]{16}\.tmp"))
 _BINARY: Final = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
-def write_whole(path: Path, content: bytes | str | Iterable[bytes], *, is_durable: bool) -> None:
+def write_whole(path: Path, content: bytes | str | Iterable[bytes | memoryview], *, is_durable: bool) -> None:
     """Put content, or its pieces, in a file's place in one step, so that a reader sees the old file or the new one.
 
     The old file's permission bits stay. With `is_durable` the new file survives a loss of power once

@@ -15,7 +15,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache, partial
 from itertools import chain
@@ -78,7 +78,8 @@ def repeat(job: Job) -> Told | None:
 
 def _repeated(job: Job, place: Path) -> Told | None:
     """Do the last run once more by the map at a place; raises what a map that a stranger wrote can raise."""
-    known = _read(place)
+    text = (place if place.exists() else page_map.last_place(place)).read_bytes()  # of a site that is emptied first
+    known = _read(text)
     last = known["again"]
     if not last or last["key"] != _key(job) or not _is_standing(last, job):
         return None
@@ -88,11 +89,12 @@ def _repeated(job: Job, place: Path) -> Told | None:
         return None
     if known["scripts"][1] != whole_digest(job.site, read_for_scripts(names)):
         return None
+    then = {path: row[0] for path, row in known["pages"].items()}
     pages = _pages_written(known["pages"], last, job)
     if pages is None or not _write(pages, known["pages"], job):
         return None
     if pages:
-        page_map.save_rows(place, known)
+        page_map.save_stamps(place, text, known, then)
     return Told(str(last["summary"]), remarks=tuple(map(str, last["remarks"])))
 
 
@@ -120,11 +122,11 @@ def _may_repeat(job: Job) -> bool:
     return job.writes_again and not job.is_serving and not job.origins.is_own_source and not is_more
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Read the map's rows as they stand in it: of a site that is emptied first, the last one's."""
-    found = json.loads((path if path.exists() else page_map.last_place(path)).read_bytes())
+def _read(text: bytes) -> dict[str, Any]:
+    """Read the map's rows as they stand in it."""
+    found = json.loads(text)
     if found["imghost_pages"] != page_map.VERSION or found["removed"] or found["hosted"]:
-        raise ValueError(path)
+        raise ValueError(found["imghost_pages"])
     return dict(found)
 
 
@@ -154,25 +156,30 @@ def _is_standing(last: Mapping[str, Any], job: Job) -> bool:
         return False
     if any(os.path.realpath(folder) != real for folder, real in last["folders"].items()):
         return False
-    return all(_is_same(path, job, *row) for path, row in last["images"].items())
+    site, sources = f"{job.site}{os.sep}", job.origins.sources
+    return all(
+        str(sources.get(path, "")) == source and _is_same(site + path, source, then, by)
+        for path, (source, then, by) in last["images"].items()
+    )
 
 
-def _is_same(path: str, job: Job, source: str, then: list[int], by: str) -> bool:
+def _is_same(file: str, source: str, then: list[int], by: str) -> bool:
     """Say whether an image's file is the one that was identified, as itself or by the file that it is a copy of."""
-    if str(job.origins.sources.get(path, "")) != source:
+    copy = _stamp(file)
+    if copy is None:
         return False
-    copy = _stamp(f"{job.site}{os.sep}{path}")
     if by == _SOURCE:
-        return copy is not None and copy[0] == then[0] and _stamp(source) == tuple(then)
-    return copy == tuple(then) if by == _COPY else copy is not None
+        return copy[0] == then[0] and _stamp(source) == tuple(then)
+    return copy == tuple(then) if by == _COPY else True
 
 
 def _stamp(path: Path | str) -> Stamp | None:
     """Give a file's stamp; None for a link, too, which may lead elsewhere than it did."""
-    with suppress(OSError):
+    try:  # twice for each image, where a context would take as long as the question
         found = os.lstat(path)
-        return files.stamp_in(found) if stat.S_ISREG(found.st_mode) else None
-    return None
+    except OSError:
+        return None
+    return files.stamp_in(found) if stat.S_ISREG(found.st_mode) else None
 
 
 def _names(site: Path) -> set[str] | None:

@@ -294,9 +294,39 @@ def save(path: Path | None, known: PageMap, last: PageMap | None = None) -> None
 
 def save_rows(path: Path, found: Mapping[str, Any]) -> None:
     """Write the map as its rows are; raises OSError, and then there is none."""
+    _save_text(path, _text_of(found))
+
+
+def save_stamps(path: Path, text: bytes, found: Mapping[str, Any], then: Mapping[str, Any]) -> None:
+    """Write a map whose text was read, with the stamps that its pages' rows have now; else as `save_rows`.
+
+    `then` are those in the text. To write each row anew takes longer than to read them all.
+    """
+    try:
+        pieces: Iterable[bytes | memoryview] = list(_restamped(text, found["pages"], then))
+    except ValueError:  # somebody else has written it
+        pieces = _text_of(found)
+    _save_text(path, pieces)
+
+
+def _restamped(text: bytes, pages: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[bytes | memoryview]:
+    """Put other stamps into a map's text; raises ValueError where a page's row does not begin as we write it."""
+    encode, at, whole = json.JSONEncoder(separators=(",", ":")).encode, 0, memoryview(text)
+    for path, (now, *_) in pages.items():
+        if now is not then[path]:
+            name = encode(path)
+            row = f"{name}:[{encode(then[path])},".encode()
+            start = text.index(row, at)
+            yield whole[at:start]
+            yield f"{name}:[{encode(now)},".encode()
+            at = start + len(row)
+    yield whole[at:]
+
+
+def _save_text(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(path, _text_of(found), is_durable=False)
+        files.write_whole(path, pieces, is_durable=False)
         for older in (_aside(path), last_place(path)):
             older.unlink(missing_ok=True)
     except OSError:
