@@ -65,6 +65,9 @@ def replacement(raw: str, reference: Reference, url: str, *, keeps_query: bool =
 
     A host that makes other pictures by the query must not get one that only kept old copies from being shown.
     """
+    is_plain = raw == reference.url and "?" not in raw and "#" not in raw
+    if is_plain and reference.quote and reference.css is None and not reference.in_srcset:
+        return url.translate(_ESCAPES[reference.quote])  # as most are: nothing of the old text is kept
     if reference.in_srcset:
         url = _IN_SRCSET().sub(lambda found: "".join(f"%{ord(letter):02X}" for letter in found[0]), url)
     path, query, fragment = _parts(url)

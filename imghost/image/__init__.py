@@ -9,11 +9,10 @@ import mmap
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from imghost.files import Window
-from imghost.models import NamedTuple
+from imghost.models import NamedTuple, dataclass
 
 # Each has `outline`, which checks the file to the end of its image and says which of its bytes stay
 # when metadata is taken away, and the raster ones have `shown`, which needs only the beginning.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from imghost.image import (
@@ -19,7 +18,7 @@ from imghost.image import (
     is_sideways,
     part,
 )
-from imghost.models import NamedTuple
+from imghost.models import NamedTuple, dataclass
 
 NAME: Final = "an AVIF image"
 _MAX_META: Final = 1 << 21

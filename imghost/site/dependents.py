@@ -79,7 +79,7 @@ class Dependents(NamedTuple):
             return None
         if ANY in literals:
             return lambda _, __: HELD_BY_MANY
-        asked = tuple(literal.removeprefix(ASKED) for literal in literals if literal.startswith(ASKED))
+        asked = _asked_in(literals)
 
         def why(reference: Reference, path: str) -> str:
             if literals and (is_renamed(path, literals, self.files) or _is_asked(asked, reference.url, origin)):
@@ -223,6 +223,12 @@ def renamed_paths(path: str, olds: frozenset[str], news: frozenset[str]) -> Iter
         if old in rooted:
             for new in news | {""}:
                 yield rooted.replace(old, new).lstrip("/")
+
+
+@lru_cache(maxsize=256)
+def _asked_in(literals: frozenset[str]) -> tuple[str, ...]:
+    """Choose what a script asks for in a URL."""
+    return tuple(literal.removeprefix(ASKED) for literal in literals if literal.startswith(ASKED))
 
 
 def _is_asked(asked: tuple[str, ...], url: str, origin: str) -> bool:
