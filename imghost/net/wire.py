@@ -6,6 +6,7 @@ import ipaddress
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,10 +21,18 @@ from urllib.parse import unquote, urlsplit
 import certifi
 import h11
 import httpcore
+
+if "httpx" not in sys.modules:
+    # It loads a command line of its own, and all that this draws with, wherever it finds that installed: as much again
+    # as the rest. What cannot be loaded it does without, and here nobody calls that.
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]
 import httpx
 
 from imghost.errors import Action, HostError
 from imghost.wording import printable
+
+if sys.modules.get("httpx._main", "") is None:
+    del sys.modules["httpx._main"]
 
 # A message names the host and what to change; never a header, a URL's path or query, or what a library
 # says of the request. Errors are raised outside of the `except` clauses, so that no traceback holds

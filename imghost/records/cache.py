@@ -379,6 +379,11 @@ class Cache:
         self._seen.add(key)
         (self._new.add if files.is_long_ago(now[1]) else self._new.discard)(key)
 
+    def learn(self, other: Cache) -> None:
+        """Take over what another view has found out of files."""
+        self._rows |= {key: other._rows[key] for key in other._new}
+        self._new |= other._new
+
     def proof(self, path: Path, now: Stamp) -> str:
         """Tell what was found out of a lock that still has this stamp; empty = nothing."""
         start, value = _start(now), self._rows.get(_key("lock", os.path.realpath(path)), "")

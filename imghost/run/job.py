@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import AbstractContextManager, suppress
 from dataclasses import field, replace
 from datetime import UTC, datetime
@@ -20,11 +20,11 @@ from imghost.site.images import Origins, Stay
 from imghost.site.page_map import Scripts
 
 if TYPE_CHECKING:
-    from imghost.errors import HostError
-    from imghost.hosts import Host, Quota
+    from imghost.hosts import Host
     from imghost.models import Failure, Image, Record, Refused
     from imghost.net import Client
     from imghost.records import lock as locks
+    from imghost.records.cache import Cache
     from imghost.settings import Settings
     from imghost.site.page_map import PageEntry, PageMap, Removed
     from imghost.site.pages import Group, PageView
@@ -230,44 +230,55 @@ class Outcome(NamedTuple):
     """How often it was sent again to a host that may have stored it before, and cannot be asked."""
 
 
+class Sent(NamedTuple):
+    """What became of uploads that were begun before the run, and what the run has to know of that."""
+
+    outcomes: Mapping[tuple[str, str], Outcome]
+    """By the image's digest and the variant: what was tried."""
+    stop: str = ""
+    """Why nothing more is to be sent."""
+    told: frozenset[str] = frozenset()
+    """URLs whose receipts were told."""
+    notes: tuple[str, ...] = ()
+    """What the host says that it did otherwise than asked."""
+    requests: int = 0
+    seconds: float = 0.0
+    """How long it took."""
+
+
 class Begun(NamedTuple):
-    """What was uploaded before the run, and what the run goes on with."""
+    """What was begun to be uploaded before the run, and what the run goes on with."""
 
     client: Client
     host: Host
     scripts: Scripts
     """What the site's scripts did with images when the first page was rendered."""
-    outcomes: Mapping[tuple[str, str], Outcome]
-    """By the image's digest and the variant."""
-    stop: str = ""
-    """Why nothing more is to be sent."""
-    quota: Quota | HostError | None = None
-    """What the host said of the account; None = it was not asked."""
-    told: frozenset[str] = frozenset()
-    """URLs whose receipts were told."""
-    seconds: float = 0.0
-    """How long it took."""
-    is_alone: bool = False
-    """Whether it holds the local store, until the run is over."""
+    known: Cache
+    """What was found out of files."""
+    given: Set[tuple[str, str]]
+    """What is sent, by the image's digest and the variant."""
+    wait: Callable[[], Sent]
+    """Waits until it is, and tells what became of it."""
 
     def has(self, upload: Upload) -> bool:
-        """Say whether an upload was tried."""
-        return (upload.image.sha256, upload.variant) in self.outcomes
+        """Say whether an upload is among them."""
+        return (upload.image.sha256, upload.variant) in self.given
 
     def without(self, records: Mapping[tuple[str, str, str], Record]) -> dict[tuple[str, str, str], Record]:
-        """Leave out what was earned so: the run plans and tells it as uploads of its own."""
-        return {key: record for key, record in records.items() if (key[0], key[2]) not in self.outcomes}
+        """Leave out what is earned so: the run plans and tells it as uploads of its own."""
+        return {key: record for key, record in records.items() if (key[0], key[2]) not in self.given}
 
     def answered(self, uploads: Iterable[Upload]) -> tuple[list[Outcome], list[Upload]]:
         """Give what became of a run's uploads by now, and what is left to send."""
+        sent = self.wait()
         done: list[Outcome] = []
         left: list[Upload] = []
         for upload in uploads:
-            outcome = self.outcomes.get((upload.image.sha256, upload.variant))
+            outcome = sent.outcomes.get((upload.image.sha256, upload.variant))
             if outcome:
                 done.append(outcome._replace(upload=upload))
-            elif self.stop:
-                done.append(Outcome(upload, stop=self.stop))
+            elif sent.stop:
+                done.append(Outcome(upload, stop=sent.stop))
             else:
                 left.append(upload)
         return done, left

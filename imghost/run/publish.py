@@ -68,8 +68,7 @@ def _published(planned: Planned, job: Job, client: Client, cache: Cache) -> Publ
         return without_uploads(planned, planned.leave)._replace(notices=_in_order(planned, job, host))
     try:
         with ExitStack() as held:
-            is_held = job.begun is not None and job.begun.is_alone
-            is_alone = is_held or held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
+            is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=0.5))
             if not is_alone:
                 job.say(f"another build is uploading; waiting for it, {job.patience:g} seconds at most")
                 is_alone = held.enter_context(exclusive(job.settings.cache_dir, wait=job.patience - 0.5))
@@ -162,7 +161,7 @@ def _carried_out(
             plan = priced(planned.plan._replace(uploads=tuple(left)), host, job.settings, ask)
             going, waiting = _in_turn(plan, job)
             with preparing(going.uploads, context) as ready:
-                quota = _asked_quota(job, lambda: with_retries(host.ready, ready) if going.uploads else Quota())
+                quota = with_retries(host.ready, ready) if going.uploads else Quota()
                 if reopened := refused_otherwise(plan, quota):
                     taken, left = among.take(reopened, client) if among else ([], reopened)
                     known += taken
@@ -171,8 +170,8 @@ def _carried_out(
                 prepared = replace(ready, is_first_alone=not quota.is_proven, allowance=quota.allowance)
                 done = _upload_planned(planned._replace(plan=going), job, prepared, quota, known, among)
         done = _with_waiting(done, waiting, job)
-        if isinstance(host, Notes):
-            done = done._replace(notices=(*done.notices, *(Notice("upload", line) for line in host.notes())))
+        told = (*(job.begun.wait().notes if job.begun else ()), *(host.notes() if isinstance(host, Notes) else ()))
+        done = done._replace(notices=(*done.notices, *(Notice("upload", line) for line in dict.fromkeys(told))))
         return done._replace(notices=(*done.notices, *among.notices)) if among else done
     except StoreError as problem:
         return left_out("shared", f"nothing is uploaded: {problem}")
@@ -180,14 +179,6 @@ def _carried_out(
         return left_out("budget", str(over), is_refused=True)
     except HostError as refusal:
         return left_out("upload", f"nothing is uploaded to {host.name}: {refusal}")
-
-
-def _asked_quota(job: Job, ask: Callable[[], Quota]) -> Quota:
-    """Give what the host says of the account, which is asked once; raises HostError."""
-    quota = job.begun.quota if job.begun else None
-    if isinstance(quota, HostError):
-        raise quota
-    return quota or ask()
 
 
 def refused_otherwise(plan: Plan, quota: Quota) -> list[Upload]:
@@ -402,7 +393,7 @@ class _Ledger:
         self._guard, self._writing = threading.Lock(), threading.Lock()
         self._earned: list[tuple[Record, str]] = []
         """What the lock shall have and has not yet, each with its line."""
-        self.told: set[str] = set(job.begun.told if job.begun else ())
+        self.told: set[str] = set(job.begun.wait().told if job.begun else ())
 
     def expect(self) -> None:
         """Open the local store while the host is asked for its quota: that takes as long as an upload's own work."""
@@ -635,7 +626,9 @@ def _told_of(failed: Iterable[tuple[Upload, Failure]], records: Container[str]) 
 
 def _in_order(planned: Planned, job: Job, host: Host) -> tuple[Notice, ...]:
     """Keep the lock as it should be where nothing is uploaded by this run."""
-    return _name_in_lock(planned, job) or (_add_to_lock(job, host, ()) if job.begun and job.begun.outcomes else ())
+    return _name_in_lock(planned, job) or (
+        _add_to_lock(job, host, ()) if job.begun and job.begun.wait().outcomes else ()
+    )
 
 
 def _name_in_lock(planned: Planned, job: Job) -> tuple[Notice, ...]:

@@ -15,7 +15,7 @@ from imghost.models import NamedTuple
 from imghost.net import Client
 from imghost.records.cache import Cache
 from imghost.run import report
-from imghost.run.job import Job, Notice, Planned, Published, RewrittenPages, Settled, unfailing
+from imghost.run.job import Job, Notice, Planned, Published, RewrittenPages, Sent, Settled, unfailing
 from imghost.run.local_copies import hosted_in_site, settle_copies
 from imghost.run.plan import is_report, plan_run
 from imghost.run.publish import publish
@@ -76,8 +76,11 @@ def _run(job: Job) -> Result:
     began, since = time.perf_counter(), files.stamp(job.settings.lock)
     own = job.begun.client if job.begun else Client(job.settings.timeout, environ=job.environ)
     with Cache.load(job.settings.cache_dir) as cache, own as client:
+        if job.begun:
+            cache.learn(job.begun.known)
         with uncollected():
             planned = plan_run(job, client, cache)  # changes nothing, sends nothing
+        sent = job.begun.wait() if job.begun else Sent({})
         was_planned = time.perf_counter()
         published = publish(planned, job, client, cache)  # uploads, and keeps each record as it is earned
         published = drop_changed(published, job)
@@ -88,11 +91,11 @@ def _run(job: Job) -> Result:
         tended = tend(planned, pages, job)
         copies = settle_copies(published, pages, job)  # the one place that deletes local copies
         seconds = dict(planned.seconds) | {
-            "upload": was_published - was_planned + (job.begun.seconds if job.begun else 0.0),
+            "upload": was_published - was_planned + sent.seconds,
             "rewrite": time.perf_counter() - was_published,
             "total": time.perf_counter() - began,
         }
-        report, unwritten = make_report(published, pages, copies, job, client.requests, seconds)
+        report, unwritten = make_report(published, pages, copies, job, client.requests + sent.requests, seconds)
         notices = (
             *planned.notices,
             *stay_notices(published),
@@ -119,7 +122,7 @@ def _run(job: Job) -> Result:
 def _unshown(planned: Planned, job: Job) -> tuple[str, ...]:
     """Tell of what was uploaded for a rendered page that is another one by now."""
     wanted = {(upload.image.sha256, upload.variant) for upload in planned.plan.uploads}
-    outcomes = job.begun.outcomes if job.begun else {}
+    outcomes = job.begun.wait().outcomes if job.begun else {}
     paths = [it.upload.shown for key, it in outcomes.items() if it.record and key not in wanted]
     if not paths:
         return ()

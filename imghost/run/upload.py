@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -227,45 +227,112 @@ def upload_all(uploads: Sequence[Upload], context: UploadContext) -> Iterator[Ou
 
     Raises StateError where a record could not be kept: then nothing further is sent.
     """
-    state = SharedState()
-    for record in context.stored:
-        state.stored.setdefault(record.sha256, []).append(record)
+    state = _state_of(context)
     first = list(uploads[:1]) if context.is_first_alone else []
-    yield from _run(first, context, state)
+    yield from _run(_feed_of(first), context, state)
     left = uploads[len(first) :]
     # Smaller sizes come last: one that gains nothing is the image, which the host has by then.
-    yield from _run([upload for upload in left if not upload.is_size], context, state)
-    yield from _run([upload for upload in left if upload.is_size], context, state)
+    yield from _run(_feed_of(upload for upload in left if not upload.is_size), context, state)
+    yield from _run(_feed_of(upload for upload in left if upload.is_size), context, state)
     if state.fatal:
         raise state.fatal
 
 
-def _run(uploads: Sequence[Upload], context: UploadContext, state: SharedState) -> Iterator[Outcome]:
+def upload_as_given(feed: Feed, context: UploadContext) -> Iterator[Outcome]:
+    """Upload what a feed is given until it is closed; else as `upload_all`.
+
+    Nothing may be a smaller size, which would have to come after its image.
+    """
+    state = _state_of(context)
+    if context.is_first_alone and (first := feed.take()):
+        yield from _run(_feed_of([first]), context, state)
+    yield from _run(feed, context, state)
+    if state.fatal:
+        raise state.fatal
+
+
+def _state_of(context: UploadContext) -> SharedState:
+    state = SharedState()
+    for record in context.stored:
+        state.stored.setdefault(record.sha256, []).append(record)
+    return state
+
+
+class Feed:
+    """Uploads that wait for a worker, of which there may come more until it is closed.
+
+    One thread gives and closes, another one takes or runs it.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[Upload | None] = queue.SimpleQueue()
+        self.is_closed = False
+        self.has_imports = False
+        self._given = self._taken = 0
+
+    @property
+    def count(self) -> int:
+        """How many there are or were, but for those that were taken; all there will be, once it is closed."""
+        return self._given - self._taken
+
+    def give(self, upload: Upload) -> None:
+        """Have one more uploaded."""
+        self._given += 1
+        self.has_imports |= upload.variant == IMPORT
+        self.waiting.put(upload)
+
+    def take(self) -> Upload | None:
+        """Wait for the next one, and take it out; None once it is closed."""
+        if upload := self.waiting.get():
+            self._taken += 1
+        else:
+            self.waiting.put(None)
+        return upload
+
+    def close(self) -> None:
+        """Give no more: each worker ends when nothing waits."""
+        self.is_closed = True
+        self.waiting.put(None)
+
+
+def _feed_of(uploads: Iterable[Upload]) -> Feed:
+    feed = Feed()
+    for upload in uploads:
+        feed.give(upload)
+    feed.close()
+    return feed
+
+
+def _run(feed: Feed, context: UploadContext, state: SharedState) -> Iterator[Outcome]:
     """Give the uploads to daemon threads, so that a stop does not wait for a host that hangs.
 
     An interrupt comes out once what was under way had its time, and what came of that was given. Whatever was stored
     is confirmed, or known not to be, before this ends.
     """
-    line = _Line(room=threading.Semaphore(context.concurrency))
-    for upload in uploads:
-        line.waiting.put(upload)
-    count = min(context.concurrency, len(uploads))
-    for _ in range(count):
-        line.waiting.put(None)
+    line = _Line(feed, room=threading.Semaphore(context.concurrency))
+    count = min(context.concurrency, feed.count) if feed.is_closed else context.concurrency
+    if not count:
+        return
     workers: list[Worker] = []
     try:  # the first may be sending while the others are started
         problem = start(lambda: _serve(line, context, state), count, workers)
         if problem and not workers:
             raise StateError(f"no more is uploaded, since the system says: {problem}; {MORE}")  # noqa: TRY301 - nothing runs
-        if context.verify or any(upload.variant == IMPORT for upload in uploads):
+        if context.verify or feed.has_imports:
             start(lambda: _serve_unseen(line, workers, context, state), count, line.seers)
-        for _ in uploads:
-            yield received(line.outcomes, [*workers, *line.seers])
+        done = 0
+        while not (feed.is_closed and done == feed.count):
+            outcome = received(line.outcomes, [*workers, *line.seers])
+            if isinstance(outcome, Outcome):
+                done += 1
+                yield outcome
     except BaseException as end:
         state.interrupted.set()
+        feed.close()
         _end(line, workers)
         while isinstance(end, KeyboardInterrupt) and not line.outcomes.empty():
-            yield line.outcomes.get()
+            if isinstance(outcome := line.outcomes.get(), Outcome):
+                yield outcome
         raise
     _end(line, workers)  # one may still be on its way out, which is no reason to stop what comes next
 
@@ -278,10 +345,11 @@ class _Line:
     has seen there is never more than uploads at a time: where nothing can be confirmed, little more is paid.
     """
 
+    feed: Feed
     room: threading.Semaphore
-    waiting: queue.SimpleQueue[Upload | None] = field(default_factory=queue.SimpleQueue)
     unseen: queue.SimpleQueue[Outcome | None] = field(default_factory=queue.SimpleQueue)
-    outcomes: queue.SimpleQueue[Outcome] = field(default_factory=queue.SimpleQueue)
+    outcomes: queue.SimpleQueue[Outcome | Feed] = field(default_factory=queue.SimpleQueue)
+    """What became of each; and the feed from each worker for whom it has nothing more."""
     seers: list[Worker] = field(default_factory=list)
     """Those who look; where the system gives no thread for any, who has sent looks."""
 
@@ -297,7 +365,7 @@ def _end(line: _Line, workers: Sequence[Worker]) -> None:
 
 def _serve(line: _Line, context: UploadContext, state: SharedState) -> None:
     """Send one image after another; what has to be looked at is handed on, as soon as there is room for it."""
-    while (upload := line.waiting.get()) is not None:
+    while (upload := line.feed.waiting.get()) is not None:
         outcome = _outcome(upload, context, state)
         if outcome.record is None or is_confirmed(outcome.record):
             _give(outcome, line, state)
@@ -305,6 +373,8 @@ def _serve(line: _Line, context: UploadContext, state: SharedState) -> None:
             line.unseen.put(outcome)
         else:
             _give(_seen(outcome, context, state), line, state)
+    line.feed.waiting.put(None)  # for the next one
+    line.outcomes.put(line.feed)
 
 
 def _has_room(line: _Line) -> bool:

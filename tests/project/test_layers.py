@@ -64,7 +64,7 @@ def test_a_room_imports_from_lower_floors_only() -> None:
 def test_a_stranger_finds_the_place_from_the_tree() -> None:
     """A file is one subject: what has a single importer and a few lines belongs beside that importer."""
     own = [file for file in FILES if file.is_relative_to(ROOT / "imghost")]
-    assert len(own) <= 84
+    assert len(own) <= 85
     assert sum(file.parent == ROOT / "imghost" for file in own) <= 12
 
 

@@ -806,6 +806,22 @@ class TestExclusive:
 
 
 @pytest.mark.long
+def test_what_another_view_has_found_out_of_files_counts_and_is_kept(tmp_path: Path) -> None:
+    """As long as they are as they were; and what may still change unseen is not taken over."""
+    young = (10, time.time_ns() + 10**9, 7)
+    seen = Cache(tmp_path / "nowhere", {}, (), is_writable=False)
+    seen.remember_facts("old.png", OLD, (SHA, FACTS))
+    seen.remember_facts("young.png", young, (SHA, FACTS))
+    with Cache.load(tmp_path) as cache:
+        cache.learn(seen)
+        cache.save()
+    for known in (cache, Cache.load(tmp_path)):
+        assert known.facts("old.png", OLD) == (SHA, FACTS)
+        assert known.facts("old.png", (11, *OLD[1:])) is None
+        assert known.facts("young.png", young) is None
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_builds_that_make_the_store_at_the_same_moment_all_keep_their_records(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; sys.path[:0] = [sys.argv[2], *sys.argv[-2:]]; import test_cache\n"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +69,20 @@ def job(folder: Path, host: ImgPro | Img402, **raw: Any) -> Job:
     )
 
 
-def build(job: Job, after: Callable[[], object] = lambda: None, *, is_early: bool = True) -> Result:
-    """Render the pages, looked at each or not, and rehost; `after` is between the two."""
+def build(
+    job: Job, after: Callable[[], object] = lambda: None, *, is_early: bool = True, is_awaited: bool = True
+) -> Result:
+    """Render the pages, looked at each or not, and rehost; `after` is between the two, once what goes early is sent."""
     early = begin_early(job) if is_early else None
     assert early or not is_early
     for path, text in PAGES.items():
         if early:
             early.look(path, text)
         write(job.site, {path: text})
+    if early and is_awaited:
+        begun = early.end()
+        assert begun
+        begun.wait()
     after()
     return rehost(job, early)
 
@@ -100,12 +108,7 @@ def test_what_pages_show_is_there_when_the_last_one_is_rendered(tmp_path: Path) 
         lines: list[str] = []
         early: list[set[str]] = []
 
-        def settle() -> None:
-            until(lambda: len(host.copies) >= len(SHOWN))
-            time.sleep(0.05)
-            early.append(sent(host))
-
-        result = build(replace(job(tmp_path, host), say=lines.append), settle)
+        result = build(replace(job(tmp_path, host), say=lines.append), lambda: early.append(sent(host)))
         assert early == [SHOWN]
         assert sent(host) == SHOWN | {"linked.png", "e.png"}
         assert len(host.uploads) == 6
@@ -159,19 +162,10 @@ def unknown_key(host: ImgPro) -> None:
     host.server.route = answer
 
 
-def settle(host: ImgPro) -> None:
-    """Wait until the host is asked nothing more."""
-    count, quiet = -1, 0
-    while quiet < 5:
-        quiet = quiet + 1 if count == len(host.server.log) else 0
-        count = len(host.server.log)
-        time.sleep(0.05)
-
-
 def told(result: Result) -> str:
     """Write down all that a run tells, but for what it took."""
     report = as_mapping(result.report)
-    del report["seconds"], report["site"]
+    del report["seconds"], report["site"], report["requests"]
     rest = (result.notices, result.remarks, result.is_refused, result.advice, result.new_lines, result.error)
     return f"{json.dumps(report)} {rest}"
 
@@ -197,7 +191,10 @@ TROUBLES: list[Callable[[ImgPro], None]] = [lambda _: None, not_an_image, unwell
 @pytest.mark.parametrize("more", [{}, {"CI": "true"}], ids=["at home", "in CI"])
 @pytest.mark.parametrize("trouble", TROUBLES, ids=["calm", *(trouble.__name__ for trouble in TROUBLES[1:])])
 def test_a_build_ends_as_without_it(tmp_path: Path, trouble: Callable[[ImgPro], None], more: dict[str, str]) -> None:
-    """The same pages, records, report, warnings and requests, whatever the host says; and so does the next one."""
+    """The same pages, records, report, warnings and requests, whatever the host says; and so does the next one.
+
+    What is left to the run has it ask for the account once more.
+    """
     ends = []
     for is_early in (True, False):
         folder = tmp_path / str(is_early)
@@ -205,8 +202,11 @@ def test_a_build_ends_as_without_it(tmp_path: Path, trouble: Callable[[ImgPro], 
             trouble(host)
             given = job(folder, host, concurrency=1)
             given = replace(given, environ={**given.environ, **more})
-            first = build(given, partial(settle, host), is_early=is_early)
-            asked = sorted(f"{request.method} {request.path}" for request in host.server.requests())
+            first = build(given, is_early=is_early)
+            account = {("GET", "/v1/usage"), ("GET", "/v1/images")}
+            asked = sorted(
+                f"{it.method} {it.path}" for it in host.server.requests() if (it.method, it.path) not in account
+            )
             here = [told(first), left(folder)]
             write(given.site, dict(PAGES))
             here += [told(rehost(given)), left(folder), str(asked)]
@@ -258,17 +258,26 @@ def test_what_may_cost_money_waits_for_the_whole_plan(tmp_path: Path, tier: str,
             early.close()
 
 
-def looked_at(given: Job, host: ImgPro, least: int = 0) -> set[str]:
-    """Look at the pages; gives the images that are there then, which are at least so many."""
+def test_what_an_images_path_chooses_waits_for_all_its_paths(tmp_path: Path) -> None:
+    with Img402() as host:
+        lines: list[str] = []
+        options = {"api_url": host.url, "tier": "free", "tiers": {"a.png": "free"}}
+        given = job(tmp_path, host, retention="7d", options=options)
+        build(replace(given, environ={"IMG402_PRIVATE_KEY": f"0x{'11' * 32}"}, say=lines.append))
+        assert lines[0].startswith("uploading 6 images (")
+
+
+def looked_at(given: Job, host: ImgPro, pages: Mapping[str, str] = PAGES) -> set[str]:
+    """Look at the pages; gives the images that are there then."""
     early = begin_early(given)
     assert early
-    for path, text in PAGES.items():
-        early.look(path, text)
-    until(lambda: len(sent(host)) >= least)
-    settle(host)
-    there = sent(host)
-    early.close()
-    return there
+    with early:
+        for path, text in pages.items():
+            early.look(path, text)
+        begun = early.end()
+        assert begun
+        begun.wait()
+    return sent(host)
 
 
 RENAMES = "document.images[0].src = document.images[0].src.replace('d.png', 'b.png')"
@@ -295,7 +304,7 @@ def test_only_what_no_other_page_can_change_goes_early(
     with ImgPro("images") as host:
         given = job(tmp_path, host, **raw)
         write(given.site, dict(files))
-        assert looked_at(given, host, len(there)) == there
+        assert looked_at(given, host) == there
 
 
 def test_a_quota_that_not_all_fit_in_is_for_the_run_to_share_out(tmp_path: Path) -> None:
@@ -303,10 +312,10 @@ def test_a_quota_that_not_all_fit_in_is_for_the_run_to_share_out(tmp_path: Path)
     with ImgPro("images", quota=len(IMAGES) - 1) as host:
         given = job(tmp_path, host)
         there: list[set[str]] = []
-        result = build(given, lambda: (settle(host), there.append(sent(host))))
+        result = build(given, lambda: there.append(sent(host)))
         assert there == [set()]
         assert result.report.counts.uploaded == 6
-        assert len(host.server.requests(path="/v1/usage")) == 1
+        assert result.report.requests == len(host.server.requests())
 
 
 def test_images_that_could_not_go_anyway_take_no_room_in_a_quota(tmp_path: Path) -> None:
@@ -316,7 +325,7 @@ def test_images_that_could_not_go_anyway_take_no_room_in_a_quota(tmp_path: Path)
         write(given.site, {"theme.png": picture(50)})
         sources = {**given.origins.sources, "theme.png": tmp_path / "theme" / "theme.png"}
         given = replace(given, origins=given.origins._replace(sources=sources))
-        assert looked_at(given, host, len(SHOWN)) == SHOWN
+        assert looked_at(given, host) == SHOWN
 
 
 def test_another_build_that_holds_the_store_is_not_waited_for(tmp_path: Path) -> None:
@@ -328,31 +337,35 @@ def test_another_build_that_holds_the_store_is_not_waited_for(tmp_path: Path) ->
         assert build(given).report.counts.uploaded == 6
 
 
-def test_what_an_earlier_build_began_the_run_asks_the_host_for(tmp_path: Path) -> None:
+def began(given: Job, _: ImgPro) -> None:
+    """Note the upload of an image as a build does before it sends it."""
+    with Cache.load(given.settings.cache_dir) as cache, Client() as client:
+        opened = open_host(given, None, client)
+        assert opened
+        cache.intend(hashlib.sha256(picture(0)).hexdigest(), "img.pro", "", owner_of(given.settings, opened))
+
+
+def was_sent(given: Job, host: ImgPro) -> None:
+    build(given, is_early=False)
+    given.settings.lock.unlink()
+
+
+def was_refused(given: Job, host: ImgPro) -> None:
+    not_an_image(host)
+    was_sent(given, host)
+
+
+@pytest.mark.parametrize("known", [began, was_sent, was_refused])
+def test_where_the_local_store_knows_of_an_upload_the_run_decides(tmp_path: Path, known: Callable[..., None]) -> None:
+    """Whether the lock is gone or a build was killed: what was begun is asked for, what was refused not sent again."""
     with ImgPro("images") as host:
         given = job(tmp_path, host)
-        with Cache.load(given.settings.cache_dir) as cache, Client() as client:
-            opened = open_host(given, None, client)
-            assert opened
-            owner = owner_of(given.settings, opened)
-            cache.intend(hashlib.sha256(picture(0)).hexdigest(), "img.pro", "", owner)
-        assert looked_at(given, host, 3) == SHOWN - {"a.png"}
+        known(given, host)
+        assert begin_early(given) is None
 
 
-def test_what_the_local_store_knows_is_not_sent_where_the_lock_is_gone(tmp_path: Path) -> None:
-    """Neither what was uploaded nor what the host has refused for good."""
-    with ImgPro("images") as host:
-        not_an_image(host)
-        given = job(tmp_path, host)
-        assert build(given).report.counts.uploaded == 5
-        count = len(host.server.requests(method="POST"))
-        given.settings.lock.unlink()
-        assert build(given, partial(settle, host)).report.counts.uploaded == 0
-        assert len(host.server.requests(method="POST")) == count
-
-
-def test_what_is_not_begun_when_the_last_page_is_rendered_the_run_sends(tmp_path: Path) -> None:
-    """What is under way ends as it would, and each image is sent once."""
+def test_what_is_not_sent_when_the_last_page_is_rendered_goes_on_beside_the_plan(tmp_path: Path) -> None:
+    """Each image is sent once, and the run sends what no page shows."""
     with ImgPro("images") as host:
         route, is_rendered = host.server.route, threading.Event()
 
@@ -369,8 +382,8 @@ def test_what_is_not_begun_when_the_last_page_is_rendered_the_run_sends(tmp_path
             until(lambda: host.uploads)
             threading.Timer(0.5, is_rendered.set).start()
 
-        result = build(given, end)
-        assert lines[1].startswith("uploading 5 images (")
+        result = build(given, end, is_awaited=False)
+        assert lines[1].startswith("uploading 2 images (")
         assert len(host.uploads) == result.report.counts.uploaded == 6
 
 
@@ -381,14 +394,8 @@ def test_what_was_found_goes_on_being_sent_once_every_image_is_found(tmp_path: P
         for folder in ("docs", "site"):
             for name in ("linked.png", "e.png", "notes.png", "unused.png"):
                 (tmp_path / folder / name).unlink()
-        early = begin_early(given)
-        assert early
-        for path, text in PAGES.items():
-            early.look(path, text)
-        for number in range(3):
-            early.look(f"more{number}.html", PAGES["index.html"])
-        until(lambda: sent(host) == SHOWN)
-        early.close()
+        more = {f"more{number}.html": PAGES["index.html"] for number in range(3)}
+        assert looked_at(given, host, PAGES | more) == SHOWN
 
 
 def test_an_image_that_changes_meanwhile_is_another_one(tmp_path: Path) -> None:
@@ -397,7 +404,6 @@ def test_an_image_that_changes_meanwhile_is_another_one(tmp_path: Path) -> None:
         given = job(tmp_path, host)
 
         def change() -> None:
-            settle(host)
             for folder in ("docs", "site"):
                 write(tmp_path / folder, {"a.png": picture(77)})
 
@@ -413,7 +419,7 @@ def test_an_image_that_changes_meanwhile_is_another_one(tmp_path: Path) -> None:
 def test_a_build_that_fails_keeps_what_was_sent_and_lets_go_of_the_store(tmp_path: Path) -> None:
     with ImgPro("images") as host:
         given = job(tmp_path, host)
-        assert looked_at(given, host, len(SHOWN)) == SHOWN
+        assert looked_at(given, host) == SHOWN
         with exclusive(given.settings.cache_dir, wait=0) as is_free:
             assert is_free
         assert len(locks.read(given.settings.lock).records) == len(SHOWN)
@@ -431,27 +437,75 @@ def test_where_the_store_takes_nothing_the_run_says_so(tmp_path: Path) -> None:
         assert not host.uploads
 
 
-def test_a_build_that_began_or_ended_since_the_rendering_began_is_seen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("meanwhile", [began, lambda given, _: with_lock(given)], ids=["begun", "ended"])
+def test_a_build_that_began_or_ended_since_the_rendering_began_is_seen(
+    tmp_path: Path, meanwhile: Callable[[Job, ImgPro], object]
+) -> None:
     """What it has in the local store counts, and where it has left a lock the run goes by that."""
     with ImgPro("images") as host:
-        given = job(tmp_path / "begun", host)
+        given = job(tmp_path, host)
         early = begin_early(given)
         assert early
-        with Cache.load(given.settings.cache_dir) as cache, Client() as client:
-            opened = open_host(given, None, client)
-            assert opened
-            cache.intend(hashlib.sha256(picture(0)).hexdigest(), "img.pro", "", owner_of(given.settings, opened))
-        early.look("index.html", PAGES["index.html"])
-        until(lambda: sent(host) == {"b.png"})
-        early.close()
-
-        given = replace(job(tmp_path / "ended", host), patience=0.5)
-        early = begin_early(given)
-        assert early
-        with_lock(given)
-        early.look("index.html", PAGES["index.html"])
-        settle(host)
-        assert len(host.uploads) == 1
+        meanwhile(given, host)
         for path, text in PAGES.items():
+            early.look(path, text)
             write(given.site, {path: text})
+        begun = early.end()
+        assert begun
+        assert not begun.wait().outcomes
+        assert not host.uploads
         assert rehost(given, early).report.counts.uploaded > 0
+
+
+def of(parent: int) -> list[int]:
+    """List the processes that one has started."""
+    return [*map(int, Path(f"/proc/self/task/{parent}/children").read_text().split())]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not list a process's children")
+def test_where_the_process_that_sends_is_killed_the_run_sends_the_rest(tmp_path: Path) -> None:
+    with ImgPro("images") as host:
+        route, is_killed = host.server.route, threading.Event()
+
+        def slowly(request: Request) -> Reply:
+            if request.method == "POST" and host.uploads:
+                is_killed.wait(10)
+            return route(request)
+
+        host.server.route = slowly
+        given = job(tmp_path, host, concurrency=2)
+        before = set(of(threading.main_thread().native_id or 0))
+
+        def kill() -> None:
+            until(lambda: len(host.server.requests(method="POST")) > 1)
+            (sender,) = {*of(threading.main_thread().native_id or 0)} - before
+            os.kill(sender, signal.SIGKILL)
+            is_killed.set()
+
+        details: list[str] = []
+        result = build(replace(given, detail=details.append), kill, is_awaited=False)
+        assert result.report.counts.references_rewritten == 8
+        assert {copy.sent for copy in host.copies.values()} == {
+            it.sha256 for it in locks.read(given.settings.lock).records
+        }
+        assert "no more was uploaded while pages were rendered: it was ended" in details
+
+
+@pytest.mark.parametrize("name", ["/nowhere/python", ""])
+def test_where_no_process_can_be_started_the_run_sends_all(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", name)
+    with ImgPro("images") as host:
+        given = job(tmp_path, host)
+        assert begin_early(given) is None
+        assert build(given, is_early=False).report.counts.uploaded == 6
+
+
+def test_a_program_that_brings_its_own_python_is_not_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its command would be the program, and build the site."""
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with ImgPro("images") as host:
+        assert begin_early(job(tmp_path, host)) is None
