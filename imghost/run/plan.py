@@ -443,6 +443,8 @@ def _with_spares(
         is_good = lasts(confirmed(record), settings.renew_before, settings.retention, now)
         if is_good and owns(record, host.name, host.accepts):
             spares[record.key] = record
+    if not spares:
+        return chosen
     uploads = (
         upload._replace(spare=spares.get((upload.image.sha256, host.name, upload.variant))) for upload in chosen.uploads
     )

@@ -478,7 +478,6 @@ def make_report(
     removed: tuple[int, int],
 ) -> Report:
     """Make the report of a run."""
-    pages_of = pages_by_image(published)
     every = [outcome for outcome in published.outcomes if outcome.record and outcome.is_new]
     sizes = [outcome.record for outcome in every if outcome.record and outcome.upload.is_size]
     new = {it.upload.paths[0]: it.record for it in every if it.record and not it.upload.is_size}
@@ -489,12 +488,14 @@ def make_report(
     # One that changed meanwhile was uploaded for nothing: it stays.
     moved = {path: it.upload.paths for it in every if not it.upload.is_size for path in it.upload.paths[:1]}
     uploaded = [path for path, paths in moved.items() if not records.keys().isdisjoint(paths)]
+    pages_of = pages_by_image(published) if moved else {}
+    views = published.planned.views
     counts = Counts(
         pages=len(published.planned.survey.pages),
         pages_rewritten=sum(1 for _, written in rewritten_pages.pages if written.rewritten),
-        references=sum(1 for page, _ in rewritten_pages.pages for _ in page.resolved()),
+        references=sum(len(page.targets) - page.targets.count(None) for page, _ in rewritten_pages.pages),
         references_rewritten=sum(written.rewritten for _, written in rewritten_pages.pages),
-        images=len(pages_of),
+        images=len({target.path for view in views for target in view.targets if target}),
         cached=len(records) - len(uploaded),
         uploaded=len(uploaded),
         kept=len(published.staying),

@@ -137,9 +137,10 @@ def identify(
     images: dict[str, Image] = {}
     stays: dict[str, Stay] = {}
     selects, judge = _selection(settings), Judge(site, origins)
+    below = f"{site}{os.sep}"  # paths as objects would take longer than all else here
     for path in sorted(paths):
-        found = selects(path) or judge(path)
-        image = found or _identified(path, site, origins, removed, cache)
+        found = (selects and selects(path)) or judge(path)
+        image = found or _identified(path, below, origins, removed, cache)
         if isinstance(image, Image):
             images[path] = image
         else:
@@ -147,10 +148,10 @@ def identify(
     return images, stays
 
 
-def _selection(settings: Settings) -> Callable[[str], Stay | None]:
-    """Make what decides by `include` and `exclude` whether an image is selected."""
+def _selection(settings: Settings) -> Callable[[str], Stay | None] | None:
+    """Make what decides by `include` and `exclude` whether an image is selected; None = all are."""
     if not settings.include and not settings.exclude:
-        return lambda _: None
+        return None
     from pathspec import GitIgnoreSpec
 
     include, exclude = GitIgnoreSpec.from_lines(settings.include), GitIgnoreSpec.from_lines(settings.exclude)
@@ -165,16 +166,16 @@ def _selection(settings: Settings) -> Callable[[str], Stay | None]:
     return select
 
 
-def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, Removed], cache: Cache) -> Image | Stay:
-    """Digest one image, or take what is known of the very same file."""
-    root, name = site, path
-    where = f"{site}{os.sep}{path}"  # paths as objects would take longer than all else here
+def _identified(path: str, below: str, origins: Origins, removed: Mapping[str, Removed], cache: Cache) -> Image | Stay:
+    """Digest one image, or take what is known of the very same file; `below` is the site's path and a separator."""
+    root, name = below, path
+    where = below + path
     now = stamp(where)
     source = origins.sources.get(path)
     original = stamp(str(source)) if source and (now is None or origins.stands_for_copy) else None
     if source and original and (now is None or original[0] == now[0]):
         if now is None:
-            root, name = source.parent, source.name
+            root, name = str(source.parent), source.name
         where, now = str(source), original
     if now is None:
         # The local copy was removed and had no source: what was known of it then still holds.
@@ -182,7 +183,7 @@ def _identified(path: str, site: Path, origins: Origins, removed: Mapping[str, R
     known = cache.facts(where, now)
     if known is None:
         try:
-            known = _read(root, name)
+            known = _read(Path(root), name)
         except OSError as problem:
             return Stay(f"cannot be read: {problem.strerror or problem}", "change its mode", code="type")
         cache.remember_facts(where, now, known)

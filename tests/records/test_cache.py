@@ -246,8 +246,11 @@ class TestDigests:
 
     @pytest.mark.parametrize(
         "text",
-        ["", "!", f"{SHA}", f"{SHA} image/png 1 1 0", f"{SHA} text/html 1 1 00", f"{SHA[1:]} image/png 1 1 00",
-         f"{SHA} image/png x 1 00", f"{SHA} image/png {'9' * 11} 1 00", f"{SHA} image/png 1 1 00\n"],
+        ["", "!", f"{SHA} image/png 1 1 00", f"2 {SHA}", f"2 {SHA} image/png 1 1 0", f"2 {SHA} text/html 1 1 00",
+         f"2 {SHA[1:]} image/png 1 1 00", f"2 {SHA} image/png x 1 00", f"2 {SHA} image/png {'9' * 11} 1 00",
+         f"2 {SHA} image/png 1 1 00\n", f"2 {'A' * 64} image/png 1 1 00", f"2 {'a' * 62}   image/png 1 1 00",
+         f"2 {'g' * 64} image/png 1 1 00", f"2 {'é' * 64} image/png 1 1 00", f"2 {SHA}-image/png 1 1 00",
+         f"1 {SHA} image/png 1 1 00"],
     )  # fmt: skip
     def test_a_row_that_says_something_else_says_nothing(self, folder: Path, text: str) -> None:
         tamper(folder, "UPDATE Cache SET value = ? WHERE key LIKE 'file:%'", "{} {} {} ".format(*OLD) + text)
