@@ -175,14 +175,16 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         return imghost.page_map_location(self._preview, Path(config.site_dir))
 
     def _note(self, files: Files, config: MkDocsConfig) -> None:
+        folders: set[str | None] = set()
         for file in files:
             source = file.abs_src_path
             if source is None or file.dest_uri.endswith(".html"):  # a page is no image's copy
                 continue
             if str(self._sources.get(file.dest_uri)) != source:  # this runs twice, and paths are slow to make
                 self._sources[file.dest_uri] = Path(source)
-            folder = file.src_dir
-            if folder and folder != config.docs_dir and Path(folder).is_relative_to(tempfile.gettempdir()):
+            folders.add(file.src_dir)
+        for folder in folders - {config.docs_dir}:
+            if folder and Path(folder).is_relative_to(tempfile.gettempdir()):
                 self._generated.add(Path(folder))
 
     def _job(self, config: MkDocsConfig) -> imghost.Job:
@@ -214,11 +216,8 @@ class ImghostPlugin(BasePlugin[LegacyConfig]):  # type: ignore[no-untyped-call] 
         return (imghost.git_top(folder) or folder, Path(config.docs_dir), *self._settings.sources, *self._generated)
 
     def _tell(self, told: imghost.Told, *, is_strict: bool) -> None:
-        for remark in told.remarks:
-            log.info(one_line(remark))
-        log.info(one_line(told.summary))
-        for line in told.advice:
-            log.info(one_line(line))
+        for line in told.lines:
+            log.info(line)
         for _, text in told.notices:
             log.warning(one_line(text))
         if sys.stderr:

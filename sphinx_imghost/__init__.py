@@ -183,11 +183,8 @@ def _give_receipt(app: Sphinx, line: str) -> None:
 
 
 def _tell(app: Sphinx, told: imghost.Told) -> None:
-    for remark in told.remarks:
-        log.info("imghost: %s", one_line(remark))
-    log.info("imghost: %s", one_line(told.summary))
-    for line in told.advice:
-        log.info("imghost: %s", one_line(line))
+    for line in told.lines:
+        log.info("imghost: %s", line)
     for code, text in told.notices:
         log.warning("%s", one_line(text), type="imghost", subtype=code)
     if told.new_lines and app.quiet and sys.stderr:

@@ -32,7 +32,7 @@ from imghost.site.dependents import Dependents, dependents_of, read_scripts
 from imghost.site.images import Stay, identify, is_page
 from imghost.site.page_map import PageMap, Scripts
 from imghost.site.pages import Group, PageView
-from imghost.site.survey import Survey, survey
+from imghost.site.survey import KEPT, Survey, survey
 from imghost.urls import key_of, selected
 from imghost.wording import limit, many, money, size
 
@@ -590,10 +590,6 @@ def _vouched(views: Iterable[PageView], site: urls.Place, files: frozenset[str])
     return frozenset(target.path for target in targets if target)
 
 
-_KEPT: Final = 8_000_000
-"""Bytes of pages that are kept from the first look at them until they are written, so that most are read once."""
-
-
 def _views(
     job: Job, found: Survey, known: PageMap, host: Host | None, words: frozenset[str]
 ) -> tuple[tuple[PageView, ...], list[Notice]]:
@@ -613,7 +609,7 @@ def _views(
     means = pages.meaning(site, files, is_ours, is_remote)
     views: list[PageView] = []
     notices: list[Notice] = []
-    room = _KEPT
+    room = KEPT
     is_css = "css" in job.settings.references
     # Style sheets that an earlier run rewrote must follow also when they are not asked for any more.
     stylesheets = (path for path in found.stylesheets if is_css or path in known.pages)

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache, partial
@@ -29,15 +29,14 @@ from imghost.files import Stamp
 from imghost.models import NamedTuple
 from imghost.site import page_map
 from imghost.site.page_map import Change, digest_of, read_for_scripts, whole_digest
-from imghost.site.survey import decode, encode, pages_without_ending, walk
+from imghost.site.survey import KEPT, decode, encode, pages_without_ending, walk
+from imghost.wording import one_line
 
 if TYPE_CHECKING:
     from imghost.run.job import Job, Planned, Published, RewrittenPages
 
 _LARGEST_LOCK: Final = 4_000_000
 """Bytes; of a larger lock not every URL is read for a few pages."""
-_KEPT: Final = 8_000_000
-"""Bytes of pages that are kept from the look at them until they are written."""
 _PASSING: Final = frozenset({"_", "COLUMNS", "LINES", "OLDPWD", "PWD", "SHLVL", "TERM"})
 """Variables that differ from one call to the next, and concern nobody here."""
 _COPY, _SOURCE, _PLACE = "copy", "source", "place"
@@ -57,6 +56,11 @@ class Told(NamedTuple):
     advice: tuple[str, ...] = ()
     new_lines: str = ""
     error: str = ""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All that is worth a line and no warning, in order."""
+        return tuple(map(one_line, (*self.remarks, self.summary, *self.advice)))
 
 
 def repeat(job: Job) -> Told | None:
@@ -194,7 +198,7 @@ class _Written(NamedTuple):
 
     path: str
     stamp: Stamp
-    change: Callable[[bytes], bytes | None]
+    changes: list[Change]
     content: bytes | None
     """Its bytes, where there was room to keep them."""
 
@@ -205,16 +209,17 @@ def _pages_written(rows: Mapping[str, Any], last: Mapping[str, Any], job: Job) -
     The rows learn the stamps of those that were written again and stay as they are.
     """
     written: dict[str, Stamp] = {}
-    for path, (then, *_) in rows.items():
+    for path, (then, _, _, changes, *_) in rows.items():
         now = files.stamp(f"{job.site}/{path}")
-        if now is None or (now != tuple(then) and now[0] != last["sizes"][path]):
+        if now == tuple(then):
+            continue
+        if now is None or now[0] != then[0] - _growth(changes):
             return None
-        if now != tuple(then):
-            written[path] = now
+        written[path] = now
     found: list[_Written] = []
     names = {path.rpartition("/")[2] for path in last["images"]}
     urls = _urls(job.settings.lock) if any(rows[path][3] for path in written) else frozenset()
-    room = _KEPT
+    room = KEPT
     for path, now in written.items():
         changes, origin = rows[path][3], rows[path][5]
         content = files.read_whole(f"{job.site}/{path}")
@@ -223,25 +228,36 @@ def _pages_written(rows: Mapping[str, Any], last: Mapping[str, Any], job: Job) -
         if not changes:
             rows[path][0] = now
             continue
-        change = partial(_changed, changes, urls, names)
-        if change(content) is None:
+        if not _is_sound(changes, decode(content), urls, names):
             return None
         room -= len(content)
-        found.append(_Written(path, now, change, content if room > 0 else None))
+        found.append(_Written(path, now, changes, content if room > 0 else None))
     return found
 
 
-def _changed(changes: list[Change], urls: Container[str], names: Container[str], content: bytes) -> bytes | None:
-    """Put URLs of the lock in the place of images' URLs; None where that is not all: the map may be a stranger's."""
-    text = decode(content)
-    parts: list[str] = []
+def _growth(changes: list[Change]) -> int:
+    """Count the bytes that changes add to a page."""
+    return sum(len(encode(after)) - len(encode(before)) for _, before, after in changes)
+
+
+def _is_sound(changes: list[Change], text: str, urls: Container[str], names: Container[str]) -> bool:
+    """Say whether changes put URLs of the lock in the place of images' URLs: the map may be a stranger's."""
     at = 0
     for start, before, after in changes:
         if start < at or not _is_move(before, after, urls, names) or not text.startswith(before, start):
-            return None
+            return False
+        at = start + len(before)
+    return True
+
+
+def _changed(text: str, changes: list[Change]) -> str:
+    """Carry sound changes out, as `html.edit` does, whose rules a build in which nothing is new need not load."""
+    parts: list[str] = []
+    at = 0
+    for start, before, after in changes:
         parts += text[at:start], after
         at = start + len(before)
-    return encode("".join(parts) + text[at:])
+    return "".join(parts) + text[at:]
 
 
 def _write(pages: Sequence[_Written], rows: Mapping[str, Any], job: Job) -> bool:
@@ -252,8 +268,7 @@ def _write(pages: Sequence[_Written], rows: Mapping[str, Any], job: Job) -> bool
     for page in pages:
         file = f"{job.site}/{page.path}"
         content = page.content if page.content is not None else files.read_whole(file)
-        changed = page.change(content)
-        now = None if changed is None else files.write_over(file, content, changed, page.stamp)
+        now = files.write_over(file, content, encode(_changed(decode(content), page.changes)), page.stamp)
         if now is None:
             return False
         rows[page.path][0] = now
@@ -291,7 +306,7 @@ def note(published: Published, pages: RewrittenPages, result: Told, since: Stamp
     lock, records = job.settings.lock, [*published.records.values(), *chain(*published.sizes.values())]
     is_plain = (
         _may_repeat(job)
-        and job.begun is None
+        and job.begun is None  # what was sent for a page that is another one by now is told once
         and _has_ended_well(published, pages, result)
         and since is not None
         and _stamp(lock) == since
@@ -303,13 +318,9 @@ def note(published: Published, pages: RewrittenPages, result: Told, since: Stamp
         return {}
     names = {path.rpartition("/")[2] for path in images}
     urls = {record.url for record in records if re.fullmatch(_PLAIN, record.url)}
-    sizes: dict[str, int] = {}
-    for page, written in pages.pages:
-        assert written.entry is not None
-        changes = written.entry.changes
-        if not all(_is_move(before, after, urls, names) for _, before, after in changes):
-            return {}
-        sizes[page.path] = written.entry.stamp[0] - sum(len(after) - len(before) for _, before, after in changes)
+    changes = (change for _, written in pages.pages if written.entry for change in written.entry.changes)
+    if not all(_is_move(before, after, urls, names) for _, before, after in changes):
+        return {}
     folders = {os.path.dirname(of or f"{job.site}/{path}") for path, (of, _, _) in images.items()}  # noqa: PTH120
     ends = [due for record in records if (due := renewal_due(record, job.settings.renew_before)) is not None]
     return {
@@ -320,7 +331,6 @@ def note(published: Published, pages: RewrittenPages, result: Told, since: Stamp
         "folders": {folder: os.path.realpath(folder) for folder in sorted(folders)},
         "images": images,
         "endless": list(pages_without_ending(job.site, planned.survey.files)),
-        "sizes": sizes,
         "summary": result.summary,
         "remarks": list(result.remarks),
     }

@@ -97,6 +97,10 @@ def walk(root: str, links: set[str]) -> Iterator[str]:
                     yield prefix + entry.name
 
 
+KEPT: Final = 8_000_000
+"""Bytes of pages that are kept from the first look at them until they are written, so that most are read once."""
+
+
 def decode(content: bytes) -> str:
     """Read a page so that `encode` gives back the same bytes, whatever they are."""
     return content.decode("utf-8", "surrogateescape")

@@ -171,6 +171,17 @@ def test_the_map_is_that_of_a_whole_run(project: Project) -> None:
     assert repeated["scripts"] == anew["scripts"]
 
 
+def test_names_beyond_ascii_are_counted_in_bytes(project: Project) -> None:
+    (project.root / "docs/img/one.png").rename(project.root / "docs/img/é.png")
+    project.pages["index.html"] = '<img src="img/é.png">'
+    project.pages["deep/page.html"] = '<img src="../img/two.png">'
+    if not project.empties:
+        shutil.rmtree(project.site)
+    assert not project.build()[1]
+    assert project.build()[1]
+    assert b"img/" not in tree(project.site)["index.html"]
+
+
 def test_no_unreachable_cycles_are_looked_for_meanwhile(project: Project) -> None:
     """A generator that ends short of such a look through its million objects must not be tipped over."""
     project.generate()
@@ -336,7 +347,7 @@ def _row(project: Project) -> tuple[Path, dict[str, Any]]:
         lambda found: found["pages"]["index.html"][3][0].__setitem__(0, 3),
         lambda found: found["pages"]["index.html"][3].reverse(),
         lambda found: found["pages"]["index.html"].__setitem__(3, "text"),
-        lambda found: found["again"].pop("sizes"),
+        lambda found: found["again"].pop("names"),
         lambda found: found["again"]["images"].clear(),
         lambda found: found["again"].__setitem__("until", "soon"),
         lambda found: found.__setitem__("again", [1]),
