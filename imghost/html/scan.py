@@ -438,15 +438,13 @@ class _Page:
 
     def _open(self, tag: Tag) -> None:
         self._groups += 1
-        element = Element(
-            tag.name, tag.namespace, self.text, attributes(self.text, tag.body, tag.end), tag.body, tag.end
-        )
-        held = element.held
-        if not held:
-            held = self._held_by_code(element)
+        given = attributes(self.text, tag.body, tag.end)
+        element = Element(tag.name, tag.namespace, self.text, given, tag.body, tag.end)
+        is_plain = given.keys() <= _PLAIN_NAMES
+        held = "" if is_plain else element.held or self._held_by_code(element)
         before = len(self.found)
         self._add(element, held)
-        if len(self.found) > before:
+        if not is_plain and len(self.found) > before:
             if _counts_on_size(element):
                 self.fixed += range(before, len(self.found))
             if element.is_prefetch:
@@ -575,18 +573,9 @@ class _Page:
                     continue
                 if picture and places.kind == "img":
                     picture.members.append(len(self.found))
+                quote, group = attribute.quote if attribute else None, self._group_around()
                 self.found.append(
-                    Reference(
-                        places.kind,
-                        start,
-                        end,
-                        url,
-                        attribute.quote if attribute else None,
-                        in_srcset=name in SETS,
-                        group=self._group_around(),
-                        held=held,
-                        needs_cors=needs_cors,
-                    )
+                    Reference(places.kind, start, end, url, quote, None, name in SETS, group, held, needs_cors)
                 )
 
     def _add_sheet(self, tag: Tag) -> None:
@@ -674,6 +663,8 @@ HELD_BY_SERVER: Final = "stands after a <base> that a server's Content-Security-
 SETS: Final = frozenset({"srcset", "imagesrcset", "data-srcset"})
 """The attributes that hold several URLs."""
 
+_PLAIN_NAMES: Final = names("alt decoding height href loading src title width")
+"""Attributes that say of an element, in whatever state its page and scripts are, no more than what it refers to."""
 MATTERING: Final = names("a area audio base embed img input link meta noscript object picture source template video")
 """The elements of HTML that refer to images, or that change what others mean."""
 

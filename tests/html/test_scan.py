@@ -292,3 +292,13 @@ def test_icons_are_passed_where_they_are_not_asked_for(icon: str) -> None:
 def test_an_icon_that_says_more_is_read_though_icons_are_not_asked_for(link: str) -> None:
     found = scan(link, ALL - {"icon"})
     assert found.vouched or [one.url for one in found.references] == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    "told", ['id="a"', 'class="a"', 'name="a"', "data-a", "onload=\"this.src = this.src.replace('a', 'b')\""]
+)
+def test_an_image_is_held_by_what_stands_beside_its_plain_attributes(told: str) -> None:
+    """Those alone tell nothing of it, so that nobody asks what scripts work on."""
+    words = frozenset({"a", "#a", "[data-a"})
+    page = f'<img alt="" src="a.png"><img alt="" src="b.png" width="1" {told}>'
+    assert [bool(one.held) for one in scan(page, ALL, words).references] == [False, True]
