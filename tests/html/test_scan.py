@@ -295,7 +295,7 @@ def test_an_icon_that_says_more_is_read_though_icons_are_not_asked_for(link: str
 
 
 @pytest.mark.parametrize(
-    "told", ['id="a"', 'class="a"', 'name="a"', "data-a", "onload=\"this.src = this.src.replace('a', 'b')\""]
+    "told", ['id="a"', 'class="a"', 'name="a"', "data-a", "onload=\"this.src = this.src.replace('small', 'large')\""]
 )
 def test_an_image_is_held_by_what_stands_beside_its_plain_attributes(told: str) -> None:
     """Those alone tell nothing of it, so that nobody asks what scripts work on."""
