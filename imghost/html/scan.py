@@ -633,7 +633,7 @@ def _urls(text: str, attribute: Attribute, in_srcset: bool) -> Iterator[tuple[in
     raw = text[origin : attribute.end]
     if not in_srcset and "&" not in raw and raw.isprintable() and raw.strip(" ") == raw:
         if raw and raw[:5].lower() != "data:":
-            yield origin, attribute.end, raw  # as most are
+            yield origin, attribute.end, sys.intern(raw)  # as most are; see below
         return
     decoded = decode_with_offsets(raw)
     for start, end in candidates(decoded.text) if in_srcset else (_stripped(decoded.text),):

@@ -613,9 +613,9 @@ def _views(
     is_css = "css" in job.settings.references
     # Style sheets that an earlier run rewrote must follow also when they are not asked for any more.
     stylesheets = (path for path in found.stylesheets if is_css or path in known.pages)
-    theme = Theme()
+    theme, remembers = Theme(), job.page_map is not None
     for path in (*found.pages, *stylesheets):
-        seen = pages.look(job.site, path, job.settings.references, known, words, theme)
+        seen = pages.look(job.site, path, job.settings.references, known, words, theme, remembers=remembers)
         if seen is None:
             notices.append(Notice("page", f"{path}: left as it is; a page of more than 20 MB is not scanned"))
             continue

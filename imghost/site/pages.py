@@ -78,11 +78,13 @@ def look(
     known: PageMap,
     words: frozenset[str] = frozenset(),
     theme: Theme | None = None,
+    *,
+    remembers: bool = True,
 ) -> Seen | None:
     """Scan one page, or take what the last run knew of it; None = too large or gone.
 
     `words` are ids and classes of elements on whose URLs scripts of the site work; `theme` has what the page before was
-    like.
+    like. Without `remembers` no map is kept, and nobody asks for a page's digest.
 
     A page that the last run rewrote, and nobody since, is seen as it was before that. One that the generator
     has written again just as it was then is not scanned again.
@@ -94,7 +96,7 @@ def look(
     if entry is not None and entry.stamp == now:
         return Seen(now, entry.scan, entry, is_read=False, origin=entry.origin)
     content = read_whole(file)
-    text, digest = decode(content), digest_of(content)
+    text, digest = decode(content), digest_of(content) if remembers else ""
     if entry is not None and digest == entry.digest and (original := before_changes(path, text, entry)) is not None:
         origin = entry.origin or digest_of(encode(original))
         scan = _scan_of(path, original, kinds, entry, origin, words, theme)
