@@ -386,6 +386,7 @@ _HYDRATING: Final = (
 
 
 _ENDS: Final = (*HEADERS, *_PACKED, ".gz", "ngsw.json", "hashmap.json", "app-data.json", "search_index.js")
+_CODE: Final = (*SCRIPTS, ".json")
 _BEGINS: Final = ("assets/js/runtime~main.", "_next/", "_nuxt/")
 
 
@@ -402,7 +403,7 @@ def _may_matter(path: str) -> bool:
 
 def _is_worker(path: str) -> bool:
     """Say whether a file may be a service worker, or a list for one; most paths end otherwise, and cost no pattern."""
-    return path.lower().endswith((*SCRIPTS, ".json")) and _WORKERS().fullmatch(path) is not None
+    return path.lower().endswith(_CODE) and _WORKERS().fullmatch(path) is not None
 
 
 def _has_sums(path: str) -> bool:

@@ -109,13 +109,14 @@ HEADERS: Final = frozenset(
     }
 )
 """Files in a site by which servers choose the headers of its pages."""
+_READ: Final = tuple(ending.lower() for ending in (*SCRIPTS, ".css", *HEADERS))
 _LARGEST: Final = 20_000_000
 """Bytes; a larger script or style sheet is data."""
 
 
 def read_for_scripts(names: Iterable[str]) -> list[str]:
     """List the files of a site that are read for what scripts, styles and servers do with images, in order."""
-    return sorted(path for path in names if path.lower().endswith((*SCRIPTS, ".css", *HEADERS)))
+    return sorted(path for path in names if path.lower().endswith(_READ))
 
 
 def contents(root: Path, paths: Iterable[str], whole: hashlib._Hash) -> Iterator[tuple[str, bytes]]:

@@ -253,6 +253,12 @@ def test_what_nobody_has_understood_is_read_once_and_what_is_as_it_was_not_at_al
     assert done.stdout.split() == ["3", "0", "6"]
 
 
+@pytest.mark.parametrize("name", sorted({*page_map.HEADERS, "Caddyfile", "A.JS", "theme.CSS"}))
+def test_what_servers_choose_headers_by_is_read_whatever_letters_its_name_has(name: str) -> None:
+    """A repeated run knows a site by the bytes of these files: a policy that is new in one must be seen."""
+    assert page_map.read_for_scripts(["b.png", f"deep/{name}", name]) == sorted([f"deep/{name}", name])
+
+
 @pytest.mark.parametrize("name", ["a.js", "sub/a.css", "_headers"])
 def test_a_file_that_may_change_within_the_same_tick_is_not_known_by_its_stamp(name: str, tmp_path: Path) -> None:
     """File systems count time in steps, and a change within one leaves a stamp as it was."""
