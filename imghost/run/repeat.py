@@ -93,11 +93,14 @@ def _repeated(job: Job, place: Path) -> Told | None:
         return None
     if known["scripts"][1] != whole_digest(job.site, read_for_scripts(names)):
         return None
-    then = {path: row[0] for path, row in known["pages"].items()}
-    pages = _pages_written(known["pages"], last, job)
-    if pages is None or not _write(pages, known["pages"], job):
+    rows = known["pages"]
+    then, origins = ({path: row[at] for path, row in rows.items()} for at in (0, 5))
+    pages = _pages_written(known, last, job)
+    if pages is None or not _write(pages, rows, job):
         return None
-    if pages:
+    if any(row[5] != origins[path] for path, row in rows.items()):
+        page_map.save_rows(place, known)
+    elif pages:
         page_map.save_stamps(place, text, known, then)
     return Told(str(last["summary"]), remarks=tuple(map(str, last["remarks"])))
 
@@ -203,12 +206,12 @@ class _Written(NamedTuple):
     """Its bytes, where there was room to keep them."""
 
 
-def _pages_written(rows: Mapping[str, Any], last: Mapping[str, Any], job: Job) -> list[_Written] | None:
+def _pages_written(known: Mapping[str, Any], last: Mapping[str, Any], job: Job) -> list[_Written] | None:
     """Find the pages that are to change; None where one is neither as the last run left it nor as it was before.
 
-    The rows learn the stamps of those that were written again and stay as they are.
+    The rows learn the stamps of those that were written again and stay as they are, and the digests of others.
     """
-    written: dict[str, Stamp] = {}
+    rows, written = known["pages"], dict[str, Stamp]()
     for path, (then, _, _, changes, *_) in rows.items():
         now = files.stamp(f"{job.site}/{path}")
         if now == tuple(then):
@@ -221,10 +224,12 @@ def _pages_written(rows: Mapping[str, Any], last: Mapping[str, Any], job: Job) -
     urls = _urls(job.settings.lock) if any(rows[path][3] for path in written) else frozenset()
     room = KEPT
     for path, now in written.items():
-        changes, origin = rows[path][3], rows[path][5]
+        changes = rows[path][3]
         content = files.read_whole(f"{job.site}/{path}")
-        if digest_of(content) != origin:
-            return None
+        if (digest := digest_of(content)) != rows[path][5]:
+            if not _is_alike(path, content, rows[path][2], known["scripts"][3], job):
+                return None
+            rows[path][1], rows[path][5] = "", digest
         if not changes:
             rows[path][0] = now
             continue
@@ -233,6 +238,17 @@ def _pages_written(rows: Mapping[str, Any], last: Mapping[str, Any], job: Job) -
         room -= len(content)
         found.append(_Written(path, now, changes, content if room > 0 else None))
     return found
+
+
+def _is_alike(path: str, content: bytes, scan: object, words: Iterable[str], job: Job) -> bool:
+    """Say whether other bytes of a page refer to just what the last ones did, each at the same place.
+
+    Generators write the moment of a build into a page. All that is decided of a page is by its scan.
+    """
+    from imghost.site.pages import scan_text
+
+    found = scan_text(path, decode(content), job.settings.references, frozenset(words))
+    return bool(json.loads(json.dumps(found)) == scan)
 
 
 def _growth(changes: list[Change]) -> int:
@@ -268,10 +284,12 @@ def _write(pages: Sequence[_Written], rows: Mapping[str, Any], job: Job) -> bool
     for page in pages:
         file = f"{job.site}/{page.path}"
         content = page.content if page.content is not None else files.read_whole(file)
-        now = files.write_over(file, content, encode(_changed(decode(content), page.changes)), page.stamp)
+        changed = encode(_changed(decode(content), page.changes))
+        now = files.write_over(file, content, changed, page.stamp)
         if now is None:
             return False
         rows[page.path][0] = now
+        rows[page.path][1] = rows[page.path][1] or digest_of(changed)
     return True
 
 

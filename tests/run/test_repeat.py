@@ -182,6 +182,55 @@ def test_names_beyond_ascii_are_counted_in_bytes(project: Project) -> None:
     assert b"img/" not in tree(project.site)["index.html"]
 
 
+MOMENTS: dict[str, Callable[[str], str]] = {
+    "a comment": lambda text: text + "<!-- Build Date UTC : 2026-11-29 22:41:25.123456+00:00 -->",
+    "text before images": lambda text: "<p>22:41:25</p>" + text,
+    "of a script": lambda text: text + "<script>var built = '22:41:25'</script>",
+}
+
+
+@pytest.mark.parametrize("write_moment", MOMENTS.values(), ids=MOMENTS)
+def test_a_page_that_says_when_it_was_built_is_scanned_alone(project: Project, write_moment) -> None:
+    for path in ("index.html", "deep/plain.html"):
+        project.pages[path] = write_moment(str(project.pages[path]))
+    assert not project.build()[1]
+    for moment in ("22:43:51", "07:00:00"):
+        for path in ("index.html", "deep/plain.html"):
+            project.pages[path] = str(project.pages[path]).replace("22:41:25", moment).replace("22:43:51", moment)
+        told, is_again = project.build()
+        assert is_again
+        whole, pages = project.whole()
+        assert (told, tree(project.site)) == (whole, pages)
+        repeated = json.loads(project.map.read_bytes())["pages"]
+        for path in ("index.html", "deep/plain.html"):
+            assert repeated[path][5] == page_map.digest_of(str(project.pages[path]).encode())
+            digest = page_map.digest_of((project.site / path).read_bytes())
+            assert repeated[path][1] == (digest if repeated[path][3] else "")
+    assert project.build()[1]
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "<img src=../img/one.png>",
+        "<base href=/elsewhere/>",
+        "<textarea>",
+        "<script>show(img.src.replace('one', 'two'))</script>",
+        '<style>img[src$="one.png"] { width: 9px }</style>',
+        "<meta http-equiv=Content-Security-Policy content=\"img-src 'self'\">",
+        "<b>22:45:03</b>",
+    ],
+)
+def test_a_page_of_the_same_length_in_which_something_else_refers_is_decided_anew(project: Project, added) -> None:
+    text = f"<i>2026-11-29 22:41:25</i>{'':80}{PAGES['deep/page.html']}"
+    project.pages["deep/page.html"] = text
+    assert not project.build()[1]
+    assert project.build()[1]
+    project.pages["deep/page.html"] = added.ljust(106) + text[106:]
+    assert project.build()[1] is ("22:45" in added)
+    assert tree(project.site) == project.whole()[1]
+
+
 def test_no_unreachable_cycles_are_looked_for_meanwhile(project: Project) -> None:
     """A generator that ends short of such a look through its million objects must not be tipped over."""
     project.generate()
@@ -202,7 +251,7 @@ def test_no_unreachable_cycles_are_looked_for_meanwhile(project: Project) -> Non
 
 
 def _same_length(project: Project) -> None:
-    project.pages["deep/page.html"] = str(project.pages["deep/page.html"]).replace('alt="x"', 'alt="y"')
+    project.pages["deep/page.html"] = str(project.pages["deep/page.html"]).replace("img/one.png", "img/two.png")
 
 
 def _other_length(project: Project) -> None:
@@ -404,6 +453,9 @@ def test_any_order_of_changes_and_builds_gives_what_whole_runs_give(tmp_path: Pa
             change = chance.choice([_script, _style, _image, _touched_image, _setting, _environment])
             if change is not _touched_image or project.site.exists():
                 change(project)
+        elif step == 3:
+            text = str(project.pages["index.html"]).partition("<!--")[0]
+            project.pages["index.html"] = f"{text}<!-- built at {chance.randrange(10)} o'clock -->"
         elif step == 2:
             for undo in undoing.values():
                 undo()
