@@ -94,14 +94,12 @@ def _repeated(job: Job, place: Path) -> Told | None:
     if known["scripts"][1] != whole_digest(job.site, read_for_scripts(names)):
         return None
     rows = known["pages"]
-    then, origins = ({path: row[at] for path, row in rows.items()} for at in (0, 5))
+    before = {path: [*row] for path, row in rows.items()}
     pages = _pages_written(known, last, job)
     if pages is None or not _write(pages, rows, job):
         return None
-    if any(row[5] != origins[path] for path, row in rows.items()):
-        page_map.save_rows(place, known)
-    elif pages:
-        page_map.save_stamps(place, text, known, then)
+    if pages or any(row[5] != before[path][5] for path, row in rows.items()):
+        page_map.save_again(place, text, known, before)
     return Told(str(last["summary"]), remarks=tuple(map(str, last["remarks"])))
 
 

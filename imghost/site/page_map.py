@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
@@ -298,29 +298,37 @@ def save_rows(path: Path, found: Mapping[str, Any]) -> None:
     _save_text(path, _text_of(found))
 
 
-def save_stamps(path: Path, text: bytes, found: Mapping[str, Any], then: Mapping[str, Any]) -> None:
-    """Write a map whose text was read, with the stamps that its pages' rows have now; else as `save_rows`.
+def save_again(path: Path, text: bytes, found: Mapping[str, Any], before: Mapping[str, Sequence[Any]]) -> None:
+    """Write a map whose text was read, with what its pages' rows have that is new; else as `save_rows`.
 
-    `then` are those in the text. To write each row anew takes longer than to read them all.
+    `before` are the rows in the text. Most have another stamp alone, and to write each anew takes longer than to read
+    them all.
     """
     try:
-        pieces: Iterable[bytes | memoryview] = list(_restamped(text, found["pages"], then))
+        pieces: Iterable[bytes | memoryview] = list(_renewed(text, found["pages"], before))
     except ValueError:  # somebody else has written it
         pieces = _text_of(found)
     _save_text(path, pieces)
 
 
-def _restamped(text: bytes, pages: Mapping[str, Any], then: Mapping[str, Any]) -> Iterator[bytes | memoryview]:
-    """Put other stamps into a map's text; raises ValueError where a page's row does not begin as we write it."""
+def _renewed(
+    text: bytes, pages: Mapping[str, Sequence[Any]], before: Mapping[str, Sequence[Any]]
+) -> Iterator[bytes | memoryview]:
+    """Put other rows into a map's text; raises ValueError where one is not in it as we write it."""
     encode, at, whole = json.JSONEncoder(separators=(",", ":")).encode, 0, memoryview(text)
-    for path, (now, *_) in pages.items():
-        if now is not then[path]:
-            name = encode(path)
-            row = f"{name}:[{encode(then[path])},".encode()
-            start = text.index(row, at)
-            yield whole[at:start]
-            yield f"{name}:[{encode(now)},".encode()
-            at = start + len(row)
+    for path, row in pages.items():
+        was = before[path]
+        if row == was:
+            continue
+        name = encode(path)
+        if row[1:] == was[1:]:
+            old, new = (f"{name}:[{encode(one[0])},".encode() for one in (was, row))
+        else:
+            old, new = (f"{name}:{encode(one)}".encode() for one in (was, row))
+        start = text.index(old, at)
+        yield whole[at:start]
+        yield new
+        at = start + len(old)
     yield whole[at:]
 
 

@@ -371,20 +371,22 @@ def test_a_map_is_written_in_pieces_as_it_would_be_in_one(count: int, tmp_path: 
 
 
 @pytest.mark.parametrize("indent", [None, 1])
-def test_other_stamps_are_written_into_a_map_as_if_all_of_it_were_written(indent: int | None, tmp_path: Path) -> None:
+def test_other_rows_are_written_into_a_map_as_if_all_of_it_were_written(indent: int | None, tmp_path: Path) -> None:
     """However it was written, and whatever else it tells of files with the names of pages."""
     row: list[Any] = [[1, 2, 3], "digest", [[], None, []], [], "", ""]
     names = ["a.html", 'b"\ud800.html', "c.html", "images/a.html"]
     known = {"imghost_pages": 7, "again": {"sizes": dict.fromkeys(names, 1)}, "pages": {name: [*row] for name in names}}
     text = json.dumps(known, indent=indent, separators=(",", ":")).encode()
-    then = {name: one[0] for name, one in known["pages"].items()}
+    before = {name: [*one] for name, one in known["pages"].items()}
     for name in names[1:3]:
         known["pages"][name][0] = (4, 5, 6)
+    known["pages"][names[2]][5] = "another"
     page_map.save_rows(tmp_path / "rows.json", known)
-    page_map.save_stamps(tmp_path / "stamps.json", text, known, then)
-    written = json.loads((tmp_path / "stamps.json").read_bytes())
+    page_map.save_again(tmp_path / "again.json", text, known, before)
+    written = json.loads((tmp_path / "again.json").read_bytes())
     assert [written["pages"][name][0] for name in names] == [[1, 2, 3], [4, 5, 6], [4, 5, 6], [1, 2, 3]]
-    assert (tmp_path / "stamps.json").read_bytes() == (tmp_path / "rows.json").read_bytes()
+    assert [written["pages"][name][5] for name in names] == ["", "", "another", ""]
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "rows.json").read_bytes()
 
 
 SCRIPT = '<!doctype html>\n<script>const here = "images/0.png"</script><img src="images/0.png">\n'
