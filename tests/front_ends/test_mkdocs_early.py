@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from doubles.imgpro import VERIFIED, ImgPro
 from doubles.server import Reply, Request
 from sites import picture, tree, write
+from trust.test_money_faults import FAULTY
 
 from imghost.records import lock as locks
 
@@ -217,3 +219,17 @@ def test_a_page_that_a_plugin_takes_away_later_costs_no_more_than_its_image(tmp_
         assert json.loads((folder / "report.json").read_text())["images"]["uploaded"] == COUNT - 1
         assert len(locks.read(folder / "imghost.lock").records) == COUNT
         assert "1 image that no page shows any more was uploaded: 0.png" in printed
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="a library that fails is made with cc")
+def test_where_the_lock_cannot_be_locked_nothing_is_sent_at_any_time(tmp_path: Path) -> None:
+    (tmp_path / "faulty.c").write_text(FAULTY)
+    library = tmp_path / "faulty.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "faulty.c", "-ldl"], check=True)
+    with ImgPro("images") as host:
+        folder = project(tmp_path / "project", host)
+        go(folder)
+        status, printed = build(folder, LD_PRELOAD=str(library), NO_LOCK="imghost.lock")
+        assert (status, TOLD in printed) == (0, True)
+        assert "imghost.lock cannot be locked" in printed
+        assert not host.uploads

@@ -387,6 +387,30 @@ def test_what_is_not_sent_when_the_last_page_is_rendered_goes_on_beside_the_plan
         assert len(host.uploads) == result.report.counts.uploaded == 6
 
 
+def test_the_first_image_goes_alone_where_the_account_tells_too_little(tmp_path: Path) -> None:
+    """What is wrong with the account one upload shows."""
+    with ImgPro("images") as host:
+        route, is_seen = host.server.route, threading.Event()
+
+        def slowly(request: Request) -> Reply:
+            if request.method == "POST":
+                is_seen.wait(10)
+            return route(request)
+
+        host.server.route = slowly
+        posts: list[int] = []
+
+        def look() -> None:
+            until(lambda: host.server.requests(method="POST"))
+            time.sleep(0.5)
+            posts.append(len(host.server.requests(method="POST")))
+            is_seen.set()
+
+        given = job(tmp_path, host, concurrency=4)
+        assert build(given, look, is_awaited=False).report.counts.uploaded == 6
+        assert posts == [1]
+
+
 def test_what_was_found_goes_on_being_sent_once_every_image_is_found(tmp_path: Path) -> None:
     """Pages that come then are not looked at, and take nothing back."""
     with ImgPro("images") as host:
