@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 from imghost import files
@@ -104,8 +105,10 @@ def _serve(store: Path, waiting: SimpleQueue[_Request | None]) -> None:
         requests, is_last = _gathered(waiting)
         if requests and not problem:
             try:
-                database = _opened(store) if database is None else database
-                _write(database, requests)
+                if database is None:
+                    database = _opened(store, _rows(requests))
+                if database is not None:
+                    _write(database, requests)
             except Exception as error:  # diskcache, SQLite and the system each raise their own
                 problem = _reason(error)
         for request in requests:
@@ -123,6 +126,12 @@ def _gathered(waiting: SimpleQueue[_Request | None]) -> tuple[list[_Request], bo
         while found[-1] is not None:
             found.append(waiting.get_nowait())
     return [request for request in found if request is not None], found[-1] is None
+
+
+def _rows(requests: list[_Request]) -> dict[str, str]:
+    """Give what a new store has in it once these are done."""
+    changes = {key: value for request in requests for key, value in request.changes.items()}
+    return {key: value for key, value in changes.items() if value is not None}
 
 
 def _write(database: Any, requests: list[_Request]) -> None:
@@ -143,8 +152,11 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _opened(store: Path) -> Any:
-    """Open the store, made or remade if need be; what is in doubt is put aside."""
+def _opened(store: Path, rows: Mapping[str, str] = MappingProxyType({})) -> Any:
+    """Open the store, made or remade if need be; what is in doubt is put aside.
+
+    One that was made with these rows is complete, and need not be opened: then this gives None.
+    """
     from imghost.records.safe_diskcache import DoubtError, checked_rows, quarantine
 
     store = store.absolute()
@@ -158,22 +170,25 @@ def _opened(store: Path) -> Any:
             checked_rows(store, is_for_writing=True)
         except DoubtError:
             quarantine(store)
-    if not os.path.lexists(store):
-        _create(store)
-    return _database(store)
+    is_made = not os.path.lexists(store) and _create(store, rows)
+    return None if is_made and rows else _database(store)
 
 
-def _create(store: Path) -> None:
-    """Make a store aside and move it into place, so that nobody ever reads one half-made."""
+def _create(store: Path, rows: Mapping[str, str] = MappingProxyType({})) -> bool:
+    """Make a store aside and move it into place, so that nobody ever reads one half-made; False where one is there."""
+    from imghost.records.safe_diskcache import create
+
     with files.private_folder(store.parent, _NEW) as new:
         try:
-            _database(new).close()
+            create(new, rows)
             files.sync_folder(new)
             new.rename(store)
             files.sync_folder(store.parent)
         except OSError:
-            if not store.exists():  # else another process was first
+            if not store.exists():
                 raise
+            return False  # another process was first
+    return True
 
 
 def _database(store: Path) -> Any:

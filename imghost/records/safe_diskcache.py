@@ -13,6 +13,7 @@ import os
 import re
 import sqlite3
 import stat
+import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from functools import cache
@@ -52,6 +53,28 @@ _HEADER: Final = re.compile(rb"SQLite format 3\0..\x02\x02", re.DOTALL)
 _COUNTERS: Final = frozenset({"count", "size", "hits", "misses"})
 _SCHEMA: Final = "7abcca4627825a97ba12bdc5e4c85ae150636c11a85d900b4a740f866d03163a"
 """SHA-256 of the tables, indexes and triggers that diskcache makes with these settings."""
+_TABLES: Final = (
+    "TABLE Settings ( key TEXT NOT NULL UNIQUE, value)",
+    (
+        "TABLE Cache ( rowid INTEGER PRIMARY KEY, key BLOB, raw INTEGER, store_time REAL, expire_time REAL, access_time"
+        " REAL, access_count INTEGER DEFAULT 0, tag BLOB, size INTEGER DEFAULT 0, mode INTEGER DEFAULT 0, filename TEXT"
+        ", value BLOB)"
+    ),
+    "UNIQUE INDEX Cache_key_raw ON Cache(key, raw)",
+    "INDEX Cache_expire_time ON Cache (expire_time)",
+    *(
+        f"TRIGGER Settings_{counter}_{event.lower()} AFTER {event} ON Cache FOR EACH ROW BEGIN"  # noqa: S608 - of these words
+        f' UPDATE Settings SET value = value {change} WHERE key = "{counter}"; END'
+        for counter, event, change in (
+            ("count", "INSERT", "+ 1"),
+            ("count", "DELETE", "- 1"),
+            ("size", "INSERT", "+ NEW.size"),
+            ("size", "UPDATE", "+ NEW.size - OLD.size"),
+            ("size", "DELETE", "- OLD.size"),
+        )
+    ),
+)
+"""What diskcache makes in a new database, as it writes that: `_SCHEMA` is the digest of it."""
 _ODD_ROWS: Final = """
     SELECT EXISTS (SELECT 1 FROM Cache WHERE NOT (
         typeof(key) = 'text' AND typeof(value) = 'text' AND filename IS NULL AND expire_time IS NULL AND tag IS NULL
@@ -226,6 +249,36 @@ _RAW: Final = 1
 """diskcache's number for a value that is in its row as it is."""
 
 
+def create(folder: Path, rows: Mapping[str, str]) -> None:
+    """Make a store's database with its first rows; raises OSError, and ValueError for a row that is not one of ours.
+
+    diskcache takes fifty steps for that, each of which it waits to have on the disk. Here nobody reads the database
+    before its folder is moved into place, so it is written at once, and synced once.
+    """
+    now = time.time()
+    told = [(_checked_key(key), _RAW, now, now, 0, _RAW, _checked_value(value)) for key, value in rows.items()]
+    path = folder / DATABASE
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            for pragma in ("auto_vacuum = 1", "journal_mode = memory", "synchronous = off"):
+                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("BEGIN")
+            for statement in _TABLES:
+                connection.execute(f"CREATE {statement}")
+            settings = [*dict.fromkeys(sorted(_COUNTERS), 0).items(), *SETTINGS.items()]
+            connection.executemany("INSERT INTO Settings VALUES (?, ?)", settings)
+            connection.executemany(
+                "INSERT INTO Cache(key, raw, store_time, access_time, size, mode, value) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                told,
+            )
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = wal")
+    except sqlite3.Error as problem:
+        raise OSError(str(problem)) from None
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
 @cache
 def safe_disk() -> type[Disk]:  # noqa: C901 - eight refusals, each of one line
     """Make diskcache's way of storing, cut down to plain text in rows: no pickle, no files.
@@ -256,9 +309,9 @@ def safe_disk() -> type[Disk]:  # noqa: C901 - eight refusals, each of one line
 
         def store(self, value: Any, read: Any, key: Any = None) -> tuple[int, int, None, str]:  # noqa: ARG002
             """Take a short text into its row."""
-            if read or type(value) is not str or len(value.encode()) > MAX_VALUE:
-                raise ValueError(f"the value is not a text of at most {MAX_VALUE:,} bytes")
-            return 0, _RAW, None, value
+            if read:
+                raise ValueError("the value is a file")
+            return 0, _RAW, None, _checked_value(value)
 
         def fetch(self, mode: Any, filename: Any, value: Any, read: Any) -> str:
             """Give a row's text, never a file's."""
@@ -274,6 +327,12 @@ def safe_disk() -> type[Disk]:  # noqa: C901 - eight refusals, each of one line
             """Do nothing: no file is ours to delete, whatever a row says."""
 
     return SafeDisk
+
+
+def _checked_value(value: Any) -> str:
+    if type(value) is not str or len(value.encode()) > MAX_VALUE:
+        raise ValueError(f"the value is not a text of at most {MAX_VALUE:,} bytes")
+    return value
 
 
 def _checked_key(key: Any) -> str:

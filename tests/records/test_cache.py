@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from imghost.errors import StateError
 from imghost.models import MEDIA_TYPES, Facts, Record
 from imghost.records import safe_diskcache
-from imghost.records.cache import Cache, KnownFile, Writer, exclusive
+from imghost.records.cache import Cache, KnownFile, Writer, _create, exclusive
 
 if sys.platform != "win32":
     import resource
@@ -554,6 +554,47 @@ class TestSafeDisk:
         writer.write({f"intent:{SHA}": text})
         writer.close()
         assert safe_diskcache.checked_rows(folder / "store")[f"intent:{SHA}"] == text
+
+    def test_a_new_store_is_what_diskcache_makes_of_its_rows(self, tmp_path: Path) -> None:
+        rows = {f"file:{number:064x}": "x" * number for number in range(3)}
+        for name in ("ours", "theirs"):
+            (tmp_path / name).mkdir()
+        safe_diskcache.create(tmp_path / "ours", rows)
+        with diskcache.Cache(
+            tmp_path / "theirs", disk=safe_diskcache.safe_disk(), **safe_diskcache.SETTINGS
+        ) as database:
+            for key, value in rows.items():
+                database[key] = value
+        told = {}
+        for name in ("ours", "theirs"):
+            assert [file.name for file in (tmp_path / name).iterdir()] == ["cache.db"]
+            assert safe_diskcache.checked_rows(tmp_path / name, is_for_writing=True) == rows
+            with sqlite3.connect(tmp_path / name / "cache.db") as connection:
+                asked = (
+                    "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name",
+                    "SELECT key, value, typeof(value) FROM Settings ORDER BY key",
+                    "SELECT key, raw, expire_time, access_count, tag, size, mode, filename, value FROM Cache ORDER BY key",
+                    "SELECT typeof(store_time), typeof(access_time), store_time = access_time FROM Cache",
+                    *(f"PRAGMA {name}" for name in ("auto_vacuum", "encoding", "journal_mode", "page_size")),
+                )
+                told[name] = [connection.execute(question).fetchall() for question in asked]
+            connection.close()
+        assert told["ours"] == told["theirs"]
+
+    @pytest.mark.parametrize("row", [("file:a", "x"), (f"file:{SHA}", "x" * 4097), ("x", "y"), (f"file:{SHA}", b"x")])
+    def test_a_new_store_takes_no_row_but_ours(self, tmp_path: Path, row: tuple[str, Any]) -> None:
+        with pytest.raises(ValueError, match="not"):
+            safe_diskcache.create(tmp_path, dict([row]))
+        assert not any(tmp_path.iterdir())
+
+    def test_a_store_that_another_process_has_made_meanwhile_gets_the_rows_too(self, folder: Path) -> None:
+        new = {f"file:{'e' * 64}": "x"}
+        store = (folder / "store").absolute()
+        before = safe_diskcache.checked_rows(store)
+        assert not _create(store, new)
+        assert safe_diskcache.checked_rows(store) == before
+        Writer(store).write(new)
+        assert safe_diskcache.checked_rows(store) == before | new
 
     def test_the_installed_diskcache_makes_the_schema_that_is_allowed(self, tmp_path: Path) -> None:
         diskcache.Cache(str(tmp_path / "store"), disk=safe_diskcache.safe_disk(), **safe_diskcache.SETTINGS).close()
