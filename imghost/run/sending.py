@@ -137,8 +137,6 @@ def _read(answers: IO[bytes]) -> tuple[Sent, tuple[str, ...], str]:
                 outcomes[answer.upload.image.sha256, answer.upload.variant] = answer
             else:
                 receipts.append(answer.line)
-    if end.problem:  # what stopped it may not stop the run
-        outcomes = {key: outcome for key, outcome in outcomes.items() if not outcome.stop}
     return end.sent._replace(outcomes=MappingProxyType(outcomes)), tuple(receipts), end.problem
 
 
@@ -256,11 +254,10 @@ def _served(work: _Work, context: UploadContext, tell: Callable[[Outcome], None]
     context = replace(context, is_first_alone=not quota.is_proven, allowance=quota.allowance)
     try:
         for outcome in upload_as_given(work.feed, context):
-            if outcome.stop and outcome.failure is None:
-                continue  # it was not tried
             if outcome.stop:
-                work.is_over, stop = True, outcome.stop
-            tell(outcome)
+                stop = outcome.stop  # of what it stopped nothing else is told
+            else:
+                tell(outcome)
     except StateError as problem:  # the run finds so, too, and says it
         return "", printable(problem)
     return stop, ""
