@@ -452,6 +452,18 @@ def test_a_build_that_fails_keeps_what_was_sent_and_lets_go_of_the_store(tmp_pat
         assert len(host.uploads) == 6
 
 
+def test_where_the_lock_takes_nothing_each_receipt_is_told_once(tmp_path: Path) -> None:
+    """And past a log that is closed to what only informs."""
+    with ImgPro("images") as host:
+        given = job(tmp_path, host)
+        given.settings.lock.symlink_to("/proc/nowhere/imghost.lock")
+        receipts: list[str] = []
+        build(replace(given, receipt=receipts.append))
+        told = [json.loads(line.removeprefix("receipt: "))["sha256"] for line in receipts]
+        assert sorted(told) == sorted(copy.sent for copy in host.copies.values())
+        assert len(told) == 6
+
+
 def test_where_the_store_takes_nothing_the_run_says_so(tmp_path: Path) -> None:
     with ImgPro("images") as host:
         given = job(tmp_path, host)
