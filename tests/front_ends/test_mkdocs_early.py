@@ -180,7 +180,8 @@ def test_a_build_that_ends_while_pages_are_rendered_keeps_what_was_under_way(tmp
             printed = process.communicate(timeout=60)[1]
         assert process.returncode == {"SIGINT": 1, "SIGTERM": -signal.SIGTERM, "an error": 1}[how], printed
         assert "Exception ignored" not in printed
-        ended(lambda: 0 < len(host.copies) == len(locks.read(folder / "imghost.lock").records) < COUNT)
+        assert host.copies, "the build has not waited for what was under way"
+        ended(lambda: len(host.copies) == len(locks.read(folder / "imghost.lock").records) < COUNT)
         go(project(tmp_path, host))
         status, printed = build(folder)
         assert status == 0, printed

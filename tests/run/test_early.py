@@ -452,6 +452,27 @@ def test_a_build_that_fails_keeps_what_was_sent_and_lets_go_of_the_store(tmp_pat
         assert len(host.uploads) == 6
 
 
+def test_a_build_that_ends_before_its_time_has_nothing_more_begun(tmp_path: Path) -> None:
+    """What is under way ends as it would."""
+    with ImgPro("images") as host:
+        route, may_end = host.server.route, threading.Event()
+
+        def slowly(request: Request) -> Reply:
+            if request.method == "POST":
+                may_end.wait(10)
+            return route(request)
+
+        host.server.route = slowly
+        early = begin_early(job(tmp_path, host, concurrency=1))
+        assert early
+        with early:
+            for path, text in PAGES.items():
+                early.look(path, text)
+            until(lambda: host.server.requests(method="POST"))
+            threading.Timer(2, may_end.set).start()
+        assert len(host.copies) == 1
+
+
 def test_where_the_lock_takes_nothing_each_receipt_is_told_once(tmp_path: Path) -> None:
     """And past a log that is closed to what only informs."""
     with ImgPro("images") as host:
