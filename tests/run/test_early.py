@@ -522,10 +522,11 @@ def of(parent: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not list a process's children")
 def test_where_the_process_that_sends_is_killed_the_run_sends_the_rest(tmp_path: Path) -> None:
     with ImgPro("images") as host:
-        route, is_killed = host.server.route, threading.Event()
+        route, is_under_way, is_killed = host.server.route, threading.Event(), threading.Event()
 
         def slowly(request: Request) -> Reply:
-            if request.method == "POST" and host.uploads:
+            if request.method == "POST" and host.copies:
+                is_under_way.set()
                 is_killed.wait(10)
             return route(request)
 
@@ -534,7 +535,7 @@ def test_where_the_process_that_sends_is_killed_the_run_sends_the_rest(tmp_path:
         before = set(of(threading.main_thread().native_id or 0))
 
         def kill() -> None:
-            until(lambda: len(host.server.requests(method="POST")) > 1)
+            assert is_under_way.wait(20)
             (sender,) = {*of(threading.main_thread().native_id or 0)} - before
             os.kill(sender, signal.SIGKILL)
             is_killed.set()
