@@ -136,6 +136,18 @@ def refuses(host: ImgPro, marker: bytes, reply: Reply) -> None:
     host.server.route = answer
 
 
+def held_up(host: ImgPro, wait: Callable[[], object]) -> None:
+    """Have the host wait before it stores an image."""
+    route = host.server.route
+
+    def answer(request: Request) -> Reply:
+        if request.method == "POST":
+            wait()
+        return route(request)
+
+    host.server.route = answer
+
+
 def not_an_image(host: ImgPro) -> None:
     refuses(host, IMAGES["b.png"], Reply.json({"error": {"code": "unsupported_format", "message": "No"}}, 422))
 
@@ -367,14 +379,8 @@ def test_where_the_local_store_knows_of_an_upload_the_run_decides(tmp_path: Path
 def test_what_is_not_sent_when_the_last_page_is_rendered_goes_on_beside_the_plan(tmp_path: Path) -> None:
     """Each image is sent once, and the run sends what no page shows."""
     with ImgPro("images") as host:
-        route, is_rendered = host.server.route, threading.Event()
-
-        def slowly(request: Request) -> Reply:
-            if request.method == "POST":
-                is_rendered.wait(10)
-            return route(request)
-
-        host.server.route = slowly
+        is_rendered = threading.Event()
+        held_up(host, lambda: is_rendered.wait(10))
         lines: list[str] = []
         given = replace(job(tmp_path, host, concurrency=1), say=lines.append)
 
@@ -390,14 +396,8 @@ def test_what_is_not_sent_when_the_last_page_is_rendered_goes_on_beside_the_plan
 def test_the_first_image_goes_alone_where_the_account_tells_too_little(tmp_path: Path) -> None:
     """What is wrong with the account one upload shows."""
     with ImgPro("images") as host:
-        route, is_seen = host.server.route, threading.Event()
-
-        def slowly(request: Request) -> Reply:
-            if request.method == "POST":
-                is_seen.wait(10)
-            return route(request)
-
-        host.server.route = slowly
+        is_seen = threading.Event()
+        held_up(host, lambda: is_seen.wait(10))
         posts: list[int] = []
 
         def look() -> None:
@@ -455,14 +455,8 @@ def test_a_build_that_fails_keeps_what_was_sent_and_lets_go_of_the_store(tmp_pat
 def test_a_build_that_ends_before_its_time_has_nothing_more_begun(tmp_path: Path) -> None:
     """What is under way ends as it would."""
     with ImgPro("images") as host:
-        route, may_end = host.server.route, threading.Event()
-
-        def slowly(request: Request) -> Reply:
-            if request.method == "POST":
-                may_end.wait(10)
-            return route(request)
-
-        host.server.route = slowly
+        may_end = threading.Event()
+        held_up(host, lambda: may_end.wait(10))
         early = begin_early(job(tmp_path, host, concurrency=1))
         assert early
         with early:
@@ -522,15 +516,8 @@ def of(parent: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not list a process's children")
 def test_where_the_process_that_sends_is_killed_the_run_sends_the_rest(tmp_path: Path) -> None:
     with ImgPro("images") as host:
-        route, is_under_way, is_killed = host.server.route, threading.Event(), threading.Event()
-
-        def slowly(request: Request) -> Reply:
-            if request.method == "POST" and host.copies:
-                is_under_way.set()
-                is_killed.wait(10)
-            return route(request)
-
-        host.server.route = slowly
+        is_under_way, is_killed = threading.Event(), threading.Event()
+        held_up(host, lambda: host.copies and (is_under_way.set(), is_killed.wait(10)))
         given = job(tmp_path, host, concurrency=2)
         before = set(of(threading.main_thread().native_id or 0))
 
