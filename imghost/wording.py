@@ -79,6 +79,12 @@ _COMMAND: Final = cache(
 )
 
 
+def load_patterns() -> None:
+    """Compile what lines are made safe with, before there is anything to tell: it may be that there is no memory."""
+    for pattern in (_ADDRESS, _HARMLESS, _COMMAND, _JSON_COMMAND):
+        pattern()
+
+
 def _may_command(line: str) -> bool:
     """Say whether a line has what each command has: most lines have none, and the pattern takes long to compile."""
     return not {":", "#"}.isdisjoint(line) or line.lstrip().startswith(("-", "+", "~", "^"))

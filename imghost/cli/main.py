@@ -21,6 +21,7 @@ from imghost.cli import Call, complain, say
 from imghost.errors import ImghostError, SettingsError
 from imghost.run.job import read_settings
 from imghost.settings import Settings
+from imghost.wording import load_patterns
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A run that a signal ended gives 128 and the signal's number, as shells do.
     """
     try:
+        load_patterns()
         _escape_what_cannot_be_shown()
         with _ending_in_order():
             return _status(arguments)

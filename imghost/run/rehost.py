@@ -25,7 +25,7 @@ from imghost.run.rewrite import rewrite_pages, tend
 from imghost.site import page_map
 from imghost.site.images import Stay, has_changed
 from imghost.site.page_map import PageMap
-from imghost.wording import listed, many
+from imghost.wording import listed, load_patterns, many
 
 if TYPE_CHECKING:
     from imghost.run.early import Early
@@ -61,6 +61,7 @@ def rehost(job: Job, early: Early | None = None) -> Result:
     in what concerns the whole site.
     """
     try:
+        load_patterns()
         with early or nullcontext():
             return _run(replace(unfailing(job), begun=early.end() if early else None))
     except MemoryError:
