@@ -235,6 +235,22 @@ class Reference(NamedTuple):
     """Whether the element has a `crossorigin` attribute, so that another origin must allow it."""
 
 
+def changed_text(text: str, changes: Iterable[tuple[int, str, str]]) -> str:
+    """Carry changes out, in order.
+
+    Raises:
+        ValueError: two changes overlap.
+    """
+    parts: list[str] = []
+    position = 0
+    for start, before, after in changes:
+        if start < position:
+            raise ValueError(f"two edits overlap at character {start}")
+        parts += text[position:start], after
+        position = start + len(before)
+    return "".join(parts) + text[position:]
+
+
 class Condition(NamedTuple):
     """What a selector asks of an attribute's text, as CSS writes it: `[src$="icon.png" i]`."""
 

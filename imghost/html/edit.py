@@ -9,7 +9,7 @@ from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
 
-from imghost.models import NamedTuple, Reference
+from imghost.models import NamedTuple, Reference, changed_text
 
 _AMPERSAND: Final = {"&": "&amp;"}
 _ESCAPES: Final = {
@@ -42,22 +42,6 @@ def changes_of(
         # The map keeps them for every page, and many show the same images.
         found.append((reference.start, sys.intern(raw), sys.intern(written)))
     return tuple(found)
-
-
-def changed_text(text: str, changes: Iterable[tuple[int, str, str]]) -> str:
-    """Carry changes out, in order.
-
-    Raises:
-        ValueError: two changes overlap.
-    """
-    parts: list[str] = []
-    position = 0
-    for start, before, after in changes:
-        if start < position:
-            raise ValueError(f"two edits overlap at character {start}")
-        parts += text[position:start], after
-        position = start + len(before)
-    return "".join(parts) + text[position:]
 
 
 def replacement(raw: str, reference: Reference, url: str, *, keeps_query: bool = True) -> str:

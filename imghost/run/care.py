@@ -15,11 +15,23 @@ from typing import Final
 from imghost import files, urls
 from imghost.errors import HostError, ImghostError, SettingsError
 from imghost.hosts import Deletes, Finds, Host, Stored, Varies, registry
-from imghost.html.edit import changed_text, changes_of
+from imghost.html.edit import changes_of
 from imghost.image import payload
 from imghost.image.inspect import NotAnImage
 from imghost.image.inspect import read as read_image
-from imghost.models import IMPORT, KINDS, MEDIA_TYPES, Failure, Image, Record, Reference, Scan, Served, served_of
+from imghost.models import (
+    IMPORT,
+    KINDS,
+    MEDIA_TYPES,
+    Failure,
+    Image,
+    Record,
+    Reference,
+    Scan,
+    Served,
+    changed_text,
+    served_of,
+)
 from imghost.net import Client
 from imghost.records import asked_for, covers, needs_renewal
 from imghost.records import lock as locks

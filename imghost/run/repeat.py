@@ -26,7 +26,7 @@ from imghost import files
 from imghost.environment import version
 from imghost.errors import ImghostError
 from imghost.files import Stamp
-from imghost.models import NamedTuple
+from imghost.models import NamedTuple, changed_text
 from imghost.site import page_map
 from imghost.site.page_map import Change, digest_of, read_for_scripts, whole_digest
 from imghost.site.survey import KEPT, decode, encode, pages_without_ending, walk
@@ -264,16 +264,6 @@ def _is_sound(changes: list[Change], text: str, urls: Container[str], names: Con
     return True
 
 
-def _changed(text: str, changes: list[Change]) -> str:
-    """Carry sound changes out, as `html.edit` does, whose rules a build in which nothing is new need not load."""
-    parts: list[str] = []
-    at = 0
-    for start, before, after in changes:
-        parts += text[at:start], after
-        at = start + len(before)
-    return "".join(parts) + text[at:]
-
-
 def _write(pages: Sequence[_Written], rows: Mapping[str, Any], job: Job) -> bool:
     """Write the pages as the last run did; False where one is not as it was looked at."""
     if not pages:
@@ -282,7 +272,7 @@ def _write(pages: Sequence[_Written], rows: Mapping[str, Any], job: Job) -> bool
     for page in pages:
         file = f"{job.site}/{page.path}"
         content = page.content if page.content is not None else files.read_whole(file)
-        changed = encode(_changed(decode(content), page.changes))
+        changed = encode(changed_text(decode(content), page.changes))
         now = files.write_over(file, content, changed, page.stamp)
         if now is None:
             return False

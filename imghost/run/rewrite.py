@@ -17,7 +17,7 @@ from imghost.files import Stamp, digest, open_beneath, read_whole, stamp
 from imghost.hosts import Converts, Host, Varies, registry, varies
 from imghost.html import allows_inline, blocks
 from imghost.html.edit import Additions, HostedImage, Improvements, Shaping, splice
-from imghost.models import DEFAULT_KINDS, IMPORT, Image, NamedTuple, Record, Reference
+from imghost.models import DEFAULT_KINDS, IMPORT, Image, NamedTuple, Record, Reference, changed_text
 from imghost.net import Client
 from imghost.records import covers, owns
 from imghost.records import lock as locks
@@ -207,8 +207,6 @@ def write_page(
     if text is None:
         return WrittenPage(None, 0, "it is not as the last run left it; build again")
     changes = _changes(text, page, edits, improvements, keeps_query=keeps_query)
-    from imghost.html.edit import changed_text
-
     changed = encode(changed_text(text, changes))
     now = page.stamp
     if changed != content:
